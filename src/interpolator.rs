@@ -1,0 +1,1 @@
+//! Two pictures and a phase in, one picture out.

@@ -1,0 +1,1 @@
+//! The hot loops, one folder per operation; the home of `unsafe`.

@@ -1,0 +1,1 @@
+//! Planes, strides, format, depth, colour description of a borrowed picture.

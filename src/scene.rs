@@ -1,0 +1,1 @@
+//! Scene cuts and repeated pictures.
