@@ -1,0 +1,236 @@
+"""The embedded network: the PyTorch twin of src/network/embedded, same names.
+
+Everything is NCHW here, [H, W, C] in Rust. Flow is in pixels of the level it belongs
+to, channels (to left x, to left y, to right x, to right y). The same encoder and the same
+decoder serve every level of the pyramid, so that a motion learnt at one size is known at all.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+STEM, FEATURES, WIDTH, HIDDEN, UP = 16, 24, 32, 16, 11
+RADIUS, FINE_RADIUS = 3, 2
+# A feature's norm below this (its square root) counts as "no texture".
+NORM_EPSILON = 1e-2
+# The coarsest level is the last one whose shorter side has at least this many cells.
+COARSEST_CELLS = 4
+
+
+def lrelu(x):
+    return F.leaky_relu(x, 0.1)
+
+
+def half(x):
+    """2x2 mean; an odd side repeats its edge."""
+    h, w = x.shape[-2:]
+    return F.avg_pool2d(F.pad(x, (0, w & 1, 0, h & 1), mode="replicate"), 2)
+
+
+def double(x, h, w):
+    """Bilinear 2x with half-pixel centres, cropped to h x w."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)[..., :h, :w]
+
+
+def warp(x, flow):
+    """x sampled at (position + flow), coordinates clamped to the picture."""
+    h, w = x.shape[-2:]
+    ys, xs = torch.meshgrid(
+        torch.arange(h, dtype=flow.dtype, device=flow.device),
+        torch.arange(w, dtype=flow.dtype, device=flow.device),
+        indexing="ij",
+    )
+    gx = (xs + flow[:, 0]) * (2 / max(w - 1, 1)) - 1
+    gy = (ys + flow[:, 1]) * (2 / max(h - 1, 1)) - 1
+    grid = torch.stack((gx, gy), -1)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def normalise(x):
+    return x * torch.rsqrt((x * x).sum(1, keepdim=True) + NORM_EPSILON)
+
+
+def correlate(a, b, t, radius):
+    """Scores of all displacements d in [-radius, radius]^2, row-major (y, then x).
+
+    A pixel at phase t that moves by d came from -t*d and goes to (1-t)*d; the split is rounded
+    (halves upwards) so that only whole pixels are read. Outside the picture a score is 0.
+    """
+    h, w = a.shape[-2:]
+    p = radius
+    a = F.pad(a, (p, p, p, p))
+    b = F.pad(b, (p, p, p, p))
+    scores = []
+    for dy in range(-p, p + 1):
+        for dx in range(-p, p + 1):
+            ax, ay = split(dx, t), split(dy, t)
+            bx, by = dx - ax, dy - ay
+            va = a[..., p - ay : p - ay + h, p - ax : p - ax + w]
+            vb = b[..., p + by : p + by + h, p + bx : p + bx + w]
+            scores.append((va * vb).sum(1))
+    return torch.stack(scores, 1)
+
+
+def split(d, t):
+    return int((t * d + 0.5) // 1)
+
+
+def expected(scores, sharpness, radius):
+    """Mean displacement (x, y) under softmax(sharpness * scores)."""
+    p = torch.softmax(scores * sharpness, 1)
+    o = torch.arange(-radius, radius + 1, dtype=scores.dtype, device=scores.device)
+    n = len(o)
+    p = p.view(p.shape[0], n, n, *p.shape[2:])
+    dx = (p.sum(1) * o.view(1, n, 1, 1)).sum(1)
+    dy = (p.sum(2) * o.view(1, n, 1, 1)).sum(1)
+    return torch.stack((dx, dy), 1)
+
+
+def along(d, t):
+    """The displacement d of a whole interval as flow at phase t to both sides."""
+    return torch.cat((-t * d, (1 - t) * d), 1)
+
+
+class Encoder(nn.Module):
+    """View of a picture (or of its half, quarter, ...) -> features at a half and a quarter of the view."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(6, STEM, 3, 2, 1)
+        self.fine = nn.Conv2d(STEM, STEM, 3, 1, 1)
+        self.down = nn.Conv2d(STEM, FEATURES, 3, 2, 1)
+
+    def forward(self, view):
+        fine = self.fine(lrelu(self.stem(view)))
+        return fine, self.down(lrelu(fine))
+
+
+class Decoder(nn.Module):
+    """One step of the flow, at any level."""
+
+    def __init__(self):
+        super().__init__()
+        n = (2 * RADIUS + 1) ** 2
+        self.squeeze = nn.Conv2d(2 * FEATURES + n, FEATURES, 1)
+        self.entry = nn.Conv2d(FEATURES + HIDDEN + 4 + 2 + 1 + 1, WIDTH, 3, 1, 1)
+        self.res1 = nn.Conv2d(WIDTH, WIDTH, 3, 1, 1)
+        self.res2 = nn.Conv2d(WIDTH, WIDTH, 3, 1, 1)
+        self.head = nn.Conv2d(WIDTH, 4 + 1 + 1 + HIDDEN, 1)
+        self.sharpness = nn.Parameter(torch.tensor([12.0]))
+
+    def forward(self, left, right, flow, mask, hidden, t):
+        a = normalise(warp(left, flow[:, :2]))
+        b = normalise(warp(right, flow[:, 2:]))
+        scores = correlate(a, b, t, RADIUS)
+        d = expected(scores, self.sharpness, RADIUS)
+        q = lrelu(self.squeeze(torch.cat((a, b, scores), 1)))
+        phase = torch.full_like(mask, t)
+        r = lrelu(self.entry(torch.cat((q, hidden, flow, d, mask, phase), 1)))
+        r = lrelu(r + self.res2(lrelu(self.res1(r))))
+        o = self.head(r)
+        gate = torch.sigmoid(o[:, 5:6])
+        flow = flow + o[:, :4] + along(gate * d, t)
+        return flow, mask + o[:, 4:5], o[:, 6:], r
+
+
+class Refiner(nn.Module):
+    """From an eighth to a quarter of the picture's size."""
+
+    def __init__(self):
+        super().__init__()
+        n = (2 * FINE_RADIUS + 1) ** 2
+        self.expand = nn.Conv2d(WIDTH, 4 * (4 + 1 + UP), 1)
+        self.squeeze = nn.Conv2d(2 * STEM + n + 4 + 2 + 1 + 1 + UP, STEM, 1)
+        self.conv = nn.Conv2d(STEM, STEM, 3, 1, 1)
+        self.head = nn.Conv2d(STEM, 4 + 1 + 1, 1)
+        self.sharpness = nn.Parameter(torch.tensor([12.0]))
+
+    def forward(self, left, right, flow, mask, r, t):
+        h, w = left.shape[-2:]
+        o = F.pixel_shuffle(self.expand(r), 2)[..., :h, :w]
+        flow = 2 * double(flow, h, w) + o[:, :4]
+        mask = double(mask, h, w) + o[:, 4:5]
+        a = normalise(warp(left, flow[:, :2]))
+        b = normalise(warp(right, flow[:, 2:]))
+        scores = correlate(a, b, t, FINE_RADIUS)
+        d = expected(scores, self.sharpness, FINE_RADIUS)
+        phase = torch.full_like(mask, t)
+        x = lrelu(self.squeeze(torch.cat((a, b, scores, o[:, 5:], flow, d, mask, phase), 1)))
+        o = self.head(lrelu(x + self.conv(x)))
+        gate = torch.sigmoid(o[:, 5:6])
+        return flow + o[:, :4] + along(gate * d, t), mask + o[:, 4:5]
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = Encoder()
+        self.decoder = Decoder()
+        self.refiner = Refiner()
+        self.initialise()
+
+    def initialise(self):
+        """Kaiming for all, a tenth for what ends a residual, nearly zero for the heads."""
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, a=0.1)
+                nn.init.zeros_(m.bias)
+        with torch.no_grad():
+            for m, s in (
+                (self.decoder.res2, 0.5),
+                (self.refiner.conv, 0.5),
+                (self.refiner.expand, 0.02),
+                (self.refiner.head, 0.02),
+            ):
+                m.weight *= s
+            self.decoder.head.weight[:6] *= 0.02
+            self.refiner.head.bias[5] = -1.0
+
+    def encode(self, view):
+        """view [B, 6, H/2, W/2] -> a (fine, coarse) pair a level, finest first."""
+        levels = []
+        while True:
+            fine, coarse = self.encoder(view)
+            levels.append((fine, coarse))
+            view = half(view)
+            # the next level's coarse features: two strides of two, rounded up
+            if min((s + 3) // 4 for s in view.shape[-2:]) < COARSEST_CELLS or len(levels) == 6:
+                return levels
+
+    def estimate(self, left, right, t):
+        """Flows of all levels (coarsest first, the quarter-size one last) and the mask's logit."""
+        b, _, h, w = left[-1][1].shape
+        flow = left[-1][1].new_zeros(b, 4, h, w)
+        mask = flow[:, :1]
+        hidden = flow.new_zeros(b, HIDDEN, h, w)
+        flows = []
+        for (_, a), (_, c) in zip(reversed(left), reversed(right)):
+            h, w = a.shape[-2:]
+            if flows:
+                flow, mask, hidden = 2 * double(flow, h, w), double(mask, h, w), double(hidden, h, w)
+            flow, mask, hidden, r = self.decoder(a, c, flow, mask, hidden, t)
+            flows.append(flow)
+        flow, mask = self.refiner(left[0][0], right[0][0], flow, mask, r, t)
+        flows.append(flow)
+        return flows, mask
+
+    def forward(self, left, right, t):
+        return self.estimate(self.encode(left), self.encode(right), t)
+
+
+def view(y, u, v):
+    """Planar 4:2:0 in 0..1 -> [B, 6, H/2, W/2]: luma space-to-depth, U, V, all minus a half."""
+    return torch.cat((F.pixel_unshuffle(y, 2), u, v), 1) - 0.5
+
+
+def weight_of_left(mask, t):
+    """The mask's logit is relative to the weight that time alone gives."""
+    return torch.sigmoid(mask + torch.log(torch.tensor((1 - t) / t)))
+
+
+def synthesise(left, right, flow, mask, t):
+    """Planes [B, C, H, W]; flow and mask's logit at quarter size."""
+    h, w = left.shape[-2:]
+    f = 4 * F.interpolate(flow, scale_factor=4, mode="bilinear", align_corners=False)[..., :h, :w]
+    m = F.interpolate(weight_of_left(mask, t), scale_factor=4, mode="bilinear", align_corners=False)[..., :h, :w]
+    return m * warp(left, f[:, :2]) + (1 - m) * warp(right, f[:, 2:]), f, m
