@@ -1,0 +1,72 @@
+# Everything a person types. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint cross bench plugin train check-leaks check-valgrind soak
+
+# The file to convert; none: a clip the project renders itself.
+IN ?=
+# The file to write: .mp4, .mkv or .webm.
+OUT ?= demo-out/demo.mp4
+# Frames a second, whole or a fraction (60, 60000/1001); none: twice the input's.
+RATE ?=
+
+help: ## List the commands
+	@echo "make demo [IN=movie.mp4] [OUT=smooth.mp4] [RATE=60]"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
+
+install: ## Install missing packages (Debian, Ubuntu), nothing when all are there
+	@scripts/install.sh
+
+demo: install ## Convert IN to OUT at RATE, sound kept; without IN a clip of our own
+	@cargo build --release --quiet --example demo
+	@target/release/examples/demo $(if $(IN),--in "$(IN)") --out "$(OUT)" $(if $(RATE),--rate "$(RATE)")
+
+plugin: install ## Build the plugin: target/release/libgstvideointerpolate.so
+	cargo build --release
+
+lint:
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 \
+		|| rustup component add rustfmt clippy
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --all-targets --no-default-features -- -D warnings
+
+# Kernels choose their code by the architecture: the other one has to compile, too.
+# Below the element only, since GStreamer's libraries for it are rarely installed.
+CROSS := aarch64-unknown-linux-gnu
+cross:
+	@if rustup target list --installed 2>/dev/null | grep -qx $(CROSS); then \
+		cargo check --quiet --no-default-features --target $(CROSS); \
+	else \
+		echo "skipped: check for $(CROSS) (rustup target add $(CROSS))"; \
+	fi
+
+test: install lint cross ## Format, lints and all tests
+	G_DEBUG=fatal-warnings cargo test
+
+bench: install ## Run the benches; a table of ratios at the end
+	scripts/bench.sh
+
+check-leaks: install ## Run every line of pipelines/ under GStreamer's leak tracer
+	scripts/check-leaks.sh
+
+check-valgrind: ## Run a short pipeline under valgrind's memcheck
+	@scripts/install.sh valgrind
+	scripts/check-valgrind.sh
+
+soak: install ## 10,000 frames: memory stays flat
+	scripts/soak.sh
+
+# ARGS go to training/train.py.
+ARGS ?=
+train: training/venv/done ## Train the embedded network (ARGS="--help" lists the options)
+	training/venv/bin/python training/train.py $(ARGS)
+
+training/venv/done: training/requirements.txt
+	@scripts/install.sh python3-venv ffmpeg
+	python3 -m venv training/venv
+	training/venv/bin/pip install --quiet --requirement $<
+	@touch $@
