@@ -43,5 +43,10 @@ pub enum Job<F> {
     /// Show a source frame; `held` when it has been shown before.
     Show { frame: F, at: Slot, held: bool },
     /// Make a frame between `left` and `right` (in time order).
-    Interpolate { left: F, right: F, phase: Phase, at: Slot },
+    Interpolate {
+        left: F,
+        right: F,
+        phase: Phase,
+        at: Slot,
+    },
 }

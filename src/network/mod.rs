@@ -1,1 +1,32 @@
-//! What every network offers, and the networks.
+//! What a network offers: encode a picture once, estimate the motion between two at a phase.
+
+use candle_core::Tensor;
+
+pub mod checkpoint;
+pub mod embedded;
+
+pub use embedded::{Network, Workspace};
+
+/// What the network answers for a pair of pictures and a phase, at a quarter of the padded
+/// picture's size: `[height / 4, width / 4, channels]`.
+#[derive(Debug)]
+pub struct Motion {
+    /// `[h, w, 4]`: where a pixel of the new picture lies in the left one (x, y) and in the right
+    /// one (x, y), relative to its own position, in full-resolution pixels.
+    pub flow: Tensor,
+    /// `[h, w, 1]`, 0 to 1: weight of the left picture; time and occlusion are in it.
+    pub mask: Tensor,
+    /// `[h, w, 1]`, 0 to 1: how far the motion can be trusted. The network leaves it at 1.
+    pub confidence: Tensor,
+}
+
+/// One source picture as the network sees it; made once, used by both its pairs.
+#[derive(Debug)]
+pub struct Encoded {
+    /// `[height / 4, width / 4, STEM]`: features for the refiner.
+    pub(crate) fine: Tensor,
+    /// A tensor of features a level of the pyramid, finest (an eighth of the picture) first.
+    pub(crate) levels: Vec<Tensor>,
+    /// `[height / 4, width / 4, 1]`: mean luma of each 4x4 pixels, -0.5 to 0.5.
+    pub luma: Tensor,
+}
