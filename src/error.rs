@@ -1,5 +1,7 @@
 //! The engine's error.
 
+use crate::picture::Format;
+
 /// What can go wrong below the element. Each variant names the thing and carries what was found.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -11,6 +13,45 @@ pub enum Error {
     /// The threads asked for could not be made.
     #[error("cannot start {count} threads: {problem}; try fewer")]
     Threads { count: usize, problem: String },
+    #[error("a picture of {width}x{height} has no pixels")]
+    EmptyPicture { width: u32, height: u32 },
+    #[error("a {format:?} picture has {expected} planes, {found} were given")]
+    PlaneCount {
+        format: Format,
+        expected: usize,
+        found: usize,
+    },
+    #[error(
+        "plane {plane} of a {format:?} picture needs a stride of at least {expected} bytes, it has {found}"
+    )]
+    Stride {
+        format: Format,
+        plane: usize,
+        expected: usize,
+        found: isize,
+    },
+    #[error(
+        "plane {plane} of a {format:?} picture needs at least {expected} bytes, it has {found}"
+    )]
+    PlaneSize {
+        format: Format,
+        plane: usize,
+        expected: usize,
+        found: usize,
+    },
+    #[error(
+        "expected a {expected_format:?} picture of {expected_width}x{expected_height}, found {format:?} of {width}x{height}"
+    )]
+    PictureMismatch {
+        expected_format: Format,
+        expected_width: u32,
+        expected_height: u32,
+        format: Format,
+        width: u32,
+        height: u32,
+    },
+    #[error("a phase lies strictly between 0 and 1, found {0}")]
+    Phase(f32),
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
