@@ -1,0 +1,622 @@
+//! Which output frames exist, when, and from which neighbours.
+//!
+//! Pure: no clock, no pixel, no GStreamer. Integers only.
+//!
+//! The rhythm is `push` one frame, then `poll` until it answers `None`. With
+//! the frame `p_k` every output up to `p_k` leaves, so that what is serialized
+//! between two inputs keeps its place between the outputs. Three calls end a
+//! run of frames, and each is followed by `poll` until `None`:
+//!
+//! | call | the last frame is held | the next frame |
+//! |---|---|---|
+//! | [`Scheduler::drain`] (new caps, STREAM_START) | for its duration | carries the grid on, without a hole |
+//! | [`Scheduler::gap`] (GAP event) | for its duration | is anchored anew if time is missing before it |
+//! | [`Scheduler::finish`] (EOS, SEGMENT_DONE, before a SEGMENT) | for its duration, or to the stop | is anchored anew if time is missing before it |
+//!
+//! None of them pairs the frame before with the frame after.
+
+mod grid;
+#[cfg(test)]
+mod tests;
+
+use grid::Grid;
+use std::collections::VecDeque;
+
+/// Nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub u64);
+
+/// Frames a second as a fraction; both parts positive (zero counts as one).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FrameRate {
+    pub num: u32,
+    pub den: u32,
+}
+
+/// Position of an output between its neighbours: `elapsed / span`, strictly inside 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Phase {
+    pub elapsed: u64,
+    pub span: u64,
+}
+
+impl Phase {
+    pub fn as_f32(self) -> f32 {
+        (self.elapsed as f64 / self.span as f64) as f32
+    }
+}
+
+/// When an output is shown: its place on the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot {
+    pub pts: Timestamp,
+    /// Nanoseconds to the next output of the grid.
+    pub duration: u64,
+    /// Index on the grid (OFFSET of the buffer); begins at 0 with each anchor
+    /// and each change of rate.
+    pub index: u64,
+    /// First output after a hole, or after a reset by a jump back in time.
+    pub discont: bool,
+}
+
+/// What the caller has to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job<F> {
+    /// Show a source frame; `held` when it has been shown before.
+    Show { frame: F, at: Slot, held: bool },
+    /// Make a frame between `left` and `right` (in time order).
+    Interpolate {
+        left: F,
+        right: F,
+        phase: Phase,
+        at: Slot,
+    },
+}
+
+/// How far, in nanoseconds, an output may lie from a source and still be that
+/// source, untouched.
+///
+/// A container that rounds or truncates to a millisecond moves the anchor and
+/// the source by less than a millisecond together. The scheduler uses less
+/// where a quarter of the output's or the input's interval is less, so that no
+/// two outputs coincide with one source.
+pub const COINCIDENCE_TOLERANCE: u64 = 1_000_000;
+
+/// How long, in nanoseconds, the last frame is held towards a segment's stop.
+pub const LONGEST_HOLD: u64 = 1_000_000_000;
+
+/// With DISCONT, a jump back by more nanoseconds than this is a new beginning
+/// instead of disorder.
+pub const JUMP_BACK: u64 = 1_000_000_000;
+
+/// A longer duration, in nanoseconds (an hour), is taken for a broken one and
+/// counts as missing.
+const LONGEST_DURATION: u64 = 3_600_000_000_000;
+
+/// What a [`Scheduler`] needs to know. Times in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Output rate.
+    pub rate: FrameRate,
+    /// Upper limit of the tolerance, see [`COINCIDENCE_TOLERANCE`].
+    pub tolerance: u64,
+    /// Two frames further apart than this are not a pair.
+    pub max_gap: u64,
+    /// Negative playback rate: timestamps fall.
+    pub reverse: bool,
+    /// Segment start.
+    pub start: u64,
+    /// Segment stop; no output at or after it.
+    pub stop: Option<u64>,
+    /// `false` (trick modes): hold the previous frame instead of interpolating.
+    pub interpolate: bool,
+}
+
+/// What became of a frame given to [`Scheduler::push`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    Accepted,
+    /// It does not come after the frame before it.
+    Dropped,
+    /// It has no timestamp, and none follows from the frame before it.
+    Discarded,
+}
+
+/// What the scheduler alone can count; cleared by [`Scheduler::reset`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Frames pushed, with those refused.
+    pub input: u64,
+    /// Frames refused because they do not come after the one before.
+    pub dropped: u64,
+    /// Frames refused because they have no usable timestamp.
+    pub discarded: u64,
+    /// Accepted frames that were never shown as they are (output rate below
+    /// the input's, or no coincidence with the grid).
+    pub unshown: u64,
+    /// Jobs given.
+    pub output: u64,
+}
+
+/// A source frame. `at` is a stream time, see [`grid`].
+#[derive(Debug)]
+struct Source<F> {
+    frame: F,
+    at: i128,
+    duration: Option<u64>,
+    tolerance: i128,
+    shown: bool,
+}
+
+#[derive(Debug)]
+enum Event<F> {
+    Frame(Source<F>),
+    Drain,
+    Gap,
+    Finish,
+    /// Begin anew wherever the next frame is.
+    Forget,
+}
+
+/// The stretch of time that is being filled.
+#[derive(Debug)]
+enum Span<F> {
+    Idle,
+    /// From the left frame to this one.
+    Toward(Source<F>),
+    /// The left frame, before the instant `until`.
+    Hold {
+        until: i128,
+        at_least_one: bool,
+    },
+}
+
+/// Which picture an output shows.
+enum Choice {
+    Left,
+    Right,
+    Between,
+}
+
+/// Decides which outputs exist between the frames it is given, and from which
+/// neighbours each is made. `F` is a handle: cheap to clone, never looked into.
+#[derive(Debug)]
+pub struct Scheduler<F> {
+    config: Config,
+    events: VecDeque<Event<F>>,
+    span: Span<F>,
+    left: Option<Source<F>>,
+    grid: Option<Grid>,
+    /// Stream time of the last source whose turn has come.
+    last: Option<i128>,
+    /// The next frame is anchored anew if time is missing before it.
+    broken: bool,
+    /// The next output is the first after a hole.
+    discont: bool,
+    /// Stream time and duration of the last frame accepted by `push`.
+    pushed: Option<(i128, Option<u64>)>,
+    counters: Counters,
+}
+
+impl<F: Clone> Scheduler<F> {
+    /// A scheduler that has seen nothing.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            events: VecDeque::new(),
+            span: Span::Idle,
+            left: None,
+            grid: None,
+            last: None,
+            broken: false,
+            discont: false,
+            pushed: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes the next source frame, in the order of arrival.
+    ///
+    /// `duration` (ns) is the frame's own or, where it has none, the nominal
+    /// one of the input's rate. Where neither is known the distance to the
+    /// frame before stands in for it. It says how long the last frame is held
+    /// and where a frame without timestamp belongs; between two frames it
+    /// plays no part.
+    ///
+    /// A frame that does not come after the one before (in reverse: before it)
+    /// is dropped, unless `discont` is set and the jump is longer than
+    /// [`JUMP_BACK`]: then the frame before is drained and the grid begins anew.
+    pub fn push(
+        &mut self,
+        frame: F,
+        pts: Option<Timestamp>,
+        duration: Option<u64>,
+        discont: bool,
+    ) -> Pushed {
+        self.counters.input += 1;
+        let duration = duration.filter(|d| (1..=LONGEST_DURATION).contains(d));
+        let Some(at) = pts
+            .map(|pts| self.stream_time(pts.0))
+            .or_else(|| self.previous_end(duration))
+        else {
+            self.counters.discarded += 1;
+            return Pushed::Discarded;
+        };
+        let interval = self.pushed.map(|(last, _)| at - last);
+        if let Some(interval) = interval.filter(|i| *i <= 0) {
+            if !(discont && -interval > i128::from(JUMP_BACK)) {
+                self.counters.dropped += 1;
+                return Pushed::Dropped;
+            }
+            self.events.push_back(Event::Drain);
+            self.events.push_back(Event::Forget);
+        }
+        let duration = duration.or_else(|| {
+            let interval = u64::try_from(interval?).ok()?;
+            (1..=self.config.max_gap.min(LONGEST_DURATION))
+                .contains(&interval)
+                .then_some(interval)
+        });
+        self.pushed = Some((at, duration));
+        self.events.push_back(Event::Frame(Source {
+            frame,
+            at,
+            duration,
+            tolerance: 0,
+            shown: false,
+        }));
+        Pushed::Accepted
+    }
+
+    /// The next output, or `None` until more is pushed.
+    pub fn poll(&mut self) -> Option<Job<F>> {
+        loop {
+            if let Some(job) = self.next_job() {
+                return Some(job);
+            }
+            self.close_span();
+            let event = self.events.pop_front()?;
+            self.begin(event);
+        }
+    }
+
+    /// The end of the stream or of the segment: the last frame is held for its
+    /// duration, or to the stop if that is set and at most [`LONGEST_HOLD`] away.
+    pub fn finish(&mut self) {
+        self.events.push_back(Event::Finish);
+    }
+
+    /// The end of a run of equal caps: the last frame is held for its duration
+    /// and let go. The grid goes on; outputs up to the next frame show that
+    /// frame, never one made with a frame from before.
+    pub fn drain(&mut self) {
+        self.events.push_back(Event::Drain);
+    }
+
+    /// Upstream says there is nothing for a while: the last frame is held for
+    /// its duration and let go, and the time up to the next frame stays empty.
+    pub fn gap(&mut self) {
+        self.events.push_back(Event::Gap);
+    }
+
+    /// Forgets everything but the configuration: frames, grid, counters (flush).
+    pub fn reset(&mut self) {
+        *self = Self::new(self.config.clone());
+    }
+
+    /// Changes the output rate. The new grid begins where the old one has got
+    /// to: neither overlap nor hole.
+    pub fn set_rate(&mut self, rate: FrameRate) {
+        if rate != self.config.rate {
+            self.config.rate = rate;
+            self.grid = self.grid.as_ref().map(|grid| grid.continued(rate));
+        }
+    }
+
+    /// Changes the segment (`start`, `stop` in ns); the next frame is anchored
+    /// anew, wherever it is. Call it after `finish` and the `poll`s that belong
+    /// to it: what was not polled is lost. The same segment changes nothing.
+    pub fn set_segment(&mut self, start: u64, stop: Option<u64>, reverse: bool) {
+        let config = Config {
+            start,
+            stop,
+            reverse,
+            ..self.config.clone()
+        };
+        if config != self.config {
+            let counters = self.counters;
+            *self = Self::new(config);
+            self.counters = counters;
+        }
+    }
+
+    /// Changes the longest gap that is interpolated across, in nanoseconds.
+    pub fn set_max_gap(&mut self, max_gap: u64) {
+        self.config.max_gap = max_gap;
+    }
+
+    /// Interpolates, or holds the previous frame (trick modes).
+    pub fn set_interpolate(&mut self, interpolate: bool) {
+        self.config.interpolate = interpolate;
+    }
+
+    /// Source frames that must have arrived after an output's time before it
+    /// can be made.
+    pub fn lookahead(&self) -> u64 {
+        1
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Timestamp to stream time.
+    fn stream_time(&self, pts: u64) -> i128 {
+        if self.config.reverse {
+            -i128::from(pts)
+        } else {
+            i128::from(pts)
+        }
+    }
+
+    /// Stream time to timestamp; times outside the representable ones are clamped.
+    fn timestamp(&self, at: i128) -> u64 {
+        let pts = if self.config.reverse { -at } else { at };
+        u64::try_from(pts.max(0)).unwrap_or(u64::MAX)
+    }
+
+    /// Where a frame without timestamp belongs: forwards it begins where the
+    /// frame before ends, in reverse it ends where that one begins.
+    fn previous_end(&self, duration: Option<u64>) -> Option<i128> {
+        let (last, last_duration) = self.pushed?;
+        let step = if self.config.reverse {
+            duration.or(last_duration)?
+        } else {
+            last_duration?
+        };
+        let at = last + i128::from(step);
+        let range = if self.config.reverse {
+            i128::MIN..=0
+        } else {
+            0..=i128::from(u64::MAX - 1)
+        };
+        range.contains(&at).then_some(at)
+    }
+
+    /// The last stream time inside the segment.
+    fn bound(&self) -> i128 {
+        if self.config.reverse {
+            -i128::from(self.config.start)
+        } else {
+            // The largest u64 stands for "no timestamp".
+            i128::from(self.config.stop.unwrap_or(u64::MAX)) - 1
+        }
+    }
+
+    fn begin(&mut self, event: Event<F>) {
+        match event {
+            Event::Frame(source) if self.is_hole(&source) => {
+                // The frame before the hole is held first.
+                self.events.push_front(Event::Frame(source));
+                self.begin_hold(false);
+                self.broken = true;
+            }
+            Event::Frame(source) => self.begin_frame(source),
+            Event::Drain => self.begin_hold(false),
+            Event::Gap => {
+                self.begin_hold(false);
+                self.broken = true;
+            }
+            Event::Finish => {
+                self.begin_hold(true);
+                self.broken = true;
+            }
+            Event::Forget => {
+                self.grid = None;
+                self.last = None;
+                self.broken = false;
+                self.discont = true;
+            }
+        }
+    }
+
+    fn is_hole(&self, source: &Source<F>) -> bool {
+        let max_gap = i128::from(self.config.max_gap);
+        !self.broken && self.last.is_some_and(|last| source.at - last > max_gap)
+    }
+
+    fn begin_frame(&mut self, mut source: Source<F>) {
+        let grid = match self.grid.take() {
+            Some(grid) if !self.broken || self.carries_on(&grid, &source) => grid,
+            Some(_) => {
+                self.discont = true;
+                Grid::new(self.config.rate, self.opening(&source), self.config.reverse)
+            }
+            None => self.first_grid(&source),
+        };
+        source.tolerance = self.tolerance(&grid, &source);
+        self.broken = false;
+        self.last = Some(source.at);
+        self.grid = Some(grid);
+        self.span = Span::Toward(source);
+    }
+
+    /// No time is missing between what `grid` has filled and `source`.
+    fn carries_on(&self, grid: &Grid, source: &Source<F>) -> bool {
+        grid.filled() + self.tolerance(grid, source) >= self.opening(source)
+    }
+
+    fn first_grid(&self, source: &Source<F>) -> Grid {
+        let Config {
+            rate,
+            reverse,
+            stop,
+            ..
+        } = self.config;
+        match stop.filter(|_| reverse) {
+            // In time order this is the last frame: it reaches to the stop.
+            Some(stop) => {
+                let hold = source.duration.unwrap_or(0).max(LONGEST_HOLD);
+                Grid::new(rate, self.stream_time(stop), reverse)
+                    .skip_to(source.at - i128::from(hold))
+            }
+            None => Grid::new(rate, self.opening(source), reverse),
+        }
+    }
+
+    /// Where the time of `source` begins in stream order, inside the segment.
+    fn opening(&self, source: &Source<F>) -> i128 {
+        if !self.config.reverse {
+            return source.at.max(i128::from(self.config.start));
+        }
+        let duration = match source.duration {
+            Some(duration) => i128::from(duration),
+            None => Grid::new(self.config.rate, 0, true).duration(),
+        };
+        let stop = self.config.stop.unwrap_or(u64::MAX - 1);
+        (source.at - duration).max(-i128::from(stop))
+    }
+
+    /// How far an output may lie from `source` and still be it.
+    fn tolerance(&self, grid: &Grid, source: &Source<F>) -> i128 {
+        let mut tolerance = i128::from(self.config.tolerance).min(grid.duration() / 4);
+        if let Some(last) = self.last {
+            tolerance = tolerance.min((source.at - last) / 4);
+        }
+        if let Some(duration) = source.duration {
+            tolerance = tolerance.min(i128::from(duration) / 4);
+        }
+        tolerance.max(0)
+    }
+
+    /// Begins to hold the left frame for its duration; at the end of the
+    /// stream to the stop, and at least one output comes out.
+    fn begin_hold(&mut self, end_of_stream: bool) {
+        let Some(left) = &self.left else { return };
+        let Config {
+            reverse,
+            start,
+            stop,
+            ..
+        } = self.config;
+        let duration = i128::from(left.duration.unwrap_or(0));
+        // In reverse the frame's own time lies before it in stream order.
+        let mut until = left.at + if reverse { 0 } else { duration };
+        if let Some(stop) = stop.filter(|_| end_of_stream && !reverse) {
+            until = until.max(i128::from(stop).min(left.at + i128::from(LONGEST_HOLD)));
+        }
+        let inside = reverse || duration == 0 || until > i128::from(start);
+        self.span = Span::Hold {
+            // A grid point that coincides with the end is the next frame's.
+            until: until - left.tolerance,
+            at_least_one: end_of_stream && inside && self.grid.as_ref().is_some_and(|g| g.fresh),
+        };
+    }
+
+    /// The span is filled: what it led to is the left neighbour now.
+    fn close_span(&mut self) {
+        let next = match std::mem::replace(&mut self.span, Span::Idle) {
+            Span::Idle => return,
+            Span::Toward(source) => Some(source),
+            Span::Hold { .. } => None,
+        };
+        if let Some(left) = std::mem::replace(&mut self.left, next) {
+            self.counters.unshown += u64::from(!left.shown);
+        }
+    }
+
+    fn next_job(&mut self) -> Option<Job<F>> {
+        let point = self.grid.as_ref()?.point();
+        let choice = self.choose(point)?;
+        let at = self.take_slot()?;
+        let right = match &mut self.span {
+            Span::Toward(right) => Some(right),
+            _ => None,
+        };
+        self.counters.output += 1;
+        match (choice, self.left.as_mut(), right) {
+            (Choice::Between, Some(left), Some(right)) => {
+                let span = (right.at - left.at) as u64;
+                let elapsed = (point - left.at) as u64;
+                Some(if self.config.reverse {
+                    Job::Interpolate {
+                        left: right.frame.clone(),
+                        right: left.frame.clone(),
+                        phase: Phase {
+                            elapsed: span - elapsed,
+                            span,
+                        },
+                        at,
+                    }
+                } else {
+                    Job::Interpolate {
+                        left: left.frame.clone(),
+                        right: right.frame.clone(),
+                        phase: Phase { elapsed, span },
+                        at,
+                    }
+                })
+            }
+            (Choice::Left, Some(source), _) | (_, _, Some(source)) => Some(Job::Show {
+                frame: source.frame.clone(),
+                at,
+                held: std::mem::replace(&mut source.shown, true),
+            }),
+            _ => None,
+        }
+    }
+
+    /// What the output at `point` shows, if its turn has come.
+    fn choose(&mut self, point: i128) -> Option<Choice> {
+        let bound = self.bound();
+        match &mut self.span {
+            Span::Idle => None,
+            Span::Hold {
+                until,
+                at_least_one,
+            } => {
+                let forced = std::mem::take(at_least_one);
+                // In reverse the forced output may be cut off at the start.
+                let inside = point <= bound || (forced && self.config.reverse);
+                ((forced || point < *until) && inside).then_some(Choice::Left)
+            }
+            Span::Toward(right) => {
+                if point > bound || point > right.at + right.tolerance {
+                    return None;
+                }
+                Some(match &self.left {
+                    _ if point >= right.at - right.tolerance => Choice::Right,
+                    None => Choice::Right,
+                    Some(left) if point <= left.at + left.tolerance => Choice::Left,
+                    Some(_) if self.config.interpolate => Choice::Between,
+                    Some(_) => Choice::Left,
+                })
+            }
+        }
+    }
+
+    /// The next place on the grid, which moves on.
+    fn take_slot(&mut self) -> Option<Slot> {
+        let grid = self.grid.as_ref()?;
+        let (index, filled, next) = (grid.index, grid.filled(), grid.next_filled());
+        let mut pts = self.timestamp(grid.point());
+        let mut duration = u64::try_from(next - filled).unwrap_or(u64::MAX);
+        if self.config.reverse && pts < self.config.start {
+            pts = self.config.start;
+            duration = self.timestamp(filled).saturating_sub(pts);
+        }
+        if let Some(grid) = &mut self.grid {
+            grid.advance();
+        }
+        Some(Slot {
+            pts: Timestamp(pts),
+            duration,
+            index,
+            discont: std::mem::take(&mut self.discont),
+        })
+    }
+}

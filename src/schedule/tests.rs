@@ -1,0 +1,1 @@
+//! Every promise about time, with plain integers for frames.
