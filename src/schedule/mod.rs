@@ -18,125 +18,15 @@
 mod grid;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use grid::Grid;
 use std::collections::VecDeque;
-
-/// Nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Timestamp(pub u64);
-
-/// Frames a second as a fraction; both parts positive (zero counts as one).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FrameRate {
-    pub num: u32,
-    pub den: u32,
-}
-
-/// Position of an output between its neighbours: `elapsed / span`, strictly inside 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Phase {
-    pub elapsed: u64,
-    pub span: u64,
-}
-
-impl Phase {
-    pub fn as_f32(self) -> f32 {
-        (self.elapsed as f64 / self.span as f64) as f32
-    }
-}
-
-/// When an output is shown: its place on the grid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Slot {
-    pub pts: Timestamp,
-    /// Nanoseconds to the next output of the grid.
-    pub duration: u64,
-    /// Index on the grid (OFFSET of the buffer); begins at 0 with each anchor
-    /// and each change of rate.
-    pub index: u64,
-    /// First output after a hole, or after a reset by a jump back in time.
-    pub discont: bool,
-}
-
-/// What the caller has to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Job<F> {
-    /// Show a source frame; `held` when it has been shown before.
-    Show { frame: F, at: Slot, held: bool },
-    /// Make a frame between `left` and `right` (in time order).
-    Interpolate {
-        left: F,
-        right: F,
-        phase: Phase,
-        at: Slot,
-    },
-}
-
-/// How far, in nanoseconds, an output may lie from a source and still be that
-/// source, untouched.
-///
-/// A container that rounds or truncates to a millisecond moves the anchor and
-/// the source by less than a millisecond together. The scheduler uses less
-/// where a quarter of the output's or the input's interval is less, so that no
-/// two outputs coincide with one source.
-pub const COINCIDENCE_TOLERANCE: u64 = 1_000_000;
-
-/// How long, in nanoseconds, the last frame is held towards a segment's stop.
-pub const LONGEST_HOLD: u64 = 1_000_000_000;
-
-/// With DISCONT, a jump back by more nanoseconds than this is a new beginning
-/// instead of disorder.
-pub const JUMP_BACK: u64 = 1_000_000_000;
+pub use types::*;
 
 /// A longer duration, in nanoseconds (an hour), is taken for a broken one and
 /// counts as missing.
 const LONGEST_DURATION: u64 = 3_600_000_000_000;
-
-/// What a [`Scheduler`] needs to know. Times in nanoseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Output rate.
-    pub rate: FrameRate,
-    /// Upper limit of the tolerance, see [`COINCIDENCE_TOLERANCE`].
-    pub tolerance: u64,
-    /// Two frames further apart than this are not a pair.
-    pub max_gap: u64,
-    /// Negative playback rate: timestamps fall.
-    pub reverse: bool,
-    /// Segment start.
-    pub start: u64,
-    /// Segment stop; no output at or after it.
-    pub stop: Option<u64>,
-    /// `false` (trick modes): hold the previous frame instead of interpolating.
-    pub interpolate: bool,
-}
-
-/// What became of a frame given to [`Scheduler::push`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pushed {
-    Accepted,
-    /// It does not come after the frame before it.
-    Dropped,
-    /// It has no timestamp, and none follows from the frame before it.
-    Discarded,
-}
-
-/// What the scheduler alone can count; cleared by [`Scheduler::reset`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Frames pushed, with those refused.
-    pub input: u64,
-    /// Frames refused because they do not come after the one before.
-    pub dropped: u64,
-    /// Frames refused because they have no usable timestamp.
-    pub discarded: u64,
-    /// Accepted frames that were never shown as they are (output rate below
-    /// the input's, or no coincidence with the grid).
-    pub unshown: u64,
-    /// Jobs given.
-    pub output: u64,
-}
 
 /// A source frame. `at` is a stream time, see [`grid`].
 #[derive(Debug)]
@@ -511,8 +401,9 @@ impl<F: Clone> Scheduler<F> {
         }
         let inside = reverse || duration == 0 || until > i128::from(start);
         self.span = Span::Hold {
-            // A grid point that coincides with the end is the next frame's.
-            until: until - left.tolerance,
+            // A grid point that coincides with the end is the next frame's,
+            // one that coincides with the frame is its own.
+            until: (until - left.tolerance).max(left.at + left.tolerance + 1),
             at_least_one: end_of_stream && inside && self.grid.as_ref().is_some_and(|g| g.fresh),
         };
     }
@@ -573,19 +464,20 @@ impl<F: Clone> Scheduler<F> {
     /// What the output at `point` shows, if its turn has come.
     fn choose(&mut self, point: i128) -> Option<Choice> {
         let bound = self.bound();
+        let empty = self.config.stop.is_some_and(|s| s <= self.config.start);
         match &mut self.span {
             Span::Idle => None,
             Span::Hold {
                 until,
                 at_least_one,
             } => {
-                let forced = std::mem::take(at_least_one);
+                let forced = std::mem::take(at_least_one) && !empty;
                 // In reverse the forced output may be cut off at the start.
                 let inside = point <= bound || (forced && self.config.reverse);
                 ((forced || point < *until) && inside).then_some(Choice::Left)
             }
             Span::Toward(right) => {
-                if point > bound || point > right.at + right.tolerance {
+                if point > bound.min(right.at) {
                     return None;
                 }
                 Some(match &self.left {

@@ -1,1 +1,0 @@
-//! Every promise about time, with plain integers for frames.

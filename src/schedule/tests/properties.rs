@@ -1,0 +1,178 @@
+//! What holds for every stream and every sequence of calls.
+
+use super::*;
+use proptest::prelude::*;
+
+/// One call of the scheduler.
+#[derive(Debug, Clone)]
+enum Call {
+    Push(Option<u64>, Option<u64>, bool),
+    Finish,
+    Drain,
+    Gap,
+    Rate(u32, u32),
+    Segment(u64, Option<u64>, bool),
+    Reset,
+    Interpolate(bool),
+}
+
+/// Times that hurt: small, near a frame's, near the largest.
+fn any_time() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        4 => 0..3 * SECOND,
+        1 => (0..100u64).prop_map(|n| n * 40 * MS),
+        1 => (0..1000u64).prop_map(|n| u64::MAX - n),
+        1 => any::<u64>(),
+    ]
+}
+
+fn any_call() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        12 => (
+            proptest::option::weighted(0.9, any_time()),
+            proptest::option::of(any_time()),
+            any::<bool>()
+        )
+            .prop_map(|(pts, duration, discont)| Call::Push(pts, duration, discont)),
+        1 => Just(Call::Finish),
+        1 => Just(Call::Drain),
+        1 => Just(Call::Gap),
+        1 => (any::<u32>(), any::<u32>()).prop_map(|(num, den)| Call::Rate(num, den)),
+        1 => (any_time(), proptest::option::of(any_time()), any::<bool>())
+            .prop_map(|(start, stop, reverse)| Call::Segment(start, stop, reverse)),
+        1 => Just(Call::Reset),
+        1 => any::<bool>().prop_map(Call::Interpolate),
+    ]
+}
+
+fn apply(scheduler: &mut Scheduler<u32>, call: &Call, frame: u32) {
+    match *call {
+        Call::Push(pts, duration, discont) => {
+            scheduler.push(frame, pts.map(Timestamp), duration, discont);
+        }
+        Call::Finish => scheduler.finish(),
+        Call::Drain => scheduler.drain(),
+        Call::Gap => scheduler.gap(),
+        Call::Rate(num, den) => scheduler.set_rate(rate(num, den)),
+        Call::Segment(start, stop, reverse) => scheduler.set_segment(start, stop, reverse),
+        Call::Reset => scheduler.reset(),
+        Call::Interpolate(on) => scheduler.set_interpolate(on),
+    }
+}
+
+/// Timestamps of an ordinary stream that is uneven, in nanoseconds or rounded
+/// to milliseconds, with holes.
+fn any_stream() -> impl Strategy<Value = Vec<u64>> {
+    let step = prop_oneof![
+        10 => 1..200 * MS,
+        5 => Just(40 * MS),
+        5 => (1..100u64).prop_map(|ms| ms * MS),
+        1 => 3 * SECOND..5 * SECOND,
+    ];
+    (any_time_small(), proptest::collection::vec(step, 1..60)).prop_map(|(first, steps)| {
+        let mut at = first;
+        let mut times = vec![at];
+        for step in steps {
+            at += step;
+            times.push(at);
+        }
+        times
+    })
+}
+
+fn any_time_small() -> impl Strategy<Value = u64> {
+    0..10 * SECOND
+}
+
+fn any_rate() -> impl Strategy<Value = FrameRate> {
+    prop_oneof![
+        Just(rate(25, 1)),
+        Just(rate(60, 1)),
+        Just(rate(24_000, 1001)),
+        (1..=300u32, 1..=10u32).prop_map(|(num, den)| rate(num, den)),
+    ]
+}
+
+proptest! {
+    /// Whatever is called, nothing panics and every phase is inside.
+    #[test]
+    fn nothing_panics(
+        calls in proptest::collection::vec((any_call(), any::<bool>()), 0..60),
+        num in any::<u32>(), den in any::<u32>(), max_gap in any_time(),
+    ) {
+        let mut scheduler = Scheduler::new(Config { max_gap, ..config(num, den) });
+        for (frame, (call, polled)) in calls.iter().enumerate() {
+            apply(&mut scheduler, call, frame as u32);
+            // Streams of 10^12 outputs exist; a look at some is enough.
+            for _ in 0..if *polled { 50 } else { 0 } {
+                let Some(job) = scheduler.poll() else { break };
+                if let Job::Interpolate { phase, .. } = job {
+                    prop_assert!(0 < phase.elapsed && phase.elapsed < phase.span);
+                }
+                let at = slot(&job);
+                prop_assert!(at.pts.0 >= scheduler.config().start);
+                if let Some(stop) = scheduler.config().stop {
+                    prop_assert!(at.pts.0 < stop);
+                }
+            }
+        }
+    }
+
+    /// Times rise strictly, the grid is the formula's, a source on the grid is
+    /// shown, and pairs are true neighbours.
+    #[test]
+    fn the_grid_is_kept(
+        stream in any_stream(), rate in any_rate(), reverse in any::<bool>(),
+        offset in 0..SECOND,
+    ) {
+        let newest = *stream.last().unwrap_or(&0);
+        let stop = reverse.then_some(newest + offset);
+        let mut inputs = stream;
+        if reverse {
+            inputs.reverse();
+        }
+        let mut run = Run::new(Config { reverse, stop, ..config(rate.num, rate.den) });
+        for pts in &inputs {
+            run.push_with(Some(*pts), None, reverse);
+        }
+        run.finish();
+        prop_assert!(!run.jobs.is_empty());
+
+        let mut anchor = None;
+        let mut before: Option<Slot> = None;
+        for job in &run.jobs {
+            let at = slot(job);
+            if let Some(before) = before {
+                let (early, late) = if reverse { (at, before) } else { (before, at) };
+                prop_assert!(early.pts < late.pts);
+                prop_assert!(early.pts.0 + early.duration <= late.pts.0);
+                prop_assert!(at.discont || early.pts.0 + early.duration == late.pts.0);
+            }
+            before = Some(at);
+
+            let edge = |n: u64| {
+                (u128::from(n) * u128::from(rate.den) * 1_000_000_000 / u128::from(rate.num)) as u64
+            };
+            if anchor.is_none() || at.discont {
+                anchor = Some(if reverse { at.pts.0 + edge(at.index + 1) } else { at.pts.0 });
+                prop_assert!(!at.discont || at.index == 0);
+            }
+            let anchor = anchor.unwrap_or(0);
+            prop_assert_eq!(at.duration, edge(at.index + 1) - edge(at.index));
+            prop_assert_eq!(
+                at.pts.0,
+                if reverse { anchor - edge(at.index + 1) } else { anchor + edge(at.index) }
+            );
+
+            if let Job::Interpolate { left, right, phase, .. } = job {
+                let (l, r) = (inputs[*left as usize], inputs[*right as usize]);
+                prop_assert!(!inputs.contains(&at.pts.0), "a source lies here");
+                prop_assert!(l < at.pts.0 && at.pts.0 < r);
+                prop_assert!(left.abs_diff(*right) == 1);
+                prop_assert_eq!(phase.elapsed, at.pts.0 - l);
+                prop_assert_eq!(phase.span, r - l);
+                prop_assert!(phase.span <= 2 * SECOND, "not across a hole");
+            }
+        }
+    }
+}
