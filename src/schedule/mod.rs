@@ -203,21 +203,19 @@ impl<F: Clone> Scheduler<F> {
         }
     }
 
-    /// Changes the segment (`start`, `stop` in ns); the next frame is anchored
-    /// anew, wherever it is. Call it after `finish` and the `poll`s that belong
-    /// to it: what was not polled is lost. The same segment changes nothing.
+    /// Begins a new segment (`start`, `stop` in ns): the next frame is anchored
+    /// anew, wherever it is, even where only the segment's base has changed.
+    /// Call it after `finish` and the `poll`s that belong to it (what was not
+    /// polled is lost), and not at all for an identical segment.
     pub fn set_segment(&mut self, start: u64, stop: Option<u64>, reverse: bool) {
-        let config = Config {
+        let counters = self.counters;
+        *self = Self::new(Config {
             start,
             stop,
             reverse,
             ..self.config.clone()
-        };
-        if config != self.config {
-            let counters = self.counters;
-            *self = Self::new(config);
-            self.counters = counters;
-        }
+        });
+        self.counters = counters;
     }
 
     /// Changes the longest gap that is interpolated across, in nanoseconds.
