@@ -14,6 +14,7 @@ use rayon::ThreadPool;
 use crate::error::{Error, Result};
 
 pub mod raster;
+pub mod synthesis;
 
 /// Environment variable that, set to `reference`, makes every kernel take its plain version.
 pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";

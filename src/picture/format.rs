@@ -89,9 +89,9 @@ impl Component {
         height.div_ceil(1 << self.sub_y)
     }
 
-    /// Bytes of a row up to the end of its last sample.
+    /// Bytes of a row, those between the samples and behind the last included.
     const fn row_bytes(&self, width: usize) -> usize {
-        self.offset + (self.width(width) - 1) * self.step + self.size()
+        self.width(width) * self.step
     }
 
     /// The code of the sample that begins at `at`.
@@ -347,7 +347,7 @@ impl Format {
         self.components().iter().filter(move |c| c.plane == plane)
     }
 
-    /// Bytes of a row of a plane that hold samples.
+    /// Bytes of a row of a plane, whole pixels (of YUY2 and UYVY: whole pairs).
     pub fn row_bytes(self, plane: usize, width: u32) -> usize {
         self.of_plane(plane)
             .map(|c| c.row_bytes(width as usize))

@@ -1,0 +1,239 @@
+//! One picture from two: flow and mask upsampled on the fly, two bilinear taps, blend, rounding,
+//! in the planes and the depth of the stream.
+//!
+//! Flow and mask lie on a lattice of one cell for 4x4 pixels, both centred ("half-pixel"), so that
+//! a sample's value is the bilinear mean of the four cells around its centre; beyond the outermost
+//! centres the outermost cells hold. A subsampled plane is centred on the same area as luma.
+//!
+//! Where eight neighbouring samples are the same bytes in both pictures and hardly move, the bytes
+//! are copied: what stands still is kept bit for bit, whatever noise the flow has there.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+
+use super::raster::{Raster, Source};
+use super::{Context, CpuLevel};
+use crate::error::Result;
+use crate::picture::{Component, Format, Picture, PictureMut, Plane};
+
+mod cells;
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use cells::{Cells, TILE};
+
+/// Luma pixels that a static area may seem to move and is still static.
+const STATIC_FLOW: f32 = 0.5;
+/// Samples that are looked at together when static areas are sought.
+const SEGMENT: usize = 8;
+/// Luma rows of a unit of work; a multiple of all subsamplings.
+const BAND: usize = 16;
+
+/// Components whose samples lie side by side in one plane, at the same positions.
+#[derive(Debug, Clone)]
+struct Group {
+    components: Vec<Component>,
+    /// Whether every byte of the plane belongs to one of them.
+    whole: bool,
+}
+
+impl Group {
+    fn first(&self) -> &Component {
+        &self.components[0]
+    }
+}
+
+/// The groups of a format.
+fn groups(format: Format) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for &c in format.components() {
+        let key = |c: &Component| (c.plane, c.step, c.sub_x, c.sub_y);
+        match groups.iter_mut().find(|g| key(g.first()) == key(&c)) {
+            Some(g) => g.components.push(c),
+            None => groups.push(Group {
+                components: vec![c],
+                whole: false,
+            }),
+        }
+    }
+    for g in &mut groups {
+        g.whole = g.components.iter().map(Component::size).sum::<usize>() == g.first().step;
+    }
+    groups
+}
+
+/// One row of a group in both source pictures.
+struct Row<'a> {
+    group: &'a Group,
+    left: Plane<'a>,
+    right: Plane<'a>,
+    y: usize,
+    /// Samples in a row of the group's plane.
+    width: usize,
+    /// Rows of the group's plane.
+    height: usize,
+}
+
+/// What all rows have in common.
+struct Job<'a> {
+    left: &'a Picture<'a>,
+    right: &'a Picture<'a>,
+    flow: Raster<'a>,
+    mask: Raster<'a>,
+    groups: Vec<Group>,
+    strides: [usize; 4],
+    level: CpuLevel,
+}
+
+/// The rows of an output that one thread makes: `rows` of luma and what belongs to them.
+struct Band<'a> {
+    planes: [&'a mut [u8]; 4],
+    rows: Range<usize>,
+}
+
+/// Makes `out` from `left` and `right`, all of one format and size.
+///
+/// `flow` is `[h, w, 4]`: where a pixel lies in the left and in the right picture, relative to its
+/// own position, in pixels of the full picture, (x, y) each. `mask` is `[h, w, 1]`: the left one's
+/// weight. `h` and `w` are at least a quarter of the picture's size, rounded up. Coordinates are
+/// clamped to the picture; a value that is no number counts as 0.
+///
+/// # Errors
+/// Formats or sizes differ, or the lattice is too small.
+pub fn synthesise(
+    context: &Context,
+    left: &Picture,
+    right: &Picture,
+    flow: &Tensor,
+    mask: &Tensor,
+    out: &mut PictureMut,
+) -> Result<()> {
+    let (width, height) = (left.width() as u32, left.height() as u32);
+    right.expect(left.format(), width, height)?;
+    out.expect(left.format(), width, height)?;
+    let (flow, mask) = (Source::lock(flow), Source::lock(mask));
+    let (flow, mask) = (flow.raster()?, mask.raster()?);
+    let cells = (
+        left.height().div_ceil(4).max(flow.height),
+        left.width().div_ceil(4).max(flow.width),
+    );
+    flow.expect("flow", cells, 4)?;
+    mask.expect("mask", cells, 1)?;
+
+    let planes = out.planes_mut();
+    let job = Job {
+        left,
+        right,
+        flow,
+        mask,
+        groups: groups(left.format()),
+        strides: planes.each_ref().map(|p| p.stride),
+        level: context.level(),
+    };
+    let band = Band {
+        planes: planes.each_mut().map(|p| &mut *p.data),
+        rows: 0..left.height(),
+    };
+    if context.pool().current_num_threads() == 1 {
+        job.run(band);
+    } else {
+        context.pool().install(|| job.run(band));
+    }
+    Ok(())
+}
+
+impl Job<'_> {
+    /// Halves a band until it is small enough; the halves may run side by side.
+    fn run(&self, band: Band) {
+        if band.rows.len() <= BAND {
+            for plane in 0..self.left.format().planes() {
+                self.plane(plane, &band.rows, &mut *band.planes[plane]);
+            }
+            return;
+        }
+        let middle = band.rows.start + (band.rows.len() / 2).next_multiple_of(BAND);
+        let (above, below) = self.split(band, middle);
+        rayon::join(|| self.run(above), || self.run(below));
+    }
+
+    fn split<'b>(&self, band: Band<'b>, middle: usize) -> (Band<'b>, Band<'b>) {
+        let rows = self.left.height();
+        let mut above = Band {
+            planes: Default::default(),
+            rows: band.rows.start..middle,
+        };
+        let mut below = Band {
+            planes: Default::default(),
+            rows: middle..band.rows.end,
+        };
+        for (i, plane) in band.planes.into_iter().enumerate() {
+            let sub_y = self
+                .groups
+                .iter()
+                .find(|g| g.first().plane == i)
+                .map_or(0, |g| g.first().sub_y);
+            debug_assert!(middle <= rows.next_multiple_of(BAND));
+            let at = ((middle - band.rows.start) >> sub_y) * self.strides[i];
+            (above.planes[i], below.planes[i]) = plane.split_at_mut(at.min(plane.len()));
+        }
+        (above, below)
+    }
+
+    /// The rows of one plane that belong to `rows` of luma; `out` begins with the first.
+    fn plane(&self, plane: usize, rows: &Range<usize>, out: &mut [u8]) {
+        let groups = || self.groups.iter().filter(|g| g.first().plane == plane);
+        let Some(sub_y) = groups().map(|g| g.first().sub_y).next() else {
+            return;
+        };
+        let (first, last) = (rows.start >> sub_y, rows.end.div_ceil(1 << sub_y));
+        let bytes = self
+            .left
+            .format()
+            .row_bytes(plane, self.left.width() as u32);
+        let filled = groups().all(|g| g.whole);
+        let mut cells = Cells::new();
+        for y in first..last {
+            let out = &mut out[(y - first) * self.strides[plane]..][..bytes];
+            if !filled {
+                // Bytes that belong to no component are the left picture's.
+                out.copy_from_slice(self.left.row(plane, y));
+            }
+            for group in groups() {
+                self.row(group, y, &mut cells, out);
+            }
+        }
+    }
+
+    fn row(&self, group: &Group, y: usize, cells: &mut Cells, out: &mut [u8]) {
+        let c = group.first();
+        let row = Row {
+            group,
+            left: self.left.plane(c.plane),
+            right: self.right.plane(c.plane),
+            y,
+            width: c.width(self.left.width()),
+            height: c.height(self.left.height()),
+        };
+        for x in (0..row.width).step_by(TILE) {
+            let samples = x..row.width.min(x + TILE);
+            cells.fill(&self.flow, &self.mask, c, y, &samples);
+            row_of_tile(self.level, &row, cells, samples, out);
+        }
+    }
+}
+
+/// The samples of one tile of a row, by the best means there is.
+fn row_of_tile(level: CpuLevel, row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if level == CpuLevel::Avx2 && cpu::can(row) {
+        // SAFETY: a context has this level only where the machine has AVX2, and `can` said yes.
+        unsafe { cpu::samples(row, cells, samples, out) };
+        return;
+    }
+    let _ = level;
+    reference::samples(row, cells, samples, out);
+}

@@ -1,0 +1,440 @@
+use candle_core::{Device, Tensor};
+
+use super::*;
+use crate::picture::{Color, PictureMut};
+
+/// xorshift; the tests want reproducible noise, nothing more.
+pub struct Noise(u64);
+
+impl Noise {
+    pub fn new(seed: u64) -> Self {
+        Noise(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 11
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    /// -1 to 1.
+    fn unit(&mut self) -> f32 {
+        (self.next() % 20001) as f32 / 10000.0 - 1.0
+    }
+}
+
+/// Owned planes with unequal strides, an odd start, and guard bytes all around.
+struct Owned {
+    format: Format,
+    size: (u32, u32),
+    planes: Vec<(Vec<u8>, usize)>,
+}
+
+const GUARD: usize = 37;
+const GUARD_BYTE: u8 = 0xcd;
+
+impl Owned {
+    fn new(format: Format, size: (u32, u32), padding: usize) -> Self {
+        let planes = (0..format.planes())
+            .map(|p| {
+                let stride = format.row_bytes(p, size.0) + padding * (p + 1);
+                let rows = format.rows(p, size.1);
+                let len = stride * (rows - 1) + format.row_bytes(p, size.0);
+                (vec![GUARD_BYTE; len + 2 * GUARD], stride)
+            })
+            .collect();
+        Owned {
+            format,
+            size,
+            planes,
+        }
+    }
+
+    /// Every byte of every row random, those that are no component's included.
+    fn noise(mut self, noise: &mut Noise) -> Self {
+        for p in 0..self.format.planes() {
+            for y in 0..self.format.rows(p, self.size.1) {
+                self.row(p, y)
+                    .iter_mut()
+                    .for_each(|b| *b = noise.below(256) as u8);
+            }
+        }
+        self
+    }
+
+    fn row(&mut self, p: usize, y: usize) -> &mut [u8] {
+        let bytes = self.format.row_bytes(p, self.size.0);
+        let (data, stride) = &mut self.planes[p];
+        &mut data[GUARD + y * *stride..][..bytes]
+    }
+
+    fn picture(&self) -> Picture<'_> {
+        let planes: Vec<_> = self
+            .planes
+            .iter()
+            .map(|(d, s)| (&d[GUARD..d.len() - GUARD], *s as isize))
+            .collect();
+        Picture::new(self.format, self.size.0, self.size.1, Color::BT709, &planes).unwrap()
+    }
+
+    fn picture_mut(&mut self) -> PictureMut<'_> {
+        let (format, size) = (self.format, self.size);
+        let mut planes: Vec<_> = self
+            .planes
+            .iter_mut()
+            .map(|(d, s)| {
+                let end = d.len() - GUARD;
+                (&mut d[GUARD..end], *s as isize)
+            })
+            .collect();
+        PictureMut::new(format, size.0, size.1, &mut planes).unwrap()
+    }
+
+    /// Fails where a byte outside the rows is no longer what it was.
+    fn assert_guarded(&self, what: &str) {
+        for (p, (data, stride)) in self.planes.iter().enumerate() {
+            let bytes = self.format.row_bytes(p, self.size.0);
+            let end = data.len() - GUARD;
+            for (i, b) in data.iter().enumerate() {
+                let inside = i >= GUARD && i < end && (i - GUARD) % stride < bytes;
+                assert!(
+                    inside || *b == GUARD_BYTE,
+                    "{what}: plane {p} byte {i} written"
+                );
+            }
+        }
+    }
+
+    fn code(&self, c: &Component, x: usize, y: usize) -> u32 {
+        c.load(self.picture().row(c.plane, y), x)
+    }
+}
+
+/// A lattice for a picture, with `extra` cells beyond it as padding makes them.
+fn lattice(
+    size: (u32, u32),
+    extra: usize,
+    mut cell: impl FnMut(usize, usize) -> ([f32; 4], f32),
+) -> (Tensor, Tensor) {
+    let (w, h) = (
+        size.0.div_ceil(4) as usize + extra,
+        size.1.div_ceil(4) as usize + extra,
+    );
+    let (mut flow, mut mask) = (Vec::new(), Vec::new());
+    for y in 0..h {
+        for x in 0..w {
+            let (f, m) = cell(x, y);
+            flow.extend(f);
+            mask.push(m);
+        }
+    }
+    let flow = Tensor::from_vec(flow, (h, w, 4), &Device::Cpu).unwrap();
+    (
+        flow,
+        Tensor::from_vec(mask, (h, w, 1), &Device::Cpu).unwrap(),
+    )
+}
+
+fn context(level: CpuLevel) -> Context {
+    Context::with_level(2, level).unwrap()
+}
+
+fn compare(what: &str, fast: &Owned, plain: &Owned) {
+    for p in 0..fast.format.planes() {
+        for y in 0..fast.format.rows(p, fast.size.1) {
+            let (f, r) = (fast.picture(), plain.picture());
+            for (x, (a, b)) in f.row(p, y).iter().zip(r.row(p, y)).enumerate() {
+                assert_eq!(a, b, "{what}: plane {p} row {y} byte {x}");
+            }
+        }
+    }
+}
+
+/// Flow fields from gentle to absurd, by name.
+fn flows() -> Vec<(
+    &'static str,
+    fn(&mut Noise, usize, usize) -> ([f32; 4], f32),
+)> {
+    vec![
+        ("gentle", |n, x, y| {
+            let f = [
+                x as f32 * 0.13,
+                y as f32 * -0.21,
+                x as f32 * -0.11 - 3.3,
+                1.7,
+            ];
+            (f.map(|v| v + 0.01 * n.unit()), 0.5 + 0.5 * n.unit())
+        }),
+        ("rough", |n, _, _| {
+            (std::array::from_fn(|_| 9.0 * n.unit()), n.unit())
+        }),
+        ("out of the picture", |n, _, _| {
+            (std::array::from_fn(|_| 300.0 * n.unit()), 2.0 * n.unit())
+        }),
+        ("absurd", |n, _, _| {
+            let odd = [
+                f32::NAN,
+                f32::INFINITY,
+                f32::NEG_INFINITY,
+                1e30,
+                -1e30,
+                0.0,
+                -0.0,
+                1e-40,
+            ];
+            let mut pick = || odd[n.below(8) as usize];
+            ([pick(), pick(), pick(), pick()], pick())
+        }),
+        ("nearly still", |n, _, _| {
+            (std::array::from_fn(|_| 0.6 * n.unit()), 0.5)
+        }),
+    ]
+}
+
+const SIZES: [(u32, u32); 9] = [
+    (1, 1),
+    (2, 1),
+    (1, 9),
+    (5, 3),
+    (8, 8),
+    (17, 31),
+    (64, 19),
+    (131, 37),
+    (1043, 9),
+];
+
+#[test]
+fn fast_path_gives_the_same_bits() {
+    if context(CpuLevel::Avx2).level() != CpuLevel::Avx2 {
+        return;
+    }
+    let (fast_context, plain_context) = (context(CpuLevel::Avx2), context(CpuLevel::Reference));
+    for format in Format::ALL {
+        for (s, &size) in SIZES.iter().enumerate() {
+            for (name, cell) in flows() {
+                let what = format!("{format:?} {size:?} {name}");
+                let mut noise = Noise::new(s as u64 + 1);
+                let left = Owned::new(format, size, 3).noise(&mut noise);
+                let mut right = Owned::new(format, size, 5).noise(&mut noise);
+                // Half of the rows are the same, so that copies happen.
+                for p in 0..format.planes() {
+                    for y in (0..format.rows(p, size.1)).step_by(2) {
+                        right.row(p, y).copy_from_slice(left.picture().row(p, y));
+                    }
+                }
+                let (flow, mask) = lattice(size, s % 3, |x, y| cell(&mut noise, x, y));
+                let made = |context: &Context, padding| {
+                    let mut out = Owned::new(format, size, padding);
+                    let (l, r) = (left.picture(), right.picture());
+                    synthesise(context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+                    out.assert_guarded(&what);
+                    out
+                };
+                compare(&what, &made(&fast_context, 1), &made(&plain_context, 0));
+            }
+        }
+    }
+}
+
+/// Both levels, where the machine has them.
+fn levels() -> Vec<Context> {
+    vec![context(CpuLevel::Reference), context(CpuLevel::Avx2)]
+}
+
+#[test]
+fn a_known_shift_is_exact() {
+    // The content moves by (12, 8) from left to right: a pixel of the middle came from (-6, -4).
+    // Chroma of half the size moves by whole samples too.
+    let (size, shift) = ((83u32, 45u32), (6usize, 4usize));
+    let (flow, mask) = lattice(size, 1, |_, _| ([-6.0, -4.0, 6.0, 4.0], 0.3));
+    for context in levels() {
+        for format in Format::ALL {
+            let mut noise = Noise::new(7);
+            let scene = Owned::new(format, (size.0 + 24, size.1 + 16), 0).noise(&mut noise);
+            let view = |dx: usize, dy: usize| {
+                let mut owned = Owned::new(format, size, 2);
+                for c in format.components() {
+                    for y in 0..c.height(size.1 as usize) {
+                        for x in 0..c.width(size.0 as usize) {
+                            let code = scene.code(c, x + (dx >> c.sub_x), y + (dy >> c.sub_y));
+                            c.store(owned.row(c.plane, y), x, code.min(c.max()));
+                        }
+                    }
+                }
+                owned
+            };
+            let (left, middle, right) = (view(12, 8), view(6, 4), view(0, 0));
+            let mut out = Owned::new(format, size, 1);
+            let (l, r) = (left.picture(), right.picture());
+            synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+            for c in format.components() {
+                let (mx, my) = (shift.0 >> c.sub_x, shift.1 >> c.sub_y);
+                for y in my..c.height(size.1 as usize) - my {
+                    for x in mx..c.width(size.0 as usize) - mx {
+                        let (found, expected) = (out.code(c, x, y), middle.code(c, x, y));
+                        assert_eq!(found, expected, "{format:?} {:?} at {x},{y}", c.channel);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_still_is_kept_bit_for_bit() {
+    let size = (83, 45);
+    for context in levels() {
+        for format in Format::ALL {
+            let mut noise = Noise::new(11);
+            let left = Owned::new(format, size, 2).noise(&mut noise);
+            let (flow, mask) = lattice(size, 0, |_, _| {
+                (std::array::from_fn(|_| 0.49 * noise.unit()), 0.4)
+            });
+            let mut out = Owned::new(format, size, 0);
+            let picture = left.picture();
+            synthesise(
+                &context,
+                &picture,
+                &picture,
+                &flow,
+                &mask,
+                &mut out.picture_mut(),
+            )
+            .unwrap();
+            for c in format.components() {
+                for y in 0..c.height(size.1 as usize) {
+                    let (a, b) = (out.picture(), left.picture());
+                    for x in 0..c.width(size.0 as usize) {
+                        let at = x * c.step + c.offset..x * c.step + c.offset + c.size();
+                        let what = format!("{format:?} {:?} at {x},{y}", c.channel);
+                        assert_eq!(
+                            a.row(c.plane, y)[at.clone()],
+                            b.row(c.plane, y)[at],
+                            "{what}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn unused_bytes_are_the_left_pictures() {
+    let size = (13, 3);
+    let mut noise = Noise::new(3);
+    let left = Owned::new(Format::Bgrx, size, 0).noise(&mut noise);
+    let right = Owned::new(Format::Bgrx, size, 0).noise(&mut noise);
+    let (flow, mask) = lattice(size, 0, |_, _| ([1.5; 4], 0.5));
+    for context in levels() {
+        let mut out = Owned::new(Format::Bgrx, size, 0);
+        let (l, r) = (left.picture(), right.picture());
+        synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+        for y in 0..3 {
+            for x in 0..13 {
+                assert_eq!(
+                    out.picture().row(0, y)[x * 4 + 3],
+                    left.picture().row(0, y)[x * 4 + 3]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn low_bits_of_p010_are_zero() {
+    let size = (20, 6);
+    let mut noise = Noise::new(5);
+    let left = Owned::new(Format::P010, size, 0).noise(&mut noise);
+    let right = Owned::new(Format::P010, size, 0).noise(&mut noise);
+    let (flow, mask) = lattice(size, 0, |_, _| ([2.5; 4], 0.5));
+    for context in levels() {
+        let mut out = Owned::new(Format::P010, size, 0);
+        let (l, r) = (left.picture(), right.picture());
+        synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+        for sample in out.picture().row(0, 2).chunks(2) {
+            assert_eq!(sample[0] & 0x3f, 0);
+        }
+    }
+}
+
+/// Cases of `F.interpolate(scale_factor=4, mode="bilinear", align_corners=False)`, seen through
+/// the mask: the left picture is white, the right one black.
+#[test]
+fn the_lattice_is_centred_on_its_cells() {
+    let size = (8, 4);
+    let mut left = Owned::new(Format::Gray16, size, 0);
+    (0..4).for_each(|y| left.row(0, y).fill(0xff));
+    let mut right = Owned::new(Format::Gray16, size, 0);
+    (0..4).for_each(|y| right.row(0, y).fill(0));
+    let (flow, mask) = lattice(size, 0, |x, _| ([0.0; 4], x as f32));
+    let expected = [0.0, 0.0, 0.125, 0.375, 0.625, 0.875, 1.0, 1.0];
+    for context in levels() {
+        let mut out = Owned::new(Format::Gray16, size, 0);
+        let (l, r) = (left.picture(), right.picture());
+        synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+        let c = Format::Gray16.components()[0];
+        let found: Vec<u32> = (0..8).map(|x| out.code(&c, x, 1)).collect();
+        let expected = expected.map(|v: f32| (v * 65535.0).round_ties_even() as u32);
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn pictures_that_do_not_match_are_refused() {
+    let (a, b) = (
+        Owned::new(Format::Gray8, (8, 8), 0),
+        Owned::new(Format::Gray8, (8, 9), 0),
+    );
+    let (flow, mask) = lattice((8, 8), 0, |_, _| ([0.0; 4], 0.5));
+    let (context, mut out) = (
+        context(CpuLevel::Reference),
+        Owned::new(Format::Gray8, (8, 8), 0),
+    );
+    let (pa, pb) = (a.picture(), b.picture());
+    assert!(synthesise(&context, &pa, &pb, &flow, &mask, &mut out.picture_mut()).is_err());
+    let (flow, mask) = lattice((4, 4), 0, |_, _| ([0.0; 4], 0.5));
+    assert!(synthesise(&context, &pa, &pa, &flow, &mask, &mut out.picture_mut()).is_err());
+}
+
+/// Run with `--ignored --nocapture` on a quiet machine.
+#[test]
+#[ignore = "a measurement"]
+fn time_of_a_1080p_picture() {
+    let size = (1920, 1080);
+    for (format, level) in [
+        (Format::I420, CpuLevel::Avx2),
+        (Format::Nv12, CpuLevel::Avx2),
+        (Format::I420_10, CpuLevel::Avx2),
+        (Format::P010, CpuLevel::Avx2),
+        (Format::Yuy2, CpuLevel::Avx2),
+        (Format::Rgb, CpuLevel::Avx2),
+        (Format::Rgbx, CpuLevel::Avx2),
+        (Format::I420, CpuLevel::Reference),
+    ] {
+        for (name, cell) in flows().into_iter().take(2) {
+            let mut noise = Noise::new(1);
+            let left = Owned::new(format, size, 0).noise(&mut noise);
+            let right = Owned::new(format, size, 0).noise(&mut noise);
+            let (flow, mask) = lattice(size, 2, |x, y| cell(&mut noise, x, y));
+            let mut out = Owned::new(format, size, 0);
+            let context = Context::with_level(1, level).unwrap();
+            let mut best = f64::MAX;
+            for _ in 0..8 {
+                let start = std::time::Instant::now();
+                let (l, r) = (left.picture(), right.picture());
+                synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+                best = best.min(start.elapsed().as_secs_f64());
+            }
+            println!(
+                "{format:?} {level:?} {name}: {:.1} ms on one thread",
+                best * 1e3
+            );
+        }
+    }
+}
