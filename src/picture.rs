@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 
 mod format;
+#[cfg(test)]
+pub(crate) mod owned;
 
 pub use format::{Channel, Component, Format};
 

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 
 pub mod raster;
 pub mod synthesis;
+pub mod view;
 
 /// Environment variable that, set to `reference`, makes every kernel take its plain version.
 pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";

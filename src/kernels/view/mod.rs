@@ -1,0 +1,91 @@
+//! What the network sees of a picture: at half size, four values of luma (the 2x2 pixels, row by
+//! row), U and V, each `code / max - 0.5`, so that zero is mid grey.
+//!
+//! YUV is taken as it is, without a matrix or a range; RGB becomes full-range BT.709 YUV; grey has
+//! no colour. Chroma of more than half size is averaged. Beyond the picture its edge is repeated.
+
+use candle_core::Tensor;
+
+use super::{Context, CpuLevel, raster};
+use crate::error::Result;
+use crate::picture::{Channel, Component, Picture};
+
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+/// Values of a cell of the view.
+pub const CHANNELS: usize = 6;
+/// The view's sides are multiples of this.
+const MULTIPLE: usize = 4;
+
+/// Height and width of the view of a picture.
+pub fn size(height: usize, width: usize) -> (usize, usize) {
+    let side = |n: usize| n.div_ceil(2).next_multiple_of(MULTIPLE);
+    (side(height), side(width))
+}
+
+/// The colour components of a picture, by what the view needs.
+enum Colors {
+    Yuv([Component; 3]),
+    Rgb([Component; 3]),
+    Gray(Component),
+}
+
+impl Colors {
+    fn of(picture: &Picture) -> Self {
+        match *picture.format().components() {
+            [y] => Colors::Gray(y),
+            [a, b, c, ..] if a.channel == Channel::R => Colors::Rgb([a, b, c]),
+            [a, b, c, ..] => Colors::Yuv([a, b, c]),
+            // No format has two components; its first would be luma.
+            [y, _] => Colors::Gray(y),
+            [] => unreachable!("every format has components"),
+        }
+    }
+}
+
+/// Fills `out`, `[height, width, 6]` of the [`size`] of the picture's view.
+///
+/// # Errors
+/// `out` has another shape.
+pub fn view(context: &Context, picture: &Picture, out: &Tensor) -> Result<()> {
+    let colors = Colors::of(picture);
+    raster::write("view", out, |mut raster| {
+        raster.expect("view", size(picture.height(), picture.width()), CHANNELS)?;
+        raster.for_each_row(context, |y, row| {
+            let y = y.min(picture.height().div_ceil(2) - 1);
+            let made = fast(context.level(), picture, &colors, y, row);
+            let cells = picture.width().div_ceil(2);
+            for x in made..cells {
+                let cell = reference::cell(picture, &colors, x, y);
+                row[x * CHANNELS..][..CHANNELS].copy_from_slice(&cell);
+            }
+            repeat_edge(row, cells);
+        });
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Makes the first cells of row `y` of the view, and says how many.
+fn fast(level: CpuLevel, picture: &Picture, colors: &Colors, y: usize, row: &mut [f32]) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if level == CpuLevel::Avx2 {
+        // SAFETY: a context has this level only where the machine has AVX2.
+        return unsafe { cpu::cells(picture, colors, y, row) };
+    }
+    let _ = (level, picture, colors, y, row);
+    0
+}
+
+/// The last of `cells` to the end of the row.
+fn repeat_edge(row: &mut [f32], cells: usize) {
+    let (made, rest) = row.split_at_mut(cells * CHANNELS);
+    let edge = &made[(cells - 1) * CHANNELS..];
+    for cell in rest.chunks_exact_mut(CHANNELS) {
+        cell.copy_from_slice(edge);
+    }
+}
