@@ -13,9 +13,19 @@ use rayon::ThreadPool;
 
 use crate::error::{Error, Result};
 
+pub mod conv;
+pub mod correlation;
+pub mod motion;
 pub mod raster;
+pub mod resample;
 pub mod synthesis;
 pub mod view;
+pub mod warp;
+
+#[cfg(target_arch = "x86_64")]
+mod simd;
+#[cfg(test)]
+mod testing;
 
 /// Environment variable that, set to `reference`, makes every kernel take its plain version.
 pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";

@@ -1,0 +1,274 @@
+//! Direct convolution with AVX2 and FMA: a group of neighbouring pixels times a block of output
+//! channels stays in registers while the taps and the input channels pass by.
+
+use std::arch::x86_64::*;
+
+use super::{Activation, Job, MAX_INPUTS, SLOPE};
+use crate::kernels::Context;
+use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::simd::{LANES, Lanes, tail_mask};
+
+/// Weights as `[block][ky][kx][input][channel of the block]` and the bias as
+/// `[block][channel of the block]`, the last block filled up with zeros.
+#[derive(Debug)]
+pub struct Packed {
+    weight: Vec<Lanes>,
+    bias: Vec<Lanes>,
+    /// Vectors of output channels in a block: 1, 2 or 3.
+    vectors: usize,
+    blocks: usize,
+    /// Read in place of a pixel outside the picture.
+    zeros: Vec<f32>,
+}
+
+impl Packed {
+    pub fn new(weight: &[f32], bias: &[f32], inputs: usize, kernel: usize) -> Self {
+        let (outputs, taps) = (bias.len(), kernel * kernel);
+        let vectors = match outputs {
+            0..=LANES => 1,
+            17..=24 => 3,
+            _ => 2,
+        };
+        let block = vectors * LANES;
+        let blocks = outputs.div_ceil(block);
+        let at = |o: usize, tap: usize, i: usize| match o < outputs {
+            true => weight[(o * inputs + i) * taps + tap],
+            false => 0.0,
+        };
+        let mut packed = Vec::with_capacity(blocks * taps * inputs * vectors);
+        for b in 0..blocks {
+            for tap in 0..taps {
+                for i in 0..inputs {
+                    for v in 0..vectors {
+                        let first = b * block + v * LANES;
+                        packed.push(Lanes(std::array::from_fn(|l| at(first + l, tap, i))));
+                    }
+                }
+            }
+        }
+        let bias = (0..blocks * vectors)
+            .map(|v| std::array::from_fn(|l| bias.get(v * LANES + l).copied().unwrap_or(0.0)))
+            .map(Lanes)
+            .collect();
+        Self {
+            weight: packed,
+            bias,
+            vectors,
+            blocks,
+            zeros: vec![0.0; inputs],
+        }
+    }
+}
+
+pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
+    let pixel = out.pixel;
+    let width = out.width;
+    out.for_each_row(context, |y, row| {
+        let target = Target { row, pixel, width };
+        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it), and
+        // `Job::check` has compared all sizes.
+        unsafe {
+            match job.filter.packed.vectors {
+                1 => convolve::<8, 1>(job, y, target),
+                3 => convolve::<4, 3>(job, y, target),
+                _ => convolve::<6, 2>(job, y, target),
+            }
+        }
+    });
+}
+
+/// The row of the output to fill.
+struct Target<'a> {
+    row: &'a mut [f32],
+    pixel: usize,
+    width: usize,
+}
+
+/// Fills a row, `P` pixels by `V` vectors of channels at a time.
+///
+/// # Safety
+/// AVX2 and FMA are there, the job's sizes fit each other, and its filter has blocks of `V`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn convolve<const P: usize, const V: usize>(job: &Job, y: usize, mut target: Target) {
+    let rows = InputRows::new(job, y);
+    let filter = job.filter;
+    let packed = &filter.packed;
+    for block in 0..packed.blocks {
+        let weight = &packed.weight[block * filter.kernel * filter.kernel * filter.inputs * V..];
+        let bias = &packed.bias[block * V..][..V];
+        for x in (0..target.width).step_by(P) {
+            let mut sums = [[_mm256_setzero_ps(); V]; P];
+            for sums in &mut sums {
+                for (sum, bias) in sums.iter_mut().zip(bias) {
+                    *sum = bias.load();
+                }
+            }
+            // SAFETY: as this function's.
+            unsafe {
+                rows.accumulate(&mut sums, x, target.width, weight.as_ptr().cast());
+                store(job, y, &mut target, x, block, &sums);
+            }
+        }
+    }
+}
+
+/// The rows of the input that one row of the output needs.
+struct InputRows<'a> {
+    job: &'a Job<'a>,
+    parts: [Option<Raster<'a>>; MAX_INPUTS],
+    /// First tap row inside the picture, and the input row it reads.
+    first: usize,
+    top: usize,
+    /// Tap rows inside the picture.
+    count: usize,
+    width: usize,
+    /// Taps of a row read neighbouring floats: there is one input, without gaps.
+    dense: bool,
+}
+
+impl<'a> InputRows<'a> {
+    fn new(job: &'a Job<'a>, y: usize) -> Self {
+        let filter = job.filter;
+        let (height, width) = job.input.parts[0].map_or((1, 1), |p| p.size());
+        let pad = filter.kernel / 2;
+        let top = y * filter.stride;
+        let first = pad.saturating_sub(top);
+        let last = filter.kernel.min(height + pad - top);
+        let dense =
+            job.input.parts().count() == 1 && job.input.parts().all(|p| p.pixel == p.channels);
+        Self {
+            job,
+            parts: job.input.parts,
+            first,
+            top: top + first - pad,
+            count: last - first,
+            width,
+            dense,
+        }
+    }
+
+    /// Adds to `sums` the products of the `P` pixels from `x` on. Pixels beyond the last one of
+    /// the output's `width` repeat it.
+    ///
+    /// # Safety
+    /// AVX2 and FMA are there; `weight` points to a block of the job's filter.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn accumulate<const P: usize, const V: usize>(
+        &self,
+        sums: &mut [[__m256; V]; P],
+        x: usize,
+        width: usize,
+        weight: *const f32,
+    ) {
+        let filter = self.job.filter;
+        let (stride, pad) = (filter.stride, filter.kernel / 2);
+        let inside = x * stride >= pad
+            && x + P <= width
+            && (x + P - 1) * stride + filter.kernel - pad <= self.width;
+        let tap_floats = filter.inputs * V * LANES;
+        for ky in 0..self.count {
+            let y = self.top + ky;
+            let mut weight = weight.wrapping_add((self.first + ky) * filter.kernel * tap_floats);
+            if let (true, true, Some(part)) = (inside, self.dense, &self.parts[0]) {
+                let row = part.row(y);
+                let sources: [&[f32]; P] = std::array::from_fn(|p| {
+                    &row[((x + p) * stride - pad) * part.pixel..][..filter.kernel * part.channels]
+                });
+                // SAFETY: the weights of a tap row are adjacent, as the slices' values are.
+                unsafe { multiply(sums, &sources, weight) };
+                continue;
+            }
+            for kx in 0..filter.kernel {
+                for part in self.parts.iter().flatten() {
+                    let sources: [&[f32]; P] = std::array::from_fn(|p| {
+                        let sx = ((x + p).min(width - 1) * stride + kx).wrapping_sub(pad);
+                        match sx < self.width {
+                            true => part.at(y, sx),
+                            false => &filter.packed.zeros[..part.channels],
+                        }
+                    });
+                    // SAFETY: a part has as many weights as channels.
+                    weight = unsafe { multiply(sums, &sources, weight) };
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of `P` equally long slices with their weights; returns the next weight.
+///
+/// # Safety
+/// AVX2 and FMA are there; `weight` has `V` vectors for each value of a slice.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn multiply<const P: usize, const V: usize>(
+    sums: &mut [[__m256; V]; P],
+    sources: &[&[f32]; P],
+    mut weight: *const f32,
+) -> *const f32 {
+    let pointers: [*const f32; P] = std::array::from_fn(|p| sources[p].as_ptr());
+    for c in 0..sources[0].len() {
+        // SAFETY: the caller vouches for the weights; `c` is inside of each slice.
+        unsafe {
+            let mut weights = [_mm256_setzero_ps(); V];
+            for (v, w) in weights.iter_mut().enumerate() {
+                *w = _mm256_loadu_ps(weight.add(v * LANES));
+            }
+            for (sums, pointer) in sums.iter_mut().zip(&pointers) {
+                let value = _mm256_broadcast_ss(&*pointer.add(c));
+                for (sum, w) in sums.iter_mut().zip(&weights) {
+                    *sum = _mm256_fmadd_ps(value, *w, *sum);
+                }
+            }
+            weight = weight.add(V * LANES);
+        }
+    }
+    weight
+}
+
+/// Adds the residual, activates and writes a group of pixels.
+///
+/// # Safety
+/// AVX2 and FMA are there.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn store<const P: usize, const V: usize>(
+    job: &Job,
+    y: usize,
+    target: &mut Target,
+    x: usize,
+    block: usize,
+    sums: &[[__m256; V]; P],
+) {
+    let slope = _mm256_set1_ps(SLOPE);
+    let outputs = job.filter.outputs;
+    for (p, sums) in sums.iter().enumerate().take(target.width - x) {
+        let pixel = &mut target.row[(x + p) * target.pixel..][..outputs];
+        let residual = job.residual.map(|r| r.at(y, x + p));
+        for (v, sum) in sums.iter().enumerate() {
+            let first = (block * V + v) * LANES;
+            let Some(out) = pixel.get_mut(first..) else {
+                break;
+            };
+            let mask = tail_mask(out.len());
+            let mut sum = *sum;
+            // SAFETY: the mask lets through only what lies inside of the slices, which are
+            // equally long.
+            unsafe {
+                if let Some(residual) = residual {
+                    let r = _mm256_maskload_ps(residual[first..].as_ptr(), mask);
+                    sum = _mm256_add_ps(sum, r);
+                }
+                if job.activation == Activation::Leaky {
+                    sum = _mm256_max_ps(sum, _mm256_mul_ps(sum, slope));
+                }
+                if out.len() >= LANES {
+                    _mm256_storeu_ps(out.as_mut_ptr(), sum);
+                } else {
+                    _mm256_maskstore_ps(out.as_mut_ptr(), mask, sum);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Convolution, 3x3 with a padding of 1 or 1x1, with bias, residual and activation in one pass.
+//!
+//! The input may be several tensors that are read as one concatenation, so that none is made.
+
+use candle_core::{Tensor, bail};
+
+use super::raster::{Raster, RasterMut, Source, write};
+use super::{Context, CpuLevel};
+
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+/// Slope of the activation below zero.
+pub const SLOPE: f32 = 0.1;
+/// Most tensors that one convolution reads as a concatenation.
+pub const MAX_INPUTS: usize = 6;
+
+/// What follows the sum of products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// The sum itself.
+    Linear,
+    /// Leaky ReLU of slope [`SLOPE`].
+    Leaky,
+}
+
+/// Weights of one convolution, also in the order in which the fast kernels read them.
+#[derive(Debug)]
+pub struct Filter {
+    /// 1 or 3.
+    kernel: usize,
+    stride: usize,
+    inputs: usize,
+    outputs: usize,
+    /// `[outputs][inputs][ky][kx]`.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    #[cfg(target_arch = "x86_64")]
+    packed: cpu::Packed,
+}
+
+impl Filter {
+    /// From a weight of `[outputs, inputs, k, k]` (k is 1 or 3) and a bias of `[outputs]`.
+    ///
+    /// # Errors
+    /// Other shapes.
+    pub fn new(weight: &Tensor, bias: &Tensor, stride: usize) -> candle_core::Result<Self> {
+        let (outputs, inputs, kernel, kx) = weight.dims4()?;
+        if kernel != kx || ![1, 3].contains(&kernel) || ![1, 2].contains(&stride) {
+            bail!("no kernel for a convolution of {kernel}x{kx} by {stride}");
+        }
+        if bias.dims1()? != outputs || outputs * inputs == 0 {
+            bail!("a bias {bias:?} does not fit a weight {weight:?}");
+        }
+        let weight: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+        let bias: Vec<f32> = bias.to_vec1()?;
+        Ok(Self {
+            #[cfg(target_arch = "x86_64")]
+            packed: cpu::Packed::new(&weight, &bias, inputs, kernel),
+            kernel,
+            stride,
+            inputs,
+            outputs,
+            weight,
+            bias,
+        })
+    }
+
+    /// Multiplications that a pixel of the output costs.
+    pub fn products(&self) -> usize {
+        self.kernel * self.kernel * self.inputs * self.outputs
+    }
+
+    /// Fills `out`, `[ceil(h / stride), ceil(w / stride), outputs]`, from the concatenation of
+    /// `inputs`, each `[h, w, c]`: `activation(conv(inputs) + bias + residual)`.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn apply(
+        &self,
+        context: &Context,
+        inputs: &[&Tensor],
+        residual: Option<&Tensor>,
+        activation: Activation,
+        out: &Tensor,
+    ) -> candle_core::Result<()> {
+        if inputs.is_empty() || inputs.len() > MAX_INPUTS {
+            bail!("{} inputs, expected 1 to {MAX_INPUTS}", inputs.len());
+        }
+        let sources: [_; MAX_INPUTS] =
+            std::array::from_fn(|i| inputs.get(i).map(|t| Source::lock(t)));
+        let mut parts = [None; MAX_INPUTS];
+        for (part, source) in parts.iter_mut().zip(&sources) {
+            *part = source.as_ref().map(Source::raster).transpose()?;
+        }
+        let residual = residual.map(Source::lock);
+        let residual = residual.as_ref().map(Source::raster).transpose()?;
+        let input = Concatenation { parts };
+        let job = Job {
+            filter: self,
+            input,
+            residual,
+            activation,
+        };
+        write("conv", out, |out| job.run(context, out))
+    }
+}
+
+/// Tensors of one size, read as one with all their channels.
+#[derive(Clone, Copy)]
+struct Concatenation<'a> {
+    parts: [Option<Raster<'a>>; MAX_INPUTS],
+}
+
+impl<'a> Concatenation<'a> {
+    fn parts(&self) -> impl Iterator<Item = Raster<'a>> {
+        self.parts.into_iter().flatten()
+    }
+
+    fn channels(&self) -> usize {
+        self.parts().map(|p| p.channels).sum()
+    }
+}
+
+/// A convolution about to run.
+struct Job<'a> {
+    filter: &'a Filter,
+    input: Concatenation<'a>,
+    residual: Option<Raster<'a>>,
+    activation: Activation,
+}
+
+impl Job<'_> {
+    fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
+        self.check(&out)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 => cpu::run(self, context, &mut out),
+            _ => reference::run(self, context, &mut out),
+        }
+        Ok(())
+    }
+
+    fn check(&self, out: &RasterMut) -> candle_core::Result<()> {
+        let filter = self.filter;
+        let Some(first) = self.input.parts[0] else {
+            bail!("a convolution without input");
+        };
+        for part in self.input.parts() {
+            part.expect("an input of a convolution", first.size(), part.channels)?;
+        }
+        if self.input.channels() != filter.inputs {
+            bail!(
+                "a convolution of {} channels was given {}",
+                filter.inputs,
+                self.input.channels()
+            );
+        }
+        let size = (
+            first.height.div_ceil(filter.stride),
+            first.width.div_ceil(filter.stride),
+        );
+        out.expect("the output of a convolution", size, filter.outputs)?;
+        match &self.residual {
+            Some(r) => r.expect("the residual of a convolution", size, filter.outputs),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Correlation and its softmax with AVX2 and FMA: eight displacements at a time.
+
+use std::arch::x86_64::*;
+
+use super::{Axis, Correlate, Expected, MAX_SIDE, displacements};
+use crate::kernels::Context;
+use crate::kernels::raster::RasterMut;
+use crate::kernels::simd::{LANES, Lanes, exp_negative, largest, load_tail, sum, sums, tail_mask};
+
+const MAX_DISPLACEMENTS: usize = MAX_SIDE * MAX_SIDE;
+const MAX_VECTORS: usize = MAX_DISPLACEMENTS.div_ceil(LANES);
+
+pub fn correlate(job: &Correlate, context: &Context, out: &mut RasterMut) {
+    let pixel = out.pixel;
+    out.for_each_row(context, |y, row| {
+        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it), and
+        // `Correlate::run` has compared all sizes.
+        unsafe {
+            match job.left.channels {
+                16 => correlate_row::<2>(job, y, row, pixel),
+                24 => correlate_row::<3>(job, y, row, pixel),
+                _ => correlate_row::<0>(job, y, row, pixel),
+            }
+        }
+    });
+}
+
+/// Distances in floats from a pixel to those that each displacement compares, at one phase.
+struct Window {
+    phase: f32,
+    axis: Axis,
+    left: [isize; MAX_DISPLACEMENTS],
+    right: [isize; MAX_DISPLACEMENTS],
+}
+
+impl Window {
+    fn new(job: &Correlate, phase: f32) -> Self {
+        let axis = Axis::new(job.radius, phase);
+        let side = 2 * job.radius + 1;
+        let mut window = Self {
+            phase,
+            axis,
+            left: [0; MAX_DISPLACEMENTS],
+            right: [0; MAX_DISPLACEMENTS],
+        };
+        for i in 0..side * side {
+            let at = |offsets: &[isize; MAX_SIDE], row: usize, pixel: usize| {
+                offsets[i / side] * row as isize + offsets[i % side] * pixel as isize
+            };
+            window.left[i] = -at(&axis.left, job.left.row, job.left.pixel);
+            window.right[i] = at(&axis.right, job.right.row, job.right.pixel);
+        }
+        window
+    }
+}
+
+/// Scores of a row; `C` vectors of channels, or any number of channels if `C` is 0.
+///
+/// # Safety
+/// AVX2 and FMA are there; the job's sizes fit each other.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f32], pixel: usize) {
+    let (height, width) = job.left.size();
+    let r = job.radius;
+    let count = displacements(r);
+    let mut window = Window::new(job, job.phase.at(y, 0)[0]);
+    let rows_inside = y >= r && y + r < height;
+    for (x, values) in row.chunks_mut(pixel).enumerate() {
+        let phase = job.phase.at(y, x)[0];
+        if phase.to_bits() != window.phase.to_bits() {
+            window = Window::new(job, phase);
+        }
+        let values = &mut values[..count];
+        if rows_inside && x >= r && x + r < width {
+            // SAFETY: all displacements are at most the radius, so they stay inside.
+            unsafe { scores_inside::<C>(job, y, x, &window, values) };
+        } else {
+            scores_at_border(job, y, x, &window, values);
+        }
+    }
+}
+
+/// Scores of a pixel whose displacements all lie inside.
+///
+/// # Safety
+/// AVX2 and FMA are there; the pixel is at least the radius away from every border.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn scores_inside<const C: usize>(
+    job: &Correlate,
+    y: usize,
+    x: usize,
+    window: &Window,
+    values: &mut [f32],
+) {
+    let left = job.left.at(y, x).as_ptr();
+    let right = job.right.at(y, x).as_ptr();
+    for (group, out) in values.chunks_mut(LANES).enumerate() {
+        let mut products = [_mm256_setzero_ps(); LANES];
+        for (i, product) in products.iter_mut().enumerate().take(out.len()) {
+            let d = group * LANES + i;
+            let left = left.wrapping_offset(window.left[d]);
+            let right = right.wrapping_offset(window.right[d]);
+            // SAFETY: both point to the channels of a pixel inside, of which there are `8 C`, or
+            // `channels`.
+            unsafe {
+                if C == 0 {
+                    let n = job.left.channels;
+                    *product = dot(
+                        std::slice::from_raw_parts(left, n),
+                        std::slice::from_raw_parts(right, n),
+                    );
+                } else {
+                    for c in 0..C {
+                        *product = _mm256_fmadd_ps(
+                            _mm256_loadu_ps(left.add(c * LANES)),
+                            _mm256_loadu_ps(right.add(c * LANES)),
+                            *product,
+                        );
+                    }
+                }
+            }
+        }
+        store(out, sums(&products));
+    }
+}
+
+/// Products of any number of channels, not yet summed over the lanes.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn dot(left: &[f32], right: &[f32]) -> __m256 {
+    let mut sum = _mm256_setzero_ps();
+    for (a, b) in left.chunks(LANES).zip(right.chunks(LANES)) {
+        sum = _mm256_fmadd_ps(load_tail(a), load_tail(b), sum);
+    }
+    sum
+}
+
+#[cold]
+#[target_feature(enable = "avx2,fma")]
+fn scores_at_border(job: &Correlate, y: usize, x: usize, window: &Window, values: &mut [f32]) {
+    let side = 2 * job.radius + 1;
+    let (y, x) = (y as isize, x as isize);
+    let axis = &window.axis;
+    for (i, value) in values.iter_mut().enumerate() {
+        let (dy, dx) = (i / side, i % side);
+        let left = job.left.get(y - axis.left[dy], x - axis.left[dx]);
+        let right = job.right.get(y + axis.right[dy], x + axis.right[dx]);
+        *value = match (left, right) {
+            (Some(left), Some(right)) => sum(dot(left, right)),
+            _ => 0.0,
+        };
+    }
+}
+
+/// Writes as many lanes as `out` is long, at most eight.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn store(out: &mut [f32], values: __m256) {
+    if out.len() >= LANES {
+        // SAFETY: there is room for eight floats.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), values) };
+    } else {
+        // SAFETY: the mask lets through only what lies inside of the slice.
+        unsafe { _mm256_maskstore_ps(out.as_mut_ptr(), tail_mask(out.len()), values) };
+    }
+}
+
+pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
+    let pixel = out.pixel;
+    let offsets = Offsets::new(job.radius);
+    out.for_each_row(context, |y, row| {
+        for (x, values) in row.chunks_mut(pixel).enumerate() {
+            // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+            let d = unsafe { softmax_mean(job.scores.at(y, x), job.sharpness, &offsets) };
+            values[..2].copy_from_slice(&d);
+        }
+    });
+}
+
+/// The displacements (x and y) in the order of the scores, and 1 where there is one.
+struct Offsets {
+    x: [Lanes; MAX_VECTORS],
+    y: [Lanes; MAX_VECTORS],
+    valid: [Lanes; MAX_VECTORS],
+}
+
+impl Offsets {
+    fn new(radius: usize) -> Self {
+        let side = 2 * radius + 1;
+        let table = |f: &dyn Fn(usize) -> f32| {
+            std::array::from_fn(|v| {
+                Lanes(std::array::from_fn(|l| {
+                    let i = v * LANES + l;
+                    if i < side * side { f(i) } else { 0.0 }
+                }))
+            })
+        };
+        Self {
+            x: table(&|i| (i % side) as f32 - radius as f32),
+            y: table(&|i| (i / side) as f32 - radius as f32),
+            valid: table(&|_| 1.0),
+        }
+    }
+}
+
+/// The mean of the offsets under the softmax of `sharpness * scores`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn softmax_mean(scores: &[f32], sharpness: f32, offsets: &Offsets) -> [f32; 2] {
+    let sharp = _mm256_set1_ps(sharpness);
+    let mut scaled = [_mm256_setzero_ps(); MAX_VECTORS];
+    let mut top = _mm256_set1_ps(f32::NEG_INFINITY);
+    let vectors = scores.len().div_ceil(LANES);
+    for (v, scores) in scores.chunks(LANES).enumerate() {
+        let beyond = _mm256_cmp_ps::<_CMP_EQ_OQ>(offsets.valid[v].load(), _mm256_setzero_ps());
+        let low = _mm256_set1_ps(f32::NEG_INFINITY);
+        scaled[v] = _mm256_blendv_ps(_mm256_mul_ps(load_tail(scores), sharp), low, beyond);
+        top = _mm256_max_ps(top, scaled[v]);
+    }
+    let top = _mm256_set1_ps(largest(top));
+    let zero = _mm256_setzero_ps();
+    let (mut total, mut dx, mut dy) = (zero, zero, zero);
+    for v in 0..vectors {
+        let p = exp_negative(_mm256_sub_ps(scaled[v], top));
+        total = _mm256_fmadd_ps(p, offsets.valid[v].load(), total);
+        dx = _mm256_fmadd_ps(p, offsets.x[v].load(), dx);
+        dy = _mm256_fmadd_ps(p, offsets.y[v].load(), dy);
+    }
+    let total = sum(total);
+    [sum(dx) / total, sum(dy) / total]
+}

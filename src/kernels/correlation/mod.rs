@@ -1,0 +1,150 @@
+//! Local correlation of the two warped sides, and the displacement it expects.
+//!
+//! For the displacements d in `-radius..=radius` squared, row-major (y, then x): a pixel at phase
+//! t that moves by d over the whole interval came from `-t d` and goes to `(1 - t) d`. The split
+//! is rounded, halves upwards, so that only whole pixels are read. Outside the picture a score
+//! is 0.
+
+use candle_core::Tensor;
+
+use super::raster::{Raster, RasterMut, Source, write};
+use super::{Context, CpuLevel};
+
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+/// Largest radius that the kernels have room for.
+pub const MAX_RADIUS: usize = 4;
+const MAX_SIDE: usize = 2 * MAX_RADIUS + 1;
+
+/// Number of displacements of a radius.
+pub const fn displacements(radius: usize) -> usize {
+    (2 * radius + 1) * (2 * radius + 1)
+}
+
+/// Fills `out`, `[h, w, displacements]`, with the products of the sides `left` and `right`,
+/// `[h, w, c]`, at the phase of each pixel, `[h, w, 1]`.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn correlate(
+    context: &Context,
+    left: &Tensor,
+    right: &Tensor,
+    phase: &Tensor,
+    radius: usize,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let (left, right, phase) = (Source::lock(left), Source::lock(right), Source::lock(phase));
+    let job = Correlate {
+        left: left.raster()?,
+        right: right.raster()?,
+        phase: phase.raster()?,
+        radius,
+    };
+    write("correlate", out, |out| job.run(context, out))
+}
+
+struct Correlate<'a> {
+    left: Raster<'a>,
+    right: Raster<'a>,
+    phase: Raster<'a>,
+    radius: usize,
+}
+
+impl Correlate<'_> {
+    fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
+        let size = self.left.size();
+        check_radius(self.radius)?;
+        self.right
+            .expect("the right side", size, self.left.channels)?;
+        self.phase.expect("the phase", size, 1)?;
+        out.expect("the scores", size, displacements(self.radius))?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 => cpu::correlate(self, context, &mut out),
+            _ => reference::correlate(self, context, &mut out),
+        }
+        Ok(())
+    }
+}
+
+/// Fills `out`, `[h, w, 2]`, with the mean displacement (x, y) under the softmax of
+/// `sharpness * scores`.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn expected(
+    context: &Context,
+    scores: &Tensor,
+    sharpness: f32,
+    radius: usize,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let scores = Source::lock(scores);
+    let job = Expected {
+        scores: scores.raster()?,
+        sharpness,
+        radius,
+    };
+    write("expected", out, |out| job.run(context, out))
+}
+
+struct Expected<'a> {
+    scores: Raster<'a>,
+    sharpness: f32,
+    radius: usize,
+}
+
+impl Expected<'_> {
+    fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
+        check_radius(self.radius)?;
+        let size = self.scores.size();
+        self.scores
+            .expect("the scores", size, displacements(self.radius))?;
+        out.expect("the expected displacement", size, 2)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 => cpu::expected(self, context, &mut out),
+            _ => reference::expected(self, context, &mut out),
+        }
+        Ok(())
+    }
+}
+
+fn check_radius(radius: usize) -> candle_core::Result<()> {
+    if radius > MAX_RADIUS {
+        candle_core::bail!("a radius of {radius}, expected at most {MAX_RADIUS}");
+    }
+    Ok(())
+}
+
+/// What of the displacement `d` lies between the left side and phase `t`.
+#[inline]
+fn split(d: isize, t: f32) -> isize {
+    (t * d as f32 + 0.5).floor() as isize
+}
+
+/// The displacements of one axis at one phase: what to subtract from a position for the left
+/// side and what to add for the right one.
+#[derive(Clone, Copy)]
+struct Axis {
+    left: [isize; MAX_SIDE],
+    right: [isize; MAX_SIDE],
+}
+
+impl Axis {
+    fn new(radius: usize, t: f32) -> Self {
+        // A phase is inside 0 to 1; whatever else comes must not lead out of the window.
+        let t = if t > 0.0 { t.min(1.0) } else { 0.0 };
+        let d = |i: usize| i as isize - radius as isize;
+        let left = std::array::from_fn(|i| split(d(i), t));
+        Self {
+            left,
+            right: std::array::from_fn(|i| d(i) - left[i]),
+        }
+    }
+}

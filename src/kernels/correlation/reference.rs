@@ -1,0 +1,50 @@
+//! The definition.
+
+use super::{Axis, Correlate, Expected};
+use crate::kernels::Context;
+use crate::kernels::raster::RasterMut;
+
+pub fn correlate(job: &Correlate, context: &Context, out: &mut RasterMut) {
+    let pixel = out.pixel;
+    let side = 2 * job.radius + 1;
+    out.for_each_row(context, |y, row| {
+        for (x, values) in row.chunks_mut(pixel).enumerate() {
+            let axis = Axis::new(job.radius, job.phase.at(y, x)[0]);
+            for (i, value) in values[..side * side].iter_mut().enumerate() {
+                *value = score(job, (y as isize, x as isize), &axis, i / side, i % side);
+            }
+        }
+    });
+}
+
+fn score(job: &Correlate, (y, x): (isize, isize), axis: &Axis, dy: usize, dx: usize) -> f32 {
+    let left = job.left.get(y - axis.left[dy], x - axis.left[dx]);
+    let right = job.right.get(y + axis.right[dy], x + axis.right[dx]);
+    match (left, right) {
+        (Some(left), Some(right)) => left.iter().zip(right).map(|(a, b)| a * b).sum(),
+        _ => 0.0,
+    }
+}
+
+pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
+    let pixel = out.pixel;
+    let side = 2 * job.radius + 1;
+    out.for_each_row(context, |y, row| {
+        for (x, values) in row.chunks_mut(pixel).enumerate() {
+            let scores = job.scores.at(y, x);
+            let top = scores
+                .iter()
+                .map(|s| s * job.sharpness)
+                .fold(f32::NEG_INFINITY, f32::max);
+            let (mut total, mut dx, mut dy) = (0.0, 0.0, 0.0);
+            for (i, score) in scores.iter().enumerate() {
+                let p = (score * job.sharpness - top).exp();
+                total += p;
+                dx += p * ((i % side) as f32 - job.radius as f32);
+                dy += p * ((i / side) as f32 - job.radius as f32);
+            }
+            values[0] = dx / total;
+            values[1] = dy / total;
+        }
+    });
+}

@@ -1,0 +1,256 @@
+//! The state of the estimate, from level to level: flow, mask and phase of every cell.
+//!
+//! A cell has eight channels, one vector: flow to the left (x, y) and to the right (x, y) in
+//! cells of its level, the displacement that the correlation expects (x, y), the mask's logit,
+//! and the phase. That is also the order in which the convolutions read them.
+
+use candle_core::{Tensor, bail};
+
+use super::raster::{Raster, Source, write};
+use super::{Context, PhaseMap};
+use crate::kernels::resample::neighbours;
+
+#[cfg(test)]
+mod tests;
+
+/// Channels of a cell.
+pub const STATE: usize = 8;
+/// First channel of the flow to the left side; the one to the right follows.
+pub const FLOW: usize = 0;
+/// First channel of the displacement.
+pub const DISPLACEMENT: usize = 4;
+/// Channel of the mask's logit.
+pub const MASK: usize = 6;
+/// Channel of the phase.
+pub const PHASE: usize = 7;
+
+/// Channels of a change: flow, mask, and the gate of the displacement.
+pub const CHANGE: usize = 6;
+
+/// The phases of one level: one, or `[h, w, 1]`.
+enum Phases<'a> {
+    Uniform(f32),
+    Plane(Raster<'a>),
+}
+
+impl Phases<'_> {
+    fn at(&self, y: usize, x: usize) -> f32 {
+        match self {
+            Self::Uniform(t) => *t,
+            Self::Plane(plane) => plane.at(y, x)[0],
+        }
+    }
+}
+
+/// Fills `state`, `[h, w, 8]`, as the coarsest level begins: nothing but the phase, which is
+/// uniform or a plane of `[h, w, 1]`.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn begin(context: &Context, phase: &PhaseMap, state: &Tensor) -> candle_core::Result<()> {
+    with_phases(phase, |phases, size| {
+        write("begin", state, |mut out| {
+            out.expect("the state", size.unwrap_or(out.size()), STATE)?;
+            let pixel = out.pixel;
+            out.for_each_row(context, |y, row| {
+                for (x, cell) in row.chunks_mut(pixel).enumerate() {
+                    cell[..PHASE].fill(0.0);
+                    cell[PHASE] = phases.at(y, x);
+                }
+            });
+            Ok(())
+        })
+    })
+}
+
+/// Fills `state`, `[h, w, 8]`, from the next coarser one: flow and mask enlarged to this level,
+/// plus the first five channels of `detail`, `[h, w, 5 or more]`, if there is one.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn advance(
+    context: &Context,
+    coarser: &Tensor,
+    detail: Option<&Tensor>,
+    phase: &PhaseMap,
+    state: &Tensor,
+) -> candle_core::Result<()> {
+    let coarser = Source::lock(coarser);
+    let coarser = coarser.raster()?;
+    let detail = detail.map(Source::lock);
+    let detail = detail.as_ref().map(Source::raster).transpose()?;
+    with_phases(phase, |phases, size| {
+        write("advance", state, |mut out| {
+            out.expect("the state", size.unwrap_or(out.size()), STATE)?;
+            let half = (out.height.div_ceil(2), out.width.div_ceil(2));
+            coarser.expect("the coarser state", half, STATE)?;
+            if let Some(detail) = &detail {
+                detail.expect("the detail", out.size(), detail.channels.max(MASK - 1))?;
+            }
+            let pixel = out.pixel;
+            out.for_each_row(context, |y, row| {
+                for (x, cell) in row.chunks_mut(pixel).enumerate() {
+                    enlarge(&coarser, y, x, &mut cell[..STATE]);
+                    if let Some(detail) = &detail {
+                        let detail = detail.at(y, x);
+                        for (value, change) in cell[FLOW..DISPLACEMENT].iter_mut().zip(detail) {
+                            *value += change;
+                        }
+                        cell[MASK] += detail[4];
+                    }
+                    cell[PHASE] = phases.at(y, x);
+                }
+            });
+            Ok(())
+        })
+    })
+}
+
+fn with_phases(
+    phase: &PhaseMap,
+    run: impl Fn(&Phases, Option<(usize, usize)>) -> candle_core::Result<()>,
+) -> candle_core::Result<()> {
+    match phase {
+        PhaseMap::Uniform(t) => run(&Phases::Uniform(*t), None),
+        PhaseMap::Plane(plane) => {
+            let plane = Source::lock(plane);
+            let plane = plane.raster()?;
+            if plane.channels != 1 {
+                bail!(
+                    "a plane of phases has {} channels, expected 1",
+                    plane.channels
+                );
+            }
+            run(&Phases::Plane(plane), Some(plane.size()))
+        }
+    }
+}
+
+/// A cell of the doubled state: distances double with the size.
+#[inline]
+fn enlarge(coarser: &Raster, y: usize, x: usize, cell: &mut [f32]) {
+    const SCALE: [f32; STATE] = [2.0, 2.0, 2.0, 2.0, 0.0, 0.0, 1.0, 0.0];
+    let (ys, xs) = (neighbours(y, coarser.height), neighbours(x, coarser.width));
+    let taps = [(ys.0, xs.0), (ys.0, xs.1), (ys.1, xs.0), (ys.1, xs.1)];
+    let [a, b, c, d] = taps.map(|(y, x)| coarser.at(y, x));
+    for (i, value) in cell.iter_mut().enumerate() {
+        let upper = 0.75 * a[i] + 0.25 * b[i];
+        let lower = 0.75 * c[i] + 0.25 * d[i];
+        *value = SCALE[i] * (0.75 * upper + 0.25 * lower);
+    }
+}
+
+/// Adds `change`, `[h, w, 6 or more]` (flow, mask, gate), to `state`, `[h, w, 8]`, and the
+/// expected displacement as far as the gate's sigmoid lets it through, divided by the phase.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn update(context: &Context, change: &Tensor, state: &Tensor) -> candle_core::Result<()> {
+    let change = Source::lock(change);
+    let change = change.raster()?;
+    write("update", state, |mut out| {
+        out.expect("the state", change.size(), STATE)?;
+        if change.channels < CHANGE {
+            bail!(
+                "a change of {} channels, expected {CHANGE}",
+                change.channels
+            );
+        }
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, cell) in row.chunks_mut(pixel).enumerate() {
+                let change = change.at(y, x);
+                let gate = sigmoid(change[5]);
+                let (dx, dy) = (gate * cell[DISPLACEMENT], gate * cell[DISPLACEMENT + 1]);
+                let t = cell[PHASE];
+                cell[0] += change[0] - t * dx;
+                cell[1] += change[1] - t * dy;
+                cell[2] += change[2] + (1.0 - t) * dx;
+                cell[3] += change[3] + (1.0 - t) * dy;
+                cell[MASK] += change[4];
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Fills `flow`, `[h, w, 4]`, with the state's flow times `scale`.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn flow(
+    context: &Context,
+    state: &Tensor,
+    scale: f32,
+    flow: &Tensor,
+) -> candle_core::Result<()> {
+    let state = Source::lock(state);
+    let state = state.raster()?;
+    state.expect("the state", state.size(), STATE)?;
+    write("flow", flow, |mut out| {
+        out.expect("the flow", state.size(), 4)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                for (value, flow) in values[..4].iter_mut().zip(state.at(y, x)) {
+                    *value = flow * scale;
+                }
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Fills `weight`, `[h, w, 1]`, with the left side's weight, 0 to 1: the state's mask is relative
+/// to the weight that time alone gives.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn weight_of_left(
+    context: &Context,
+    state: &Tensor,
+    weight: &Tensor,
+) -> candle_core::Result<()> {
+    let state = Source::lock(state);
+    let state = state.raster()?;
+    state.expect("the state", state.size(), STATE)?;
+    write("weight_of_left", weight, |mut out| {
+        out.expect("the mask", state.size(), 1)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+                let cell = state.at(y, x);
+                let t = cell[PHASE];
+                // sigmoid(mask + ln((1 - t) / t)), with the logarithm taken out.
+                let right = t * (-cell[MASK]).exp();
+                *value = (1.0 - t) / (1.0 - t + right);
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Fills `out` with the activation of `input`; both have the same shape.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn activate(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    let input = Source::lock(input);
+    let input = input.raster()?;
+    write("activate", out, |mut out| {
+        out.expect("an activation", input.size(), input.channels)?;
+        let (pixel, channels) = (out.pixel, out.channels);
+        out.for_each_row(context, |y, row| {
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                for (value, v) in values[..channels].iter_mut().zip(input.at(y, x)) {
+                    *value = v.max(v * super::conv::SLOPE);
+                }
+            }
+        });
+        Ok(())
+    })
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}

@@ -1,0 +1,79 @@
+use super::*;
+use crate::kernels::testing::{Random, close, contexts, zeros};
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn a_level_begins_with_its_phase_alone() {
+    let (context, _) = contexts();
+    let state = Random(1).dense(&[2, 3, STATE], 1.0);
+    begin(&context, &PhaseMap::Uniform(0.25), &state).unwrap();
+    let mut want = [0.0; STATE];
+    want[PHASE] = 0.25;
+    assert_eq!(values(&state), want.repeat(6));
+}
+
+#[test]
+fn distances_double_with_the_size_and_the_mask_does_not() {
+    let (context, _) = contexts();
+    let coarser = Tensor::new(
+        &[[[1f32, -2.0, 3.0, 4.0, 9.0, 9.0, 5.0, 9.0]]],
+        &candle_core::Device::Cpu,
+    )
+    .unwrap();
+    let detail = Tensor::full(0.5f32, (2, 2, 16), coarser.device()).unwrap();
+    let state = zeros(&[2, 2, STATE]);
+    let phase = PhaseMap::Uniform(0.5);
+    advance(&context, &coarser, Some(&detail), &phase, &state).unwrap();
+    let want = [2.5, -3.5, 6.5, 8.5, 0.0, 0.0, 5.5, 0.5];
+    close("state", &values(&state), &want.repeat(4), 1e-6);
+}
+
+#[test]
+fn the_displacement_is_divided_by_the_phase() {
+    let (context, _) = contexts();
+    let device = candle_core::Device::Cpu;
+    let state = Tensor::new(&[[[0f32, 0.0, 0.0, 0.0, 4.0, -8.0, 1.0, 0.25]]], &device).unwrap();
+    let change = Tensor::new(&[[[0.5f32, 0.0, 0.0, 0.0, -3.0, 100.0]]], &device).unwrap();
+    update(&context, &change, &state).unwrap();
+    let want = [-0.5, 2.0, 3.0, -6.0, 4.0, -8.0, -2.0, 0.25];
+    close("state", &values(&state), &want, 1e-6);
+}
+
+#[test]
+fn an_empty_mask_weighs_by_time_and_a_full_one_decides() {
+    let (context, _) = contexts();
+    let device = candle_core::Device::Cpu;
+    let cell = |mask: f32| [0f32, 0.0, 0.0, 0.0, 0.0, 0.0, mask, 0.2];
+    let state = Tensor::new(&[[cell(0.0), cell(1e4), cell(-1e4)]], &device).unwrap();
+    let weight = zeros(&[1, 3, 1]);
+    weight_of_left(&context, &state, &weight).unwrap();
+    close("weight", &values(&weight), &[0.8, 1.0, 0.0], 1e-6);
+}
+
+#[test]
+fn a_plane_of_one_phase_is_that_phase() {
+    let (context, _) = contexts();
+    let plane = Tensor::full(0.3f32, (3, 5, 1), &candle_core::Device::Cpu).unwrap();
+    let coarser = Random(2).dense(&[2, 3, STATE], 1.0);
+    let [a, b] = [PhaseMap::Uniform(0.3), PhaseMap::Plane(plane)].map(|phase| {
+        let state = zeros(&[3, 5, STATE]);
+        advance(&context, &coarser, None, &phase, &state).unwrap();
+        values(&state)
+    });
+    assert_eq!(a, b);
+}
+
+#[test]
+fn wrong_sizes_are_refused() {
+    let (context, _) = contexts();
+    let plane = PhaseMap::Plane(zeros(&[3, 4, 1]));
+    assert!(begin(&context, &plane, &zeros(&[3, 5, STATE])).is_err());
+    assert!(begin(&context, &plane, &zeros(&[3, 4, 7])).is_err());
+    assert!(update(&context, &zeros(&[3, 4, 5]), &zeros(&[3, 4, STATE])).is_err());
+    let phase = PhaseMap::Uniform(0.5);
+    let (coarser, state) = (zeros(&[2, 2, STATE]), zeros(&[3, 5, STATE]));
+    assert!(advance(&context, &coarser, None, &phase, &state).is_err());
+}

@@ -1,0 +1,57 @@
+//! Resampling with AVX2 and FMA: eight channels at a time.
+
+use std::arch::x86_64::*;
+
+use super::neighbours;
+use crate::kernels::Context;
+use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::simd::{LANES, load_tail, tail_mask};
+
+pub fn half(input: Raster, context: &Context, out: &mut RasterMut) {
+    let (pixel, channels) = (out.pixel, out.channels);
+    out.for_each_row(context, |y, row| {
+        let below = (2 * y + 1).min(input.height - 1);
+        for (x, values) in row.chunks_mut(pixel).enumerate() {
+            let beside = (2 * x + 1).min(input.width - 1);
+            let taps = [
+                (2 * y, 2 * x),
+                (2 * y, beside),
+                (below, 2 * x),
+                (below, beside),
+            ];
+            let taps = taps.map(|(y, x)| input.at(y, x));
+            // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+            unsafe { blend(&taps, [0.25; 4], &mut values[..channels]) };
+        }
+    });
+}
+
+pub fn double(input: Raster, context: &Context, out: &mut RasterMut) {
+    let (pixel, channels) = (out.pixel, out.channels);
+    const WEIGHTS: [f32; 4] = [0.5625, 0.1875, 0.1875, 0.0625];
+    out.for_each_row(context, |y, row| {
+        let ys = neighbours(y, input.height);
+        for (x, values) in row.chunks_mut(pixel).enumerate() {
+            let xs = neighbours(x, input.width);
+            let taps = [(ys.0, xs.0), (ys.0, xs.1), (ys.1, xs.0), (ys.1, xs.1)];
+            let taps = taps.map(|(y, x)| input.at(y, x));
+            // SAFETY: as above.
+            unsafe { blend(&taps, WEIGHTS, &mut values[..channels]) };
+        }
+    });
+}
+
+/// Weighted sum of four equally long slices.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn blend(taps: &[&[f32]; 4], weights: [f32; 4], values: &mut [f32]) {
+    for (v, values) in values.chunks_mut(LANES).enumerate() {
+        let mut sum = _mm256_setzero_ps();
+        for (tap, weight) in taps.iter().zip(weights) {
+            let tap = &tap[v * LANES..];
+            sum = _mm256_fmadd_ps(load_tail(tap), _mm256_set1_ps(weight), sum);
+        }
+        // SAFETY: the mask lets through only what lies inside of the slice.
+        unsafe { _mm256_maskstore_ps(values.as_mut_ptr(), tail_mask(values.len()), sum) };
+    }
+}

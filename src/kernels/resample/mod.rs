@@ -1,0 +1,90 @@
+//! Halving and doubling.
+
+use candle_core::Tensor;
+
+use super::raster::{Raster, RasterMut, Source, write};
+use super::{Context, CpuLevel};
+
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+/// Fills `out`, `[ceil(h / 2), ceil(w / 2), c]`, with the means of 2x2 pixels of `input`,
+/// `[h, w, c]`; an odd side repeats its edge.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn half(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    let input = Source::lock(input);
+    let input = input.raster()?;
+    write("half", out, |mut out| {
+        let size = (input.height.div_ceil(2), input.width.div_ceil(2));
+        out.expect("the output of a halving", size, input.channels)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 => cpu::half(input, context, &mut out),
+            _ => reference::half(input, context, &mut out),
+        }
+        Ok(())
+    })
+}
+
+/// Fills `out`, `[h, w, c]`, with `input`, `[ceil(h / 2), ceil(w / 2), c]`, enlarged bilinearly
+/// with half-pixel centres; beyond the edge the edge repeats.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn double(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    let input = Source::lock(input);
+    let input = input.raster()?;
+    write("double", out, |mut out| {
+        check_double(&input, &out)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 => cpu::double(input, context, &mut out),
+            _ => reference::double(input, context, &mut out),
+        }
+        Ok(())
+    })
+}
+
+/// Fills `out`, `[h, w, 1]`, with the mean over the channels of `input`, `[h, w, c]`.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn mean(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    let input = Source::lock(input);
+    let input = input.raster()?;
+    let share = 1.0 / input.channels as f32;
+    write("mean", out, |mut out| {
+        out.expect("a mean over channels", input.size(), 1)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+                *value = input.at(y, x).iter().sum::<f32>() * share;
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Sizes of a doubling: `out` is `input` twice, or one less where that is odd.
+fn check_double(input: &Raster, out: &RasterMut) -> candle_core::Result<()> {
+    let size = (out.height.div_ceil(2), out.width.div_ceil(2));
+    input.expect("the input of a doubling", size, out.channels)
+}
+
+/// The two inputs of an output at `i` of a doubling to at most `2 * size`; the first one weighs
+/// 3/4, the second one 1/4.
+#[inline]
+pub(super) fn neighbours(i: usize, size: usize) -> (usize, usize) {
+    let near = i / 2;
+    let far = if i.is_multiple_of(2) {
+        near.saturating_sub(1)
+    } else {
+        (near + 1).min(size - 1)
+    };
+    (near, far)
+}

@@ -1,0 +1,62 @@
+use super::*;
+use crate::kernels::testing::{Random, SIZES, close, compare, contexts, zeros};
+
+/// Four products of values below 1.
+const TOLERANCE: f32 = 1e-6;
+
+#[test]
+fn fast_and_plain_agree() {
+    let mut random = Random(1);
+    for channels in [1, 4, 6, 8, 16, 19] {
+        for (h, w) in SIZES {
+            let input = random.tensor((h, w), channels, 1.0);
+            let size = (h.div_ceil(2), w.div_ceil(2));
+            compare("half", size, channels, TOLERANCE, |context, out| {
+                half(context, &input, out).unwrap();
+            });
+            let input = random.tensor(size, channels, 1.0);
+            compare("double", (h, w), channels, TOLERANCE, |context, out| {
+                double(context, &input, out).unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn an_odd_side_repeats_its_edge_when_halved() {
+    let (context, _) = contexts();
+    let input = Tensor::new(&[[[1f32], [3.0], [5.0]]], &candle_core::Device::Cpu).unwrap();
+    let out = zeros(&[1, 2, 1]);
+    half(&context, &input, &out).unwrap();
+    let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
+    assert_eq!(out, [2.0, 5.0]);
+}
+
+#[test]
+fn doubling_has_half_pixel_centres() {
+    let (context, _) = contexts();
+    let input = Tensor::new(&[[[0f32], [4.0]]], &candle_core::Device::Cpu).unwrap();
+    let out = zeros(&[1, 4, 1]);
+    double(&context, &input, &out).unwrap();
+    let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
+    close("double", &out, &[0.0, 1.0, 3.0, 4.0], 0.0);
+}
+
+#[test]
+fn a_mean_is_over_the_channels() {
+    let (context, _) = contexts();
+    let input = Tensor::new(&[[[1f32, 2.0, 3.0, 6.0]]], &candle_core::Device::Cpu).unwrap();
+    let out = zeros(&[1, 1, 1]);
+    mean(&context, &input, &out).unwrap();
+    assert_eq!(out.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [3.0]);
+}
+
+#[test]
+fn wrong_sizes_are_refused() {
+    let (context, _) = contexts();
+    let input = zeros(&[3, 5, 2]);
+    assert!(half(&context, &input, &zeros(&[1, 3, 2])).is_err());
+    assert!(half(&context, &input, &zeros(&[2, 3, 1])).is_err());
+    assert!(double(&context, &input, &zeros(&[6, 11, 2])).is_err());
+    assert!(double(&context, &input, &zeros(&[5, 9, 2])).is_ok());
+}

@@ -1,0 +1,114 @@
+//! What the AVX2 kernels share.
+
+use std::arch::x86_64::*;
+
+/// Floats in a vector.
+pub const LANES: usize = 8;
+
+/// A vector's worth of floats, aligned so that no load of it crosses a cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(32))]
+pub struct Lanes(pub [f32; LANES]);
+
+impl Lanes {
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub fn load(&self) -> __m256 {
+        // SAFETY: eight floats, aligned to 32 bytes.
+        unsafe { _mm256_load_ps(self.0.as_ptr()) }
+    }
+}
+
+/// All ones in the first `n` lanes (all of them if there are more), zeros in the others.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn tail_mask(n: usize) -> __m256i {
+    let n = _mm256_set1_epi32(n.min(LANES) as i32);
+    _mm256_cmpgt_epi32(n, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+}
+
+/// The first `n` floats from `values` on (all eight if there are more), zeros behind them.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn load_tail(values: &[f32]) -> __m256 {
+    // SAFETY: the mask lets through only what lies inside of the slice.
+    unsafe { _mm256_maskload_ps(values.as_ptr(), tail_mask(values.len())) }
+}
+
+/// Sum of the eight lanes.
+#[inline]
+#[target_feature(enable = "avx")]
+pub fn sum(v: __m256) -> f32 {
+    let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+    let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+    _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+}
+
+/// Largest of the eight lanes.
+#[inline]
+#[target_feature(enable = "avx")]
+pub fn largest(v: __m256) -> f32 {
+    let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+    let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+    _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
+}
+
+/// Sums of eight vectors, one a lane.
+#[inline]
+#[target_feature(enable = "avx")]
+pub fn sums(v: &[__m256; LANES]) -> __m256 {
+    let a = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+    let b = _mm256_hadd_ps(_mm256_hadd_ps(v[4], v[5]), _mm256_hadd_ps(v[6], v[7]));
+    _mm256_add_ps(
+        _mm256_permute2f128_ps::<0x20>(a, b),
+        _mm256_permute2f128_ps::<0x31>(a, b),
+    )
+}
+
+/// `exp` of values in -87 to 0, to a few units in the last place; less than that counts as -87.
+///
+/// Split into a power of two and a remainder of at most ln(2) / 2, for which the Taylor series
+/// ends with its seventh power.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn exp_negative(x: __m256) -> __m256 {
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let x = _mm256_max_ps(x, _mm256_set1_ps(-87.0));
+    let n = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(_mm256_mul_ps(
+        x,
+        _mm256_set1_ps(std::f32::consts::LOG2_E),
+    ));
+    let r = _mm256_fnmadd_ps(n, _mm256_set1_ps(LN2_HIGH), x);
+    let r = _mm256_fnmadd_ps(n, _mm256_set1_ps(LN2_LOW), r);
+    let mut p = _mm256_set1_ps(1.0 / 5040.0);
+    for factorial in [720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0] {
+        p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0 / factorial));
+    }
+    let exponent = _mm256_slli_epi32::<23>(_mm256_add_epi32(
+        _mm256_cvtps_epi32(n),
+        _mm256_set1_epi32(127),
+    ));
+    _mm256_mul_ps(p, _mm256_castsi256_ps(exponent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_negative_is_exact_to_four_units_in_the_last_place() {
+        if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+            return;
+        }
+        for i in 0..100_000 {
+            let x = -86.9 * i as f32 / 100_000.0;
+            let mut got = [0f32; LANES];
+            // SAFETY: AVX2 and FMA were just found; `got` has room for a vector.
+            unsafe { _mm256_storeu_ps(got.as_mut_ptr(), exp_negative(_mm256_set1_ps(x))) };
+            let want = f64::from(x).exp();
+            let error = (f64::from(got[0]) - want).abs() / want;
+            assert!(error < 4.0 * f64::from(f32::EPSILON), "exp({x}): {error:e}");
+        }
+    }
+}

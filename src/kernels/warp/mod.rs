@@ -1,0 +1,89 @@
+//! Features fetched from where the flow points to, at unit length.
+//!
+//! `out = f / sqrt(|f|^2 + epsilon)` with `f` the features at (position + flow), bilinear, the
+//! coordinates clamped to the picture.
+
+use candle_core::Tensor;
+
+use super::raster::{Raster, RasterMut, Source, write};
+use super::{Context, CpuLevel};
+
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+/// Fills `out`, `[h, w, c]`, from `features`, `[h, w, c]`, and `flow`, `[h, w, 2]`: x and y in
+/// pixels of this size.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn warp_normalised(
+    context: &Context,
+    features: &Tensor,
+    flow: &Tensor,
+    epsilon: f32,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let (features, flow) = (Source::lock(features), Source::lock(flow));
+    let job = Job {
+        features: features.raster()?,
+        flow: flow.raster()?,
+        epsilon,
+    };
+    write("warp", out, |out| job.run(context, out))
+}
+
+struct Job<'a> {
+    features: Raster<'a>,
+    flow: Raster<'a>,
+    epsilon: f32,
+}
+
+impl Job<'_> {
+    fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
+        let size = self.features.size();
+        self.flow.expect("the flow of a warp", size, 2)?;
+        out.expect("the output of a warp", size, self.features.channels)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 => cpu::run(self, context, &mut out),
+            _ => reference::run(self, context, &mut out),
+        }
+        Ok(())
+    }
+
+    /// Where the pixel at (`y`, `x`) comes from.
+    #[inline]
+    fn taps(&self, y: usize, x: usize) -> (Taps, Taps) {
+        let flow = self.flow.at(y, x);
+        (
+            Taps::new(y as f32 + flow[1], self.features.height),
+            Taps::new(x as f32 + flow[0], self.features.width),
+        )
+    }
+}
+
+/// Two neighbours along one axis, and the share of the second one, 0 to 1.
+struct Taps {
+    first: usize,
+    second: usize,
+    share: f32,
+}
+
+impl Taps {
+    /// At `position`, clamped to 0 to `size - 1`; what is not a number counts as 0.
+    #[inline]
+    fn new(position: f32, size: usize) -> Self {
+        let last = size - 1;
+        let position = position.max(0.0).min(last as f32);
+        // Not negative, so that truncation is the floor.
+        let first = (position as usize).min(last);
+        Self {
+            first,
+            second: (first + 1).min(last),
+            share: position - first as f32,
+        }
+    }
+}
