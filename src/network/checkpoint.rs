@@ -1,1 +1,200 @@
-//! Weights from files.
+//! Weights from safetensors files, under the names that the code gives them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::{Error, Result};
+use crate::kernels::conv::Filter;
+
+/// The tensors of one file, and its path for messages.
+pub struct Checkpoint {
+    path: String,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// There is no such file, it cannot be read, or it is no complete safetensors file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let problem = |problem: String| Error::Weights {
+            path: name.clone(),
+            problem,
+        };
+        let metadata =
+            std::fs::metadata(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
+        if !metadata.is_file() {
+            return Err(problem("is not a file".into()));
+        }
+        let bytes = std::fs::read(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
+        Self::parse(&name, &bytes)
+    }
+
+    /// From the bytes of a file; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn parse(path: &str, bytes: &[u8]) -> Result<Self> {
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|e| {
+            Error::Weights {
+                path: path.into(),
+                problem: format!("is not a complete safetensors file: {e}"),
+            }
+        })?;
+        Ok(Self {
+            path: path.into(),
+            tensors,
+        })
+    }
+
+    /// The tensor `name` as `f32`, whatever it is in the file.
+    ///
+    /// # Errors
+    /// It is missing, has another shape than `shape`, or values that are not finite.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(self.problem(format!("has no tensor {name}, expected one of {shape:?}")));
+        };
+        if tensor.dims() != shape {
+            let found = tensor.dims();
+            return Err(self.problem(format!("tensor {name} is {found:?}, expected {shape:?}")));
+        }
+        if !tensor.dtype().is_float() {
+            let found = tensor.dtype();
+            return Err(self.problem(format!("tensor {name} is of {found:?}, expected a float")));
+        }
+        let tensor = tensor.to_dtype(DType::F32)?;
+        let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+        if !values.iter().all(|v| v.is_finite()) {
+            return Err(self.problem(format!("tensor {name} has values that are not finite")));
+        }
+        Ok(tensor)
+    }
+
+    /// The single number `name`, a tensor of `[1]`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`].
+    pub fn number(&self, name: &str) -> Result<f32> {
+        Ok(self.tensor(name, &[1])?.get(0)?.to_scalar()?)
+    }
+
+    /// Weight and bias of the convolution `name`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`].
+    pub fn weight_and_bias(
+        &self,
+        name: &str,
+        [outputs, inputs, kernel]: [usize; 3],
+    ) -> Result<(Tensor, Tensor)> {
+        let shape = [outputs, inputs, kernel, kernel];
+        let weight = self.tensor(&format!("{name}.weight"), &shape)?;
+        Ok((weight, self.tensor(&format!("{name}.bias"), &[outputs])?))
+    }
+
+    /// The convolution `name` of `[outputs, inputs, kernel]`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`].
+    pub fn filter(&self, name: &str, shape: [usize; 3], stride: usize) -> Result<Filter> {
+        let (weight, bias) = self.weight_and_bias(name, shape)?;
+        Ok(Filter::new(&weight, &bias, stride)?)
+    }
+
+    fn problem(&self, problem: String) -> Error {
+        Error::Weights {
+            path: self.path.clone(),
+            problem,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Vec<u8> {
+        let device = &Device::Cpu;
+        let tensors = HashMap::from([
+            (
+                "a.weight",
+                Tensor::ones((2, 3, 1, 1), DType::F16, device).unwrap(),
+            ),
+            ("a.bias", Tensor::zeros(2, DType::F16, device).unwrap()),
+            ("wild", Tensor::new(&[f32::NAN], device).unwrap()),
+        ]);
+        let mut views: Vec<(&str, Tensor)> = tensors.into_iter().collect();
+        views.sort_by_key(|(name, _)| *name);
+        let path = std::env::temp_dir().join(format!(
+            "checkpoint-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        let tensors: HashMap<&str, Tensor> = views.into_iter().collect();
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        bytes
+    }
+
+    fn message<T>(result: Result<T>) -> String {
+        result.err().expect("an error").to_string()
+    }
+
+    #[test]
+    fn half_floats_become_floats() {
+        let checkpoint = Checkpoint::parse("x", &file()).unwrap();
+        let weight = checkpoint.tensor("a.weight", &[2, 3, 1, 1]).unwrap();
+        assert_eq!(weight.dtype(), DType::F32);
+        assert!(checkpoint.filter("a", [2, 3, 1], 1).is_ok());
+    }
+
+    #[test]
+    fn a_missing_tensor_is_named_with_its_file() {
+        let checkpoint = Checkpoint::parse("some/where", &file()).unwrap();
+        let message = message(checkpoint.filter("b", [2, 3, 1], 1));
+        assert!(
+            message.contains("some/where") && message.contains("b.weight"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_shape_is_told_found_and_expected() {
+        let checkpoint = Checkpoint::parse("x", &file()).unwrap();
+        let message = message(checkpoint.filter("a", [2, 4, 1], 1));
+        assert!(
+            message.contains("[2, 3, 1, 1]") && message.contains("[2, 4, 1, 1]"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_refused() {
+        let checkpoint = Checkpoint::parse("x", &file()).unwrap();
+        assert!(message(checkpoint.number("wild")).contains("not finite"));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_refused() {
+        let file = file();
+        for length in [0, 4, 8, 20, file.len() / 2, file.len() - 1] {
+            let message = message(Checkpoint::parse("cut", &file[..length]));
+            assert!(
+                message.contains("cut") && message.contains("complete"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_file_and_a_folder_are_named() {
+        assert!(message(Checkpoint::open(Path::new("/no/such/file"))).contains("/no/such/file"));
+        assert!(message(Checkpoint::open(Path::new("/"))).contains("not a file"));
+    }
+}

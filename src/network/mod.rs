@@ -7,6 +7,10 @@ pub mod embedded;
 
 pub use embedded::{Network, Workspace};
 
+/// Sees every stage of a network: its name as in the twin, the level (0 is the finest), the
+/// values.
+pub type Observer<'a> = dyn FnMut(&'static str, usize, &Tensor) + Send + 'a;
+
 /// What the network answers for a pair of pictures and a phase, at a quarter of the padded
 /// picture's size: `[height / 4, width / 4, channels]`.
 #[derive(Debug)]

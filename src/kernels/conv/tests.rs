@@ -130,3 +130,13 @@ fn wrong_sizes_are_refused() {
     assert!(run(&[&input, &input], &zeros(&[3, 3, 8])).is_err());
     assert!(run(&[], &zeros(&[3, 3, 8])).is_err());
 }
+
+#[test]
+fn activation_alone_scales_what_is_negative() {
+    let (context, _) = contexts();
+    let input = Tensor::new(&[[[3f32, -3.0, 0.0, -0.5]]], &candle_core::Device::Cpu).unwrap();
+    let out = zeros(&[1, 1, 4]);
+    activate(&context, &input, &out).unwrap();
+    let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
+    assert_eq!(out, [3.0, -3.0 * SLOPE, 0.0, -0.5 * SLOPE]);
+}

@@ -230,27 +230,6 @@ pub fn weight_of_left(
     })
 }
 
-/// Fills `out` with the activation of `input`; both have the same shape.
-///
-/// # Errors
-/// Sizes that do not fit.
-pub fn activate(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    let input = Source::lock(input);
-    let input = input.raster()?;
-    write("activate", out, |mut out| {
-        out.expect("an activation", input.size(), input.channels)?;
-        let (pixel, channels) = (out.pixel, out.channels);
-        out.for_each_row(context, |y, row| {
-            for (x, values) in row.chunks_mut(pixel).enumerate() {
-                for (value, v) in values[..channels].iter_mut().zip(input.at(y, x)) {
-                    *value = v.max(v * super::conv::SLOPE);
-                }
-            }
-        });
-        Ok(())
-    })
-}
-
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }

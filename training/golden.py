@@ -1,0 +1,152 @@
+"""Tensors of every stage of the twin, for tests/network.rs.
+
+    python training/golden.py
+
+writes tests/data/network.safetensors (weights of a fixed seed, f16, with heads large enough that
+every path matters) and tests/data/stages-*.safetensors: the views of two pictures, and what each
+stage makes of them, [H, W, C] in f32.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+import model
+from model import FINE_RADIUS, HIDDEN, RADIUS, Network, along, correlate, double, expected, lrelu, normalise, warp
+
+DATA = Path(__file__).resolve().parent.parent / "tests/data"
+# View's height and width, phase: odd sizes over two levels, even ones, and a single cell.
+CASES = {"odd": (25, 27, 0.25), "even": (16, 20, 0.5), "tiny": (4, 4, 0.75)}
+
+
+def network():
+    torch.manual_seed(7)
+    net = Network()
+    with torch.no_grad():
+        net.decoder.head.weight[:6] *= 20
+        net.refiner.expand.weight *= 20
+        net.refiner.head.weight *= 20
+        for m in net.modules():
+            if isinstance(m, torch.nn.Conv2d):
+                m.bias.uniform_(-0.2, 0.2)
+        net.decoder.sharpness.fill_(7.0)
+        net.refiner.sharpness.fill_(15.0)
+        for p in net.parameters():
+            p.copy_(p.half().float())
+    return net.eval()
+
+
+def views(h, w):
+    """A smooth texture and the same moved, plus noise that differs."""
+    base = F.interpolate(torch.rand(1, 6, h // 2 + 4, w // 2 + 4), scale_factor=2, mode="bicubic")
+    noise = 0.1 * torch.rand(2, 6, h, w)
+    left, right = base[..., 3 : 3 + h, 2 : 2 + w], base[..., 2 : 2 + h, 4 : 4 + w]
+    return (torch.cat((left, right)) + noise).clamp(0, 1).sub(0.5).split(1)
+
+
+class Stages:
+    """Collects tensors under the names that the Rust network gives to its stages."""
+
+    def __init__(self):
+        self.tensors = {}
+
+    def add(self, name, x):
+        self.tensors[name] = x[0].permute(1, 2, 0).contiguous()
+
+
+def encode(net, view, stages):
+    levels = net.encode(view)
+    for i, (fine, coarse) in enumerate(levels):
+        stages.add(f"encoder.stem.{i}", lrelu(net.encoder.stem(view)))
+        if i == 0:
+            stages.add(f"encoder.fine.{i}", fine)
+        stages.add(f"encoder.down.{i}", coarse)
+        view = model.half(view)
+    return levels
+
+
+def match(module, left, right, flow, t, radius, name, stages):
+    a = normalise(warp(left, flow[:, :2]))
+    b = normalise(warp(right, flow[:, 2:]))
+    scores = correlate(a, b, t, radius)
+    d = expected(scores, module.sharpness, radius)
+    for stage, x in (("left", a), ("right", b), ("scores", scores), ("expected", d)):
+        if name:
+            stages.add(name.format(stage), x)
+    return a, b, scores, d
+
+
+def decode(net, levels_left, levels_right, t, stages):
+    """The twin's `estimate`, opened up; `main` compares its result with the original's."""
+    dec = net.decoder
+    size = levels_left[-1][1].shape[-2:]
+    flow = torch.zeros(1, 4, *size)
+    mask = torch.zeros(1, 1, *size)
+    hidden = torch.zeros(1, HIDDEN, *size)
+    for i in reversed(range(len(levels_left))):
+        left, right = levels_left[i][1], levels_right[i][1]
+        h, w = left.shape[-2:]
+        if i < len(levels_left) - 1:
+            flow, mask, hidden = 2 * double(flow, h, w), double(mask, h, w), double(hidden, h, w)
+        a, b, scores, d = match(dec, left, right, flow, t, RADIUS, f"decoder.{{}}.{i}", stages)
+        q = lrelu(dec.squeeze(torch.cat((a, b, scores), 1)))
+        phase = torch.full_like(mask, t)
+        entry = lrelu(dec.entry(torch.cat((q, hidden, flow, d, mask, phase), 1)))
+        stages.add(f"decoder.squeeze.{i}", q)
+        stages.add(f"decoder.entry.{i}", entry)
+        flow, mask, hidden, features = dec(left, right, flow, mask, hidden, t)
+        stages.add(f"decoder.features.{i}", features)
+        stages.add(f"decoder.hidden.{i}", hidden)
+        stages.add(f"decoder.state.{i}", torch.cat((flow, d, mask, phase), 1))
+    return flow, mask, features
+
+
+def refine(net, left, right, flow, mask, features, t, stages):
+    ref = net.refiner
+    h, w = left.shape[-2:]
+    detail = F.pixel_shuffle(ref.expand(features), 2)[..., :h, :w]
+    stages.add("refiner.expand.0", detail)
+    fine = 2 * double(flow, h, w) + detail[:, :4]
+    a, b, scores, d = match(ref, left, right, fine, t, FINE_RADIUS, "refiner.{}.0", stages)
+    del stages.tensors["refiner.expected.0"]
+    phase = torch.full((1, 1, h, w), t)
+    before = torch.cat((fine, d, double(mask, h, w) + detail[:, 4:5], phase), 1)
+    stages.add("refiner.before.0", before)
+    squeezed = lrelu(ref.squeeze(torch.cat((a, b, scores, detail[:, 5:], before), 1)))
+    stages.add("refiner.squeeze.0", squeezed)
+    stages.add("refiner.features.0", lrelu(squeezed + ref.conv(squeezed)))
+    flow, mask = ref(left, right, flow, mask, features, t)
+    stages.add("refiner.state.0", torch.cat((flow, d, mask, phase), 1))
+    stages.add("motion.flow.0", 4 * flow)
+    stages.add("motion.mask.0", model.weight_of_left(mask, t))
+    return flow, mask
+
+
+def case(net, h, w, t):
+    stages = Stages()
+    left, right = views(h, w)
+    stages.add("left.view", left)
+    stages.add("right.view", right)
+    a, b = encode(net, left, stages), net.encode(right)
+    flow, mask = refine(net, a[0][0], b[0][0], *decode(net, a, b, t, stages), t, stages)
+    flows, logit = net(left, right, t)
+    assert torch.equal(flow, flows[-1]) and torch.equal(mask, logit)
+    stages.tensors["phase"] = torch.tensor([t])
+    return stages.tensors
+
+
+def main():
+    torch.set_num_threads(1)
+    DATA.mkdir(parents=True, exist_ok=True)
+    net = network()
+    save_file({k: v.half() for k, v in net.state_dict().items()}, DATA / "network.safetensors")
+    torch.manual_seed(8)
+    for name, (h, w, t) in CASES.items():
+        with torch.no_grad():
+            save_file(case(net, h, w, t), DATA / f"stages-{name}.safetensors")
+
+
+if __name__ == "__main__":
+    main()
