@@ -221,8 +221,8 @@ fn softmax_mean(scores: &[f32], sharpness: f32, offsets: &Offsets) -> [f32; 2] {
     let top = _mm256_set1_ps(largest(top));
     let zero = _mm256_setzero_ps();
     let (mut total, mut dx, mut dy) = (zero, zero, zero);
-    for v in 0..vectors {
-        let p = exp_negative(_mm256_sub_ps(scaled[v], top));
+    for (v, scaled) in scaled.iter().enumerate().take(vectors) {
+        let p = exp_negative(_mm256_sub_ps(*scaled, top));
         total = _mm256_fmadd_ps(p, offsets.valid[v].load(), total);
         dx = _mm256_fmadd_ps(p, offsets.x[v].load(), dx);
         dy = _mm256_fmadd_ps(p, offsets.y[v].load(), dy);
