@@ -21,3 +21,21 @@ pub mod schedule;
 
 #[cfg(feature = "plugin")]
 pub mod element;
+
+#[cfg(feature = "plugin")]
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
+    element::register(Some(plugin))
+}
+
+#[cfg(feature = "plugin")]
+gst::plugin_define!(
+    videointerpolate,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    "MPL-2.0",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_REPOSITORY"),
+    env!("BUILD_REL_DATE")
+);

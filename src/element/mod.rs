@@ -1,1 +1,73 @@
 //! All that knows GStreamer.
+/**
+ * SECTION:element-videointerpolate
+ * @title: videointerpolate
+ * @see_also: videorate
+ *
+ * Raises the frame rate of video: the frames between two frames are made by a neural network that
+ * is part of the plugin. Frames that coincide with the output's times pass untouched.
+ *
+ * The output rate is what downstream asks for; where downstream leaves it open it is #framerate
+ * (`GstVideoInterpolate:framerate`) if that is set, and otherwise the input's rate times
+ * `GstVideoInterpolate:multiplier`. At equal rates the element passes buffers through.
+ *
+ * Inference runs in the thread that brings the buffers. In a player that is the decoder's thread,
+ * so a queue before the element keeps both at work: `queue ! videointerpolate`.
+ *
+ * Interlaced video is refused at another rate; put `deinterlace` before the element.
+ *
+ * ## Example launch lines
+ *
+ * |[
+ * gst-launch-1.0 videotestsrc pattern=ball ! video/x-raw,framerate=15/1 ! videointerpolate ! video/x-raw,framerate=60/1 ! videoconvert ! autovideosink
+ * ]| A moving ball, from 15 to 60 frames a second.
+ *
+ * |[
+ * gst-launch-1.0 playbin uri=file:///movie.mp4 video-filter="queue ! videointerpolate"
+ * ]| Plays a film at twice its rate.
+ *
+ * |[
+ * gst-launch-1.0 filesrc location=movie.mp4 ! decodebin ! videoconvert ! videointerpolate framerate=60/1 ! x264enc ! mp4mux ! filesink location=smooth.mp4
+ * ]| Converts a film to 60 frames a second, without its sound.
+ *
+ * Since: plugins-rs-0.1.0
+ */
+use gst::glib;
+use gst::prelude::*;
+
+mod allocation;
+mod bridge;
+mod caps;
+mod events;
+mod imp;
+mod latency;
+mod meta;
+mod model;
+mod properties;
+mod qos;
+mod state;
+mod stats;
+mod streaming;
+
+pub use properties::SceneAction;
+
+glib::wrapper! {
+    /// The element `videointerpolate`.
+    pub struct VideoInterpolate(ObjectSubclass<imp::VideoInterpolate>)
+        @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+/// Registers the element with a plugin, or with the process if there is none.
+///
+/// # Errors
+/// GStreamer refuses, for example because the name is taken by another type.
+pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
+    #[cfg(feature = "doc")]
+    SceneAction::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    gst::Element::register(
+        plugin,
+        "videointerpolate",
+        gst::Rank::NONE,
+        VideoInterpolate::static_type(),
+    )
+}

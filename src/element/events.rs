@@ -1,0 +1,171 @@
+//! Events and queries.
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::prelude::*;
+use gst_video::VideoInfo;
+
+use super::bridge::{self, Failure, Refused, Stream};
+use super::caps;
+use super::imp::VideoInterpolate;
+use super::state::{self, Engine};
+use super::streaming::End;
+
+impl VideoInterpolate {
+    pub(super) fn on_sink_event(&self, event: gst::Event) -> bool {
+        use gst::EventView;
+        match event.view() {
+            EventView::FlushStart(_) => {
+                self.model.set_cancelled(true);
+                self.set_pool_flushing(true);
+            }
+            EventView::FlushStop(_) => {
+                self.set_pool_flushing(false);
+                self.model.set_cancelled(false);
+                self.state().flush();
+            }
+            EventView::Segment(e) => match self.on_segment(e.segment()) {
+                Segment::Refused => return false,
+                Segment::Same => return true,
+                Segment::New => (),
+            },
+            EventView::Eos(_) | EventView::SegmentDone(_) => self.drain(End::Segment),
+            EventView::Gap(_) => self.drain(End::Gap),
+            EventView::StreamStart(_) => self.drain(End::Caps),
+            _ => (),
+        }
+        self.parent_sink_event(event)
+    }
+
+    fn on_segment(&self, segment: &gst::Segment) -> Segment {
+        let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
+            bridge::post(&*self.obj(), &Failure::Segment(segment.format()));
+            return Segment::Refused;
+        };
+        if self.state().segment.as_ref() == Some(segment) {
+            return Segment::Same;
+        }
+        self.drain(End::Segment);
+        let mut state = self.state();
+        if let Some(scheduler) = &mut state.scheduler {
+            let bounds = state::bounds(segment);
+            scheduler.set_segment(bounds.start, bounds.stop, bounds.reverse);
+            scheduler.set_interpolate(bounds.interpolate);
+        }
+        state.segment = Some(segment.clone());
+        Segment::New
+    }
+
+    pub(super) fn on_src_event(&self, event: gst::Event) -> bool {
+        if let gst::EventView::Qos(e) = event.view() {
+            let (_, proportion, diff, timestamp) = e.get();
+            let mut state = self.state();
+            let output = state.stream.as_ref().and_then(|s| {
+                let num = u64::try_from(s.rate_out.numer()).ok()?;
+                gst::ClockTime::SECOND.mul_div_floor(u64::try_from(s.rate_out.denom()).ok()?, num)
+            });
+            state
+                .qos
+                .update(proportion, diff, timestamp, output.unwrap_or_default());
+        }
+        self.parent_src_event(event)
+    }
+
+    pub(super) fn on_query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        if direction == gst::PadDirection::Src
+            && let gst::QueryViewMut::Latency(latency) = query.view_mut()
+        {
+            return self.on_latency(latency);
+        }
+        BaseTransformImplExt::parent_query(self, direction, query)
+    }
+
+    fn on_latency(&self, query: &mut gst::query::Latency) -> bool {
+        if !self.obj().sink_pad().peer_query(query.query_mut()) {
+            return false;
+        }
+        let (live, min, max) = query.result();
+        let ours = {
+            let mut state = self.state();
+            state.live = live;
+            state.latency()
+        };
+        query.set(live, min + ours.min, max.map(|max| max + ours.buffered));
+        true
+    }
+
+    /// Caps on both pads are settled; the new ones have not left the source pad yet.
+    pub(super) fn on_caps(
+        &self,
+        incaps: &gst::Caps,
+        info: &VideoInfo,
+        outcaps: &gst::Caps,
+    ) -> Result<(), gst::LoggableError> {
+        let stream =
+            Stream::new(incaps, info, outcaps).map_err(|refused| self.refuse(refused, incaps))?;
+        let old = self.state().stream.clone();
+        let same = old
+            .as_ref()
+            .is_some_and(|old| caps::same_picture(&old.caps, incaps));
+        if stream.passthrough {
+            self.drain(End::Segment);
+        } else if !same {
+            self.drain(End::Caps);
+        }
+        if !same {
+            self.drop_engine();
+        }
+        let passthrough = stream.passthrough;
+        let max_gap = self.settings().max_gap;
+        let latency_changed = {
+            let mut state = self.state();
+            let before = state.latency();
+            if passthrough {
+                state.scheduler = None;
+            } else if let Some(scheduler) = &mut state.scheduler {
+                scheduler.set_rate(stream.rate());
+            } else {
+                state.scheduler = Some(state.new_scheduler(&stream, max_gap));
+            }
+            state.stream = Some(stream.into());
+            state.latency() != before
+        };
+        self.obj().set_passthrough(passthrough);
+        if latency_changed {
+            self.post_latency();
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, refused: Refused, incaps: &gst::Caps) -> gst::LoggableError {
+        self.state().stream = None;
+        match refused {
+            Refused::NoFramerate => gst::loggable_error!(
+                bridge::category(),
+                "caps without a framerate: {incaps}; 0/1 stands for a variable one"
+            ),
+            Refused::UnknownFormat => {
+                gst::loggable_error!(bridge::category(), "unknown format: {incaps}")
+            }
+            Refused::NotProgressive => {
+                let failure = Failure::NotProgressive(incaps.to_string());
+                bridge::post(&*self.obj(), &failure);
+                gst::loggable_error!(bridge::category(), "{failure}")
+            }
+        }
+    }
+
+    /// The interpolator's memory goes before another is made.
+    pub(super) fn drop_engine(&self) {
+        let engine: Option<Engine> = self.engine().take();
+        drop(engine);
+    }
+}
+
+enum Segment {
+    Refused,
+    /// The one that is there already.
+    Same,
+    New,
+}

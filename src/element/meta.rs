@@ -1,0 +1,209 @@
+//! Which metas and flags an output carries.
+
+use std::collections::VecDeque;
+
+use gst::BufferRef;
+use gst::buffer::BufferMetaForeachAction as Action;
+use gst::prelude::*;
+use gst_video::{
+    VideoAFDMeta, VideoBarMeta, VideoCaptionMeta, VideoCaptionType, VideoCropMeta,
+    VideoOverlayCompositionMeta, VideoRegionOfInterestMeta, VideoTimeCode, VideoTimeCodeMeta,
+};
+
+use super::bridge::Stream;
+use crate::schedule::{Phase, Slot};
+
+/// The caption data of one input.
+#[derive(Debug)]
+struct Captions {
+    pts: u64,
+    data: Vec<(VideoCaptionType, Vec<u8>)>,
+}
+
+/// Captions on their way from inputs to outputs: each leaves on exactly one output, in order.
+#[derive(Debug, Default)]
+pub struct CaptionQueue(VecDeque<Captions>);
+
+impl CaptionQueue {
+    /// Keeps the captions of an input.
+    pub fn push(&mut self, buffer: &BufferRef, pts: u64) {
+        let data: Vec<_> = buffer
+            .iter_meta::<VideoCaptionMeta>()
+            .filter(|meta| !meta.data().is_empty())
+            .map(|meta| (meta.caption_type(), meta.data().to_vec()))
+            .collect();
+        if !data.is_empty() {
+            self.0.push_back(Captions { pts, data });
+        }
+    }
+
+    /// Moves onto an output what is due by its end, or everything if it is the last.
+    ///
+    /// An input whose time lies inside the output's duration is due: at a lower output rate it
+    /// is shown there or not at all.
+    pub fn attach(&mut self, output: &mut BufferRef, at: &Slot, reverse: bool, last: bool) {
+        let end = at.pts.0.saturating_add(at.duration);
+        let is_due = |pts: u64| {
+            if reverse { pts >= at.pts.0 } else { pts < end }
+        };
+        let due = self.0.iter().take_while(|c| last || is_due(c.pts)).count();
+        for (type_, data) in self.0.drain(..due).flat_map(|c| c.data) {
+            VideoCaptionMeta::add(output, type_, &data);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Puts the place on the grid onto a buffer.
+pub fn stamp(buffer: &mut BufferRef, at: &Slot) {
+    buffer.set_pts(super::bridge::clock_time(at.pts));
+    buffer.set_dts(gst::ClockTime::NONE);
+    buffer.set_duration(gst::ClockTime::from_nseconds(at.duration));
+    buffer.set_offset(at.index);
+    buffer.set_offset_end(at.index.saturating_add(1));
+    set_flag(buffer, gst::BufferFlags::DISCONT, at.discont);
+}
+
+fn set_flag(buffer: &mut BufferRef, flag: gst::BufferFlags, on: bool) {
+    if on {
+        buffer.set_flags(flag);
+    } else {
+        buffer.unset_flags(flag);
+    }
+}
+
+/// Finishes a copy of a source buffer that is shown at a time of the grid.
+///
+/// Captions travel through [`CaptionQueue`], a timecode is made anew, and what an analysis says
+/// about the original is left off its repetitions.
+pub fn finish_shown(buffer: &mut BufferRef, at: &Slot, held: bool) {
+    buffer.foreach_meta_mut(|meta| {
+        let api = meta.api();
+        let drop = api == VideoCaptionMeta::meta_api()
+            || api == VideoTimeCodeMeta::meta_api()
+            || held && (api == VideoRegionOfInterestMeta::meta_api() || is_of_one_instant(api));
+        std::ops::ControlFlow::Continue(if drop { Action::Remove } else { Action::Keep })
+    });
+    stamp(buffer, at);
+    if held {
+        buffer.set_flags(gst::BufferFlags::GAP);
+    }
+}
+
+/// Metas that say something about one instant of capture.
+fn is_of_one_instant(api: gst::glib::Type) -> bool {
+    api == gst::ReferenceTimestampMeta::meta_api()
+}
+
+/// Finishes a buffer that was made between `left` and `right`.
+pub fn finish_interpolated(
+    buffer: &mut BufferRef,
+    at: &Slot,
+    (left, right): (&BufferRef, &BufferRef),
+    phase: Phase,
+) {
+    stamp(buffer, at);
+    buffer.unset_flags(gst::BufferFlags::GAP);
+    let corrupted = (left.flags() | right.flags()).contains(gst::BufferFlags::CORRUPTED);
+    set_flag(buffer, gst::BufferFlags::CORRUPTED, corrupted);
+    copy_what_every_output_has(buffer, left);
+    interpolate_reference_timestamps(buffer, left, right, phase);
+}
+
+/// Overlay composition, bars, AFD and crop hold until the next source says otherwise.
+fn copy_what_every_output_has(to: &mut BufferRef, from: &BufferRef) {
+    if let Some(crop) = from.meta::<VideoCropMeta>() {
+        VideoCropMeta::add(to, crop.rect());
+    }
+    for meta in from.iter_meta::<VideoOverlayCompositionMeta>() {
+        VideoOverlayCompositionMeta::add(to, &meta.overlay_owned());
+    }
+    for meta in from.iter_meta::<VideoBarMeta>() {
+        VideoBarMeta::add(
+            to,
+            meta.field(),
+            meta.is_letterbox(),
+            meta.bar_data1(),
+            meta.bar_data2(),
+        );
+    }
+    for meta in from.iter_meta::<VideoAFDMeta>() {
+        VideoAFDMeta::add(to, meta.field(), meta.spec(), meta.afd());
+    }
+}
+
+/// What both neighbours say about the same clock lies between what they say.
+fn interpolate_reference_timestamps(
+    to: &mut BufferRef,
+    left: &BufferRef,
+    right: &BufferRef,
+    phase: Phase,
+) {
+    type Reference = gst::ReferenceTimestampMeta;
+    for meta in left.iter_meta::<Reference>() {
+        let other = right
+            .iter_meta::<Reference>()
+            .find(|other| other.reference() == meta.reference());
+        let Some((from, span)) = other.and_then(|other| {
+            let from = meta.timestamp();
+            Some((from, other.timestamp().checked_sub(from)?))
+        }) else {
+            continue;
+        };
+        if let Some(passed) = span.mul_div_floor(phase.elapsed, phase.span.max(1)) {
+            Reference::add(
+                to,
+                &meta.reference_owned(),
+                from + passed,
+                gst::ClockTime::NONE,
+            );
+        }
+    }
+}
+
+/// Gives an output the timecode of the source at or before it, counted on in output frames.
+/// Where the output rate is no whole multiple of the input's there is no such count, and so no
+/// timecode; `source_pts` and the slot are in nanoseconds.
+pub fn add_timecode(
+    output: &mut BufferRef,
+    source: &BufferRef,
+    source_pts: u64,
+    at: &Slot,
+    stream: &Stream,
+) {
+    let (Some(meta), Some(multiple)) =
+        (source.meta::<VideoTimeCodeMeta>(), stream.whole_multiple())
+    else {
+        return;
+    };
+    let tc = meta.tc();
+    let passed = at.pts.0.saturating_sub(source_pts);
+    let step = at.duration.max(1);
+    let Ok(extra) = u32::try_from((passed + step / 2) / step) else {
+        return;
+    };
+    if tc.fps() != stream.rate_in || extra >= multiple {
+        return;
+    }
+    let rescaled = VideoTimeCode::new(
+        stream.rate_out,
+        tc.latest_daily_jam().as_ref(),
+        tc.flags(),
+        tc.hours(),
+        tc.minutes(),
+        tc.seconds(),
+        tc.frames().saturating_mul(multiple).saturating_add(extra),
+        0,
+    );
+    // a drop-frame count exists at some rates only
+    if let Ok(valid) = rescaled.try_into() {
+        VideoTimeCodeMeta::add(output, &valid);
+    }
+}

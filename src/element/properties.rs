@@ -1,0 +1,253 @@
+//! The properties: what they are called, what they may be, where they lead.
+
+use std::sync::LazyLock;
+
+use gst::glib;
+use gst::prelude::*;
+
+use super::caps::Wanted;
+use super::model::{self, EMBEDDED};
+use crate::interpolator::{self, DEFAULT_SCENE_THRESHOLD};
+
+const DEFAULT_MULTIPLIER: gst::Fraction = gst::Fraction::new_raw(2, 1);
+const NOT_SET: gst::Fraction = gst::Fraction::new_raw(0, 1);
+const DEFAULT_MAX_GAP: gst::ClockTime = gst::ClockTime::from_seconds(2);
+const LONGEST_MAX_GAP: gst::ClockTime = gst::ClockTime::from_seconds(60);
+const MOST_THREADS: u32 = 1024;
+
+/// What happens where two frames do not belong together.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstVideoInterpolateSceneAction")]
+pub enum SceneAction {
+    /// Hold the nearer of the two frames.
+    #[default]
+    #[enum_value(name = "Nearest: hold the nearer frame", nick = "nearest")]
+    Nearest = 0,
+    /// Dissolve one into the other.
+    #[enum_value(name = "Blend: dissolve one into the other", nick = "blend")]
+    Blend = 1,
+}
+
+/// The values of the properties that can be written.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub framerate: gst::Fraction,
+    pub multiplier: gst::Fraction,
+    pub model: String,
+    pub device: String,
+    pub threads: u32,
+    pub scene_threshold: f64,
+    pub scene_action: SceneAction,
+    pub max_gap: gst::ClockTime,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            framerate: NOT_SET,
+            multiplier: DEFAULT_MULTIPLIER,
+            model: EMBEDDED.into(),
+            device: "auto".into(),
+            threads: 0,
+            scene_threshold: DEFAULT_SCENE_THRESHOLD,
+            scene_action: SceneAction::default(),
+            max_gap: DEFAULT_MAX_GAP,
+        }
+    }
+}
+
+impl Settings {
+    pub fn wanted_rate(&self) -> Wanted {
+        let set = |rate: gst::Fraction| (rate.numer() > 0).then_some(rate);
+        Wanted {
+            framerate: set(self.framerate),
+            multiplier: set(self.multiplier),
+        }
+    }
+
+    pub fn wanted_model(&self) -> model::Wanted {
+        model::Wanted {
+            model: self.model.clone(),
+            device: self.device.clone(),
+        }
+    }
+
+    pub fn engine(&self) -> interpolator::Settings {
+        interpolator::Settings {
+            scene_threshold: self.scene_threshold,
+            scene_action: match self.scene_action {
+                SceneAction::Nearest => interpolator::SceneAction::Nearest,
+                SceneAction::Blend => interpolator::SceneAction::Blend,
+            },
+        }
+    }
+
+    /// What a change of a property asks the element to do.
+    pub fn set(&mut self, name: &str, value: &glib::Value) -> Change {
+        // GObject has checked type and range against the specification
+        fn take<T: for<'a> glib::value::FromValue<'a>>(to: &mut T, value: &glib::Value) {
+            match value.get() {
+                Ok(v) => *to = v,
+                Err(e) => gst::warning!(super::bridge::category(), "property ignored: {e}"),
+            }
+        }
+        match name {
+            "framerate" => take(&mut self.framerate, value),
+            "multiplier" => take(&mut self.multiplier, value),
+            "model" => self.model = text(value, EMBEDDED),
+            "device" => self.device = text(value, "auto"),
+            "threads" => take(&mut self.threads, value),
+            "scene-threshold" => take(&mut self.scene_threshold, value),
+            "scene-action" => take(&mut self.scene_action, value),
+            "max-gap" => {
+                let mut ns = self.max_gap.nseconds();
+                take(&mut ns, value);
+                self.max_gap = gst::ClockTime::from_nseconds(ns);
+            }
+            _ => (),
+        }
+        match name {
+            "framerate" | "multiplier" => Change::Rate,
+            "max-gap" => Change::MaxGap,
+            _ => Change::Nothing,
+        }
+    }
+
+    /// The value of a property, `None` for one that is not kept here.
+    pub fn get(&self, name: &str) -> Option<glib::Value> {
+        Some(match name {
+            "framerate" => self.framerate.to_value(),
+            "multiplier" => self.multiplier.to_value(),
+            "model" => self.model.to_value(),
+            "device" => self.device.to_value(),
+            "threads" => self.threads.to_value(),
+            "scene-threshold" => self.scene_threshold.to_value(),
+            "scene-action" => self.scene_action.to_value(),
+            "max-gap" => self.max_gap.nseconds().to_value(),
+            _ => return None,
+        })
+    }
+}
+
+fn text(value: &glib::Value, default: &str) -> String {
+    let text = value.get::<Option<String>>().ok().flatten();
+    text.filter(|t| !t.is_empty())
+        .unwrap_or_else(|| default.into())
+}
+
+/// What the element does when a property has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    Nothing,
+    /// Settle the output rate anew.
+    Rate,
+    MaxGap,
+}
+
+pub fn specifications() -> &'static [glib::ParamSpec] {
+    static SPECS: LazyLock<Vec<glib::ParamSpec>> =
+        LazyLock::new(|| [rates(), engine(), decisions(), counters()].concat());
+    &SPECS
+}
+
+fn rates() -> Vec<glib::ParamSpec> {
+    let max = gst::Fraction::new(i32::MAX, 1);
+    vec![
+        gst::ParamSpecFraction::builder("framerate")
+            .nick("Frame rate")
+            .blurb("Wanted output rate, where downstream leaves it open (0/1: not set)")
+            .minimum(NOT_SET)
+            .maximum(max)
+            .default_value(NOT_SET)
+            .mutable_playing()
+            .build(),
+        gst::ParamSpecFraction::builder("multiplier")
+            .nick("Multiplier")
+            .blurb("Wanted output rate as a multiple of the input's, where framerate is not set and downstream leaves it open (0/1: follow downstream only)")
+            .minimum(NOT_SET)
+            .maximum(max)
+            .default_value(DEFAULT_MULTIPLIER)
+            .mutable_playing()
+            .build(),
+    ]
+}
+
+fn engine() -> Vec<glib::ParamSpec> {
+    vec![
+        glib::ParamSpecString::builder("model")
+            .nick("Model")
+            .blurb("Network: \"embedded\", or the path of a safetensors file")
+            .default_value(Some(EMBEDDED))
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecString::builder("device")
+            .nick("Device")
+            .blurb("Where the network runs: auto, cpu, cuda, cuda:N")
+            .default_value(Some("auto"))
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("threads")
+            .nick("Threads")
+            .blurb("CPU threads (0: all)")
+            .maximum(MOST_THREADS)
+            .default_value(0)
+            .mutable_ready()
+            .build(),
+    ]
+}
+
+fn decisions() -> Vec<glib::ParamSpec> {
+    vec![
+        glib::ParamSpecDouble::builder("scene-threshold")
+            .nick("Scene threshold")
+            .blurb("Difference of two frames above which there is a cut between them (0: no cuts)")
+            .minimum(0.0)
+            .maximum(1.0)
+            .default_value(DEFAULT_SCENE_THRESHOLD)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("scene-action", SceneAction::default())
+            .nick("Scene action")
+            .blurb("What is shown between two frames with a cut between them")
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecUInt64::builder("max-gap")
+            .nick("Longest gap")
+            .blurb("Frames further apart than this are not interpolated between, in nanoseconds")
+            .maximum(LONGEST_MAX_GAP.nseconds())
+            .default_value(DEFAULT_MAX_GAP.nseconds())
+            .mutable_playing()
+            .build(),
+    ]
+}
+
+fn counters() -> Vec<glib::ParamSpec> {
+    let counter = |name: &str, nick: &str, blurb: &str| {
+        glib::ParamSpecUInt64::builder(name)
+            .nick(nick)
+            .blurb(blurb)
+            .read_only()
+            .build()
+    };
+    vec![
+        counter("in", "In", "Number of input frames"),
+        counter("out", "Out", "Number of output frames"),
+        counter(
+            "interpolated",
+            "Interpolated",
+            "Number of frames made between two",
+        ),
+        counter("duplicate", "Duplicate", "Number of frames shown again"),
+        counter(
+            "drop",
+            "Drop",
+            "Number of input frames that no output was made of",
+        ),
+        glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+            .nick("Statistics")
+            .blurb("Counters, cuts, inference times in nanoseconds, device, model and kernels")
+            .read_only()
+            .build(),
+    ]
+}

@@ -1,0 +1,225 @@
+//! What the element remembers between two calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+
+use super::bridge::Stream;
+use super::latency::Processing;
+use super::meta::CaptionQueue;
+use super::qos::Qos;
+use crate::interpolator::{Encoded, Interpolator};
+use crate::schedule::{COINCIDENCE_TOLERANCE, Config, Scheduler};
+
+pub type TimeSegment = gst::FormattedSegment<gst::ClockTime>;
+
+/// An input frame: the buffer, and what the network saw of it once it was needed.
+pub struct Source {
+    pub buffer: gst::Buffer,
+    /// Nanoseconds.
+    pub pts: u64,
+    pub stream: Arc<Stream>,
+    pub encoded: OnceCell<Arc<Encoded>>,
+    /// Whether an output was made of it.
+    used: AtomicBool,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Source {
+    /// `dropped` counts the sources that go without having been used.
+    pub fn new(
+        buffer: gst::Buffer,
+        pts: u64,
+        stream: Arc<Stream>,
+        dropped: Arc<AtomicU64>,
+    ) -> Self {
+        Source {
+            buffer,
+            pts,
+            stream,
+            encoded: OnceCell::new(),
+            used: AtomicBool::new(false),
+            dropped,
+        }
+    }
+
+    pub fn mark_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if !*self.used.get_mut() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Counted since the start or the last flush.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    pub input: u64,
+    pub output: u64,
+    pub interpolated: u64,
+    pub duplicate: u64,
+    /// Input frames no output was made of.
+    pub dropped: Arc<AtomicU64>,
+    /// Outputs at a cut.
+    pub cuts: u64,
+    /// Outputs held instead of interpolated because downstream was late.
+    pub degraded: u64,
+    /// Outputs left out because downstream was late.
+    pub late: u64,
+    inference_total: Duration,
+    pub inference_worst: Duration,
+    inferences: u32,
+}
+
+impl Counters {
+    pub fn inferred(&mut self, took: Duration) {
+        self.inference_total += took;
+        self.inference_worst = self.inference_worst.max(took);
+        self.inferences += 1;
+    }
+
+    pub fn inference_mean(&self) -> Duration {
+        self.inference_total / self.inferences.max(1)
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// What downstream said in its answer to the ALLOCATION query.
+#[derive(Debug, Default)]
+pub struct Downstream {
+    /// It takes planes that lie anywhere.
+    pub video_meta: bool,
+    /// It draws overlays itself: the parameters of its offer.
+    pub overlays: Option<Option<gst::Structure>>,
+}
+
+/// Everything that changes while streaming, but the engine. Never locked across a call that
+/// leaves the element.
+#[derive(Default)]
+pub struct State {
+    pub stream: Option<Arc<Stream>>,
+    /// There is none in passthrough.
+    pub scheduler: Option<Scheduler<Arc<Source>>>,
+    /// In passthrough: the buffer between submit and generate.
+    pub passing: Option<gst::Buffer>,
+    pub segment: Option<TimeSegment>,
+    pub captions: CaptionQueue,
+    pub counters: Counters,
+    pub qos: Qos,
+    pub processing: Processing,
+    pub downstream: Downstream,
+    /// Upstream is live, as the last LATENCY query said.
+    pub live: bool,
+    /// Time between the last two inputs, for streams without a rate.
+    pub interval: Option<gst::ClockTime>,
+    pub last_pts: Option<gst::ClockTime>,
+}
+
+impl State {
+    /// A scheduler for the stream and the segment.
+    pub fn new_scheduler(
+        &self,
+        stream: &Stream,
+        max_gap: gst::ClockTime,
+    ) -> Scheduler<Arc<Source>> {
+        let bounds = self.segment.as_ref().map(bounds).unwrap_or_default();
+        Scheduler::new(Config {
+            rate: stream.rate(),
+            tolerance: COINCIDENCE_TOLERANCE,
+            max_gap: max_gap.nseconds(),
+            reverse: bounds.reverse,
+            start: bounds.start,
+            stop: bounds.stop,
+            interpolate: bounds.interpolate,
+        })
+    }
+
+    /// Forgets what belongs to the frames so far; keeps caps and what was measured.
+    pub fn flush(&mut self) {
+        if let Some(scheduler) = &mut self.scheduler {
+            scheduler.reset();
+        }
+        self.passing = None;
+        self.segment = None;
+        self.captions.clear();
+        self.counters = Counters::default();
+        self.qos = Qos::default();
+        self.last_pts = None;
+    }
+
+    pub fn is_reverse(&self) -> bool {
+        self.segment.as_ref().is_some_and(|s| s.rate() < 0.0)
+    }
+
+    /// What this element adds to the latency: time until an output can be made and until it is,
+    /// and how much of that is buffered.
+    pub fn latency(&self) -> Latency {
+        let (Some(stream), Some(scheduler)) = (&self.stream, &self.scheduler) else {
+            return Latency::default();
+        };
+        let interval = stream
+            .input_duration()
+            .or(self.interval)
+            .unwrap_or_default();
+        let buffered = interval * scheduler.lookahead();
+        Latency {
+            min: buffered + self.processing.reported(),
+            buffered,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Latency {
+    pub min: gst::ClockTime,
+    pub buffered: gst::ClockTime,
+}
+
+/// What the scheduler wants to know of a segment.
+#[derive(Debug)]
+pub struct Bounds {
+    pub start: u64,
+    pub stop: Option<u64>,
+    pub reverse: bool,
+    pub interpolate: bool,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            start: 0,
+            stop: None,
+            reverse: false,
+            interpolate: true,
+        }
+    }
+}
+
+/// Trick modes want frames fast: they are held, not interpolated.
+pub fn bounds(segment: &TimeSegment) -> Bounds {
+    let trick = gst::SegmentFlags::TRICKMODE
+        | gst::SegmentFlags::TRICKMODE_KEY_UNITS
+        | gst::SegmentFlags::TRICKMODE_FORWARD_PREDICTED;
+    Bounds {
+        start: segment.start().map_or(0, |t| t.nseconds()),
+        stop: segment.stop().map(|t| t.nseconds()),
+        reverse: segment.rate() < 0.0,
+        interpolate: !segment.flags().intersects(trick),
+    }
+}
+
+/// The interpolator and what it was made for. Used by the streaming thread alone.
+pub struct Engine {
+    pub interpolator: Interpolator,
+    pub caps: gst::Caps,
+}

@@ -1,0 +1,30 @@
+//! The property `stats`.
+
+use super::properties::Settings;
+use super::state::Counters;
+use crate::kernels::{CpuLevel, cpu_level};
+
+pub fn structure(counters: &Counters, settings: &Settings) -> gst::Structure {
+    let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+    gst::Structure::builder("videointerpolate-stats")
+        .field("in", counters.input)
+        .field("out", counters.output)
+        .field("interpolated", counters.interpolated)
+        .field("duplicate", counters.duplicate)
+        .field("drop", counters.dropped())
+        .field("cuts", counters.cuts)
+        .field("degraded", counters.degraded)
+        .field("late", counters.late)
+        .field("mean-inference-time", ns(counters.inference_mean()))
+        .field("worst-inference-time", ns(counters.inference_worst))
+        .field("device", "cpu")
+        .field("model", &settings.model)
+        .field(
+            "tier",
+            match cpu_level() {
+                CpuLevel::Reference => "reference",
+                CpuLevel::Avx2 => "avx2",
+            },
+        )
+        .build()
+}

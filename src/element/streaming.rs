@@ -1,0 +1,425 @@
+//! Buffers in, buffers out: the base class submits one and asks for outputs until there are none.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::base_transform::{
+    BaseTransformImplExt, GenerateOutputSuccess, InputBuffer, PrepareOutputBufferSuccess,
+};
+
+use super::bridge::{self, Failure, Mapped, Stream};
+use super::imp::VideoInterpolate;
+use super::qos::{FULL_QUALITY, HELD_QUALITY, Verdict};
+use super::state::{Engine, Source};
+use super::{allocation, meta};
+use crate::interpolator::{Interpolator, Outcome};
+use crate::kernels::PhaseMap;
+use crate::schedule::{Job, Phase, Pushed, Slot};
+
+/// Which end of a run of frames has come, see [`crate::schedule`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// New pictures, or a new stream: the grid goes on.
+    Caps,
+    Gap,
+    /// End of the stream or of the segment.
+    Segment,
+}
+
+impl VideoInterpolate {
+    pub(super) fn submit(
+        &self,
+        discont: bool,
+        buffer: gst::Buffer,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if !self.obj().reconfigure() {
+            return Err(self.not_negotiated());
+        }
+        let stream = self.state().stream.clone();
+        let stream = stream.ok_or_else(|| self.not_negotiated())?;
+        if stream.passthrough {
+            let mut state = self.state();
+            state.counters.input += 1;
+            state.passing = Some(buffer);
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        self.model.wait()?;
+        bridge::layout(&buffer, &stream).map_err(|failure| self.report(&failure))?;
+        if self.schedule(discont, buffer, stream) {
+            self.post_latency();
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn not_negotiated(&self) -> gst::FlowError {
+        if self
+            .obj()
+            .src_pad()
+            .pad_flags()
+            .contains(gst::PadFlags::FLUSHING)
+        {
+            gst::FlowError::Flushing
+        } else {
+            gst::FlowError::NotNegotiated
+        }
+    }
+
+    /// Gives an input to the scheduler; true if that changed the latency.
+    fn schedule(&self, discont: bool, buffer: gst::Buffer, stream: Arc<Stream>) -> bool {
+        let (pts, duration) = (buffer.pts(), buffer.duration());
+        let duration = duration
+            .filter(|d| !d.is_zero())
+            .or(stream.input_duration());
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(scheduler) = &mut state.scheduler else {
+            return false;
+        };
+        state.counters.input += 1;
+        let ns = pts.map_or(0, |t| t.nseconds());
+        let dropped = state.counters.dropped.clone();
+        let source = Arc::new(Source::new(buffer, ns, stream.clone(), dropped));
+        let ns_of_duration = duration.map(|d| d.nseconds());
+        match scheduler.push(
+            source.clone(),
+            bridge::timestamp(pts),
+            ns_of_duration,
+            discont,
+        ) {
+            Pushed::Accepted => state.captions.push(&source.buffer, ns),
+            Pushed::Dropped => gst::debug!(
+                bridge::category(),
+                imp = self,
+                "dropped a buffer at {}: it does not come after the one before",
+                pts.display()
+            ),
+            Pushed::Discarded => gst::warning!(
+                bridge::category(),
+                imp = self,
+                "discarded a buffer without timestamp"
+            ),
+        }
+        let before = state.latency();
+        if stream.input_duration().is_none() {
+            state.interval = pts
+                .zip(state.last_pts)
+                .map(|(a, b)| if a > b { a - b } else { b - a })
+                .max(state.interval);
+        }
+        state.last_pts = pts.or(state.last_pts);
+        state.latency() != before
+    }
+
+    pub(super) fn generate(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
+        {
+            let mut state = self.state();
+            if let Some(buffer) = state.passing.take() {
+                state.counters.output += 1;
+                return Ok(GenerateOutputSuccess::Buffer(buffer));
+            }
+        }
+        while let Some(job) = self.next_job() {
+            if let Some(buffer) = self.produce(job, false)? {
+                return Ok(GenerateOutputSuccess::Buffer(buffer));
+            }
+        }
+        Ok(GenerateOutputSuccess::NoOutput)
+    }
+
+    fn next_job(&self) -> Option<Job<Arc<Source>>> {
+        self.state().scheduler.as_mut()?.poll()
+    }
+
+    /// Sends out all that is owed to the frames so far. No lock is held while pushing.
+    pub(super) fn drain(&self, end: End) {
+        let mut jobs = self.last_jobs(end).into_iter().peekable();
+        while let Some(job) = jobs.next() {
+            let last = end != End::Caps && jobs.peek().is_none();
+            let result = match self.produce(job, last) {
+                Ok(Some(buffer)) => self.obj().src_pad().push(buffer).map(drop),
+                Ok(None) => Ok(()),
+                Err(e) => Err(e),
+            };
+            if let Err(e) = result {
+                // the event or the next buffer meets the same state downstream and answers for it
+                gst::debug!(bridge::category(), imp = self, "draining ended with {e}");
+                return;
+            }
+        }
+        if end == End::Segment && !self.state().captions.is_empty() {
+            gst::warning!(
+                bridge::category(),
+                imp = self,
+                "captions of the last frames had no output left to go with"
+            );
+        }
+    }
+
+    fn last_jobs(&self, end: End) -> Vec<Job<Arc<Source>>> {
+        let mut state = self.state();
+        let Some(scheduler) = &mut state.scheduler else {
+            return Vec::new();
+        };
+        match end {
+            End::Caps => scheduler.drain(),
+            End::Gap => scheduler.gap(),
+            End::Segment => scheduler.finish(),
+        }
+        std::iter::from_fn(|| scheduler.poll()).collect()
+    }
+
+    /// Makes the buffer of a job, or none if it came too late to be worth it.
+    fn produce(
+        &self,
+        job: Job<Arc<Source>>,
+        last: bool,
+    ) -> Result<Option<gst::Buffer>, gst::FlowError> {
+        let at = match &job {
+            Job::Show { at, .. } | Job::Interpolate { at, .. } => *at,
+        };
+        let verdict = self.judge(&at);
+        if let Verdict::Drop(jitter) = verdict {
+            self.state().counters.late += 1;
+            self.post_qos(&at, jitter, HELD_QUALITY);
+            return Ok(None);
+        }
+        let buffer = match (job, verdict) {
+            (Job::Show { frame, at, held }, _) => self.show(&frame, &at, held),
+            (
+                Job::Interpolate {
+                    left,
+                    right,
+                    phase,
+                    at,
+                },
+                Verdict::Degrade(jitter),
+            ) => {
+                self.state().counters.degraded += 1;
+                self.post_qos(&at, jitter, HELD_QUALITY);
+                self.show(nearer(&left, &right, phase), &at, true)
+            }
+            (
+                Job::Interpolate {
+                    left,
+                    right,
+                    phase,
+                    at,
+                },
+                _,
+            ) => self.interpolate(&left, &right, phase, &at),
+        };
+        let mut buffer = buffer.map_err(|e| match e {
+            Stopped::Flow(e) => e,
+            Stopped::Failure(failure) => self.report(&failure),
+        })?;
+        let mut state = self.state();
+        state.counters.output += 1;
+        let reverse = state.is_reverse();
+        state.captions.attach(buffer.make_mut(), &at, reverse, last);
+        Ok(Some(buffer))
+    }
+
+    fn judge(&self, at: &Slot) -> Verdict {
+        if !self.obj().is_qos() {
+            return Verdict::OnTime;
+        }
+        let state = self.state();
+        let time = bridge::clock_time(at.pts);
+        let running_time = state.segment.as_ref().and_then(|s| s.to_running_time(time));
+        state.qos.judge(running_time)
+    }
+
+    /// Tells the application what became of a late output.
+    fn post_qos(&self, at: &Slot, jitter: i64, quality: i32) {
+        let message = {
+            let state = self.state();
+            let time = bridge::clock_time(at.pts);
+            let of =
+                |f: fn(&super::state::TimeSegment, gst::ClockTime) -> Option<gst::ClockTime>| {
+                    state.segment.as_ref().and_then(|s| f(s, time))
+                };
+            let counters = &state.counters;
+            gst::message::Qos::builder(state.live)
+                .running_time(of(|s, t| s.to_running_time(t)))
+                .stream_time(of(|s, t| s.to_stream_time(t)))
+                .timestamp(time)
+                .duration(gst::ClockTime::from_nseconds(at.duration))
+                .values(jitter, state.qos.proportion, quality.min(FULL_QUALITY))
+                .stats(
+                    gst::format::Buffers::from_u64(counters.output),
+                    gst::format::Buffers::from_u64(counters.late),
+                )
+                .src(&*self.obj())
+                .build()
+        };
+        self.post(message);
+    }
+
+    pub(super) fn post(&self, message: gst::Message) {
+        // without a bus there is nobody to tell
+        let _ = self.obj().post_message(message);
+    }
+
+    pub(super) fn post_latency(&self) {
+        self.post(gst::message::Latency::builder().src(&*self.obj()).build());
+    }
+
+    /// Posts a failure and says what the stream ends with.
+    fn report(&self, failure: &Failure) -> gst::FlowError {
+        bridge::post(&*self.obj(), failure);
+        gst::FlowError::Error
+    }
+
+    /// A source frame at a time of the grid: its memory is shared, no pixel moves.
+    fn show(&self, source: &Arc<Source>, at: &Slot, held: bool) -> Result<gst::Buffer, Stopped> {
+        source.mark_used();
+        let movable = self.state().downstream.video_meta;
+        let mut buffer = if movable || allocation::is_packed(&source.buffer, &source.stream) {
+            allocation::reference(&source.buffer)
+        } else {
+            self.repacked(source)?
+        };
+        let writable = buffer.make_mut();
+        meta::finish_shown(writable, at, held);
+        meta::add_timecode(writable, &source.buffer, source.pts, at, &source.stream);
+        if held {
+            self.state().counters.duplicate += 1;
+        }
+        Ok(buffer)
+    }
+
+    /// A copy whose planes lie as downstream expects them.
+    fn repacked(&self, source: &Source) -> Result<gst::Buffer, Stopped> {
+        let mut copy = self.acquire(source)?;
+        let writable = copy.make_mut();
+        let mapped = Mapped::new(&source.buffer, &source.stream)?;
+        let picture = mapped.picture()?;
+        bridge::with_picture_mut(writable, &source.stream, |out| Ok(out.copy_from(&picture)?))?;
+        allocation::copy_metas(&source.buffer, writable);
+        Ok(copy)
+    }
+
+    /// An empty buffer of downstream's pool.
+    fn acquire(&self, source: &Source) -> Result<gst::Buffer, Stopped> {
+        let input = InputBuffer::Readable(&source.buffer);
+        match self
+            .parent_prepare_output_buffer(input)
+            .map_err(Stopped::Flow)?
+        {
+            PrepareOutputBufferSuccess::Buffer(buffer) => Ok(buffer),
+            PrepareOutputBufferSuccess::InputBuffer => Err(Stopped::Flow(gst::FlowError::Error)),
+        }
+    }
+
+    fn interpolate(
+        &self,
+        left: &Arc<Source>,
+        right: &Arc<Source>,
+        phase: Phase,
+        at: &Slot,
+    ) -> Result<gst::Buffer, Stopped> {
+        let mut buffer = self.acquire(left)?;
+        let settings = self.settings().engine();
+        let (outcome, took) = self.with_engine(left, |engine| {
+            let began = Instant::now();
+            let (l, r) = (
+                Mapped::new(&left.buffer, &left.stream)?,
+                Mapped::new(&right.buffer, &right.stream)?,
+            );
+            let (l, r) = (l.picture()?, r.picture()?);
+            let encoded_left = left.encoded.get_or_try_init(|| engine.encode(&l))?;
+            let encoded_right = right.encoded.get_or_try_init(|| engine.encode(&r))?;
+            let phase = PhaseMap::Uniform(phase.as_f32());
+            let outcome = bridge::with_picture_mut(buffer.make_mut(), &left.stream, |out| {
+                Ok(engine.interpolate(
+                    (&l, encoded_left),
+                    (&r, encoded_right),
+                    &phase,
+                    &settings,
+                    out,
+                )?)
+            })?;
+            Ok((outcome, began.elapsed()))
+        })?;
+        let latency_changed = {
+            let mut state = self.state();
+            state.counters.inferred(took);
+            let took =
+                gst::ClockTime::from_nseconds(took.as_nanos().try_into().unwrap_or(u64::MAX));
+            if outcome != Outcome::Interpolated {
+                state.counters.cuts += 1;
+            }
+            state.processing.measured(took)
+        };
+        if latency_changed {
+            self.post_latency();
+        }
+        if outcome == Outcome::Cut {
+            drop(buffer);
+            return self.show(nearer(left, right, phase), at, true);
+        }
+        left.mark_used();
+        right.mark_used();
+        self.state().counters.interpolated += 1;
+        let writable = buffer.make_mut();
+        meta::finish_interpolated(writable, at, (&left.buffer, &right.buffer), phase);
+        meta::add_timecode(writable, &left.buffer, left.pts, at, &left.stream);
+        Ok(buffer)
+    }
+
+    /// Runs the interpolator for the pictures of `source`, made anew if they are of another kind.
+    fn with_engine<T>(
+        &self,
+        source: &Source,
+        run: impl FnOnce(&mut Interpolator) -> Result<T, Failure>,
+    ) -> Result<T, Stopped> {
+        let network = self.model.wait().map_err(Stopped::Flow)?;
+        let stream = &source.stream;
+        let mut slot = self.engine();
+        let engine = match slot
+            .take()
+            .filter(|e| super::caps::same_picture(&e.caps, &stream.caps))
+        {
+            Some(engine) => engine,
+            None => Engine {
+                interpolator: Interpolator::new(
+                    network,
+                    stream.format,
+                    stream.info.width(),
+                    stream.info.height(),
+                    stream.color,
+                    self.settings().threads as usize,
+                )
+                .map_err(Failure::from)?,
+                caps: stream.caps.clone(),
+            },
+        };
+        Ok(run(&mut slot.insert(engine).interpolator)?)
+    }
+}
+
+/// Why there is no buffer.
+enum Stopped {
+    /// Said by GStreamer, or a message is out already.
+    Flow(gst::FlowError),
+    /// Nobody knows yet.
+    Failure(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Stopped::Failure(failure)
+    }
+}
+
+/// The side that is nearer in time; the left one of equals.
+fn nearer<'a>(left: &'a Arc<Source>, right: &'a Arc<Source>, phase: Phase) -> &'a Arc<Source> {
+    if phase.elapsed.saturating_mul(2) <= phase.span {
+        left
+    } else {
+        right
+    }
+}
