@@ -1,0 +1,5 @@
+//! The element as a pipeline meets it. The number of a promise is that of its line in the list of
+//! promises that the element keeps.
+
+mod negotiation;
+mod support;

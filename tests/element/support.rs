@@ -1,0 +1,214 @@
+//! A harness with both ends in the test's hands, and a watchdog: what hangs, fails.
+
+#![allow(dead_code)] // every module takes what it needs
+
+use std::sync::Once;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use gst::prelude::*;
+use gst_check::Harness;
+
+/// Longer than any test takes on a slow, busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
+
+pub const MS: u64 = 1_000_000;
+pub const SECOND: u64 = 1_000 * MS;
+
+/// GStreamer with the element in it.
+pub fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::init().unwrap();
+        gstvideointerpolate::plugin_register_static().unwrap();
+    });
+}
+
+/// Runs a test in a thread and fails it if it does not end.
+pub fn watched(test: impl FnOnce() + Send + 'static) {
+    init();
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::Builder::new()
+        .name(thread::current().name().unwrap_or("test").into())
+        .spawn(move || {
+            test();
+            let _ = sender.send(());
+        })
+        .unwrap();
+    match receiver.recv_timeout(LIMIT) {
+        Err(RecvTimeoutError::Timeout) => panic!("still running after {LIMIT:?}: a deadlock?"),
+        // it ended or panicked
+        _ => {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// A new element with properties set from text.
+pub fn element(properties: &[(&str, &str)]) -> gst::Element {
+    init();
+    let element = gst::ElementFactory::make("videointerpolate")
+        .build()
+        .unwrap();
+    for (name, value) in properties {
+        element.set_property_from_str(name, value);
+    }
+    element
+}
+
+/// Small I420 pictures at a rate.
+pub fn caps(framerate: &str) -> String {
+    format!(
+        "video/x-raw, format=I420, width=32, height=16, framerate={framerate}, interlace-mode=progressive, pixel-aspect-ratio=1/1"
+    )
+}
+
+/// The element between a source and a sink pad of the test.
+pub struct Rig {
+    pub harness: Harness,
+    pub element: gst::Element,
+    pub bus: gst::Bus,
+    info: gst_video::VideoInfo,
+}
+
+impl Rig {
+    /// `input`: fixed caps, pushed at once, with a segment from 0; `output`: what downstream takes.
+    pub fn new(properties: &[(&str, &str)], input: &str, output: &str) -> Self {
+        let mut rig = Self::without_caps(properties, output);
+        rig.set_input(input);
+        rig
+    }
+
+    /// As [`Rig::new`], but nothing has been pushed.
+    pub fn without_caps(properties: &[(&str, &str)], output: &str) -> Self {
+        let element = element(properties);
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
+        harness.set_sink_caps(output.parse().unwrap());
+        harness.play();
+        Rig {
+            harness,
+            element,
+            bus,
+            info: info(&caps("25/1")),
+        }
+    }
+
+    /// From one fixed rate to another.
+    pub fn rates(input: &str, output: &str) -> Self {
+        let any = format!("video/x-raw, framerate={output}");
+        Self::new(&[], &caps(input), &any)
+    }
+
+    /// Pushes (stream start, segment and) new caps.
+    pub fn set_input(&mut self, input: &str) {
+        self.info = info(input);
+        self.harness.set_src_caps(input.parse().unwrap());
+    }
+
+    /// A picture of one grey with a time, no duration.
+    pub fn picture(&self, pts: u64, grey: u8) -> gst::Buffer {
+        picture(&self.info, pts, grey)
+    }
+
+    pub fn push(&mut self, pts: u64) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let buffer = self.picture(pts, (pts / MS) as u8);
+        self.harness.push(buffer)
+    }
+
+    /// All outputs since the last call.
+    pub fn outputs(&mut self) -> Vec<gst::Buffer> {
+        std::iter::from_fn(|| self.harness.try_pull()).collect()
+    }
+
+    /// Timestamps (ns) of all outputs since the last call.
+    pub fn times(&mut self) -> Vec<u64> {
+        self.outputs().iter().map(time).collect()
+    }
+
+    pub fn eos(&mut self) {
+        assert!(self.harness.push_event(gst::event::Eos::new()));
+    }
+
+    pub fn segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
+        self.harness.push_event(gst::event::Segment::new(segment))
+    }
+
+    /// The rate on the source pad.
+    pub fn rate(&self) -> Option<gst::Fraction> {
+        let caps = self.element.static_pad("src")?.current_caps()?;
+        caps.structure(0)?.get("framerate").ok()
+    }
+
+    pub fn counter(&self, name: &str) -> u64 {
+        self.element.property(name)
+    }
+
+    /// The messages of a type that are on the bus; the others are lost.
+    pub fn messages(&self, type_: gst::MessageType) -> Vec<gst::Message> {
+        std::iter::from_fn(|| self.bus.pop())
+            .filter(|m| m.type_() == type_)
+            .collect()
+    }
+
+    /// The text of the errors that are on the bus.
+    pub fn errors(&self) -> Vec<String> {
+        self.messages(gst::MessageType::Error)
+            .iter()
+            .filter_map(|m| match m.view() {
+                gst::MessageView::Error(e) => Some(e.error().to_string()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// All downstream events of a type since the last call; the others are lost.
+    pub fn events(&mut self, type_: gst::EventType) -> Vec<gst::Event> {
+        std::iter::from_fn(|| self.harness.try_pull_event())
+            .filter(|e| e.type_() == type_)
+            .collect()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // the bus outlives the harness otherwise, with messages that hold the element
+        self.bus.set_flushing(true);
+        self.element.set_bus(None);
+    }
+}
+
+pub fn time(buffer: &gst::Buffer) -> u64 {
+    buffer.pts().map_or(u64::MAX, |t| t.nseconds())
+}
+
+pub fn info(caps: &str) -> gst_video::VideoInfo {
+    gst_video::VideoInfo::from_caps(&caps.parse::<gst::Caps>().unwrap()).unwrap()
+}
+
+/// A picture of one value in all bytes.
+pub fn picture(info: &gst_video::VideoInfo, pts: u64, grey: u8) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_mut_slice(vec![grey; info.size()]);
+    buffer
+        .get_mut()
+        .unwrap()
+        .set_pts(gst::ClockTime::from_nseconds(pts));
+    buffer
+}
+
+/// The bytes of a buffer.
+pub fn bytes(buffer: &gst::Buffer) -> Vec<u8> {
+    buffer.map_readable().unwrap().to_vec()
+}
+
+pub fn has(buffer: &gst::Buffer, flag: gst::BufferFlags) -> bool {
+    buffer.flags().contains(flag)
+}
+
+pub fn ms(times: &[u64]) -> Vec<u64> {
+    times.iter().map(|t| t / MS).collect()
+}
