@@ -21,18 +21,25 @@ enum Chroma<'a> {
     Pairs(&'a [u8], bool),
 }
 
+/// Whether there is a kernel for the layout.
+pub fn can(colors: &Colors) -> bool {
+    match colors {
+        Colors::Gray(_) => true,
+        Colors::Yuv([_, u, _]) => u.sub_x == 1 && u.sub_y == 1,
+        Colors::Rgb(_) => false,
+    }
+}
+
 /// Makes the first cells of row `y` of the view, and says how many.
 ///
 /// # Safety
-/// The machine has AVX2.
+/// The machine has AVX2, and `can(colors)`.
 #[target_feature(enable = "avx2")]
 pub unsafe fn cells(picture: &Picture, colors: &Colors, y: usize, row: &mut [f32]) -> usize {
     let (luma, chroma) = match colors {
         Colors::Gray(luma) => (luma, Chroma::None),
-        Colors::Yuv([luma, u, v]) if u.sub_x == 1 && u.sub_y == 1 => {
-            (luma, chroma_line(picture, u, v, y))
-        }
-        _ => return 0,
+        Colors::Yuv([luma, u, v]) => (luma, chroma_line(picture, u, v, y)),
+        Colors::Rgb(_) => return 0,
     };
     let line = |y: usize| picture.row(luma.plane, y.min(picture.height() - 1));
     let lines = Lines {

@@ -12,6 +12,7 @@ use crate::picture::{Channel, Component, Picture};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+mod lines;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -72,13 +73,15 @@ pub fn view(context: &Context, picture: &Picture, out: &Tensor) -> Result<()> {
 
 /// Makes the first cells of row `y` of the view, and says how many.
 fn fast(level: CpuLevel, picture: &Picture, colors: &Colors, y: usize, row: &mut [f32]) -> usize {
+    if level == CpuLevel::Reference {
+        return 0;
+    }
     #[cfg(target_arch = "x86_64")]
-    if level == CpuLevel::Avx2 {
-        // SAFETY: a context has this level only where the machine has AVX2.
+    if level == CpuLevel::Avx2 && cpu::can(colors) {
+        // SAFETY: a context has this level only where the machine has AVX2, and `can` said yes.
         return unsafe { cpu::cells(picture, colors, y, row) };
     }
-    let _ = (level, picture, colors, y, row);
-    0
+    lines::cells(picture, colors, y, row)
 }
 
 /// The last of `cells` to the end of the row.

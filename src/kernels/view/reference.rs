@@ -9,38 +9,47 @@ const KB: f32 = 0.0722;
 
 /// The cell at (`x`, `y`) of the view; inside the picture's half size.
 pub fn cell(picture: &Picture, colors: &Colors, x: usize, y: usize) -> [f32; CHANNELS] {
-    let [a, b, c, d] = match colors {
-        Colors::Gray(luma) => return gray(picture, luma, x, y),
-        Colors::Yuv(components) | Colors::Rgb(components) => pixels(picture, components, x, y),
-    };
-    let scale = match colors {
-        Colors::Yuv([luma, ..]) | Colors::Rgb([luma, ..]) | Colors::Gray(luma) => {
-            1.0 / luma.max() as f32
-        }
-    };
-    let mean = |i: usize| (a[i] + b[i] + c[i] + d[i]) * 0.25;
-    if let Colors::Yuv(_) = colors {
-        let value = |code: f32| code * scale - 0.5;
-        return [
-            value(a[0]),
-            value(b[0]),
-            value(c[0]),
-            value(d[0]),
-            value(mean(1)),
-            value(mean(2)),
-        ];
+    match colors {
+        Colors::Gray(c) => gray(pixels(picture, &[*c], x, y), scale(c)),
+        Colors::Yuv(c) => yuv(pixels(picture, c, x, y), scale(&c[0])),
+        Colors::Rgb(c) => rgb(pixels(picture, c, x, y), scale(&c[0])),
     }
-    let luma = |p: [f32; 3]| (KR * p[0] + (1.0 - KR - KB) * p[1] + KB * p[2]) * scale - 0.5;
-    let y = luma([mean(0), mean(1), mean(2)]) + 0.5;
-    let u = (mean(2) * scale - y) / (2.0 - 2.0 * KB);
-    let v = (mean(0) * scale - y) / (2.0 - 2.0 * KR);
-    [luma(a), luma(b), luma(c), luma(d), u, v]
 }
 
-fn gray(picture: &Picture, luma: &Component, x: usize, y: usize) -> [f32; CHANNELS] {
-    let scale = 1.0 / luma.max() as f32;
-    let [a, b, c, d] = pixels(picture, &[*luma], x, y).map(|[code]| code * scale - 0.5);
+/// What makes a code a value of 0 to 1.
+pub fn scale(c: &Component) -> f32 {
+    1.0 / c.max() as f32
+}
+
+fn gray(pixels: [[f32; 1]; 4], scale: f32) -> [f32; CHANNELS] {
+    let [a, b, c, d] = pixels.map(|[code]| code * scale - 0.5);
     [a, b, c, d, 0.0, 0.0]
+}
+
+/// The mean code of a component of four pixels.
+#[inline(always)]
+fn mean(pixels: &[[f32; 3]; 4], i: usize) -> f32 {
+    (pixels[0][i] + pixels[1][i] + pixels[2][i] + pixels[3][i]) * 0.25
+}
+
+/// The cell of four pixels' Y, U, V codes.
+#[inline(always)]
+pub fn yuv(pixels: [[f32; 3]; 4], scale: f32) -> [f32; CHANNELS] {
+    let value = |code: f32| code * scale - 0.5;
+    let [a, b, c, d] = pixels.map(|p| value(p[0]));
+    [a, b, c, d, value(mean(&pixels, 1)), value(mean(&pixels, 2))]
+}
+
+/// The cell of four pixels' R, G, B codes.
+#[inline(always)]
+pub fn rgb(pixels: [[f32; 3]; 4], scale: f32) -> [f32; CHANNELS] {
+    let luma = |p: [f32; 3]| (KR * p[0] + (1.0 - KR - KB) * p[1] + KB * p[2]) * scale;
+    let [a, b, c, d] = pixels.map(|p| luma(p) - 0.5);
+    let [r, g, b_mean] = [mean(&pixels, 0), mean(&pixels, 1), mean(&pixels, 2)];
+    let y = luma([r, g, b_mean]);
+    let u = (b_mean * scale - y) * (1.0 / (2.0 - 2.0 * KB));
+    let v = (r * scale - y) * (1.0 / (2.0 - 2.0 * KR));
+    [a, b, c, d, u, v]
 }
 
 /// The codes of the 2x2 pixels of a cell; those outside the picture are the edge's.
