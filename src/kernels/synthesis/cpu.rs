@@ -56,22 +56,21 @@ struct Part {
 
 impl Part {
     #[target_feature(enable = "avx2")]
+    #[inline]
     fn new(c: &Component) -> Self {
-        let from = |start: usize| {
-            let mut bytes = [0x80u8; 32];
-            for lane in 0..8 {
-                for b in 0..c.size() {
-                    bytes[lane * 4 + b] = (lane % 4 * 4 + start + b) as u8;
-                }
-            }
-            bytes
+        // Byte numbers of a sample at the bottom of a word, and which of a word's bytes count.
+        let (numbers, used) = if c.size() == 1 {
+            (0x00, 0xff)
+        } else {
+            (0x0100, 0xffff)
         };
-        let mut put = [0x80u8; 32];
-        for lane in 0..8 {
-            for b in 0..c.size() {
-                put[lane * 4 + c.offset + b] = (lane % 4 * 4 + b) as u8;
-            }
-        }
+        let each = used & 0x0101;
+        let take = |offset: usize| {
+            let bytes = (0x8080_8080 & !used) | (numbers + each * offset as u32);
+            in_lanes(bytes, each)
+        };
+        let up = 8 * c.offset as u32;
+        let put = (0x8080_8080 & !(used << up)) | (numbers << up);
         // Where the word does not hold the neighbour, it is never asked for it.
         let next = if c.step <= 2 {
             c.offset + c.step
@@ -79,19 +78,52 @@ impl Part {
             c.offset
         };
         Part {
-            take: load(&from(c.offset)),
-            take_next: load(&from(next)),
-            put: load(&put),
+            take: take(c.offset),
+            take_next: take(next),
+            put: in_lanes(put, each << up),
             shift: _mm_cvtsi32_si128(c.shift as i32),
             max: _mm256_set1_epi32(c.max() as i32),
         }
     }
 }
 
+impl Part {
+    /// The codes of a word's samples; `take` is one of the two shuffles.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn code<const STEP: usize>(&self, word: __m256i, take: __m256i) -> __m256 {
+        let raw = _mm256_shuffle_epi8(word, take);
+        // Only steps of two and four can have bits below the code.
+        let code = if STEP % 2 == 0 {
+            _mm256_srl_epi32(raw, self.shift)
+        } else {
+            raw
+        };
+        _mm256_cvtepi32_ps(code)
+    }
+
+    /// Codes, at most too large, to their place in the words.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn word<const STEP: usize>(&self, code: __m256i) -> __m256i {
+        let code = _mm256_min_epi32(code, self.max);
+        let raw = if STEP % 2 == 0 {
+            _mm256_sll_epi32(code, self.shift)
+        } else {
+            code
+        };
+        _mm256_shuffle_epi8(raw, self.put)
+    }
+}
+
+/// A byte shuffle that is the same in each lane: `bytes`, where those that `each` has a one for
+/// are counted from the lane's first.
 #[target_feature(enable = "avx2")]
-fn load(bytes: &[u8; 32]) -> __m256i {
-    // SAFETY: 32 bytes are there.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+#[inline]
+fn in_lanes(bytes: u32, each: u32) -> __m256i {
+    let first = _mm256_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12);
+    let first = _mm256_mullo_epi32(first, _mm256_set1_epi32(each as i32));
+    _mm256_add_epi32(_mm256_set1_epi32(bytes as i32), first)
 }
 
 /// A source plane and what is needed to fetch from it.
@@ -113,6 +145,7 @@ struct Taps {
 
 impl<'a> Fetch<'a> {
     #[target_feature(enable = "avx2")]
+    #[inline]
     fn new(plane: &Plane<'a>, row: &Row) -> Self {
         Fetch {
             data: plane.data,
@@ -125,11 +158,9 @@ impl<'a> Fetch<'a> {
 
     /// `None`: it would read past the plane's end.
     #[target_feature(enable = "avx2")]
+    #[inline]
     fn taps<const STEP: usize>(&self, x: __m256, y: __m256) -> Option<Taps> {
-        let zero = _mm256_setzero_ps();
-        // `max` answers its second operand for what is no number.
-        let x = _mm256_min_ps(_mm256_max_ps(x, zero), self.right);
-        let y = _mm256_min_ps(_mm256_max_ps(y, zero), self.bottom);
+        let (x, y) = (bounded(x, self.right), bounded(y, self.bottom));
         let (x0, y0) = (_mm256_cvttps_epi32(x), _mm256_cvttps_epi32(y));
         let tx = _mm256_sub_ps(x, _mm256_cvtepi32_ps(x0));
         let ty = _mm256_sub_ps(y, _mm256_cvtepi32_ps(y0));
@@ -147,6 +178,7 @@ impl<'a> Fetch<'a> {
 
     /// Words by loads and shuffles, if each half's lie close enough.
     #[target_feature(enable = "avx2")]
+    #[inline]
     fn near<const STEP: usize>(&self, x0: __m256i, y0: __m256i) -> Option<[[__m256i; 2]; 2]> {
         let reach = _mm256_set1_epi32(((16 - 4) / STEP) as i32);
         let one = _mm256_set1_epi32(1);
@@ -204,11 +236,13 @@ impl<'a> Fetch<'a> {
     /// Offsets of a place in row `y` and in the two rows below.
     #[inline(always)]
     fn near_rows(&self, bytes: usize, y: usize) -> [usize; 3] {
-        [0, 1, 2].map(|d| (y + d).min(self.last_row) * self.stride + bytes)
+        let at = |y: usize| y.min(self.last_row) * self.stride + bytes;
+        [at(y), at(y + 1), at(y + 2)]
     }
 
     /// Words by gathers, wherever they lie.
     #[target_feature(enable = "avx2")]
+    #[inline]
     fn far<const STEP: usize>(&self, x0: __m256i, y0: __m256i) -> Option<[[__m256i; 2]; 2]> {
         let next = if STEP > 2 { STEP } else { 0 };
         let last = self.data.len().checked_sub(4 + next)?;
@@ -277,22 +311,22 @@ fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
 impl Taps {
     /// The bilinear values of one component.
     #[target_feature(enable = "avx2")]
+    #[inline]
     fn value<const STEP: usize>(&self, part: &Part) -> __m256 {
-        let sample = |word: __m256i, take: __m256i| {
-            let raw = _mm256_shuffle_epi8(word, take);
-            // Only words of 16-bit samples have bits below the code.
-            let code = if STEP == 2 || STEP == 4 {
-                _mm256_srl_epi32(raw, part.shift)
-            } else {
-                raw
-            };
-            _mm256_cvtepi32_ps(code)
-        };
         let next = if STEP > 2 { part.take } else { part.take_next };
-        let row = |words: &[__m256i; 2]| {
-            lerp(sample(words[0], part.take), sample(words[1], next), self.tx)
-        };
-        lerp(row(&self.above), row(&self.below), self.ty)
+        let [a, b] = self.above;
+        let above = lerp(
+            part.code::<STEP>(a, part.take),
+            part.code::<STEP>(b, next),
+            self.tx,
+        );
+        let [a, b] = self.below;
+        let below = lerp(
+            part.code::<STEP>(a, part.take),
+            part.code::<STEP>(b, next),
+            self.tx,
+        );
+        lerp(above, below, self.ty)
     }
 }
 
@@ -305,6 +339,7 @@ struct Columns {
 
 impl Columns {
     #[target_feature(enable = "avx2")]
+    #[inline]
     fn new(pattern: &Pattern) -> Self {
         // SAFETY: eight values of 32 bits each are there.
         let (index, t) = unsafe {
@@ -322,6 +357,7 @@ impl Columns {
 
     /// The values of a segment whose first cell is the first of `cells`.
     #[target_feature(enable = "avx2")]
+    #[inline]
     fn at(&self, cells: &[f32]) -> __m256 {
         let cells: &[f32; SEGMENT] = cells[..SEGMENT].try_into().expect("eight cells");
         // SAFETY: eight values are there.
@@ -344,13 +380,15 @@ unsafe fn tile<const N: usize, const STEP: usize>(
     out: &mut [u8],
 ) {
     let parts: [Part; N] = std::array::from_fn(|i| Part::new(&row.group.components[i]));
-    let (left, right) = (Fetch::new(&row.left, row), Fetch::new(&row.right, row));
+    let sources = [Fetch::new(&row.left, row), Fetch::new(&row.right, row)];
     let columns = Columns::new(cells.pattern);
     let (same_left, same_right) = (row.left.row(row.y), row.right.row(row.y));
     let lanes = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
     let y = _mm256_set1_ps(row.y as f32);
-    let still_x = _mm256_set1_ps(STATIC_FLOW * cells.scale.0);
-    let still_y = _mm256_set1_ps(STATIC_FLOW * cells.scale.1);
+    let still = [
+        _mm256_set1_ps(STATIC_FLOW * cells.scale.0),
+        _mm256_set1_ps(STATIC_FLOW * cells.scale.1),
+    ];
 
     for x in samples.clone().step_by(SEGMENT) {
         let bytes = x * STEP..(x + SEGMENT) * STEP;
@@ -359,55 +397,76 @@ unsafe fn tile<const N: usize, const STEP: usize>(
             continue;
         }
         let first = cells.first(x);
-        let flow = [&cells.left_x, &cells.left_y, &cells.right_x, &cells.right_y]
-            .map(|values| columns.at(&values[first..]));
-        if same_left[bytes.clone()] == same_right[bytes.clone()] {
-            let small = |v, limit| {
-                let v = _mm256_andnot_ps(_mm256_set1_ps(-0.0), v);
-                _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(v, limit)) == 0xff
-            };
-            let [lx, ly, rx, ry] = flow;
-            if small(lx, still_x) && small(rx, still_x) && small(ly, still_y) && small(ry, still_y)
-            {
-                if row.group.whole {
-                    out[bytes.clone()].copy_from_slice(&same_left[bytes]);
-                } else {
-                    reference::segment(row, cells, x..x + SEGMENT, out);
-                }
-                continue;
+        let flow = [
+            columns.at(&cells.left_x[first..]),
+            columns.at(&cells.left_y[first..]),
+            columns.at(&cells.right_x[first..]),
+            columns.at(&cells.right_y[first..]),
+        ];
+        let same = same_left[bytes.clone()] == same_right[bytes.clone()];
+        if same && is_still(flow, still) {
+            if row.group.whole {
+                out[bytes.clone()].copy_from_slice(&same_left[bytes]);
+            } else {
+                reference::segment(row, cells, x..x + SEGMENT, out);
             }
+            continue;
         }
         let xs = _mm256_add_ps(_mm256_set1_ps(x as f32), lanes);
-        let sources = (
-            left.taps::<STEP>(_mm256_add_ps(xs, flow[0]), _mm256_add_ps(y, flow[1])),
-            right.taps::<STEP>(_mm256_add_ps(xs, flow[2]), _mm256_add_ps(y, flow[3])),
-        );
-        let (Some(left), Some(right)) = sources else {
+        let mut values = [[_mm256_setzero_ps(); N]; 2];
+        let mut complete = true;
+        for side in 0..2 {
+            let (px, py) = (
+                _mm256_add_ps(xs, flow[2 * side]),
+                _mm256_add_ps(y, flow[2 * side + 1]),
+            );
+            let Some(taps) = sources[side].taps::<STEP>(px, py) else {
+                complete = false;
+                break;
+            };
+            for i in 0..N {
+                values[side][i] = taps.value::<STEP>(&parts[i]);
+            }
+        }
+        if !complete {
             reference::segment(row, cells, x..x + SEGMENT, out);
             continue;
-        };
-        let weight = columns.at(&cells.weight[first..]);
-        let weight = _mm256_min_ps(
-            _mm256_max_ps(weight, _mm256_setzero_ps()),
-            _mm256_set1_ps(1.0),
-        );
+        }
+        let weight = bounded(columns.at(&cells.weight[first..]), _mm256_set1_ps(1.0));
         let mut words = _mm256_setzero_si256();
-        for part in &parts {
-            let value = lerp(right.value::<STEP>(part), left.value::<STEP>(part), weight);
-            let code = _mm256_min_epi32(_mm256_cvtps_epi32(value), part.max);
-            let raw = if STEP == 2 || STEP == 4 {
-                _mm256_sll_epi32(code, part.shift)
-            } else {
-                code
-            };
-            words = _mm256_or_si256(words, _mm256_shuffle_epi8(raw, part.put));
+        for (i, part) in parts.iter().enumerate() {
+            let code = _mm256_cvtps_epi32(lerp(values[1][i], values[0][i], weight));
+            words = _mm256_or_si256(words, part.word::<STEP>(code));
         }
         store::<STEP>(words, &parts, row.group.whole, &mut out[bytes]);
     }
 }
 
+/// Whether all flow (left x and y, right x and y) is within the limits for x and y.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn is_still(flow: [__m256; 4], limit: [__m256; 2]) -> bool {
+    let sign = _mm256_set1_ps(-0.0);
+    let below = |v, limit| _mm256_cmp_ps::<_CMP_LT_OQ>(_mm256_andnot_ps(sign, v), limit);
+    let [lx, ly, rx, ry] = flow;
+    let small = _mm256_and_ps(
+        _mm256_and_ps(below(lx, limit[0]), below(ly, limit[1])),
+        _mm256_and_ps(below(rx, limit[0]), below(ry, limit[1])),
+    );
+    _mm256_movemask_ps(small) == 0xff
+}
+
+/// `v` brought into 0 to `max`; 0 for what is no number.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn bounded(v: __m256, max: __m256) -> __m256 {
+    // `max` answers its second operand for what is no number.
+    _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), max)
+}
+
 /// Writes the words of eight samples; of what is not a whole group, only its own bytes.
 #[target_feature(enable = "avx2")]
+#[inline]
 fn store<const STEP: usize>(words: __m256i, parts: &[Part], whole: bool, out: &mut [u8]) {
     let (low, high) = (
         _mm256_castsi256_si128(words),

@@ -296,6 +296,7 @@ fn time_of_a_1080p_picture() {
     let size = (1920, 1080);
     for (format, level) in [
         (Format::I420, CpuLevel::Avx2),
+        (Format::Gray8, CpuLevel::Avx2),
         (Format::Nv12, CpuLevel::Avx2),
         (Format::I420_10, CpuLevel::Avx2),
         (Format::P010, CpuLevel::Avx2),
