@@ -1,0 +1,9 @@
+//! What the examples, the benches and some tests share: pictures in memory, a clip that
+//! is drawn rather than filmed, and reading any file that GStreamer can decode.
+
+#![allow(dead_code, reason = "each program uses its part")]
+
+pub mod clip;
+pub mod decode;
+pub mod font;
+pub mod frame;
