@@ -94,7 +94,13 @@ impl Clip {
 
         let band = edge(0.055 - (y - 0.90).abs(), unit);
         rgb = mix(rgb, [0.03, 0.03, 0.08], band);
-        let ticker = text(TICKER, x + 0.30 * time - aspect * 0.5, y - 0.862, 0.011, unit);
+        let ticker = text(
+            TICKER,
+            x + 0.30 * time - aspect * 0.5,
+            y - 0.862,
+            0.011,
+            unit,
+        );
         rgb = mix(rgb, [0.96, 0.96, 0.90], ticker);
         let logo = text(LOGO, x - aspect + 0.18, y - 0.05, 0.012, unit);
         mix(rgb, [1.0; 3], logo)
@@ -206,7 +212,11 @@ fn mix(a: [f32; 3], b: [f32; 3], weight: f32) -> [f32; 3] {
 fn yuv([r, g, b]: [f32; 3]) -> (f32, f32, f32) {
     let (kr, kb) = BT709;
     let y = kr * r + (1.0 - kr - kb) * g + kb * b;
-    (y, (b - y) / (2.0 * (1.0 - kb)), (r - y) / (2.0 * (1.0 - kr)))
+    (
+        y,
+        (b - y) / (2.0 * (1.0 - kb)),
+        (r - y) / (2.0 * (1.0 - kr)),
+    )
 }
 
 fn code(value: f32) -> u8 {

@@ -4,6 +4,9 @@
 #![allow(dead_code, reason = "each program uses its part")]
 
 pub mod clip;
+#[cfg(feature = "plugin")]
 pub mod decode;
 pub mod font;
 pub mod frame;
+pub mod metrics;
+pub mod middle;

@@ -145,12 +145,7 @@ impl Wiring {
     }
 
     /// Puts elements between a stream and the muxer.
-    fn add_bin(
-        &self,
-        pad: &gst::Pad,
-        line: &str,
-        target: Option<&gst::Pad>,
-    ) -> Result<(), String> {
+    fn add_bin(&self, pad: &gst::Pad, line: &str, target: Option<&gst::Pad>) -> Result<(), String> {
         let fail = |error: gst::glib::BoolError| error.to_string();
         let pipeline = self.pipeline.upgrade().ok_or("the pipeline is gone")?;
         let bin = gst::parse::bin_from_description(line, true).map_err(|e| e.to_string())?;
@@ -198,7 +193,10 @@ impl Wiring {
             .ok_or("multiqueue gives no pad")?;
         link(pad, &sink)?;
         let name = sink.name().replace("sink", "src");
-        Ok(self.queue.static_pad(&name).ok_or("multiqueue gives no source pad")?)
+        Ok(self
+            .queue
+            .static_pad(&name)
+            .ok_or("multiqueue gives no source pad")?)
     }
 
     fn leave_out(&self, kind: &str, reason: &str) {
@@ -216,7 +214,9 @@ impl Wiring {
     fn report(&self, result: Result<(), String>) {
         if let (Err(error), Some(pipeline)) = (result, self.pipeline.upgrade()) {
             let _ = pipeline.post_message(gst::message::Application::new(
-                gst::Structure::builder("failed").field("why", error).build(),
+                gst::Structure::builder("failed")
+                    .field("why", error)
+                    .build(),
             ));
         }
     }
@@ -269,7 +269,9 @@ fn wait(pipeline: &gst::Pipeline, reached: &AtomicU64, started: Instant) -> Resu
             }
             Some(gst::MessageView::Application(message)) => {
                 bar.end();
-                let why = message.structure().and_then(|s| s.get::<String>("why").ok());
+                let why = message
+                    .structure()
+                    .and_then(|s| s.get::<String>("why").ok());
                 return Err(why.unwrap_or_default());
             }
             Some(_) => {}

@@ -99,7 +99,10 @@ fn rate(text: &str) -> Result<gst::Fraction, String> {
         || format!("RATE={text}: wanted frames a second, 1 to {HIGHEST}, as 60 or 60000/1001");
     let (numer, denom) = text.split_once('/').unwrap_or((text, "1"));
     let part = |text: &str| text.trim().parse::<i32>().ok().filter(|&part| part > 0);
-    let (numer, denom) = (part(numer).ok_or_else(wrong)?, part(denom).ok_or_else(wrong)?);
+    let (numer, denom) = (
+        part(numer).ok_or_else(wrong)?,
+        part(denom).ok_or_else(wrong)?,
+    );
     if numer < denom || i64::from(numer) > i64::from(HIGHEST) * i64::from(denom) {
         return Err(wrong());
     }
@@ -110,7 +113,9 @@ fn size(text: &str) -> Result<(usize, usize), String> {
     text.split_once('x')
         .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)))
         .filter(|&(width, height): &(usize, usize)| {
-            [width, height].iter().all(|n| (16..=4096).contains(n) && n % 2 == 0)
+            [width, height]
+                .iter()
+                .all(|n| (16..=4096).contains(n) && n % 2 == 0)
         })
         .ok_or_else(|| format!("--size {text}: wanted two even numbers as 640x360"))
 }

@@ -91,7 +91,11 @@ fn feed(
     let _ = source.end_of_stream();
     let bus = pipeline.bus().ok_or("no bus")?;
     let ends = [gst::MessageType::Eos, gst::MessageType::Error];
-    match bus.timed_pop_filtered(None, &ends).as_deref().map(gst::MessageRef::view) {
+    match bus
+        .timed_pop_filtered(None, &ends)
+        .as_deref()
+        .map(gst::MessageRef::view)
+    {
         Some(gst::MessageView::Error(error)) => Err(error.error().to_string()),
         _ => Ok(()),
     }

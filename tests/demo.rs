@@ -1,0 +1,249 @@
+//! The program behind `make demo`: what it converts, and what it says of bad input.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Longest time that one conversion may take.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(240);
+
+/// A folder of its own that goes away at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("demo-{name}"));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Cargo builds examples before it runs tests, into a folder beside the tests'.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().expect("a path");
+    let profile = own.parent().and_then(Path::parent).expect("a folder");
+    let program = profile.join("examples/demo");
+    assert!(program.exists(), "run `cargo build --example demo` first");
+    program
+}
+
+fn demo(arguments: &[&str]) -> Output {
+    let mut child = Command::new(program())
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let end = std::time::Instant::now() + LIMIT;
+    while child.try_wait().expect("a status").is_none() {
+        if std::time::Instant::now() > end {
+            let _ = child.kill();
+            panic!("demo {arguments:?} does not end");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child.wait_with_output().expect("output")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a plain name")
+}
+
+/// Runs, expects failure with code 1, and gives the one line it says.
+fn complaint(arguments: &[&str]) -> String {
+    let output = demo(arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    let line = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    line
+}
+
+fn render(folder: &Folder, name: &str) -> PathBuf {
+    let clip = folder.file(name);
+    let output = demo(&[
+        "--render",
+        text(&clip),
+        "--size",
+        "160x96",
+        "--seconds",
+        "1",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    clip
+}
+
+/// Caps of the streams in a file, and the number of buffers of each.
+fn streams(path: &Path) -> Vec<(String, u64)> {
+    use gst::prelude::*;
+    use std::sync::{Arc, Mutex};
+    gst::init().expect("GStreamer");
+    let pipeline = gst::parse::launch("filesrc name=source ! parsebin name=parser");
+    let pipeline = pipeline.expect("a pipeline").downcast::<gst::Pipeline>();
+    let pipeline = pipeline.expect("a pipeline");
+    let child = |name| pipeline.by_name(name).expect("a child");
+    child("source").set_property("location", path);
+    let counts = Arc::new(Mutex::new(Vec::new()));
+    let (list, weak) = (counts.clone(), pipeline.downgrade());
+    child("parser").connect_pad_added(move |_, pad| {
+        let sink = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()
+            .expect("a fakesink");
+        let pipeline = weak.upgrade().expect("a pipeline");
+        pipeline.add(&sink).expect("room");
+        sink.sync_state_with_parent().expect("a state");
+        let caps = pad.current_caps().expect("caps");
+        let kind = caps.structure(0).expect("a structure").name().to_string();
+        let index = {
+            let mut list = list.lock().expect("a lock");
+            list.push((kind, 0));
+            list.len() - 1
+        };
+        let list = list.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            list.lock().expect("a lock")[index].1 += 1;
+            gst::PadProbeReturn::Ok
+        });
+        pad.link(&sink.static_pad("sink").expect("a pad"))
+            .expect("a link");
+    });
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let bus = pipeline.bus().expect("a bus");
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &ends);
+    let _ = pipeline.set_state(gst::State::Null);
+    assert_eq!(end.map(|m| m.type_()), Some(gst::MessageType::Eos));
+    let found = std::mem::take(&mut *counts.lock().expect("a lock"));
+    found
+}
+
+fn count(streams: &[(String, u64)], kind: &str) -> u64 {
+    streams
+        .iter()
+        .filter(|(name, _)| name.starts_with(kind))
+        .map(|(_, count)| count)
+        .sum()
+}
+
+#[test]
+fn frames_double_and_sound_is_copied() {
+    let folder = Folder::new("doubles");
+    let (clip, out) = (render(&folder, "clip.mp4"), folder.file("smooth.mp4"));
+    let output = demo(&["--in", text(&clip), "--out", text(&out)]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(said.contains("30 frames in, 60 out"), "{said}");
+
+    let (before, after) = (streams(&clip), streams(&out));
+    assert_eq!(count(&before, "video/x-h264"), 30);
+    assert_eq!(count(&after, "video/x-h264"), 60);
+    assert!(count(&before, "audio/mpeg") > 10);
+    assert_eq!(count(&after, "audio/mpeg"), count(&before, "audio/mpeg"));
+    assert!(folder.file("demo.png").exists());
+    assert!(!folder.file("smooth.mp4.part").exists());
+}
+
+#[test]
+fn any_rate_and_container_will_do() {
+    let folder = Folder::new("rates");
+    let clip = render(&folder, "clip.mkv");
+    for (name, rate, frames) in [
+        ("a.mkv", "60000/1001", 60),
+        ("b.webm", "50", 50),
+        ("c.mp4", "24", 24),
+    ] {
+        let out = folder.file(name);
+        let output = demo(&["--in", text(&clip), "--out", text(&out), "--rate", rate]);
+        assert!(output.status.success(), "{name}: {output:?}");
+        let found = streams(&out);
+        assert_eq!(count(&found, "video/"), frames, "{name}: {found:?}");
+        assert!(count(&found, "audio/") > 10, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn a_missing_input_is_one_line() {
+    let folder = Folder::new("missing");
+    let line = complaint(&["--in", "/nowhere.mp4", "--out", text(&folder.file("o.mp4"))]);
+    assert!(
+        line.contains("/nowhere.mp4") && line.contains("No such file"),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_unreadable_input_is_one_line() {
+    let folder = Folder::new("unreadable");
+    let noise = folder.file("noise.mp4");
+    let bytes: Vec<u8> = (0u32..20_000)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    std::fs::write(&noise, bytes).expect("a file");
+    let out = folder.file("o.mp4");
+    let line = complaint(&["--in", text(&noise), "--out", text(&out)]);
+    assert!(line.contains("noise.mp4"), "{line}");
+    assert!(!out.exists() && !folder.file("o.mp4.part").exists());
+
+    let line = complaint(&["--in", text(&folder.0), "--out", text(&out)]);
+    assert!(line.contains("folder"), "{line}");
+    std::fs::write(&noise, []).expect("a file");
+    complaint(&["--in", text(&noise), "--out", text(&out)]);
+}
+
+#[test]
+fn a_file_without_video_is_one_line() {
+    use gst::prelude::*;
+    let folder = Folder::new("sound");
+    let sound = folder.file("sound.ogg");
+    gst::init().expect("GStreamer");
+    let line = format!(
+        "audiotestsrc num-buffers=20 ! opusenc ! oggmux ! filesink location={}",
+        text(&sound)
+    );
+    let pipeline = gst::parse::launch(&line).expect("a pipeline");
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().expect("a bus");
+    bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &ends);
+    pipeline.set_state(gst::State::Null).expect("stopped");
+
+    let line = complaint(&["--in", text(&sound), "--out", text(&folder.file("o.mp4"))]);
+    assert!(line.contains("no video"), "{line}");
+}
+
+#[test]
+fn an_unwritable_output_is_one_line() {
+    let folder = Folder::new("unwritable");
+    let clip = render(&folder, "clip.mp4");
+    for (out, word) in [
+        ("/proc/o.mp4", "OUT=/proc/o.mp4"),
+        ("/dev/null/o.mp4", "OUT=/dev/null/o.mp4"),
+        ("o.gif", ".mp4, .mkv or .webm"),
+        (text(&clip), "same file"),
+    ] {
+        let line = complaint(&["--in", text(&clip), "--out", out]);
+        assert!(line.contains(word), "{line}");
+    }
+    assert!(clip.exists());
+}
+
+#[test]
+fn a_nonsense_rate_is_one_line() {
+    for rate in [
+        "fast", "0", "-24", "60/0", "1/2", "1e9", "99999", "", "24/1/1",
+    ] {
+        let line = complaint(&["--out", "o.mp4", "--rate", rate]);
+        assert!(line.contains(&format!("RATE={rate}")), "{line}");
+    }
+}
