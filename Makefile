@@ -11,6 +11,7 @@ IN ?=
 OUT ?= demo-out/demo.mp4
 # Frames a second, whole or a fraction (60, 60000/1001); none: twice the input's.
 RATE ?=
+export IN OUT RATE
 
 help: ## List the commands
 	@echo "make demo [IN=movie.mp4] [OUT=smooth.mp4] [RATE=60]"
@@ -22,7 +23,7 @@ install: ## Install missing packages (Debian, Ubuntu), nothing when all are ther
 
 demo: install ## Convert IN to OUT at RATE, sound kept; without IN a clip of our own
 	@cargo build --release --quiet --example demo
-	@target/release/examples/demo $(if $(IN),--in "$(IN)") --out "$(OUT)" $(if $(RATE),--rate "$(RATE)")
+	@target/release/examples/demo $${IN:+--in "$$IN"} --out "$$OUT" $${RATE:+--rate "$$RATE"}
 
 plugin: install ## Build the plugin: target/release/libgstvideointerpolate.so
 	cargo build --release

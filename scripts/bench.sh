@@ -1,0 +1,66 @@
+#!/bin/bash
+# The benches, then a table: a clip doubled by this element, by videorate and, where ffmpeg
+# is installed, by its minterpolate filter. Runs alternate, so that a busy machine disturbs
+# all alike; medians of $RUNS runs, as ratios to ffmpeg's blend (or to videorate).
+#
+#   SIZE=1280x720 SECONDS_OF_FILM=1 RUNS=3 scripts/bench.sh [--table]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+SIZE=${SIZE:-1280x720}
+SECONDS_OF_FILM=${SECONDS_OF_FILM:-1}
+RUNS=${RUNS:-3}
+
+[ "${1:-}" = --table ] || cargo bench --quiet --bench interpolator --bench element
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cargo build --quiet --release --lib --example demo
+export GST_PLUGIN_PATH=$PWD/target/release GST_REGISTRY=$folder/registry
+target/release/examples/demo --render "$folder/clip.mp4" --size "$SIZE" --seconds "$SECONDS_OF_FILM"
+gst-launch-1.0 -q filesrc location="$folder/clip.mp4" ! decodebin ! videoconvert \
+    ! video/x-raw,format=I420 ! filesink location="$folder/clip.yuv"
+width=${SIZE%x*} height=${SIZE#*x}
+frames=$(($(stat -c %s "$folder/clip.yuv") / (width * height * 3 / 2)))
+
+element() {
+    gst-launch-1.0 -q filesrc location="$folder/clip.yuv" \
+        ! rawvideoparse format=i420 width="$width" height="$height" framerate=30/1 \
+        ! "$1" ! video/x-raw,framerate=60/1 ! fakesink sync=false
+}
+filter() {
+    ffmpeg -nostdin -v error -f rawvideo -pix_fmt yuv420p -s "$SIZE" -r 30 -i "$folder/clip.yuv" \
+        -vf "$1" -f null -
+}
+run() {
+    case $1 in
+        videorate | videointerpolate) element "$1" ;;
+        "ffmpeg blend") filter minterpolate=fps=60:mi_mode=blend ;;
+        "ffmpeg minterpolate") filter minterpolate=fps=60 ;;
+    esac
+}
+
+methods=(videorate videointerpolate)
+base=videorate
+if command -v ffmpeg >/dev/null 2>&1; then
+    methods+=("ffmpeg blend" "ffmpeg minterpolate")
+    base="ffmpeg blend"
+fi
+run videointerpolate
+for _ in $(seq "$RUNS"); do
+    for method in "${methods[@]}"; do
+        start=$EPOCHREALTIME
+        run "$method"
+        echo "$method,$(((${EPOCHREALTIME/./} - ${start/./}) / 1000))" >>"$folder/times"
+    done
+done
+
+median() {
+    grep "^$1," "$folder/times" | cut -d, -f2 | sort -n | sed -n "$(((RUNS + 1) / 2))p"
+}
+unit=$(median "$base")
+printf '\n%s, %d frames doubled, median of %d alternating runs, start-up included\n\n' "$SIZE" "$frames" "$RUNS"
+printf '| method | ms per new frame | ratio to %s |\n|---|---|---|\n' "$base"
+for method in "${methods[@]}"; do
+    awk -v name="$method" -v ms="$(median "$method")" -v unit="$unit" -v n="$frames" \
+        'BEGIN { printf "| %s | %.1f | %.2f |\n", name, ms / n, ms / unit }'
+done
