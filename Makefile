@@ -61,10 +61,15 @@ check-valgrind: ## Run a short pipeline under valgrind's memcheck
 soak: install ## 10,000 frames: memory stays flat
 	scripts/soak.sh
 
-# ARGS go to training/train.py.
+# A folder of videos to learn from; more options for training/train.py in ARGS.
+CLIPS ?=
 ARGS ?=
-train: training/venv/done ## Train the embedded network (ARGS="--help" lists the options)
-	training/venv/bin/python training/train.py $(ARGS)
+export CLIPS
+train: training/venv/done ## Train the network: CLIPS=folder [ARGS="--steps 20000"]
+	@test -d "$$CLIPS" || { echo "CLIPS=$$CLIPS: wanted a folder of videos"; exit 1; }
+	training/venv/bin/python training/clips.py "$$CLIPS" training/data
+	training/venv/bin/python training/train.py --data training/data --out training/runs/own $(ARGS)
+	training/venv/bin/python training/export.py training/runs/own
 
 training/venv/done: training/requirements.txt
 	@scripts/install.sh python3-venv ffmpeg

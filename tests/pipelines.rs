@@ -93,7 +93,10 @@ fn clip() -> &'static Path {
 fn interpolator(pipeline: &gst::Bin) -> Option<gst::Element> {
     let mut elements = pipeline.iterate_recurse();
     while let Ok(Some(element)) = elements.next() {
-        if element.factory().is_some_and(|f| f.name() == "videointerpolate") {
+        if element
+            .factory()
+            .is_some_and(|f| f.name() == "videointerpolate")
+        {
             return Some(element);
         }
     }
@@ -109,7 +112,9 @@ fn run(name: &str) -> Option<gst::ClockTime> {
     let bin = pipeline.clone().downcast::<gst::Bin>().expect("a bin");
     let endless = line.contains("udpsrc");
     let bus = pipeline.bus().expect("a bus");
-    pipeline.set_state(gst::State::Playing).unwrap_or_else(|_| panic!("{name} does not start"));
+    pipeline
+        .set_state(gst::State::Playing)
+        .unwrap_or_else(|_| panic!("{name} does not start"));
 
     let started = Instant::now();
     let (mut made, mut latency) = (0, None);
@@ -133,7 +138,10 @@ fn run(name: &str) -> Option<gst::ClockTime> {
         if endless && made >= ENOUGH {
             break;
         }
-        assert!(started.elapsed() < LIMIT, "{name} hangs after {made} frames");
+        assert!(
+            started.elapsed() < LIMIT,
+            "{name} hangs after {made} frames"
+        );
     }
     if let Some(element) = interpolator(&bin) {
         made = element.property::<u64>("interpolated");
@@ -198,8 +206,14 @@ fn lines() -> Vec<String> {
 fn every_line_has_its_test() {
     let tests = include_str!("pipelines.rs");
     for name in lines() {
-        assert!(tests.contains(&format!("run(\"{name}\")")), "{name} is not run");
-        assert!(read(&folder().join(&name)).starts_with("# "), "{name}: no purpose");
+        assert!(
+            tests.contains(&format!("run(\"{name}\")")),
+            "{name} is not run"
+        );
+        assert!(
+            read(&folder().join(&name)).starts_with("# "),
+            "{name}: no purpose"
+        );
     }
 }
 
@@ -211,7 +225,10 @@ fn readme_shows_only_lines_that_are_run() {
     for quoted in readme.replace("\\\n", " ").lines() {
         if let Some((_, quoted)) = quoted.split_once("gst-launch-1.0 ") {
             shown += 1;
-            assert!(known.contains(&words(quoted)), "not in pipelines/: {quoted}");
+            assert!(
+                known.contains(&words(quoted)),
+                "not in pipelines/: {quoted}"
+            );
         }
     }
     assert!(shown > 0, "README shows no pipeline");

@@ -50,7 +50,9 @@ fn memory_stays_flat() {
     });
 
     let clip = Clip::new(width, height);
-    let frames: Vec<_> = (0..20).map(|n| clip.at(0.5 + n as f32 / 30.0).data).collect();
+    let frames: Vec<_> = (0..20)
+        .map(|n| clip.at(0.5 + n as f32 / 30.0).data)
+        .collect();
     pipeline.set_state(gst::State::Playing).expect("playing");
     let (mut settled, mut highest) = (None, 0);
     for n in 0..FRAMES / 2 {
@@ -73,5 +75,8 @@ fn memory_stays_flat() {
     let settled = settled.expect("frames");
     println!("after {SETTLED} frames {settled} kB, at most {highest} kB in {FRAMES} frames");
     assert_eq!(seen.load(Relaxed), FRAMES);
-    assert!(highest <= settled + SLACK, "{settled} kB grew to {highest} kB");
+    assert!(
+        highest <= settled + SLACK,
+        "{settled} kB grew to {highest} kB"
+    );
 }

@@ -177,7 +177,7 @@ impl Wiring {
         let reached = self.reached.clone();
         if let Some(pad) = element.static_pad("src") {
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-                if let Some(pts) = info.buffer().and_then(gst::BufferRef::pts) {
+                if let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) {
                     reached.store(pts.nseconds(), Relaxed);
                 }
                 gst::PadProbeReturn::Ok

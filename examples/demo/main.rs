@@ -139,7 +139,10 @@ fn readable(path: &Path) -> Result<&Path, String> {
 fn writable(path: &Path) -> Result<Container, String> {
     let container = Container::of(path)?;
     let fail = |error: std::io::Error| format!("OUT={}: {error}", path.display());
-    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|f| !f.as_os_str().is_empty() && !f.exists())
+    {
         std::fs::create_dir_all(folder).map_err(fail)?;
     }
     if path.is_dir() {
