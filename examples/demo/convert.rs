@@ -12,6 +12,8 @@ use crate::{part, progress};
 
 /// Name of the element in its pipeline.
 const INTERPOLATOR: &str = "interpolator";
+/// Name of the first element of a bin.
+const FIRST: &str = "first";
 /// Taken where neither the file nor the caller names a rate.
 const FALLBACK_RATE: i32 = 60;
 
@@ -126,10 +128,11 @@ impl Wiring {
                 .structure(0)
                 .is_some_and(|s| s.get("mpegversion") == Ok(4));
         match container::muxer_pad(&self.muxer, &framed).filter(|_| is_aac) {
-            Some(target) => self.add_bin(pad, "aacparse", Some(&target)),
+            Some(target) => self.add_bin(pad, &format!("aacparse name={FIRST}"), Some(&target)),
             None => {
                 let encoder = self.container.audio_encoder()?;
-                let line = format!("decodebin ! audioconvert ! audioresample ! {encoder}");
+                let line =
+                    format!("decodebin name={FIRST} ! audioconvert ! audioresample ! {encoder}");
                 self.add_bin(pad, &line, None)
             }
         }
@@ -137,7 +140,7 @@ impl Wiring {
 
     fn add_video(&self, pad: &gst::Pad) -> Result<(), String> {
         let line = format!(
-            "decodebin ! queue ! deinterlace fields=top ! videoconvert \
+            "decodebin name={FIRST} ! queue ! deinterlace fields=top ! videoconvert \
              ! videointerpolate name={INTERPOLATOR} ! queue ! videoconvert ! {}",
             self.container.video_encoder()?
         );
@@ -148,7 +151,7 @@ impl Wiring {
     fn add_bin(&self, pad: &gst::Pad, line: &str, target: Option<&gst::Pad>) -> Result<(), String> {
         let fail = |error: gst::glib::BoolError| error.to_string();
         let pipeline = self.pipeline.upgrade().ok_or("the pipeline is gone")?;
-        let bin = gst::parse::bin_from_description(line, true).map_err(|e| e.to_string())?;
+        let bin = bin_of(line)?;
         if let Some(element) = bin.by_name(INTERPOLATOR) {
             self.prepare(&element);
         }
@@ -220,6 +223,23 @@ impl Wiring {
             ));
         }
     }
+}
+
+/// Elements with a pad at either end; the first is named [`FIRST`], since a decoder's
+/// neighbour is not yet linked and would be taken for the beginning.
+fn bin_of(line: &str) -> Result<gst::Bin, String> {
+    let bin = gst::parse::bin_from_description(line, false).map_err(|e| e.to_string())?;
+    let first = bin.by_name(FIRST).and_then(|e| e.static_pad("sink"));
+    let last = bin.find_unlinked_pad(gst::PadDirection::Src);
+    for (name, pad) in [("sink", first), ("src", last)] {
+        let pad = pad.ok_or("a bin without ends")?;
+        let ghost = gst::GhostPad::builder_with_target(&pad)
+            .map_err(|e| e.to_string())?
+            .name(name)
+            .build();
+        bin.add_pad(&ghost).map_err(|e| e.to_string())?;
+    }
+    Ok(bin)
 }
 
 fn link(from: &gst::Pad, to: &gst::Pad) -> Result<(), String> {
