@@ -7,8 +7,9 @@
 set -e
 
 BUILD="build-essential pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev"
+# gstreamer1.0-x has the text overlays, which a shown pipeline uses.
 RUN="gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x"
 
 if ! command -v cargo >/dev/null 2>&1; then
     echo "Rust is missing. Install it from https://rustup.rs, then run this again." >&2

@@ -103,6 +103,15 @@ fn interpolator(pipeline: &gst::Bin) -> Option<gst::Element> {
     None
 }
 
+/// A pipeline that is stopped even when a check fails.
+struct Running(gst::Element);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.set_state(gst::State::Null);
+    }
+}
+
 /// Runs a line until it ends, or long enough if it never does. Gives its live latency, if any.
 fn run(name: &str) -> Option<gst::ClockTime> {
     init();
@@ -110,6 +119,7 @@ fn run(name: &str) -> Option<gst::ClockTime> {
     let line = shortened(name, clip(), &out);
     let pipeline = gst::parse::launch(&line).unwrap_or_else(|error| panic!("{name}: {error}"));
     let bin = pipeline.clone().downcast::<gst::Bin>().expect("a bin");
+    let running = Running(pipeline.clone());
     let endless = line.contains("udpsrc");
     let bus = pipeline.bus().expect("a bus");
     pipeline
@@ -146,7 +156,7 @@ fn run(name: &str) -> Option<gst::ClockTime> {
     if let Some(element) = interpolator(&bin) {
         made = element.property::<u64>("interpolated");
     }
-    pipeline.set_state(gst::State::Null).expect("stopped");
+    drop(running);
     assert!(made > 0, "{name}: no frame was interpolated");
     latency
 }

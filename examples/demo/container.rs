@@ -27,10 +27,11 @@ const H264: Choice = &[
         "openh264enc bitrate=12000000 ! h264parse",
     ),
 ];
+/// Without look-ahead: at the end of a stream vp9enc of GStreamer 1.22 forgets what it holds.
 const VP9: Choice = &[(
     "vp9enc",
     "gstreamer1.0-plugins-good",
-    "vp9enc deadline=1 cpu-used=6 end-usage=cq cq-level=24 target-bitrate=12000000 \
+    "vp9enc deadline=1 cpu-used=6 lag-in-frames=0 end-usage=cq cq-level=24 target-bitrate=12000000 \
      threads=8 row-mt=true",
 )];
 const AAC: Choice = &[

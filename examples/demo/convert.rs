@@ -14,6 +14,7 @@ use crate::{part, progress};
 const INTERPOLATOR: &str = "interpolator";
 /// Name of the first element of a bin.
 const FIRST: &str = "first";
+const NO_VIDEO: &str = "there is no video in it";
 /// Taken where neither the file nor the caller names a rate.
 const FALLBACK_RATE: i32 = 60;
 
@@ -70,22 +71,26 @@ fn convert(
         muxer,
         container,
         rate,
+        has_streams: AtomicBool::new(false),
         has_video: AtomicBool::new(false),
         reached: Arc::default(),
     });
-    let reached = wiring.reached.clone();
-    let streams = wiring.clone();
+    let (streams, found) = (wiring.clone(), wiring.clone());
     parser.connect_pad_added(move |_, pad| streams.report(streams.add(pad)));
     parser.connect_no_more_pads(move |_| wiring.report(wiring.complete()));
 
     let started = Instant::now();
-    let result = wait(&pipeline, &reached, started);
+    let result = wait(&pipeline, &found.reached, started);
     let summary = pipeline
         .by_name(INTERPOLATOR)
         .map(|element| summary(&element, started.elapsed()));
     let _ = pipeline.set_state(gst::State::Null);
+    // What a muxer says of a file of sound alone is less clear.
+    if found.has_streams.load(Relaxed) {
+        found.complete()?;
+    }
     result?;
-    summary.ok_or_else(|| "there is no video in it".into())
+    summary.ok_or_else(|| NO_VIDEO.into())
 }
 
 /// Connects the streams of the file as they are found.
@@ -95,6 +100,7 @@ struct Wiring {
     muxer: gst::Element,
     container: Container,
     rate: Option<gst::Fraction>,
+    has_streams: AtomicBool,
     has_video: AtomicBool,
     /// Timestamp of the newest frame made, nanoseconds.
     reached: Arc<AtomicU64>,
@@ -102,6 +108,7 @@ struct Wiring {
 
 impl Wiring {
     fn add(&self, pad: &gst::Pad) -> Result<(), String> {
+        self.has_streams.store(true, Relaxed);
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let kind = caps
             .structure(0)
@@ -209,7 +216,7 @@ impl Wiring {
     fn complete(&self) -> Result<(), String> {
         match self.has_video.load(Relaxed) {
             true => Ok(()),
-            false => Err("there is no video in it".into()),
+            false => Err(NO_VIDEO.into()),
         }
     }
 
