@@ -2,4 +2,8 @@
 //! promises that the element keeps.
 
 mod negotiation;
+mod segments;
+mod stream;
 mod support;
+mod timing;
+mod videorate;
