@@ -250,7 +250,7 @@ fn the_stop_is_held_to_for_a_second_at_most() {
 fn a_hole_is_left_open_and_marked() {
     watched(|| {
         let mut stream = Stream::new((25, 1), (50, 1));
-        stream.element.set_property("max-gap", 1 * SECOND);
+        stream.element.set_property("max-gap", SECOND);
         stream.push_all([0, 40 * MS, 2 * SECOND + 3, 2 * SECOND + 40 * MS + 3]);
         let hole = 2 * SECOND + 3;
         assert_eq!(
