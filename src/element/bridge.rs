@@ -97,6 +97,12 @@ pub enum Refused {
     NotProgressive,
 }
 
+/// The time between two frames; none for 0/1, a variable rate.
+fn interval(rate: gst::Fraction) -> Option<gst::ClockTime> {
+    let num = u64::try_from(rate.numer()).ok().filter(|num| *num > 0)?;
+    gst::ClockTime::SECOND.mul_div_floor(u64::try_from(rate.denom()).ok()?, num)
+}
+
 impl Stream {
     /// The stream that these fixed caps describe.
     pub fn new(
@@ -135,8 +141,12 @@ impl Stream {
 
     /// The nominal duration of an input frame, if the input has a fixed rate.
     pub fn input_duration(&self) -> Option<gst::ClockTime> {
-        let num = u64::try_from(self.rate_in.numer()).ok()?;
-        gst::ClockTime::SECOND.mul_div_floor(u64::try_from(self.rate_in.denom()).ok()?, num)
+        interval(self.rate_in)
+    }
+
+    /// The duration of an output frame, if the output has a fixed rate.
+    pub fn output_duration(&self) -> Option<gst::ClockTime> {
+        interval(self.rate_out)
     }
 
     /// How many outputs an input has, if that is a whole number.

@@ -61,10 +61,7 @@ impl VideoInterpolate {
         if let gst::EventView::Qos(e) = event.view() {
             let (_, proportion, diff, timestamp) = e.get();
             let mut state = self.state();
-            let output = state.stream.as_ref().and_then(|s| {
-                let num = u64::try_from(s.rate_out.numer()).ok()?;
-                gst::ClockTime::SECOND.mul_div_floor(u64::try_from(s.rate_out.denom()).ok()?, num)
-            });
+            let output = state.stream.as_ref().and_then(|s| s.output_duration());
             state
                 .qos
                 .update(proportion, diff, timestamp, output.unwrap_or_default());
