@@ -76,7 +76,12 @@ fn a_segment_that_is_not_in_time_is_refused() {
         let mut stream = Stream::bare((50, 1));
         stream.caps(16, 16, (25, 1));
         let bytes = gst::FormattedSegment::<gst::format::Bytes>::new();
-        assert!(!stream.event(gst::event::Segment::new(&bytes)));
+        // Sent to the pad itself: a push keeps a refusal of a sticky event to itself.
+        let pad = stream.element.static_pad("sink").expect("a sink pad");
+        assert!(!pad.send_event(gst::event::Segment::new(&bytes)));
+        let error = stream.bus.pop_filtered(&[gst::MessageType::Error]);
+        assert!(error.is_some(), "the refusal is told");
+        assert!(stream.segments().is_empty());
     });
 }
 

@@ -1,30 +1,12 @@
 //! A stream through the element: what goes in, and in what order things come out.
 
-use std::panic;
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use gst_check::Harness;
 
-pub const MS: u64 = 1_000_000;
-pub const SECOND: u64 = 1_000_000_000;
-
-/// How long one test may take. The first of them loads the network.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs a test on a thread of its own and fails it when it hangs.
-pub fn watched(test: impl FnOnce() + Send + 'static) {
-    let (done, wait) = mpsc::channel();
-    std::thread::spawn(move || {
-        let _ = done.send(panic::catch_unwind(panic::AssertUnwindSafe(test)));
-    });
-    match wait.recv_timeout(PATIENCE) {
-        Ok(Ok(())) => {}
-        Ok(Err(cause)) => panic::resume_unwind(cause),
-        Err(_) => panic!("hangs: not done after {PATIENCE:?}"),
-    }
-}
+use super::support::init;
+pub use super::support::{MS, SECOND, watched};
 
 /// An output as it reached the pad behind the element.
 #[derive(Debug, Clone)]
@@ -65,8 +47,7 @@ pub struct Stream {
 impl Stream {
     /// The element between two pads, `framerate` set to `output`; nothing sent yet.
     pub fn bare(output: (i32, i32)) -> Self {
-        gst::init().expect("GStreamer");
-        gstvideointerpolate::plugin_register_static().expect("the plugin");
+        init();
         let element = gst::ElementFactory::make("videointerpolate")
             .property("framerate", gst::Fraction::new(output.0, output.1))
             .build()
@@ -147,9 +128,11 @@ impl Stream {
         flags: gst::BufferFlags,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let (width, height) = self.size;
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, width, height);
+        let size = info.build().expect("a picture").size();
         let grey = grey(self.frames);
         self.frames += 1;
-        let mut buffer = gst::Buffer::from_mut_slice(vec![grey; (width * height) as usize]);
+        let mut buffer = gst::Buffer::from_mut_slice(vec![grey; size]);
         let fresh = buffer.get_mut().expect("a new buffer");
         fresh.set_pts(pts.map(gst::ClockTime::from_nseconds));
         fresh.set_duration(duration.map(gst::ClockTime::from_nseconds));
@@ -204,6 +187,14 @@ impl Stream {
                 _ => None,
             })
             .collect()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Messages on the bus hold the element.
+        self.bus.set_flushing(true);
+        self.element.set_bus(None);
     }
 }
 
