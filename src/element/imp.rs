@@ -82,7 +82,8 @@ impl ObjectImpl for VideoInterpolate {
             Change::Nothing => (),
             Change::Rate => self.obj().reconfigure_src(),
             Change::MaxGap => {
-                if let Some(scheduler) = &mut self.state().scheduler {
+                let mut state = self.state();
+                if let Some(scheduler) = &mut state.scheduler {
                     scheduler.set_max_gap(max_gap.nseconds());
                 }
             }
@@ -90,7 +91,8 @@ impl ObjectImpl for VideoInterpolate {
     }
 
     fn property(&self, _id: usize, spec: &glib::ParamSpec) -> glib::Value {
-        if let Some(value) = self.settings().get(spec.name()) {
+        let setting = self.settings().get(spec.name());
+        if let Some(value) = setting {
             return value;
         }
         let counters = self.state().counters.clone();
