@@ -94,7 +94,7 @@ impl Part {
     fn code<const STEP: usize>(&self, word: __m256i, take: __m256i) -> __m256 {
         let raw = _mm256_shuffle_epi8(word, take);
         // Only steps of two and four can have bits below the code.
-        let code = if STEP % 2 == 0 {
+        let code = if STEP.is_multiple_of(2) {
             _mm256_srl_epi32(raw, self.shift)
         } else {
             raw
@@ -107,7 +107,7 @@ impl Part {
     #[inline]
     fn word<const STEP: usize>(&self, code: __m256i) -> __m256i {
         let code = _mm256_min_epi32(code, self.max);
-        let raw = if STEP % 2 == 0 {
+        let raw = if STEP.is_multiple_of(2) {
             _mm256_sll_epi32(code, self.shift)
         } else {
             code

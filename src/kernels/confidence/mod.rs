@@ -1,0 +1,246 @@
+//! How far motion can be trusted, cell by cell at a quarter of the picture's size, and what to do
+//! where it cannot: turn the blend towards the nearer picture, so that there is no ghost.
+//!
+//! Trust is lost where the two warped sides disagree in luma, sooner where the flows to both sides
+//! do not continue each other. Neither alone is proof: at an occlusion the sides differ and the
+//! mask knows it, and in flat areas flow means nothing.
+
+use candle_core::Tensor;
+
+use super::raster::{self, Raster, Source};
+use super::{Context, PhaseMap};
+use crate::error::Result;
+
+#[cfg(test)]
+mod tests;
+
+/// Disagreement, of luma 0 to 1, up to which motion is trusted entirely. Two well-aligned sides
+/// differ by less even with noise, being means of 4x4 pixels and of 3x3 cells.
+const TRUSTED: f32 = 0.10;
+/// Disagreement from which motion is not trusted at all.
+const LOST: f32 = 0.25;
+/// Pixels by which the flows of a cell may differ whatever their length.
+const FLOW_NOISE: f32 = 4.0;
+/// Pixels of the picture that a cell is wide and high.
+const CELL: f32 = 4.0;
+
+/// A phase a cell.
+struct Phases<'a> {
+    uniform: f32,
+    plane: Option<Raster<'a>>,
+}
+
+impl Phases<'_> {
+    /// The phase of the quarter-size cell (`x`, `y`).
+    fn at(&self, x: usize, y: usize) -> f32 {
+        match &self.plane {
+            Some(plane) => plane.at((y / 2).min(plane.height - 1), (x / 2).min(plane.width - 1))[0],
+            None => self.uniform,
+        }
+    }
+}
+
+/// Calls `f` with the phases as cells.
+fn with_phases<T>(phase: &PhaseMap, f: impl FnOnce(Phases) -> Result<T>) -> Result<T> {
+    match phase {
+        PhaseMap::Uniform(uniform) => f(Phases {
+            uniform: *uniform,
+            plane: None,
+        }),
+        PhaseMap::Plane(plane) => {
+            let plane = plane.unsqueeze(2)?;
+            let source = Source::lock(&plane);
+            f(Phases {
+                uniform: 0.5,
+                plane: Some(source.raster()?),
+            })
+        }
+    }
+}
+
+/// What tells how well two pictures fit together along a flow.
+pub struct Evidence<'a> {
+    /// `[h, w, 4]`: to the left and to the right picture (x, y), in pixels.
+    pub flow: &'a Tensor,
+    /// `[h, w, 1]` each: mean luma of 4x4 pixels, of range 1.
+    pub luma: [&'a Tensor; 2],
+    /// How much brighter the left picture is than the right one: a fade is no disagreement.
+    pub brightness: f32,
+}
+
+/// Fills `confidence`, `[h, w, 1]`, with 0 (lost) to 1 (trusted); `scratch` is as large.
+///
+/// # Errors
+/// The sizes differ.
+pub fn estimate(
+    context: &Context,
+    evidence: &Evidence,
+    phase: &PhaseMap,
+    scratch: &Tensor,
+    confidence: &Tensor,
+) -> Result<()> {
+    disagreement(context, evidence, phase, scratch)?;
+    let scratch = Source::lock(scratch);
+    let scratch = scratch.raster()?;
+    raster::write("confidence", confidence, |mut out| {
+        out.expect("confidence", scratch.size(), 1)?;
+        let step = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, value) in row.iter_mut().step_by(step).enumerate() {
+                *value =
+                    1.0 - smooth_step((mean_around(&scratch, x, y) - TRUSTED) / (LOST - TRUSTED));
+            }
+        });
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Fills `out` with the disagreement of the two sides at each cell.
+fn disagreement(
+    context: &Context,
+    evidence: &Evidence,
+    phase: &PhaseMap,
+    out: &Tensor,
+) -> Result<()> {
+    let flow = Source::lock(evidence.flow);
+    let flow = flow.raster()?;
+    let luma = evidence.luma.map(Source::lock);
+    let (left, right) = (luma[0].raster()?, luma[1].raster()?);
+    flow.expect("flow", left.size(), 4)?;
+    right.expect("luma", left.size(), 1)?;
+    with_phases(phase, |phases| {
+        raster::write("disagreement", out, |mut out| {
+            out.expect("disagreement", left.size(), 1)?;
+            let step = out.pixel;
+            out.for_each_row(context, |y, row| {
+                for (x, value) in row.iter_mut().step_by(step).enumerate() {
+                    let f = flow.at(y, x);
+                    let difference =
+                        sample(&left, x, y, f[0], f[1]) - sample(&right, x, y, f[2], f[3]);
+                    let difference = difference
+                        .abs()
+                        .min((difference - evidence.brightness).abs());
+                    *value = difference * (1.0 + inconsistency(f, phases.at(x, y)));
+                }
+            });
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+/// 0 where the flows continue each other, 1 where they have nothing to do with each other.
+fn inconsistency(flow: &[f32], phase: f32) -> f32 {
+    let from_left = [flow[0] / phase, flow[1] / phase];
+    let to_right = [flow[2] / (1.0 - phase), flow[3] / (1.0 - phase)];
+    let length = |v: [f32; 2]| v[0].hypot(v[1]);
+    let difference = length([from_left[0] + to_right[0], from_left[1] + to_right[1]]);
+    (difference / (length(from_left) + length(to_right) + FLOW_NOISE)).min(1.0)
+}
+
+/// Luma at cell (`x`, `y`) moved by (`fx`, `fy`) pixels, bilinear, clamped to the picture.
+fn sample(luma: &Raster, x: usize, y: usize, fx: f32, fy: f32) -> f32 {
+    let place = |at: usize, flow: f32, last: usize| {
+        let moved = at as f32 + flow / CELL;
+        // Not `clamp`: what is no number counts as 0.
+        let moved = if moved > 0.0 {
+            moved.min(last as f32)
+        } else {
+            0.0
+        };
+        let whole = moved as usize;
+        (whole, (whole + 1).min(last), moved - whole as f32)
+    };
+    let (x0, x1, tx) = place(x, fx, luma.width - 1);
+    let (y0, y1, ty) = place(y, fy, luma.height - 1);
+    let lerp = |a: f32, b: f32, t: f32| a + t * (b - a);
+    let row = |y: usize| lerp(luma.at(y, x0)[0], luma.at(y, x1)[0], tx);
+    lerp(row(y0), row(y1), ty)
+}
+
+/// Mean of the 3x3 values around a place, the edge repeated.
+fn mean_around(values: &Raster, x: usize, y: usize) -> f32 {
+    let near = |at: usize, last: usize| [at.saturating_sub(1), at, (at + 1).min(last)];
+    let mut sum = 0.0;
+    for y in near(y, values.height - 1) {
+        for x in near(x, values.width - 1) {
+            sum += values.at(y, x)[0];
+        }
+    }
+    sum / 9.0
+}
+
+/// 0 up to 0, 1 from 1, smooth between.
+fn smooth_step(t: f32) -> f32 {
+    let t = t.clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
+}
+
+/// Mean of the first `height` x `width` cells of a `[h, w, 1]` tensor.
+///
+/// # Errors
+/// The tensor is smaller.
+pub fn mean(values: &Tensor, height: usize, width: usize) -> Result<f32> {
+    let values = values.narrow(0, 0, height)?.narrow(1, 0, width)?;
+    let source = Source::lock(&values);
+    let raster = source.raster()?;
+    let sum: f64 = (0..height)
+        .map(|y| f64::from(raster.row(y).iter().step_by(raster.pixel).sum::<f32>()))
+        .sum();
+    Ok((sum / (height * width) as f64) as f32)
+}
+
+/// Fills `out` from `mask`, the left side's weight: where there is no confidence and the mask is
+/// undecided, the nearer side has all of it; at one half that is the left one.
+///
+/// # Errors
+/// The sizes differ.
+pub fn toward_nearer(
+    context: &Context,
+    mask: &Tensor,
+    confidence: &Tensor,
+    phase: &PhaseMap,
+    out: &Tensor,
+) -> Result<()> {
+    let (mask, confidence) = (Source::lock(mask), Source::lock(confidence));
+    let (mask, confidence) = (mask.raster()?, confidence.raster()?);
+    with_phases(phase, |phases| {
+        raster::write("toward the nearer", out, |mut out| {
+            out.expect("mask", mask.size(), 1)?;
+            confidence.expect("confidence", mask.size(), 1)?;
+            let step = out.pixel;
+            out.for_each_row(context, |y, row| {
+                for (x, value) in row.iter_mut().step_by(step).enumerate() {
+                    let weight = mask.at(y, x)[0];
+                    let nearer = if phases.at(x, y) <= 0.5 { 1.0 } else { 0.0 };
+                    // A mask that has decided has seen an occlusion.
+                    let undecided = 4.0 * weight * (1.0 - weight);
+                    let doubt = (1.0 - confidence.at(y, x)[0]) * undecided;
+                    *value = weight + doubt * (nearer - weight);
+                }
+            });
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+/// Fills `out`, `[h, w, 1]`, with the left side's weight that time alone gives.
+///
+/// # Errors
+/// `out` has another shape.
+pub fn weight_of_time(context: &Context, phase: &PhaseMap, out: &Tensor) -> Result<()> {
+    with_phases(phase, |phases| {
+        raster::write("weight of time", out, |mut out| {
+            let step = out.pixel;
+            out.for_each_row(context, |y, row| {
+                for (x, value) in row.iter_mut().step_by(step).enumerate() {
+                    *value = 1.0 - phases.at(x, y);
+                }
+            });
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
