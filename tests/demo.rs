@@ -124,8 +124,8 @@ fn streams(path: &Path) -> Vec<(String, u64)> {
     let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &ends);
     let _ = pipeline.set_state(gst::State::Null);
     assert_eq!(end.map(|m| m.type_()), Some(gst::MessageType::Eos));
-    let found = std::mem::take(&mut *counts.lock().expect("a lock"));
-    found
+    let mut found = counts.lock().expect("a lock");
+    std::mem::take(&mut *found)
 }
 
 fn count(streams: &[(String, u64)], kind: &str) -> u64 {

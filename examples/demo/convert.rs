@@ -118,31 +118,38 @@ impl Wiring {
             return self.add_video(pad);
         }
         if is_picture {
-            return Ok(self.leave_out(&kind, "only the first video stream is converted"));
+            self.leave_out(&kind, "only the first video stream is converted");
+            return Ok(());
         }
         if let Some(target) = container::muxer_pad(&self.muxer, &caps) {
             return link(&self.queued(pad)?, &target);
         }
-        if !kind.starts_with("audio/") {
-            let reason = format!("{} cannot hold it", self.container.name());
-            return Ok(self.leave_out(&kind, &reason));
+        if kind.starts_with("audio/") {
+            return self.add_sound(pad, &caps);
         }
-        let framed: gst::Caps = "audio/mpeg,mpegversion=4,stream-format=raw,framed=true"
-            .parse()
-            .map_err(|e: gst::glib::BoolError| e.to_string())?;
-        let is_aac = kind == "audio/mpeg"
-            && caps
-                .structure(0)
-                .is_some_and(|s| s.get("mpegversion") == Ok(4));
-        match container::muxer_pad(&self.muxer, &framed).filter(|_| is_aac) {
-            Some(target) => self.add_bin(pad, &format!("aacparse name={FIRST}"), Some(&target)),
-            None => {
-                let encoder = self.container.audio_encoder()?;
-                let line =
-                    format!("decodebin name={FIRST} ! audioconvert ! audioresample ! {encoder}");
-                self.add_bin(pad, &line, None)
+        let reason = format!("{} cannot hold it", self.container.name());
+        self.leave_out(&kind, &reason);
+        Ok(())
+    }
+
+    /// Sound that the muxer does not take as it is: AAC in other packets, or encoded again.
+    fn add_sound(&self, pad: &gst::Pad, caps: &gst::Caps) -> Result<(), String> {
+        let any_aac = gst::Caps::builder("audio/mpeg")
+            .field("mpegversion", 4)
+            .build();
+        if caps.can_intersect(&any_aac) {
+            let plain = gst::Caps::builder("audio/mpeg")
+                .field("mpegversion", 4)
+                .field("stream-format", "raw")
+                .field("framed", true)
+                .build();
+            if let Some(target) = container::muxer_pad(&self.muxer, &plain) {
+                return self.add_bin(pad, &format!("aacparse name={FIRST}"), Some(&target));
             }
         }
+        let encoder = self.container.audio_encoder()?;
+        let line = format!("decodebin name={FIRST} ! audioconvert ! audioresample ! {encoder}");
+        self.add_bin(pad, &line, None)
     }
 
     fn add_video(&self, pad: &gst::Pad) -> Result<(), String> {
