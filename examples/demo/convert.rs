@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 
 use crate::container::{self, Container};
-use crate::{part, progress};
+use crate::{part, progress, subtitles};
 
 /// Name of the element in its pipeline.
 const INTERPOLATOR: &str = "interpolator";
@@ -126,6 +126,15 @@ impl Wiring {
         }
         if kind.starts_with("audio/") {
             return self.add_sound(pad, &caps);
+        }
+        if subtitles::have_markup(&caps)
+            && let Some(target) = container::muxer_pad(&self.muxer, &subtitles::plain_caps())
+        {
+            subtitles::make_plain(pad);
+            let queued = self.queued(pad)?;
+            // The pad still tells the caps from before it was made plain.
+            let unchecked = queued.link_full(&target, gst::PadLinkCheck::empty());
+            return unchecked.map(|_| ()).map_err(|e| e.to_string());
         }
         let reason = format!("{} cannot hold it", self.container.name());
         self.leave_out(&kind, &reason);

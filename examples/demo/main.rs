@@ -14,6 +14,7 @@ mod convert;
 mod progress;
 mod render;
 mod sheet;
+mod subtitles;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
