@@ -65,11 +65,11 @@ soak: install ## 10,000 frames: memory stays flat
 CLIPS ?=
 ARGS ?=
 export CLIPS
-train: training/venv/done ## Train the network: CLIPS=folder [ARGS="--steps 20000"]
+train: training/venv/done ## Train the network: CLIPS=folder [ARGS="--steps 20000 --resume"]
 	@test -d "$$CLIPS" || { echo "CLIPS=$$CLIPS: wanted a folder of videos"; exit 1; }
 	training/venv/bin/python training/clips.py "$$CLIPS" training/data
 	training/venv/bin/python training/train.py --data training/data --out training/runs/own $(ARGS)
-	training/venv/bin/python training/export.py training/runs/own
+	training/venv/bin/python training/export.py training/runs/own -o training/runs/own/model.safetensors
 
 training/venv/done: training/requirements.txt
 	@scripts/install.sh python3-venv ffmpeg

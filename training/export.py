@@ -1,8 +1,9 @@
 """Weights of the twin -> models/embedded.safetensors (f16), as the Rust network reads them.
 
-    python training/export.py [checkpoint.pt] [-o models/embedded.safetensors]
+    python training/export.py [RUN] [-o models/embedded.safetensors]
 
-Without a checkpoint, the weights are the initial ones of a fixed seed.
+RUN is the folder that train.py writes, or a checkpoint in it: the averaged weights are taken.
+Without it, the weights are the initial ones of a fixed seed.
 """
 
 import argparse
@@ -22,9 +23,10 @@ def initial(seed=1):
 
 
 def load(path):
-    """A state dict, bare or under the key "model"."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return state.get("model", state)
+    """The averaged weights of a run."""
+    path = Path(path)
+    path = path / "checkpoint.pt" if path.is_dir() else path
+    return torch.load(path, map_location="cpu", weights_only=True)["average"]
 
 
 def export(state, path):
@@ -44,10 +46,10 @@ def export(state, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", nargs="?", help="from train.py; default: initial weights")
+    parser.add_argument("run", nargs="?", help="folder or checkpoint of train.py; default: initial weights")
     parser.add_argument("-o", "--output", default=HERE.parent / "models/embedded.safetensors")
     arguments = parser.parse_args()
-    state = load(arguments.checkpoint) if arguments.checkpoint else initial()
+    state = load(arguments.run) if arguments.run else initial()
     export(state, arguments.output)
 
 
