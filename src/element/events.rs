@@ -106,7 +106,8 @@ impl VideoInterpolate {
             .as_ref()
             .is_some_and(|old| caps::same_picture(&old.caps, incaps));
         if stream.passthrough {
-            self.drain(End::Segment);
+            // the time up to the stop belongs to the frames to come
+            self.drain(End::Gap);
         } else if !same {
             self.drain(End::Caps);
         }

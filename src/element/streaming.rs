@@ -102,11 +102,14 @@ impl VideoInterpolate {
                 "discarded a buffer without timestamp"
             ),
         }
+        // nothing is waited for across a longer gap
+        let longest = gst::ClockTime::from_nseconds(scheduler.config().max_gap);
         let before = state.latency();
         if stream.input_duration().is_none() {
             state.interval = pts
                 .zip(state.last_pts)
-                .map(|(a, b)| if a > b { a - b } else { b - a })
+                .map(|(a, b)| a.max(b) - a.min(b))
+                .filter(|interval| *interval <= longest)
                 .max(state.interval);
         }
         state.last_pts = pts.or(state.last_pts);

@@ -45,6 +45,47 @@ fn a_rate_set_while_playing_leaves_neither_overlap_nor_hole() {
     });
 }
 
+// 6, 11, 19: passing through at equal rates is one rate among others
+#[test]
+fn into_passthrough_and_back_leaves_neither_overlap_nor_hole() {
+    watched(|| {
+        for stop in [None, Some(100 * SECOND)] {
+            let mut stream = Stream::in_segment((25, 1), (50, 1), &segment(0, stop));
+            for (change, rate) in [(1, 25), (2, 75), (3, 25), (4, 50)] {
+                stream.push_all((10 * change - 10..10 * change).map(|i| i * 40 * MS));
+                stream
+                    .element
+                    .set_property("framerate", gst::Fraction::new(rate, 1));
+            }
+            stream.push_all((40..50).map(|i| i * 40 * MS));
+            let mut outputs = stream.outputs();
+            for frame in &mut outputs {
+                if frame.duration == u64::MAX {
+                    frame.duration = 40 * MS; // passed through as it came
+                }
+            }
+            contiguous(&outputs);
+            assert_eq!(outputs.last().map(|frame| frame.pts), Some(1960 * MS));
+        }
+    });
+}
+
+// 11, 12: a new input rate under the same output rate
+#[test]
+fn a_new_input_rate_keeps_grid_and_pairs() {
+    watched(|| {
+        let mut stream = Stream::new((25, 1), (100, 1));
+        stream.push_all([0, 40 * MS]);
+        stream.caps(16, 16, (50, 1));
+        stream.push_all([60 * MS, 80 * MS]);
+        stream.eos();
+        let outputs = stream.outputs();
+        contiguous(&outputs);
+        assert_eq!(outputs.len(), 10);
+        assert_eq!(stream.counter("interpolated"), 5);
+    });
+}
+
 // 12
 #[test]
 fn every_buffer_matches_the_latest_caps() {

@@ -35,6 +35,14 @@ pub fn grey(i: usize) -> u8 {
     100 + 2 * (i % 8) as u8
 }
 
+/// Bytes of a grey picture of a width and a height, its rows padded.
+pub fn picture_size((width, height): (u32, u32)) -> usize {
+    gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, width, height)
+        .build()
+        .expect("a picture")
+        .size()
+}
+
 pub struct Stream {
     pub harness: Harness,
     pub element: gst::Element,
@@ -127,9 +135,7 @@ impl Stream {
         duration: Option<u64>,
         flags: gst::BufferFlags,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let (width, height) = self.size;
-        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, width, height);
-        let size = info.build().expect("a picture").size();
+        let size = picture_size(self.size);
         let grey = grey(self.frames);
         self.frames += 1;
         let mut buffer = gst::Buffer::from_mut_slice(vec![grey; size]);
