@@ -47,6 +47,8 @@ pub const FORMATS: [(VideoFormat, Format); 30] = [
 ];
 
 /// Both pads: raw video of [`FORMATS`] in system memory, alone or with overlays as metas.
+///
+/// It says nothing of a rate, so that caps which say nothing of it stay as they are.
 pub fn template() -> gst::Caps {
     static TEMPLATE: LazyLock<gst::Caps> = LazyLock::new(|| {
         let builder =
@@ -60,6 +62,9 @@ pub fn template() -> gst::Caps {
                 ])
                 .build(),
         );
+        for structure in caps.make_mut().iter_mut() {
+            structure.remove_field("framerate");
+        }
         caps
     });
     TEMPLATE.clone()

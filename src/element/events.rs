@@ -127,6 +127,7 @@ impl VideoInterpolate {
                 state.scheduler = Some(state.new_scheduler(&stream, max_gap));
             }
             state.stream = Some(stream.into());
+            state.refused = None;
             state.latency() != before
         };
         self.obj().set_passthrough(passthrough);
@@ -148,7 +149,11 @@ impl VideoInterpolate {
             }
             Refused::NotProgressive => {
                 let failure = Failure::NotProgressive(incaps.to_string());
-                bridge::post(&*self.obj(), &failure);
+                // every further buffer tries to settle the same caps
+                let again = self.state().refused.replace(incaps.clone());
+                if again.as_ref() != Some(incaps) {
+                    bridge::post(&*self.obj(), &failure);
+                }
                 gst::loggable_error!(bridge::category(), "{failure}")
             }
         }

@@ -108,6 +108,8 @@ pub struct Downstream {
 #[derive(Default)]
 pub struct State {
     pub stream: Option<Arc<Stream>>,
+    /// The last caps, if an error about them is out.
+    pub refused: Option<gst::Caps>,
     /// There is none in passthrough.
     pub scheduler: Option<Scheduler<Arc<Source>>>,
     /// In passthrough: the buffer between submit and generate.

@@ -1,8 +1,12 @@
 //! The element as a pipeline meets it. The number of a promise is that of its line in the list of
 //! promises that the element keeps.
 
+mod allocation;
 mod disorder;
+mod latency;
+mod metas;
 mod negotiation;
+mod qos;
 mod segments;
 mod stream;
 mod support;

@@ -212,3 +212,125 @@ pub fn has(buffer: &gst::Buffer, flag: gst::BufferFlags) -> bool {
 pub fn ms(times: &[u64]) -> Vec<u64> {
     times.iter().map(|t| t / MS).collect()
 }
+
+/// The caps that the element's pad of `direction` offers when its other pad's peer has `peer`.
+pub fn offers(
+    peer: &gst::Caps,
+    direction: gst::PadDirection,
+    properties: &[(&str, &str)],
+) -> gst::Caps {
+    let element = element(properties);
+    let (own, other, peer_direction) = match direction {
+        gst::PadDirection::Sink => ("sink", "src", gst::PadDirection::Sink),
+        _ => ("src", "sink", gst::PadDirection::Src),
+    };
+    let answer = peer.clone();
+    let pad = gst::Pad::builder(peer_direction)
+        .query_function(move |pad, parent, query| match query.view_mut() {
+            gst::QueryViewMut::Caps(q) => {
+                q.set_result(&answer);
+                true
+            }
+            _ => gst::Pad::query_default(pad, parent, query),
+        })
+        .build();
+    let other = element.static_pad(other).unwrap();
+    if peer_direction == gst::PadDirection::Sink {
+        other.link(&pad).unwrap();
+    } else {
+        pad.link(&other).unwrap();
+    }
+    element.static_pad(own).unwrap().query_caps(None)
+}
+
+/// Plays a pipeline to its end and lets `check` look at it there.
+pub fn run_to_eos(pipeline: &gst::Pipeline, check: impl FnOnce(&gst::Pipeline)) {
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let types = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().unwrap();
+    let message = bus.timed_pop_filtered(gst::ClockTime::NONE, &types);
+    let message = message.unwrap();
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    check(pipeline);
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+/// A sink pad whose buffers end in `chain`, and a source pad, both linked to the element.
+pub struct Pads {
+    pub element: gst::Element,
+    pub bus: gst::Bus,
+    pub src: gst::Pad,
+    pub sink: gst::Pad,
+}
+
+impl Pads {
+    /// Links and plays; pushes stream start, caps and a segment.
+    pub fn new(
+        properties: &[(&str, &str)],
+        input: &str,
+        chain: impl Fn(gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> + Send + Sync + 'static,
+    ) -> Self {
+        let element = element(properties);
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        let src = gst::Pad::builder(gst::PadDirection::Src)
+            .name("src")
+            .build();
+        let sink = gst::Pad::builder(gst::PadDirection::Sink)
+            .name("sink")
+            .chain_function(move |_, _, buffer| chain(buffer))
+            .build();
+        src.link(&element.static_pad("sink").unwrap()).unwrap();
+        element.static_pad("src").unwrap().link(&sink).unwrap();
+        src.set_active(true).unwrap();
+        sink.set_active(true).unwrap();
+        element.set_state(gst::State::Playing).unwrap();
+        let pads = Pads {
+            element,
+            bus,
+            src,
+            sink,
+        };
+        pads.begin(input);
+        pads
+    }
+
+    /// Puts a source pad with a query function of its own before the element.
+    pub fn replace_source(
+        &mut self,
+        query: impl Fn(&gst::Pad, Option<&gst::Object>, &mut gst::QueryRef) -> bool
+        + Send
+        + Sync
+        + 'static,
+        input: &str,
+    ) {
+        let sink = self.element.static_pad("sink").unwrap();
+        self.src.unlink(&sink).unwrap();
+        self.src.set_active(false).unwrap();
+        self.src = gst::Pad::builder(gst::PadDirection::Src)
+            .query_function(query)
+            .build();
+        self.src.link(&sink).unwrap();
+        self.src.set_active(true).unwrap();
+        self.begin(input);
+    }
+
+    /// Pushes stream start, caps and a segment.
+    pub fn begin(&self, input: &str) {
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        self.src.push_event(gst::event::StreamStart::new("test"));
+        let caps = input.parse::<gst::Caps>().unwrap();
+        self.src.push_event(gst::event::Caps::new(&caps));
+        self.src.push_event(gst::event::Segment::new(&segment));
+    }
+}
+
+impl Drop for Pads {
+    fn drop(&mut self) {
+        let _ = self.src.set_active(false);
+        let _ = self.sink.set_active(false);
+        let _ = self.element.set_state(gst::State::Null);
+        self.bus.set_flushing(true);
+        self.element.set_bus(None);
+    }
+}
