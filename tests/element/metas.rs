@@ -113,7 +113,7 @@ fn what_describes_the_picture_is_on_every_output() {
                 b,
                 0,
                 gst_video::VideoAFDSpec::AtscA53,
-                gst_video::VideoAFDValue::_43Center,
+                gst_video::VideoAFDValue::Unavailable,
             );
             let mut pixels = gst::Buffer::from_mut_slice(vec![255u8; 4 * 4 * 4]);
             gst_video::VideoMeta::add(

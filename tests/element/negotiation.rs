@@ -17,7 +17,7 @@ fn rates(caps: &gst::Caps) -> Vec<String> {
         .filter(|(_, f)| f.is_equal(&features))
         .map(|(s, _)| {
             s.value("framerate")
-                .map(|v| v.serialize().unwrap().to_string())
+                .map(|v| v.serialize().unwrap().replace("(fraction)", ""))
                 .unwrap_or("none".into())
         })
         .collect()
