@@ -1,6 +1,5 @@
 //! Metas and flags: promises 32 and 33.
 
-use gst::prelude::*;
 use gst_video::{
     VideoAFDMeta, VideoBarMeta, VideoCaptionMeta, VideoCaptionType, VideoCropMeta,
     VideoRegionOfInterestMeta, VideoTimeCodeFlags, VideoTimeCodeMeta,
