@@ -27,8 +27,8 @@ impl Checkpoint {
         };
         let metadata =
             std::fs::metadata(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
-        if !metadata.is_file() {
-            return Err(problem("is not a file".into()));
+        if metadata.is_dir() {
+            return Err(problem("is a directory".into()));
         }
         let bytes = std::fs::read(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
         Self::parse(&name, &bytes)
@@ -195,6 +195,6 @@ mod tests {
     #[test]
     fn no_file_and_a_folder_are_named() {
         assert!(message(Checkpoint::open(Path::new("/no/such/file"))).contains("/no/such/file"));
-        assert!(message(Checkpoint::open(Path::new("/"))).contains("not a file"));
+        assert!(message(Checkpoint::open(Path::new("/"))).contains("is a directory"));
     }
 }

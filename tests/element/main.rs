@@ -3,11 +3,13 @@
 
 mod allocation;
 mod disorder;
+mod errors;
 mod latency;
 mod metas;
 mod negotiation;
 mod qos;
 mod segments;
+mod states;
 mod stream;
 mod support;
 mod timing;

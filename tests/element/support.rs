@@ -27,6 +27,11 @@ pub fn init() {
 
 /// Runs a test in a thread and fails it if it does not end.
 pub fn watched(test: impl FnOnce() + Send + 'static) {
+    watched_for(LIMIT, test);
+}
+
+/// As [`watched`], for a test that has much to do.
+pub fn watched_for(limit: Duration, test: impl FnOnce() + Send + 'static) {
     init();
     let (sender, receiver) = mpsc::channel();
     let thread = thread::Builder::new()
@@ -36,8 +41,8 @@ pub fn watched(test: impl FnOnce() + Send + 'static) {
             let _ = sender.send(());
         })
         .unwrap();
-    match receiver.recv_timeout(LIMIT) {
-        Err(RecvTimeoutError::Timeout) => panic!("still running after {LIMIT:?}: a deadlock?"),
+    match receiver.recv_timeout(limit) {
+        Err(RecvTimeoutError::Timeout) => panic!("still running after {limit:?}: a deadlock?"),
         // it ended or panicked
         _ => {
             if let Err(panic) = thread.join() {
@@ -270,6 +275,16 @@ impl Pads {
         input: &str,
         chain: impl Fn(gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> + Send + Sync + 'static,
     ) -> Self {
+        let pads = Self::unstarted(properties, chain);
+        pads.begin(input);
+        pads
+    }
+
+    /// As [`Pads::new`], but nothing has been pushed.
+    pub fn unstarted(
+        properties: &[(&str, &str)],
+        chain: impl Fn(gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> + Send + Sync + 'static,
+    ) -> Self {
         let element = element(properties);
         let bus = gst::Bus::new();
         element.set_bus(Some(&bus));
@@ -285,14 +300,12 @@ impl Pads {
         src.set_active(true).unwrap();
         sink.set_active(true).unwrap();
         element.set_state(gst::State::Playing).unwrap();
-        let pads = Pads {
+        Pads {
             element,
             bus,
             src,
             sink,
-        };
-        pads.begin(input);
-        pads
+        }
     }
 
     /// Puts a source pad with a query function of its own before the element.
