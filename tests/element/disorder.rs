@@ -54,7 +54,8 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(pts, duration, discont)| Act::Frame { pts, duration, discont }),
         1 => (1..40u32, 1..40u32, proptest::sample::select(rates.to_vec()))
             .prop_map(|(width, height, rate)| Act::Caps(width, height, rate)),
-        1 => (1..200i32, 1..3i32).prop_map(|(num, den)| Act::Rate(num, den)),
+        // Never an input's rate: what passes through keeps whatever order it has.
+        1 => (0..200i32).prop_map(|n| Act::Rate(7 * n + 3, 7)),
         2 => (time(), proptest::option::of(time()), any::<bool>(), any::<bool>()).prop_map(
             |(start, stop, reverse, trick)| Act::Segment {
                 start: stop.map_or(start, |stop| start.min(stop)),
@@ -165,15 +166,14 @@ fn check(stream: &Stream) -> Result<(), TestCaseError> {
 fn any_sequence_keeps_the_promises() {
     watched(|| {
         let config = ProptestConfig {
-            cases: 60,
+            cases: 24,
             failure_persistence: None,
             ..ProptestConfig::default()
         };
         let acts = proptest::collection::vec(act(), 0..40);
         TestRunner::new(config)
             .run(&acts, |acts| {
-                // A lower rate than most inputs', so that no two of these are equal
-                // and pass through.
+                // No rate here is an input's, so nothing passes through.
                 let mut stream = Stream::new((25, 1), (77, 3));
                 for act in &acts {
                     perform(&mut stream, act);
