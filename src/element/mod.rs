@@ -7,9 +7,9 @@
  * Raises the frame rate of video: the frames between two frames are made by a neural network that
  * is part of the plugin. Frames that coincide with the output's times pass untouched.
  *
- * The output rate is what downstream asks for; where downstream leaves it open it is #framerate
- * (`GstVideoInterpolate:framerate`) if that is set, and otherwise the input's rate times
- * `GstVideoInterpolate:multiplier`. At equal rates the element passes buffers through.
+ * The output rate is what downstream asks for; where downstream leaves it open it is
+ * #GstVideoInterpolate:framerate if that is set, and otherwise the input's rate times
+ * #GstVideoInterpolate:multiplier. At equal rates the element passes buffers through.
  *
  * Inference runs in the thread that brings the buffers. In a player that is the decoder's thread,
  * so a queue before the element keeps both at work: `queue ! videointerpolate`.
@@ -30,7 +30,7 @@
  * gst-launch-1.0 filesrc location=movie.mp4 ! decodebin ! videoconvert ! videointerpolate framerate=60/1 ! x264enc ! mp4mux ! filesink location=smooth.mp4
  * ]| Converts a film to 60 frames a second, without its sound.
  *
- * Since: plugins-rs-0.1.0
+ * Since: 0.1.0
  */
 use gst::glib;
 use gst::prelude::*;

@@ -299,7 +299,7 @@ fn everything_may_change_in_mid_stream() {
                 rig.element.set_property("multiplier", multiplier);
                 let threshold = (pts / MS % 10) as f64 / 10.0;
                 rig.element.set_property("scene-threshold", threshold);
-                let action = if pts / MS % 80 == 0 {
+                let action = if (pts / MS).is_multiple_of(80) {
                     "blend"
                 } else {
                     "nearest"
