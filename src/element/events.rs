@@ -30,7 +30,8 @@ impl VideoInterpolate {
                 Segment::Same => return true,
                 Segment::New => (),
             },
-            EventView::Eos(_) | EventView::SegmentDone(_) => self.drain(End::Segment),
+            EventView::Eos(_) => self.drain(End::Stream),
+            EventView::SegmentDone(_) => self.drain(End::Segment),
             EventView::Gap(_) => self.drain(End::Gap),
             EventView::StreamStart(_) => self.drain(End::Caps),
             _ => (),
@@ -128,6 +129,9 @@ impl VideoInterpolate {
             }
             state.stream = Some(stream.into());
             state.refused = None;
+            if passthrough || !same {
+                state.last = None;
+            }
             state.latency() != before
         };
         self.obj().set_passthrough(passthrough);

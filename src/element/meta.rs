@@ -25,8 +25,16 @@ struct Captions {
 pub struct CaptionQueue(VecDeque<Captions>);
 
 impl CaptionQueue {
-    /// Keeps the captions of an input.
-    pub fn push(&mut self, buffer: &BufferRef, pts: u64) {
+    /// Keeps the captions of an input. Those of earlier inputs go before them, even if time has
+    /// jumped back.
+    pub fn push(&mut self, buffer: &BufferRef, pts: u64, reverse: bool) {
+        for earlier in &mut self.0 {
+            earlier.pts = if reverse {
+                earlier.pts.max(pts)
+            } else {
+                earlier.pts.min(pts)
+            };
+        }
         let data: Vec<_> = buffer
             .iter_meta::<VideoCaptionMeta>()
             .filter(|meta| !meta.data().is_empty())
@@ -49,6 +57,13 @@ impl CaptionQueue {
         let due = self.0.iter().take_while(|c| last || is_due(c.pts)).count();
         for (type_, data) in self.0.drain(..due).flat_map(|c| c.data) {
             VideoCaptionMeta::add(output, type_, &data);
+        }
+    }
+
+    /// Makes what is left due at the next output, whatever its time.
+    pub fn hurry(&mut self, reverse: bool) {
+        for captions in &mut self.0 {
+            captions.pts = if reverse { u64::MAX } else { 0 };
         }
     }
 

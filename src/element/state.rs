@@ -11,7 +11,7 @@ use super::latency::Processing;
 use super::meta::CaptionQueue;
 use super::qos::Qos;
 use crate::interpolator::{Encoded, Interpolator};
-use crate::schedule::{COINCIDENCE_TOLERANCE, Config, Scheduler};
+use crate::schedule::{COINCIDENCE_TOLERANCE, Config, Scheduler, Slot, Timestamp};
 
 pub type TimeSegment = gst::FormattedSegment<gst::ClockTime>;
 
@@ -116,6 +116,9 @@ pub struct State {
     pub passing: Option<gst::Buffer>,
     pub segment: Option<TimeSegment>,
     pub captions: CaptionQueue,
+    /// The last input and the last output's place, for captions that are left over at the end.
+    pub last: Option<Arc<Source>>,
+    pub last_slot: Option<Slot>,
     pub counters: Counters,
     pub qos: Qos,
     pub processing: Processing,
@@ -154,6 +157,8 @@ impl State {
         self.passing = None;
         self.segment = None;
         self.captions.clear();
+        self.last = None;
+        self.last_slot = None;
         self.counters = Counters::default();
         self.qos = Qos::default();
         self.last_pts = None;
@@ -161,6 +166,24 @@ impl State {
 
     pub fn is_reverse(&self) -> bool {
         self.segment.as_ref().is_some_and(|s| s.rate() < 0.0)
+    }
+
+    /// The place behind the last output, if it lies inside the segment.
+    pub fn slot_behind(&self) -> Option<Slot> {
+        let last = self.last_slot?;
+        let bounds = self.segment.as_ref().map(bounds).unwrap_or_default();
+        let pts = if bounds.reverse {
+            last.pts.0.checked_sub(last.duration)?
+        } else {
+            last.pts.0.checked_add(last.duration)?
+        };
+        let inside = pts >= bounds.start && bounds.stop.is_none_or(|stop| pts < stop);
+        inside.then_some(Slot {
+            pts: Timestamp(pts),
+            index: last.index.saturating_add(1),
+            discont: false,
+            ..last
+        })
     }
 
     /// What this element adds to the latency: time until an output can be made and until it is,

@@ -25,8 +25,9 @@ pub enum End {
     /// New pictures, or a new stream: the grid goes on.
     Caps,
     Gap,
-    /// End of the stream or of the segment.
+    /// End of the segment; more may follow.
     Segment,
+    Stream,
 }
 
 impl VideoInterpolate {
@@ -89,7 +90,11 @@ impl VideoInterpolate {
             ns_of_duration,
             discont,
         ) {
-            Pushed::Accepted => state.captions.push(&source.buffer, ns),
+            Pushed::Accepted => {
+                let reverse = scheduler.config().reverse;
+                state.captions.push(&source.buffer, ns, reverse);
+                state.last = Some(source);
+            }
             Pushed::Dropped => gst::debug!(
                 bridge::category(),
                 imp = self,
@@ -149,15 +154,35 @@ impl VideoInterpolate {
             if let Err(e) = result {
                 // the event or the next buffer meets the same state downstream and answers for it
                 gst::debug!(bridge::category(), imp = self, "draining ended with {e}");
-                return;
+                break;
             }
         }
-        if end == End::Segment && !self.state().captions.is_empty() {
-            gst::warning!(
-                bridge::category(),
-                imp = self,
-                "captions of the last frames had no output left to go with"
-            );
+        match end {
+            End::Caps | End::Gap => (),
+            End::Segment => {
+                let mut state = self.state();
+                let reverse = state.is_reverse();
+                state.captions.hurry(reverse);
+            }
+            End::Stream => self.send_left_captions(),
+        }
+    }
+
+    /// At a lower output rate the captions of the last inputs may find no output any more: then
+    /// the last frame is shown once again with them.
+    fn send_left_captions(&self) {
+        let (last, at) = {
+            let mut state = self.state();
+            let at = state.slot_behind().filter(|_| !state.captions.is_empty());
+            (state.last.take(), at)
+        };
+        if let (Some(frame), Some(at)) = (last, at) {
+            let held = true;
+            let job = Job::Show { frame, at, held };
+            if let Ok(Some(buffer)) = self.produce(job, true) {
+                // as above: the event answers for what happens downstream
+                let _ = self.obj().src_pad().push(buffer);
+            }
         }
     }
 
@@ -169,7 +194,7 @@ impl VideoInterpolate {
         match end {
             End::Caps => scheduler.drain(),
             End::Gap => scheduler.gap(),
-            End::Segment => scheduler.finish(),
+            End::Segment | End::Stream => scheduler.finish(),
         }
         std::iter::from_fn(|| scheduler.poll()).collect()
     }
@@ -220,6 +245,7 @@ impl VideoInterpolate {
         })?;
         let mut state = self.state();
         state.counters.output += 1;
+        state.last_slot = Some(at);
         let reverse = state.is_reverse();
         state.captions.attach(buffer.make_mut(), &at, reverse, last);
         Ok(Some(buffer))

@@ -59,6 +59,42 @@ fn captions_of_pictures_that_are_not_shown_are_not_lost() {
     });
 }
 
+// promise 32
+#[test]
+fn captions_behind_the_last_output_leave_with_one_more() {
+    watched(|| {
+        let mut rig = Rig::rates("50/1", "25/1");
+        push_with(&mut rig, 6, 20 * MS, caption);
+        rig.eos();
+        let outputs = rig.outputs();
+        let order: Vec<u8> = captions(&outputs).iter().map(|(_, i)| *i).collect();
+        assert_eq!(order, (0..6).collect::<Vec<_>>());
+        let times: Vec<_> = outputs.iter().map(support::time).collect();
+        assert_eq!(support::ms(&times), [0, 40, 80, 120]);
+        // without captions there is no such frame
+        let mut rig = Rig::rates("50/1", "25/1");
+        push_with(&mut rig, 6, 20 * MS, |_, _| ());
+        rig.eos();
+        assert_eq!(support::ms(&rig.times()), [0, 40, 80]);
+    });
+}
+
+// promise 32
+#[test]
+fn captions_follow_time_that_jumps_back() {
+    watched(|| {
+        let mut rig = Rig::rates("50/1", "25/1");
+        push_with(&mut rig, 4, 20 * MS, caption);
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_base(gst::ClockTime::SECOND);
+        rig.segment(&segment);
+        push_with(&mut rig, 2, 20 * MS, |b, i| caption(b, 4 + i));
+        rig.eos();
+        let order: Vec<u8> = captions(&rig.outputs()).iter().map(|(_, i)| *i).collect();
+        assert_eq!(order, (0..6).collect::<Vec<_>>());
+    });
+}
+
 fn timecode(fps: (i32, i32), frames: u32) -> gst_video::ValidVideoTimeCode {
     let fps = gst::Fraction::new(fps.0, fps.1);
     let flags = VideoTimeCodeFlags::empty();
