@@ -4,9 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-cargo build --quiet --release --lib --example demo
-target/release/examples/demo --render "$folder/clip.mp4" --size 160x96 --seconds 1
-export GST_PLUGIN_PATH=$PWD/target/release GST_REGISTRY=$folder/registry
+cargo build --quiet --lib --example demo
+target/debug/examples/demo --render "$folder/clip.mp4" --size 160x96 --seconds 1
+export GST_PLUGIN_PATH=$PWD/target/debug GST_REGISTRY=$folder/registry
 
 failed=0
 while IFS=$'\t' read -r name line; do
@@ -18,9 +18,9 @@ while IFS=$'\t' read -r name line; do
     # The line is parsed by gst-launch; eval keeps its quotes.
     GST_TRACERS=leaks GST_DEBUG=GST_TRACER:7 GST_DEBUG_NO_COLOR=1 \
         eval "timeout -s INT $seconds gst-launch-1.0 -q $line" </dev/null >"$log" 2>&1 || code=$?
-    if grep -q 'object-alive' "$log"; then
+    if grep -q ':0:: object-alive, ' "$log"; then
         echo "LEAK  $name"
-        grep 'object-alive' "$log" | head -20
+        grep ':0:: object-alive, ' "$log" | head -20
         failed=1
     elif [ "$code" -ne 0 ] && [ "$seconds" -eq 60 ]; then
         echo "FAIL  $name (exit code $code)"
