@@ -45,8 +45,9 @@ cross:
 		echo "skipped: check for $(CROSS) (rustup target add $(CROSS))"; \
 	fi
 
-test: install lint cross ## Format, lints and all tests
+test: install lint cross ## Format, lints, all tests, leaks
 	G_DEBUG=fatal-warnings cargo test
+	scripts/check-leaks.sh
 
 bench: install ## Run the benches; a table of ratios at the end
 	scripts/bench.sh
