@@ -70,7 +70,7 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
         unsafe {
             match job.filter.packed.vectors {
                 1 => convolve::<8, 1>(job, y, target),
-                3 => convolve::<4, 3>(job, y, target),
+                3 => convolve::<3, 3>(job, y, target),
                 _ => convolve::<6, 2>(job, y, target),
             }
         }
@@ -112,7 +112,7 @@ unsafe fn convolve<const P: usize, const V: usize>(job: &Job, y: usize, mut targ
     }
 }
 
-/// The rows of the input that one row of the output needs.
+/// What one row of the output reads.
 struct InputRows<'a> {
     job: &'a Job<'a>,
     parts: [Option<Raster<'a>>; MAX_INPUTS],
@@ -134,8 +134,8 @@ impl<'a> InputRows<'a> {
         let top = y * filter.stride;
         let first = pad.saturating_sub(top);
         let last = filter.kernel.min(height + pad - top);
-        let dense =
-            job.input.parts().count() == 1 && job.input.parts().all(|p| p.pixel == p.channels);
+        let mut parts = job.input.parts();
+        let dense = parts.next().is_some_and(|p| p.pixel == p.channels) && parts.next().is_none();
         Self {
             job,
             parts: job.input.parts,
@@ -166,57 +166,107 @@ impl<'a> InputRows<'a> {
         let inside = x * stride >= pad
             && x + P <= width
             && (x + P - 1) * stride + filter.kernel - pad <= self.width;
-        let tap_floats = filter.inputs * V * LANES;
+        let row_floats = filter.kernel * filter.inputs * V * LANES;
         for ky in 0..self.count {
-            let y = self.top + ky;
-            let mut weight = weight.wrapping_add((self.first + ky) * filter.kernel * tap_floats);
-            if let (true, true, Some(part)) = (inside, self.dense, &self.parts[0]) {
-                let row = part.row(y);
-                let sources: [&[f32]; P] = std::array::from_fn(|p| {
-                    &row[((x + p) * stride - pad) * part.pixel..][..filter.kernel * part.channels]
-                });
-                // SAFETY: the weights of a tap row are adjacent, as the slices' values are.
-                unsafe { multiply(sums, &sources, weight) };
-                continue;
-            }
-            for kx in 0..filter.kernel {
-                for part in self.parts.iter().flatten() {
-                    let sources: [&[f32]; P] = std::array::from_fn(|p| {
-                        let sx = ((x + p).min(width - 1) * stride + kx).wrapping_sub(pad);
-                        match sx < self.width {
-                            true => part.at(y, sx),
-                            false => &filter.packed.zeros[..part.channels],
-                        }
-                    });
-                    // SAFETY: a part has as many weights as channels.
-                    weight = unsafe { multiply(sums, &sources, weight) };
+            let weight = weight.wrapping_add((self.first + ky) * row_floats);
+            // SAFETY: as this function's; `inside` is what the first one asks for.
+            unsafe {
+                match inside {
+                    true => self.tap_row_inside(sums, x, self.top + ky, weight),
+                    false => self.tap_row(sums, x, width, self.top + ky, weight),
                 }
+            }
+        }
+    }
+
+    /// One row of taps, none of which lies outside.
+    ///
+    /// # Safety
+    /// AVX2 and FMA are there; all taps of the `P` pixels lie inside the input; `weight` points to
+    /// a row of taps of a block.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn tap_row_inside<const P: usize, const V: usize>(
+        &self,
+        sums: &mut [[__m256; V]; P],
+        x: usize,
+        y: usize,
+        mut weight: *const f32,
+    ) {
+        let filter = self.job.filter;
+        let (stride, left) = (filter.stride, x * filter.stride - filter.kernel / 2);
+        let (taps, length) = match self.dense {
+            true => (1, filter.kernel),
+            false => (filter.kernel, 1),
+        };
+        for kx in 0..taps {
+            for part in self.parts.iter().flatten() {
+                let first = part.at(y, left + kx).as_ptr();
+                let step = stride * part.pixel;
+                let sources = std::array::from_fn(|p| first.wrapping_add(p * step));
+                // SAFETY: the caller vouches for the pixels; where the taps are joined they are
+                // adjacent, as their weights are.
+                weight = unsafe { multiply(sums, sources, length * part.channels, weight) };
+            }
+        }
+    }
+
+    /// One row of taps, zeros for those outside.
+    ///
+    /// # Safety
+    /// AVX2 and FMA are there; `weight` points to a row of taps of a block.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn tap_row<const P: usize, const V: usize>(
+        &self,
+        sums: &mut [[__m256; V]; P],
+        x: usize,
+        width: usize,
+        y: usize,
+        mut weight: *const f32,
+    ) {
+        let filter = self.job.filter;
+        let (stride, pad) = (filter.stride, filter.kernel / 2);
+        for kx in 0..filter.kernel {
+            for part in self.parts.iter().flatten() {
+                let sources = std::array::from_fn(|p| {
+                    let sx = ((x + p).min(width - 1) * stride + kx).wrapping_sub(pad);
+                    match sx < self.width {
+                        true => part.at(y, sx).as_ptr(),
+                        false => filter.packed.zeros.as_ptr(),
+                    }
+                });
+                // SAFETY: a part has as many weights as channels, and there are as many zeros.
+                weight = unsafe { multiply(sums, sources, part.channels, weight) };
             }
         }
     }
 }
 
-/// Adds the products of `P` equally long slices with their weights; returns the next weight.
+/// Adds the products of `P` times `count` values with their weights; returns the next weight.
 ///
 /// # Safety
-/// AVX2 and FMA are there; `weight` has `V` vectors for each value of a slice.
+/// AVX2 and FMA are there; `count` values can be read from each source, and `V` vectors for each
+/// from `weight`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn multiply<const P: usize, const V: usize>(
     sums: &mut [[__m256; V]; P],
-    sources: &[&[f32]; P],
+    sources: [*const f32; P],
+    count: usize,
     mut weight: *const f32,
 ) -> *const f32 {
-    let pointers: [*const f32; P] = std::array::from_fn(|p| sources[p].as_ptr());
-    for c in 0..sources[0].len() {
-        // SAFETY: the caller vouches for the weights; `c` is inside of each slice.
+    // A copy of its own: the compiler keeps it in registers, as it would not what is borrowed.
+    let mut own = *sums;
+    for c in 0..count {
+        // SAFETY: the caller vouches for both.
         unsafe {
             let mut weights = [_mm256_setzero_ps(); V];
             for (v, w) in weights.iter_mut().enumerate() {
-                *w = _mm256_loadu_ps(weight.add(v * LANES));
+                *w = _mm256_load_ps(weight.add(v * LANES));
             }
-            for (sums, pointer) in sums.iter_mut().zip(&pointers) {
-                let value = _mm256_broadcast_ss(&*pointer.add(c));
+            for (sums, source) in own.iter_mut().zip(&sources) {
+                let value = _mm256_broadcast_ss(&*source.add(c));
                 for (sum, w) in sums.iter_mut().zip(&weights) {
                     *sum = _mm256_fmadd_ps(value, *w, *sum);
                 }
@@ -224,6 +274,7 @@ unsafe fn multiply<const P: usize, const V: usize>(
             weight = weight.add(V * LANES);
         }
     }
+    *sums = own;
     weight
 }
 

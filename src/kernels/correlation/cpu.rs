@@ -65,58 +65,79 @@ unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f3
     let count = displacements(r);
     let mut window = Window::new(job, job.phase.at(y, 0)[0]);
     let rows_inside = y >= r && y + r < height;
+    let mut pairs = [(std::ptr::null(), std::ptr::null()); MAX_DISPLACEMENTS];
     for (x, values) in row.chunks_mut(pixel).enumerate() {
         let phase = job.phase.at(y, x)[0];
         if phase.to_bits() != window.phase.to_bits() {
             window = Window::new(job, phase);
         }
-        let values = &mut values[..count];
+        let pairs = &mut pairs[..count];
         if rows_inside && x >= r && x + r < width {
-            // SAFETY: all displacements are at most the radius, so they stay inside.
-            unsafe { scores_inside::<C>(job, y, x, &window, values) };
+            window.pairs_inside(job, y, x, pairs);
         } else {
-            scores_at_border(job, y, x, &window, values);
+            window.pairs_at_border(job, y, x, pairs);
+        }
+        // SAFETY: each pair points to the channels of two pixels, or to as many zeros.
+        unsafe { scores::<C>(job.left.channels, pairs, &mut values[..count]) };
+    }
+}
+
+/// The channels of a left and of a right pixel to be compared.
+type Pair = (*const f32, *const f32);
+
+impl Window {
+    /// The pairs of a pixel at least the radius away from every border.
+    #[inline]
+    fn pairs_inside(&self, job: &Correlate, y: usize, x: usize, pairs: &mut [Pair]) {
+        let left = job.left.at(y, x).as_ptr();
+        let right = job.right.at(y, x).as_ptr();
+        let offsets = self.left.iter().zip(&self.right);
+        for (pair, (l, r)) in pairs.iter_mut().zip(offsets) {
+            *pair = (left.wrapping_offset(*l), right.wrapping_offset(*r));
+        }
+    }
+
+    /// The pairs of any pixel; zeros where one of them lies outside.
+    fn pairs_at_border(&self, job: &Correlate, y: usize, x: usize, pairs: &mut [Pair]) {
+        let side = 2 * job.radius + 1;
+        let (y, x) = (y as isize, x as isize);
+        let axis = &self.axis;
+        for (dy, pairs) in pairs.chunks_mut(side).enumerate() {
+            for (dx, pair) in pairs.iter_mut().enumerate() {
+                let left = job.left.get(y - axis.left[dy], x - axis.left[dx]);
+                let right = job.right.get(y + axis.right[dy], x + axis.right[dx]);
+                *pair = match (left, right) {
+                    (Some(left), Some(right)) => (left.as_ptr(), right.as_ptr()),
+                    _ => (job.zeros.as_ptr(), job.zeros.as_ptr()),
+                };
+            }
         }
     }
 }
 
-/// Scores of a pixel whose displacements all lie inside.
+/// Products of the pairs.
 ///
 /// # Safety
-/// AVX2 and FMA are there; the pixel is at least the radius away from every border.
+/// AVX2 and FMA are there; there are as many pairs as values, each of `8 C` floats, or of
+/// `channels` if `C` is 0.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn scores_inside<const C: usize>(
-    job: &Correlate,
-    y: usize,
-    x: usize,
-    window: &Window,
-    values: &mut [f32],
-) {
-    let left = job.left.at(y, x).as_ptr();
-    let right = job.right.at(y, x).as_ptr();
-    for (group, out) in values.chunks_mut(LANES).enumerate() {
+unsafe fn scores<const C: usize>(channels: usize, pairs: &[Pair], values: &mut [f32]) {
+    for (out, pairs) in values.chunks_mut(LANES).zip(pairs.chunks(LANES)) {
         let mut products = [_mm256_setzero_ps(); LANES];
-        for (i, product) in products.iter_mut().enumerate().take(out.len()) {
-            let d = group * LANES + i;
-            let left = left.wrapping_offset(window.left[d]);
-            let right = right.wrapping_offset(window.right[d]);
-            // SAFETY: both point to the channels of a pixel inside, of which there are `8 C`, or
-            // `channels`.
+        for (product, (left, right)) in products.iter_mut().zip(pairs) {
+            // SAFETY: the caller vouches for the lengths.
             unsafe {
                 if C == 0 {
-                    let n = job.left.channels;
                     *product = dot(
-                        std::slice::from_raw_parts(left, n),
-                        std::slice::from_raw_parts(right, n),
+                        std::slice::from_raw_parts(*left, channels),
+                        std::slice::from_raw_parts(*right, channels),
                     );
                 } else {
                     for c in 0..C {
-                        *product = _mm256_fmadd_ps(
-                            _mm256_loadu_ps(left.add(c * LANES)),
-                            _mm256_loadu_ps(right.add(c * LANES)),
-                            *product,
-                        );
+                        let left = _mm256_loadu_ps(left.add(c * LANES));
+                        let right = _mm256_loadu_ps(right.add(c * LANES));
+                        *product = _mm256_fmadd_ps(left, right, *product);
                     }
                 }
             }
@@ -134,23 +155,6 @@ fn dot(left: &[f32], right: &[f32]) -> __m256 {
         sum = _mm256_fmadd_ps(load_tail(a), load_tail(b), sum);
     }
     sum
-}
-
-#[cold]
-#[target_feature(enable = "avx2,fma")]
-fn scores_at_border(job: &Correlate, y: usize, x: usize, window: &Window, values: &mut [f32]) {
-    let side = 2 * job.radius + 1;
-    let (y, x) = (y as isize, x as isize);
-    let axis = &window.axis;
-    for (i, value) in values.iter_mut().enumerate() {
-        let (dy, dx) = (i / side, i % side);
-        let left = job.left.get(y - axis.left[dy], x - axis.left[dx]);
-        let right = job.right.get(y + axis.right[dy], x + axis.right[dx]);
-        *value = match (left, right) {
-            (Some(left), Some(right)) => sum(dot(left, right)),
-            _ => 0.0,
-        };
-    }
 }
 
 /// Writes as many lanes as `out` is long, at most eight.
@@ -212,11 +216,19 @@ fn softmax_mean(scores: &[f32], sharpness: f32, offsets: &Offsets) -> [f32; 2] {
     let mut scaled = [_mm256_setzero_ps(); MAX_VECTORS];
     let mut top = _mm256_set1_ps(f32::NEG_INFINITY);
     let vectors = scores.len().div_ceil(LANES);
-    for (v, scores) in scores.chunks(LANES).enumerate() {
-        let beyond = _mm256_cmp_ps::<_CMP_EQ_OQ>(offsets.valid[v].load(), _mm256_setzero_ps());
+    let (full, rest) = scores.as_chunks::<LANES>();
+    for (scaled, scores) in scaled.iter_mut().zip(full) {
+        // SAFETY: there are eight floats.
+        *scaled = unsafe { _mm256_mul_ps(_mm256_loadu_ps(scores.as_ptr()), sharp) };
+        top = _mm256_max_ps(top, *scaled);
+    }
+    if !rest.is_empty() {
+        // Nothing is lower: the lanes beyond the last score must not win, nor overflow.
         let low = _mm256_set1_ps(f32::NEG_INFINITY);
-        scaled[v] = _mm256_blendv_ps(_mm256_mul_ps(load_tail(scores), sharp), low, beyond);
-        top = _mm256_max_ps(top, scaled[v]);
+        let inside = _mm256_castsi256_ps(tail_mask(rest.len()));
+        let last = &mut scaled[full.len()];
+        *last = _mm256_blendv_ps(low, _mm256_mul_ps(load_tail(rest), sharp), inside);
+        top = _mm256_max_ps(top, *last);
     }
     let top = _mm256_set1_ps(largest(top));
     let zero = _mm256_setzero_ps();

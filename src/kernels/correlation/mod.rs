@@ -19,6 +19,8 @@ mod tests;
 /// Largest radius that the kernels have room for.
 pub const MAX_RADIUS: usize = 4;
 const MAX_SIDE: usize = 2 * MAX_RADIUS + 1;
+/// Most channels that the kernels have room for.
+pub const MAX_CHANNELS: usize = 64;
 
 /// Number of displacements of a radius.
 pub const fn displacements(radius: usize) -> usize {
@@ -44,6 +46,7 @@ pub fn correlate(
         right: right.raster()?,
         phase: phase.raster()?,
         radius,
+        zeros: [0.0; MAX_CHANNELS],
     };
     write("correlate", out, |out| job.run(context, out))
 }
@@ -53,12 +56,18 @@ struct Correlate<'a> {
     right: Raster<'a>,
     phase: Raster<'a>,
     radius: usize,
+    /// What lies outside of the picture.
+    zeros: [f32; MAX_CHANNELS],
 }
 
 impl Correlate<'_> {
     fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
         let size = self.left.size();
         check_radius(self.radius)?;
+        if self.left.channels > MAX_CHANNELS {
+            let found = self.left.channels;
+            candle_core::bail!("{found} channels to correlate, expected at most {MAX_CHANNELS}");
+        }
         self.right
             .expect("the right side", size, self.left.channels)?;
         self.phase.expect("the phase", size, 1)?;

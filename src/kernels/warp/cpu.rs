@@ -11,12 +11,19 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     let (pixel, channels) = (out.pixel, out.channels);
     out.for_each_row(context, |y, row| {
         // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
-        unsafe { warp_row(job, y, row, pixel, channels) };
+        unsafe {
+            match channels {
+                16 => warp_row::<2>(job, y, row, pixel, channels),
+                24 => warp_row::<3>(job, y, row, pixel, channels),
+                _ => warp_row::<0>(job, y, row, pixel, channels),
+            }
+        }
     });
 }
 
+/// A row of `C` vectors of channels, or of any number of channels if `C` is 0.
 #[target_feature(enable = "avx2,fma")]
-fn warp_row(job: &Job, y: usize, row: &mut [f32], pixel: usize, channels: usize) {
+fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize, channels: usize) {
     for (x, values) in row.chunks_mut(pixel).enumerate() {
         let values = &mut values[..channels];
         let (ty, tx) = job.taps(y, x);
@@ -32,8 +39,48 @@ fn warp_row(job: &Job, y: usize, row: &mut [f32], pixel: usize, channels: usize)
             ty.share * (1.0 - tx.share),
             ty.share * tx.share,
         ];
-        let square = blend(&corners, &weights, values);
-        scale(values, 1.0 / (square + job.epsilon).sqrt());
+        if C > 0 {
+            blend_vectors::<C>(&corners, &weights, job.epsilon, values);
+        } else {
+            let square = blend(&corners, &weights, values);
+            scale(values, 1.0 / (square + job.epsilon).sqrt());
+        }
+    }
+}
+
+/// Weighted sum of the corners at unit length, `C` vectors of it in registers.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn blend_vectors<const C: usize>(
+    corners: &[&[f32]; 4],
+    weights: &[f32; 4],
+    epsilon: f32,
+    values: &mut [f32],
+) {
+    let values = &mut values[..C * LANES];
+    let mut blended = [_mm256_setzero_ps(); C];
+    for (corner, weight) in corners.iter().zip(weights) {
+        let corner = &corner[..C * LANES];
+        let weight = _mm256_set1_ps(*weight);
+        for (c, v) in blended.iter_mut().enumerate() {
+            // SAFETY: `c` is below `C`, and the corner has `C` vectors.
+            let corner = unsafe { _mm256_loadu_ps(corner.as_ptr().add(c * LANES)) };
+            *v = _mm256_fmadd_ps(corner, weight, *v);
+        }
+    }
+    let mut square = _mm256_setzero_ps();
+    for v in &blended {
+        square = _mm256_fmadd_ps(*v, *v, square);
+    }
+    let factor = _mm256_set1_ps(1.0 / (sum(square) + epsilon).sqrt());
+    for (c, v) in blended.iter().enumerate() {
+        // SAFETY: as above, for the values.
+        unsafe {
+            _mm256_storeu_ps(
+                values.as_mut_ptr().add(c * LANES),
+                _mm256_mul_ps(*v, factor),
+            )
+        };
     }
 }
 

@@ -1,0 +1,177 @@
+//! The network's kernels at the sizes of a 1280x720 picture, and what this machine could do at
+//! most: divide the one by the other, for the absolute figures change with clock and load.
+//!
+//! Throughput counts floating-point operations (a multiply-add is two), "Gelem/s" reads GFLOP/s.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use candle_core::{DType, Device, Tensor};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use gstvideointerpolate::kernels::conv::{Activation, Filter};
+use gstvideointerpolate::kernels::correlation::{correlate, displacements, expected};
+use gstvideointerpolate::kernels::warp::warp_normalised;
+use gstvideointerpolate::kernels::{Context, PhaseMap};
+use gstvideointerpolate::network::Network;
+
+/// A quarter and an eighth of 1280x720.
+const QUARTER: (usize, usize) = (180, 320);
+const EIGHTH: (usize, usize) = (90, 160);
+
+fn context() -> Context {
+    let threads = std::env::var("THREADS").ok().and_then(|v| v.parse().ok());
+    Context::new(threads.unwrap_or(1)).unwrap()
+}
+
+fn noise(shape: &[usize], scale: f64) -> Tensor {
+    let noise = Tensor::rand(-1f32, 1f32, shape, &Device::Cpu).unwrap();
+    (noise * scale).unwrap()
+}
+
+fn zeros((h, w): (usize, usize), channels: usize) -> Tensor {
+    Tensor::zeros((h, w, channels), DType::F32, &Device::Cpu).unwrap()
+}
+
+/// Multiply-adds that nothing holds up: twelve independent chains in registers.
+fn peak(c: &mut Criterion) {
+    const STEPS: usize = 100_000;
+    let mut group = c.benchmark_group("peak");
+    settle(&mut group);
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        group.throughput(Throughput::Elements((STEPS * 12 * 8 * 2) as u64));
+        // SAFETY: AVX2 and FMA were just found.
+        group.bench_function("fma", |b| b.iter(|| unsafe { multiply_add(STEPS) }));
+    }
+    group.finish();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn multiply_add(steps: usize) -> f32 {
+    use std::arch::x86_64::*;
+    let factor = _mm256_set1_ps(black_box(0.999));
+    let mut sums = [_mm256_set1_ps(black_box(1.0)); 12];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, factor);
+        }
+    }
+    let total = sums.into_iter().fold(factor, |a, b| _mm256_add_ps(a, b));
+    _mm256_cvtss_f32(total)
+}
+
+fn settle(group: &mut BenchmarkGroup<WallTime>) {
+    group.sample_size(20);
+    group.warm_up_time(Duration::from_millis(200));
+    group.measurement_time(Duration::from_millis(800));
+}
+
+/// A convolution of the network: name, size of the output, outputs, inputs, kernel, stride.
+type Shape = (
+    &'static str,
+    (usize, usize),
+    &'static [usize],
+    usize,
+    usize,
+    usize,
+);
+
+const SHAPES: [Shape; 8] = [
+    ("stem 6-16 by 2", QUARTER, &[6], 16, 3, 2),
+    ("fine 16-16", QUARTER, &[16], 16, 3, 1),
+    ("down 16-24 by 2", EIGHTH, &[16], 24, 3, 2),
+    ("squeeze 97-24 1x1", EIGHTH, &[24, 24, 49], 24, 1, 1),
+    ("entry 48-32", EIGHTH, &[24, 16, 8], 32, 3, 1),
+    ("res 32-32", EIGHTH, &[32], 32, 3, 1),
+    ("head 32-22 1x1", EIGHTH, &[32], 22, 1, 1),
+    (
+        "refiner squeeze 76-16 1x1",
+        QUARTER,
+        &[16, 16, 25, 11, 8],
+        16,
+        1,
+        1,
+    ),
+];
+
+fn convolutions(c: &mut Criterion) {
+    let context = context();
+    let mut group = c.benchmark_group("conv");
+    settle(&mut group);
+    for (name, size, inputs, outputs, kernel, stride) in SHAPES {
+        let sum: usize = inputs.iter().sum();
+        let weight = noise(&[outputs, sum, kernel, kernel], 0.1);
+        let filter = Filter::new(&weight, &noise(&[outputs], 0.1), stride).unwrap();
+        let part = |c: &usize| noise(&[size.0 * stride, size.1 * stride, *c], 1.0);
+        let parts: Vec<Tensor> = inputs.iter().map(part).collect();
+        let parts: Vec<&Tensor> = parts.iter().collect();
+        let out = zeros(size, outputs);
+        let operations = 2 * filter.products() * size.0 * size.1;
+        group.throughput(Throughput::Elements(operations as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                filter
+                    .apply(&context, &parts, None, Activation::Leaky, &out)
+                    .unwrap();
+            });
+        });
+    }
+    group.finish();
+}
+
+fn matching(c: &mut Criterion) {
+    let context = context();
+    let mut group = c.benchmark_group("match");
+    settle(&mut group);
+    for (name, size, channels, radius) in [("decoder", EIGHTH, 24, 3), ("refiner", QUARTER, 16, 2)]
+    {
+        let cells = (size.0 * size.1) as u64;
+        let features = noise(&[size.0, size.1, channels], 1.0);
+        let flow = noise(&[size.0, size.1, 2], 4.0);
+        let phase = Tensor::full(0.5f32, (size.0, size.1, 1), &Device::Cpu).unwrap();
+        let warped = zeros(size, channels);
+        let scores = zeros(size, displacements(radius));
+        let displacement = zeros(size, 2);
+        // Four taps and the normalisation.
+        group.throughput(Throughput::Elements(cells * 11 * channels as u64));
+        group.bench_function(format!("warp {name}"), |b| {
+            b.iter(|| warp_normalised(&context, &features, &flow, 1e-2, &warped).unwrap());
+        });
+        let products = displacements(radius) * channels;
+        group.throughput(Throughput::Elements(cells * 2 * products as u64));
+        group.bench_function(format!("correlate {name}"), |b| {
+            b.iter(|| correlate(&context, &warped, &features, &phase, radius, &scores).unwrap());
+        });
+        group.throughput(Throughput::Elements(cells * displacements(radius) as u64));
+        group.bench_function(format!("expected {name}"), |b| {
+            b.iter(|| expected(&context, &scores, 12.0, radius, &displacement).unwrap());
+        });
+    }
+    group.finish();
+}
+
+fn network(c: &mut Criterion) {
+    let network = Network::embedded().unwrap();
+    let mut ws = network.workspace(&context(), 360, 640).unwrap();
+    let view = noise(&[360, 640, 6], 0.5);
+    let (mut left, mut right) = (ws.encoded().unwrap(), ws.encoded().unwrap());
+    network.encode(&mut ws, &view, &mut left).unwrap();
+    network.encode(&mut ws, &view, &mut right).unwrap();
+    let mut group = c.benchmark_group("network");
+    settle(&mut group);
+    group.bench_function("encode", |b| {
+        b.iter(|| network.encode(&mut ws, &view, &mut left).unwrap());
+    });
+    let phase = PhaseMap::Uniform(0.5);
+    group.bench_function("estimate", |b| {
+        b.iter(|| {
+            black_box(network.estimate(&mut ws, &left, &right, &phase).unwrap());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, peak, convolutions, matching, network);
+criterion_main!(benches);
