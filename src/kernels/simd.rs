@@ -27,12 +27,46 @@ pub fn tail_mask(n: usize) -> __m256i {
     _mm256_cmpgt_epi32(n, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 }
 
-/// The first `n` floats from `values` on (all eight if there are more), zeros behind them.
+/// The first eight of `values`; zeros where there are fewer.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub fn load_tail(values: &[f32]) -> __m256 {
+pub fn load(values: &[f32]) -> __m256 {
+    if values.len() >= LANES {
+        // SAFETY: there are eight floats.
+        return unsafe { _mm256_loadu_ps(values.as_ptr()) };
+    }
     // SAFETY: the mask lets through only what lies inside of the slice.
     unsafe { _mm256_maskload_ps(values.as_ptr(), tail_mask(values.len())) }
+}
+
+/// Writes the first eight of `out`, or as many as there are. (Masked stores are slow on some
+/// processors, tens of cycles; masked loads are not.)
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn store(out: &mut [f32], v: __m256) {
+    let n = out.len();
+    let mut at = out.as_mut_ptr();
+    if n >= LANES {
+        // SAFETY: there is room for eight floats.
+        return unsafe { _mm256_storeu_ps(at, v) };
+    }
+    let mut rest = _mm256_castps256_ps128(v);
+    // SAFETY: the bits of `n` add up to `n`, so that nothing beyond the slice is written.
+    unsafe {
+        if n & 4 != 0 {
+            _mm_storeu_ps(at, rest);
+            rest = _mm256_extractf128_ps::<1>(v);
+            at = at.add(4);
+        }
+        if n & 2 != 0 {
+            _mm_storel_pd(at.cast(), _mm_castps_pd(rest));
+            rest = _mm_movehl_ps(rest, rest);
+            at = at.add(2);
+        }
+        if n & 1 != 0 {
+            _mm_store_ss(at, rest);
+        }
+    }
 }
 
 /// Sum of the eight lanes.

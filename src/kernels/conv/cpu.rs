@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use super::{Activation, Job, MAX_INPUTS, SLOPE};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
-use crate::kernels::simd::{LANES, Lanes, tail_mask};
+use crate::kernels::simd::{LANES, Lanes, load, store as store_vector};
 
 /// Weights as `[block][ky][kx][input][channel of the block]` and the bias as
 /// `[block][channel of the block]`, the last block filled up with zeros.
@@ -97,17 +97,15 @@ unsafe fn convolve<const P: usize, const V: usize>(job: &Job, y: usize, mut targ
         let weight = &packed.weight[block * filter.kernel * filter.kernel * filter.inputs * V..];
         let bias = &packed.bias[block * V..][..V];
         for x in (0..target.width).step_by(P) {
-            let mut sums = [[_mm256_setzero_ps(); V]; P];
-            for sums in &mut sums {
-                for (sum, bias) in sums.iter_mut().zip(bias) {
-                    *sum = bias.load();
-                }
+            // All loops over `P` and `V` have constant bounds, so that the sums stay in registers.
+            let mut start = [_mm256_setzero_ps(); V];
+            for (start, bias) in start.iter_mut().zip(&bias[..V]) {
+                *start = bias.load();
             }
             // SAFETY: as this function's.
-            unsafe {
-                rows.accumulate(&mut sums, x, target.width, weight.as_ptr().cast());
-                store(job, y, &mut target, x, block, &sums);
-            }
+            let weight = weight.as_ptr().cast();
+            let sums = unsafe { rows.accumulate([start; P], x, target.width, weight) };
+            store(job, y, &mut target, x, block, &sums);
         }
     }
 }
@@ -156,11 +154,11 @@ impl<'a> InputRows<'a> {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn accumulate<const P: usize, const V: usize>(
         &self,
-        sums: &mut [[__m256; V]; P],
+        mut sums: [[__m256; V]; P],
         x: usize,
         width: usize,
         weight: *const f32,
-    ) {
+    ) -> [[__m256; V]; P] {
         let filter = self.job.filter;
         let (stride, pad) = (filter.stride, filter.kernel / 2);
         let inside = x * stride >= pad
@@ -171,12 +169,13 @@ impl<'a> InputRows<'a> {
             let weight = weight.wrapping_add((self.first + ky) * row_floats);
             // SAFETY: as this function's; `inside` is what the first one asks for.
             unsafe {
-                match inside {
+                sums = match inside {
                     true => self.tap_row_inside(sums, x, self.top + ky, weight),
                     false => self.tap_row(sums, x, width, self.top + ky, weight),
-                }
+                };
             }
         }
+        sums
     }
 
     /// One row of taps, none of which lies outside.
@@ -188,11 +187,11 @@ impl<'a> InputRows<'a> {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn tap_row_inside<const P: usize, const V: usize>(
         &self,
-        sums: &mut [[__m256; V]; P],
+        mut sums: [[__m256; V]; P],
         x: usize,
         y: usize,
         mut weight: *const f32,
-    ) {
+    ) -> [[__m256; V]; P] {
         let filter = self.job.filter;
         let (stride, left) = (filter.stride, x * filter.stride - filter.kernel / 2);
         let (taps, length) = match self.dense {
@@ -206,9 +205,12 @@ impl<'a> InputRows<'a> {
                 let sources = std::array::from_fn(|p| first.wrapping_add(p * step));
                 // SAFETY: the caller vouches for the pixels; where the taps are joined they are
                 // adjacent, as their weights are.
-                weight = unsafe { multiply(sums, sources, length * part.channels, weight) };
+                let count = length * part.channels;
+                sums = unsafe { multiply(sums, sources, count, weight) };
+                weight = weight.wrapping_add(count * V * LANES);
             }
         }
+        sums
     }
 
     /// One row of taps, zeros for those outside.
@@ -219,12 +221,12 @@ impl<'a> InputRows<'a> {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn tap_row<const P: usize, const V: usize>(
         &self,
-        sums: &mut [[__m256; V]; P],
+        mut sums: [[__m256; V]; P],
         x: usize,
         width: usize,
         y: usize,
         mut weight: *const f32,
-    ) {
+    ) -> [[__m256; V]; P] {
         let filter = self.job.filter;
         let (stride, pad) = (filter.stride, filter.kernel / 2);
         for kx in 0..filter.kernel {
@@ -237,13 +239,17 @@ impl<'a> InputRows<'a> {
                     }
                 });
                 // SAFETY: a part has as many weights as channels, and there are as many zeros.
-                weight = unsafe { multiply(sums, sources, part.channels, weight) };
+                sums = unsafe { multiply(sums, sources, part.channels, weight) };
+                weight = weight.wrapping_add(part.channels * V * LANES);
             }
         }
+        sums
     }
 }
 
-/// Adds the products of `P` times `count` values with their weights; returns the next weight.
+/// Adds the products of `P` times `count` values with their weights to `sums`.
+///
+/// The sums go in and out by value: what is borrowed, the compiler writes back with every product.
 ///
 /// # Safety
 /// AVX2 and FMA are there; `count` values can be read from each source, and `V` vectors for each
@@ -251,13 +257,11 @@ impl<'a> InputRows<'a> {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn multiply<const P: usize, const V: usize>(
-    sums: &mut [[__m256; V]; P],
+    mut sums: [[__m256; V]; P],
     sources: [*const f32; P],
     count: usize,
     mut weight: *const f32,
-) -> *const f32 {
-    // A copy of its own: the compiler keeps it in registers, as it would not what is borrowed.
-    let mut own = *sums;
+) -> [[__m256; V]; P] {
     for c in 0..count {
         // SAFETY: the caller vouches for both.
         unsafe {
@@ -265,7 +269,7 @@ unsafe fn multiply<const P: usize, const V: usize>(
             for (v, w) in weights.iter_mut().enumerate() {
                 *w = _mm256_load_ps(weight.add(v * LANES));
             }
-            for (sums, source) in own.iter_mut().zip(&sources) {
+            for (sums, source) in sums.iter_mut().zip(&sources) {
                 let value = _mm256_broadcast_ss(&*source.add(c));
                 for (sum, w) in sums.iter_mut().zip(&weights) {
                     *sum = _mm256_fmadd_ps(value, *w, *sum);
@@ -274,17 +278,13 @@ unsafe fn multiply<const P: usize, const V: usize>(
             weight = weight.add(V * LANES);
         }
     }
-    *sums = own;
-    weight
+    sums
 }
 
 /// Adds the residual, activates and writes a group of pixels.
-///
-/// # Safety
-/// AVX2 and FMA are there.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn store<const P: usize, const V: usize>(
+fn store<const P: usize, const V: usize>(
     job: &Job,
     y: usize,
     target: &mut Target,
@@ -294,32 +294,25 @@ unsafe fn store<const P: usize, const V: usize>(
 ) {
     let slope = _mm256_set1_ps(SLOPE);
     let outputs = job.filter.outputs;
-    for (p, sums) in sums.iter().enumerate().take(target.width - x) {
+    for (p, sums) in sums.iter().enumerate() {
+        if x + p >= target.width {
+            return;
+        }
         let pixel = &mut target.row[(x + p) * target.pixel..][..outputs];
         let residual = job.residual.map(|r| r.at(y, x + p));
         for (v, sum) in sums.iter().enumerate() {
             let first = (block * V + v) * LANES;
             let Some(out) = pixel.get_mut(first..) else {
-                break;
+                return;
             };
-            let mask = tail_mask(out.len());
             let mut sum = *sum;
-            // SAFETY: the mask lets through only what lies inside of the slices, which are
-            // equally long.
-            unsafe {
-                if let Some(residual) = residual {
-                    let r = _mm256_maskload_ps(residual[first..].as_ptr(), mask);
-                    sum = _mm256_add_ps(sum, r);
-                }
-                if job.activation == Activation::Leaky {
-                    sum = _mm256_max_ps(sum, _mm256_mul_ps(sum, slope));
-                }
-                if out.len() >= LANES {
-                    _mm256_storeu_ps(out.as_mut_ptr(), sum);
-                } else {
-                    _mm256_maskstore_ps(out.as_mut_ptr(), mask, sum);
-                }
+            if let Some(residual) = residual {
+                sum = _mm256_add_ps(sum, load(&residual[first..]));
             }
+            if job.activation == Activation::Leaky {
+                sum = _mm256_max_ps(sum, _mm256_mul_ps(sum, slope));
+            }
+            store_vector(out, sum);
         }
     }
 }

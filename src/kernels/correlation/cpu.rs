@@ -5,7 +5,9 @@ use std::arch::x86_64::*;
 use super::{Axis, Correlate, Expected, MAX_SIDE, displacements};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
-use crate::kernels::simd::{LANES, Lanes, exp_negative, largest, load_tail, sum, sums, tail_mask};
+use crate::kernels::simd::{
+    LANES, Lanes, exp_negative, largest, load, store, sum, sums, tail_mask,
+};
 
 const MAX_DISPLACEMENTS: usize = MAX_SIDE * MAX_SIDE;
 const MAX_VECTORS: usize = MAX_DISPLACEMENTS.div_ceil(LANES);
@@ -65,84 +67,114 @@ unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f3
     let count = displacements(r);
     let mut window = Window::new(job, job.phase.at(y, 0)[0]);
     let rows_inside = y >= r && y + r < height;
-    let mut pairs = [(std::ptr::null(), std::ptr::null()); MAX_DISPLACEMENTS];
     for (x, values) in row.chunks_mut(pixel).enumerate() {
         let phase = job.phase.at(y, x)[0];
         if phase.to_bits() != window.phase.to_bits() {
             window = Window::new(job, phase);
         }
-        let pairs = &mut pairs[..count];
-        if rows_inside && x >= r && x + r < width {
-            window.pairs_inside(job, y, x, pairs);
-        } else {
-            window.pairs_at_border(job, y, x, pairs);
+        let values = &mut values[..count];
+        let left = job.left.at(y, x).as_ptr();
+        let right = job.right.at(y, x).as_ptr();
+        // SAFETY: each pair points to the channels of two pixels inside, or to as many zeros.
+        unsafe {
+            if rows_inside && x >= r && x + r < width {
+                scores::<C>(job.left.channels, values, |d| {
+                    let (l, r) = (window.left[d], window.right[d]);
+                    (left.wrapping_offset(l), right.wrapping_offset(r))
+                });
+            } else {
+                let inside = Inside::new(job, &window.axis, y, x);
+                scores::<C>(job.left.channels, values, |d| match inside.both(d) {
+                    true => {
+                        let (l, r) = (window.left[d], window.right[d]);
+                        (left.wrapping_offset(l), right.wrapping_offset(r))
+                    }
+                    false => (job.zeros.as_ptr(), job.zeros.as_ptr()),
+                });
+            }
         }
-        // SAFETY: each pair points to the channels of two pixels, or to as many zeros.
-        unsafe { scores::<C>(job.left.channels, pairs, &mut values[..count]) };
     }
 }
 
 /// The channels of a left and of a right pixel to be compared.
 type Pair = (*const f32, *const f32);
 
-impl Window {
-    /// The pairs of a pixel at least the radius away from every border.
-    #[inline]
-    fn pairs_inside(&self, job: &Correlate, y: usize, x: usize, pairs: &mut [Pair]) {
-        let left = job.left.at(y, x).as_ptr();
-        let right = job.right.at(y, x).as_ptr();
-        let offsets = self.left.iter().zip(&self.right);
-        for (pair, (l, r)) in pairs.iter_mut().zip(offsets) {
-            *pair = (left.wrapping_offset(*l), right.wrapping_offset(*r));
+/// Which displacements of a pixel lead to two pixels inside, for each axis.
+struct Inside {
+    rows: [bool; MAX_SIDE],
+    columns: [bool; MAX_SIDE],
+    side: usize,
+}
+
+impl Inside {
+    fn new(job: &Correlate, axis: &Axis, y: usize, x: usize) -> Self {
+        let check = |at: usize, size: usize| {
+            let inside = |at: isize| at >= 0 && at < size as isize;
+            let at = at as isize;
+            std::array::from_fn(|i| inside(at - axis.left[i]) && inside(at + axis.right[i]))
+        };
+        Self {
+            rows: check(y, job.left.height),
+            columns: check(x, job.left.width),
+            side: 2 * job.radius + 1,
         }
     }
 
-    /// The pairs of any pixel; zeros where one of them lies outside.
-    fn pairs_at_border(&self, job: &Correlate, y: usize, x: usize, pairs: &mut [Pair]) {
-        let side = 2 * job.radius + 1;
-        let (y, x) = (y as isize, x as isize);
-        let axis = &self.axis;
-        for (dy, pairs) in pairs.chunks_mut(side).enumerate() {
-            for (dx, pair) in pairs.iter_mut().enumerate() {
-                let left = job.left.get(y - axis.left[dy], x - axis.left[dx]);
-                let right = job.right.get(y + axis.right[dy], x + axis.right[dx]);
-                *pair = match (left, right) {
-                    (Some(left), Some(right)) => (left.as_ptr(), right.as_ptr()),
-                    _ => (job.zeros.as_ptr(), job.zeros.as_ptr()),
-                };
-            }
-        }
+    #[inline]
+    fn both(&self, d: usize) -> bool {
+        self.rows[d / self.side] && self.columns[d % self.side]
     }
 }
 
-/// Products of the pairs.
+/// Products of the pairs, one for each value.
 ///
 /// # Safety
-/// AVX2 and FMA are there; there are as many pairs as values, each of `8 C` floats, or of
-/// `channels` if `C` is 0.
+/// AVX2 and FMA are there; `pair` answers two pointers to `8 C` floats, or to `channels` if `C`
+/// is 0.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn scores<const C: usize>(channels: usize, pairs: &[Pair], values: &mut [f32]) {
-    for (out, pairs) in values.chunks_mut(LANES).zip(pairs.chunks(LANES)) {
+unsafe fn scores<const C: usize>(
+    channels: usize,
+    values: &mut [f32],
+    pair: impl Fn(usize) -> Pair,
+) {
+    for (group, out) in values.chunks_mut(LANES).enumerate() {
         let mut products = [_mm256_setzero_ps(); LANES];
-        for (product, (left, right)) in products.iter_mut().zip(pairs) {
-            // SAFETY: the caller vouches for the lengths.
-            unsafe {
-                if C == 0 {
-                    *product = dot(
-                        std::slice::from_raw_parts(*left, channels),
-                        std::slice::from_raw_parts(*right, channels),
-                    );
-                } else {
-                    for c in 0..C {
-                        let left = _mm256_loadu_ps(left.add(c * LANES));
-                        let right = _mm256_loadu_ps(right.add(c * LANES));
-                        *product = _mm256_fmadd_ps(left, right, *product);
-                    }
-                }
+        for (i, product) in products.iter_mut().enumerate() {
+            if i >= out.len() {
+                break;
             }
+            let (left, right) = pair(group * LANES + i);
+            // SAFETY: the caller vouches for the lengths.
+            *product = unsafe { dot_vectors::<C>(left, right, channels) };
         }
         store(out, sums(&products));
+    }
+}
+
+/// Products of `C` vectors, or of `channels` floats if `C` is 0, not yet summed over the lanes.
+///
+/// # Safety
+/// AVX2 and FMA are there; both can be read that far.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn dot_vectors<const C: usize>(
+    left: *const f32,
+    right: *const f32,
+    channels: usize,
+) -> __m256 {
+    // SAFETY: the caller vouches for the lengths.
+    unsafe {
+        if C == 0 {
+            let left = std::slice::from_raw_parts(left, channels);
+            return dot(left, std::slice::from_raw_parts(right, channels));
+        }
+        let mut sum = _mm256_mul_ps(_mm256_loadu_ps(left), _mm256_loadu_ps(right));
+        for c in 1..C {
+            let left = _mm256_loadu_ps(left.add(c * LANES));
+            sum = _mm256_fmadd_ps(left, _mm256_loadu_ps(right.add(c * LANES)), sum);
+        }
+        sum
     }
 }
 
@@ -152,22 +184,9 @@ unsafe fn scores<const C: usize>(channels: usize, pairs: &[Pair], values: &mut [
 fn dot(left: &[f32], right: &[f32]) -> __m256 {
     let mut sum = _mm256_setzero_ps();
     for (a, b) in left.chunks(LANES).zip(right.chunks(LANES)) {
-        sum = _mm256_fmadd_ps(load_tail(a), load_tail(b), sum);
+        sum = _mm256_fmadd_ps(load(a), load(b), sum);
     }
     sum
-}
-
-/// Writes as many lanes as `out` is long, at most eight.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn store(out: &mut [f32], values: __m256) {
-    if out.len() >= LANES {
-        // SAFETY: there is room for eight floats.
-        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), values) };
-    } else {
-        // SAFETY: the mask lets through only what lies inside of the slice.
-        unsafe { _mm256_maskstore_ps(out.as_mut_ptr(), tail_mask(out.len()), values) };
-    }
 }
 
 pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
@@ -227,7 +246,7 @@ fn softmax_mean(scores: &[f32], sharpness: f32, offsets: &Offsets) -> [f32; 2] {
         let low = _mm256_set1_ps(f32::NEG_INFINITY);
         let inside = _mm256_castsi256_ps(tail_mask(rest.len()));
         let last = &mut scaled[full.len()];
-        *last = _mm256_blendv_ps(low, _mm256_mul_ps(load_tail(rest), sharp), inside);
+        *last = _mm256_blendv_ps(low, _mm256_mul_ps(load(rest), sharp), inside);
         top = _mm256_max_ps(top, *last);
     }
     let top = _mm256_set1_ps(largest(top));

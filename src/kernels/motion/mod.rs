@@ -132,8 +132,9 @@ fn enlarge(coarser: &Raster, y: usize, x: usize, cell: &mut [f32]) {
     const SCALE: [f32; STATE] = [2.0, 2.0, 2.0, 2.0, 0.0, 0.0, 1.0, 0.0];
     let (ys, xs) = (neighbours(y, coarser.height), neighbours(x, coarser.width));
     let taps = [(ys.0, xs.0), (ys.0, xs.1), (ys.1, xs.0), (ys.1, xs.1)];
-    let [a, b, c, d] = taps.map(|(y, x)| coarser.at(y, x));
-    for (i, value) in cell.iter_mut().enumerate() {
+    // Slices of constant length: the compiler then needs no checks and takes vectors.
+    let [a, b, c, d] = taps.map(|(y, x)| &coarser.at(y, x)[..STATE]);
+    for (i, value) in cell[..STATE].iter_mut().enumerate() {
         let upper = 0.75 * a[i] + 0.25 * b[i];
         let lower = 0.75 * c[i] + 0.25 * d[i];
         *value = SCALE[i] * (0.75 * upper + 0.25 * lower);

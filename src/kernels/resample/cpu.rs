@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::neighbours;
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
-use crate::kernels::simd::{LANES, load_tail, tail_mask};
+use crate::kernels::simd::{LANES, load, store};
 
 pub fn half(input: Raster, context: &Context, out: &mut RasterMut) {
     let (pixel, channels) = (out.pixel, out.channels);
@@ -48,10 +48,9 @@ fn blend(taps: &[&[f32]; 4], weights: [f32; 4], values: &mut [f32]) {
     for (v, values) in values.chunks_mut(LANES).enumerate() {
         let mut sum = _mm256_setzero_ps();
         for (tap, weight) in taps.iter().zip(weights) {
-            let tap = &tap[v * LANES..];
-            sum = _mm256_fmadd_ps(load_tail(tap), _mm256_set1_ps(weight), sum);
+            let tap = &tap[v * LANES..][..values.len()];
+            sum = _mm256_fmadd_ps(load(tap), _mm256_set1_ps(weight), sum);
         }
-        // SAFETY: the mask lets through only what lies inside of the slice.
-        unsafe { _mm256_maskstore_ps(values.as_mut_ptr(), tail_mask(values.len()), sum) };
+        store(values, sum);
     }
 }

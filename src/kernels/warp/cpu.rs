@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::Job;
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
-use crate::kernels::simd::{LANES, load_tail, sum, tail_mask};
+use crate::kernels::simd::{LANES, load, store, sum};
 
 pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     let (pixel, channels) = (out.pixel, out.channels);
@@ -111,11 +111,10 @@ fn blend(corners: &[&[f32]; 4], weights: &[f32; 4], values: &mut [f32]) -> f32 {
     if !rest.is_empty() {
         let mut v = _mm256_setzero_ps();
         for (corner, weight) in corners.iter().zip(&weights) {
-            v = _mm256_fmadd_ps(load_tail(&corner[c..]), *weight, v);
+            v = _mm256_fmadd_ps(load(&corner[c..]), *weight, v);
         }
         square = _mm256_fmadd_ps(v, v, square);
-        // SAFETY: the mask lets through only what lies inside of `rest`.
-        unsafe { _mm256_maskstore_ps(rest.as_mut_ptr(), tail_mask(rest.len()), v) };
+        store(rest, v);
     }
     sum(square)
 }
