@@ -99,6 +99,32 @@ pub fn sums(v: &[__m256; LANES]) -> __m256 {
     )
 }
 
+/// Lane `i` of vector `j` becomes lane `j` of vector `i`.
+#[inline]
+#[target_feature(enable = "avx")]
+pub fn transpose(v: &[__m256; LANES]) -> [__m256; LANES] {
+    // Pairs of lanes, then fours, within the halves of the vectors; then the halves.
+    let mut pairs = [_mm256_setzero_ps(); LANES];
+    for i in 0..4 {
+        pairs[2 * i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+        pairs[2 * i + 1] = _mm256_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+    }
+    let mut fours = [_mm256_setzero_ps(); LANES];
+    for i in [0, 4] {
+        for j in 0..2 {
+            let (a, b) = (pairs[i + j], pairs[i + j + 2]);
+            fours[i + 2 * j] = _mm256_shuffle_ps::<0x44>(a, b);
+            fours[i + 2 * j + 1] = _mm256_shuffle_ps::<0xee>(a, b);
+        }
+    }
+    let mut out = [_mm256_setzero_ps(); LANES];
+    for i in 0..4 {
+        out[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+        out[i + 4] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+    }
+    out
+}
+
 /// `exp` of values in -87 to 0, to a few units in the last place; less than that counts as -87.
 ///
 /// Split into a power of two and a remainder of at most ln(2) / 2, for which the Taylor series

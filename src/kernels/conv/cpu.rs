@@ -102,8 +102,8 @@ unsafe fn convolve<const P: usize, const V: usize>(job: &Job, y: usize, mut targ
             for (start, bias) in start.iter_mut().zip(&bias[..V]) {
                 *start = bias.load();
             }
-            // SAFETY: as this function's.
             let weight = weight.as_ptr().cast();
+            // SAFETY: as this function's.
             let sums = unsafe { rows.accumulate([start; P], x, target.width, weight) };
             store(job, y, &mut target, x, block, &sums);
         }
@@ -203,9 +203,9 @@ impl<'a> InputRows<'a> {
                 let first = part.at(y, left + kx).as_ptr();
                 let step = stride * part.pixel;
                 let sources = std::array::from_fn(|p| first.wrapping_add(p * step));
+                let count = length * part.channels;
                 // SAFETY: the caller vouches for the pixels; where the taps are joined they are
                 // adjacent, as their weights are.
-                let count = length * part.channels;
                 sums = unsafe { multiply(sums, sources, count, weight) };
                 weight = weight.wrapping_add(count * V * LANES);
             }

@@ -6,7 +6,7 @@ use super::{Axis, Correlate, Expected, MAX_SIDE, displacements};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::{
-    LANES, Lanes, exp_negative, largest, load, store, sum, sums, tail_mask,
+    LANES, Lanes, exp_negative, largest, load, store, sum, sums, tail_mask, transpose,
 };
 
 const MAX_DISPLACEMENTS: usize = MAX_SIDE * MAX_SIDE;
@@ -193,12 +193,73 @@ pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     let offsets = Offsets::new(job.radius);
     out.for_each_row(context, |y, row| {
-        for (x, values) in row.chunks_mut(pixel).enumerate() {
-            // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+        let done = unsafe { expected_groups(job, y, row, pixel) };
+        for (x, values) in row.chunks_mut(pixel).enumerate().skip(done) {
+            // SAFETY: as above.
             let d = unsafe { softmax_mean(job.scores.at(y, x), job.sharpness, &offsets) };
             values[..2].copy_from_slice(&d);
         }
     });
+}
+
+/// Displacements of a row as far as whole groups of eight pixels go; returns how many pixels.
+#[target_feature(enable = "avx2,fma")]
+fn expected_groups(job: &Expected, y: usize, row: &mut [f32], pixel: usize) -> usize {
+    let groups = job.scores.width / LANES;
+    for group in 0..groups {
+        let x = group * LANES;
+        let scores: [&[f32]; LANES] = std::array::from_fn(|i| job.scores.at(y, x + i));
+        let (dx, dy) = softmax_means(&scores, job.sharpness, job.radius);
+        for (i, (dx, dy)) in dx.into_iter().zip(dy).enumerate() {
+            let at = (x + i) * pixel;
+            row[at..at + 2].copy_from_slice(&[dx, dy]);
+        }
+    }
+    groups * LANES
+}
+
+/// The means (x, y) of eight pixels under the softmax of `sharpness * scores`, a pixel a lane.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn softmax_means(
+    scores: &[&[f32]; LANES],
+    sharpness: f32,
+    radius: usize,
+) -> ([f32; LANES], [f32; LANES]) {
+    let side = 2 * radius + 1;
+    let mut scaled = [_mm256_setzero_ps(); MAX_VECTORS * LANES];
+    let scaled = &mut scaled[..(side * side).next_multiple_of(LANES)];
+    for (block, scaled) in scaled.chunks_exact_mut(LANES).enumerate() {
+        let mut rows = [_mm256_setzero_ps(); LANES];
+        for (row, scores) in rows.iter_mut().zip(scores) {
+            *row = load(&scores[block * LANES..]);
+        }
+        scaled.copy_from_slice(&transpose(&rows));
+    }
+    let sharp = _mm256_set1_ps(sharpness);
+    let scaled = &mut scaled[..side * side];
+    let mut top = _mm256_set1_ps(f32::NEG_INFINITY);
+    for scaled in scaled.iter_mut() {
+        *scaled = _mm256_mul_ps(*scaled, sharp);
+        top = _mm256_max_ps(top, *scaled);
+    }
+    let zero = _mm256_setzero_ps();
+    let (mut total, mut dx, mut dy) = (zero, zero, zero);
+    for (i, scaled) in scaled.chunks_exact(side).enumerate() {
+        let mut row = zero;
+        for (j, scaled) in scaled.iter().enumerate() {
+            let p = exp_negative(_mm256_sub_ps(*scaled, top));
+            row = _mm256_add_ps(row, p);
+            dx = _mm256_fmadd_ps(p, _mm256_set1_ps(j as f32 - radius as f32), dx);
+        }
+        total = _mm256_add_ps(total, row);
+        dy = _mm256_fmadd_ps(row, _mm256_set1_ps(i as f32 - radius as f32), dy);
+    }
+    let mut means = ([0.0; LANES], [0.0; LANES]);
+    store(&mut means.0, _mm256_div_ps(dx, total));
+    store(&mut means.1, _mm256_div_ps(dy, total));
+    means
 }
 
 /// The displacements (x and y) in the order of the scores, and 1 where there is one.

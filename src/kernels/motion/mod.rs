@@ -7,9 +7,11 @@
 use candle_core::{Tensor, bail};
 
 use super::raster::{Raster, Source, write};
-use super::{Context, PhaseMap};
-use crate::kernels::resample::neighbours;
+use super::{Context, CpuLevel, PhaseMap};
 
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -87,24 +89,31 @@ pub fn advance(
             if let Some(detail) = &detail {
                 detail.expect("the detail", out.size(), detail.channels.max(MASK - 1))?;
             }
-            let pixel = out.pixel;
-            out.for_each_row(context, |y, row| {
-                for (x, cell) in row.chunks_mut(pixel).enumerate() {
-                    enlarge(&coarser, y, x, &mut cell[..STATE]);
-                    if let Some(detail) = &detail {
-                        let detail = detail.at(y, x);
-                        for (value, change) in cell[FLOW..DISPLACEMENT].iter_mut().zip(detail) {
-                            *value += change;
-                        }
-                        cell[MASK] += detail[4];
-                    }
-                    cell[PHASE] = phases.at(y, x);
-                }
-            });
+            let job = Advance {
+                coarser,
+                detail,
+                phases,
+            };
+            match context.level() {
+                #[cfg(target_arch = "x86_64")]
+                CpuLevel::Avx2 => cpu::advance(&job, context, &mut out),
+                _ => reference::advance(&job, context, &mut out),
+            }
             Ok(())
         })
     })
 }
+
+/// An advance about to run.
+struct Advance<'a> {
+    coarser: Raster<'a>,
+    detail: Option<Raster<'a>>,
+    phases: &'a Phases<'a>,
+}
+
+/// What an enlarged cell is multiplied with: distances double with the size, the displacement
+/// and the phase are not taken over.
+const SCALE: [f32; STATE] = [2.0, 2.0, 2.0, 2.0, 0.0, 0.0, 1.0, 0.0];
 
 fn with_phases(
     phase: &PhaseMap,
@@ -123,21 +132,6 @@ fn with_phases(
             }
             run(&Phases::Plane(plane), Some(plane.size()))
         }
-    }
-}
-
-/// A cell of the doubled state: distances double with the size.
-#[inline]
-fn enlarge(coarser: &Raster, y: usize, x: usize, cell: &mut [f32]) {
-    const SCALE: [f32; STATE] = [2.0, 2.0, 2.0, 2.0, 0.0, 0.0, 1.0, 0.0];
-    let (ys, xs) = (neighbours(y, coarser.height), neighbours(x, coarser.width));
-    let taps = [(ys.0, xs.0), (ys.0, xs.1), (ys.1, xs.0), (ys.1, xs.1)];
-    // Slices of constant length: the compiler then needs no checks and takes vectors.
-    let [a, b, c, d] = taps.map(|(y, x)| &coarser.at(y, x)[..STATE]);
-    for (i, value) in cell[..STATE].iter_mut().enumerate() {
-        let upper = 0.75 * a[i] + 0.25 * b[i];
-        let lower = 0.75 * c[i] + 0.25 * d[i];
-        *value = SCALE[i] * (0.75 * upper + 0.25 * lower);
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{Random, close, contexts, zeros};
+use crate::kernels::testing::{Random, SIZES, close, compare, contexts, zeros};
 
 fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
@@ -76,4 +76,20 @@ fn wrong_sizes_are_refused() {
     let phase = PhaseMap::Uniform(0.5);
     let (coarser, state) = (zeros(&[2, 2, STATE]), zeros(&[3, 5, STATE]));
     assert!(advance(&context, &coarser, None, &phase, &state).is_err());
+}
+
+#[test]
+fn fast_and_plain_advances_agree() {
+    let mut random = Random(3);
+    for (h, w) in SIZES {
+        let coarser = random.tensor((h.div_ceil(2), w.div_ceil(2)), STATE, 100.0);
+        let detail = random.tensor((h, w), 16, 1.0);
+        let plane = PhaseMap::Plane(random.dense(&[h, w, 1], 1.0));
+        for detail in [None, Some(&detail)] {
+            // Four products and two sums of values below 200.
+            compare("advance", (h, w), STATE, 1e-4, |context, out| {
+                advance(context, &coarser, detail, &plane, out).unwrap();
+            });
+        }
+    }
 }

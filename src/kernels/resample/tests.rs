@@ -23,6 +23,23 @@ fn fast_and_plain_agree() {
 }
 
 #[test]
+fn halving_without_gaps_gives_the_same() {
+    let (plain, fast) = contexts();
+    let mut random = Random(2);
+    for channels in [1, 6, 8, 9] {
+        for (h, w) in SIZES {
+            let input = random.dense(&[h, w, channels], 1.0);
+            let [want, got] = [&plain, &fast].map(|context| {
+                let out = zeros(&[h.div_ceil(2), w.div_ceil(2), channels]);
+                half(context, &input, &out).unwrap();
+                out.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            });
+            close("half", &got, &want, TOLERANCE);
+        }
+    }
+}
+
+#[test]
 fn an_odd_side_repeats_its_edge_when_halved() {
     let (context, _) = contexts();
     let input = Tensor::new(&[[[1f32], [3.0], [5.0]]], &candle_core::Device::Cpu).unwrap();
