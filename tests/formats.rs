@@ -215,6 +215,18 @@ fn nothing_is_written_at_a_cut() {
 }
 
 #[test]
+fn motion_that_fails_is_a_cut() {
+    let (left, right) = strangers();
+    // No thumbnails are that strange.
+    let settings = Settings {
+        scene_threshold: 100.0,
+        ..Settings::default()
+    };
+    let (outcome, _) = interpolate(&left, &right, PhaseMap::Uniform(0.5), &settings).unwrap();
+    assert_eq!(outcome, Outcome::Cut);
+}
+
+#[test]
 fn a_cut_may_be_blended() {
     let (left, right) = strangers();
     let settings = Settings {

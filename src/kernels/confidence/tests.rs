@@ -75,10 +75,10 @@ fn wrong_motion_is_not_trusted() {
 #[test]
 fn a_fade_is_no_disagreement() {
     let still = tensor(4, |_, _, _| 0.0);
-    let brighter = (luma(0.0) + 0.3).unwrap();
+    let brighter = (luma(0.0) + 0.4).unwrap();
     let lost = confidence(&still, [&brighter, &luma(0.0)], 0.0, 0.5);
     assert!(lost.iter().all(|c| *c == 0.0));
-    let trusted = confidence(&still, [&brighter, &luma(0.0)], 0.3, 0.5);
+    let trusted = confidence(&still, [&brighter, &luma(0.0)], 0.4, 0.5);
     assert!(trusted.iter().all(|c| *c > 0.99));
 }
 

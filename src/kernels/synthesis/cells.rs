@@ -71,7 +71,7 @@ impl Cells {
     }
 
     /// Makes the cells for `samples` of row `y` of a component's plane; `samples` begins at a
-    /// multiple of [`TILE`].
+    /// multiple of [`TILE`]. Neither flow nor mask has gaps between its pixels.
     pub fn fill(
         &mut self,
         flow: &Raster,
@@ -87,16 +87,52 @@ impl Cells {
         let (above, below, t) = rows(y, 4 >> component.sub_y, flow.height);
         let used = samples.len().div_ceil(self.pattern.scale) + 2;
         let column = samples.start / self.pattern.scale;
-        let (flow_above, flow_below) = (flow.row(above), flow.row(below));
-        let (mask_above, mask_below) = (mask.row(above), mask.row(below));
-        for i in 0..used {
-            let x = (column + i).saturating_sub(1).min(flow.width - 1);
-            let (a, b) = (&flow_above[x * flow.pixel..], &flow_below[x * flow.pixel..]);
-            self.left_x[i] = lerp(a[0], b[0], t) * self.scale.0;
-            self.left_y[i] = lerp(a[1], b[1], t) * self.scale.1;
-            self.right_x[i] = lerp(a[2], b[2], t) * self.scale.0;
-            self.right_y[i] = lerp(a[3], b[3], t) * self.scale.1;
-            self.weight[i] = lerp(mask_above[x * mask.pixel], mask_below[x * mask.pixel], t);
+        let flow_rows = [flow.row(above), flow.row(below)].map(|row| row.as_chunks::<4>().0);
+        let mask_rows = [mask.row(above), mask.row(below)];
+        let last = flow.width - 1;
+        // The cells that are columns of the lattice, and the edge on both sides of them.
+        let first = usize::from(column == 0);
+        let end = used.min(last + 2 - column);
+        let columns = column + first - 1..column + end - 1;
+        self.between(flow_rows, mask_rows, columns, first, t);
+        if first == 1 {
+            self.between(flow_rows, mask_rows, 0..1, 0, t);
+        }
+        for i in end..used {
+            self.between(flow_rows, mask_rows, last..last + 1, i, t);
+        }
+    }
+
+    /// Cells from `at` on, between two rows of the lattice, from its `columns`.
+    #[inline(always)]
+    fn between(
+        &mut self,
+        [flow_above, flow_below]: [&[[f32; 4]]; 2],
+        [mask_above, mask_below]: [&[f32]; 2],
+        columns: Range<usize>,
+        at: usize,
+        t: f32,
+    ) {
+        let cells = at..at + columns.len();
+        let (sx, sy) = self.scale;
+        let flow = flow_above[columns.clone()]
+            .iter()
+            .zip(&flow_below[columns.clone()]);
+        let left = self.left_x[cells.clone()]
+            .iter_mut()
+            .zip(&mut self.left_y[cells.clone()]);
+        let right = self.right_x[cells.clone()]
+            .iter_mut()
+            .zip(&mut self.right_y[cells.clone()]);
+        for (((a, b), left), right) in flow.zip(left).zip(right) {
+            *left.0 = lerp(a[0], b[0], t) * sx;
+            *left.1 = lerp(a[1], b[1], t) * sy;
+            *right.0 = lerp(a[2], b[2], t) * sx;
+            *right.1 = lerp(a[3], b[3], t) * sy;
+        }
+        let mask = mask_above[columns.clone()].iter().zip(&mask_below[columns]);
+        for ((a, b), weight) in mask.zip(&mut self.weight[cells]) {
+            *weight = lerp(*a, *b, t);
         }
     }
 }

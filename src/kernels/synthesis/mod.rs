@@ -14,7 +14,7 @@ use candle_core::Tensor;
 
 use super::raster::{Raster, Source};
 use super::{Context, CpuLevel};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::picture::{Component, Format, Picture, PictureMut, Plane};
 
 mod cells;
@@ -123,6 +123,10 @@ pub fn synthesise(
     );
     flow.expect("flow", cells, 4)?;
     mask.expect("mask", cells, 1)?;
+    if flow.pixel != 4 || mask.pixel != 1 {
+        let message = "flow and mask must not be parts of wider tensors".into();
+        return Err(Error::Candle(candle_core::Error::Msg(message)));
+    }
 
     let planes = out.planes_mut();
     let job = Job {
