@@ -67,12 +67,6 @@ impl ObjectImpl for VideoInterpolate {
         properties::specifications()
     }
 
-    fn constructed(&self) {
-        self.parent_constructed();
-        // GAP on an input is carried on, GAP on an output is set by us
-        self.obj().set_gap_aware(true);
-    }
-
     fn set_property(&self, _id: usize, value: &glib::Value, spec: &glib::ParamSpec) {
         let (change, max_gap) = {
             let mut settings = self.settings();

@@ -199,9 +199,12 @@ pub fn add_timecode(
         return;
     };
     let tc = meta.tc();
-    let passed = at.pts.0.saturating_sub(source_pts);
     let step = at.duration.max(1);
-    let Ok(extra) = u32::try_from((passed + step / 2) / step) else {
+    // in reverse a frame is held for times before its own
+    let Some(passed) = at.pts.0.saturating_add(step / 2).checked_sub(source_pts) else {
+        return;
+    };
+    let Ok(extra) = u32::try_from(passed / step) else {
         return;
     };
     if tc.fps() != stream.rate_in || extra >= multiple {

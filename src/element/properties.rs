@@ -13,6 +13,8 @@ const DEFAULT_MULTIPLIER: gst::Fraction = gst::Fraction::new_raw(2, 1);
 const NOT_SET: gst::Fraction = gst::Fraction::new_raw(0, 1);
 const DEFAULT_MAX_GAP: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const LONGEST_MAX_GAP: gst::ClockTime = gst::ClockTime::from_seconds(60);
+/// Below the interval of any stream: with it nothing is interpolated, and every frame is an anchor.
+const SHORTEST_MAX_GAP: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 const MOST_THREADS: u32 = 1024;
 
 /// What happens where two frames do not belong together.
@@ -215,6 +217,7 @@ fn decisions() -> Vec<glib::ParamSpec> {
         glib::ParamSpecUInt64::builder("max-gap")
             .nick("Longest gap")
             .blurb("Frames further apart than this are not interpolated between, in nanoseconds")
+            .minimum(SHORTEST_MAX_GAP.nseconds())
             .maximum(LONGEST_MAX_GAP.nseconds())
             .default_value(DEFAULT_MAX_GAP.nseconds())
             .mutable_playing()

@@ -121,6 +121,8 @@ pub struct State {
     pub last_slot: Option<Slot>,
     pub counters: Counters,
     pub qos: Qos,
+    /// An output was left out: the next one is not its neighbour.
+    pub left_out: bool,
     pub processing: Processing,
     pub downstream: Downstream,
     /// Upstream is live, as the last LATENCY query said.
@@ -161,6 +163,7 @@ impl State {
         self.last_slot = None;
         self.counters = Counters::default();
         self.qos = Qos::default();
+        self.left_out = false;
         self.last_pts = None;
     }
 

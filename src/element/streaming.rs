@@ -210,7 +210,11 @@ impl VideoInterpolate {
         };
         let verdict = self.judge(&at);
         if let Verdict::Drop(jitter) = verdict {
-            self.state().counters.late += 1;
+            {
+                let mut state = self.state();
+                state.counters.late += 1;
+                state.left_out = true;
+            }
             self.post_qos(&at, jitter, HELD_QUALITY);
             return Ok(None);
         }
@@ -247,7 +251,11 @@ impl VideoInterpolate {
         state.counters.output += 1;
         state.last_slot = Some(at);
         let reverse = state.is_reverse();
-        state.captions.attach(buffer.make_mut(), &at, reverse, last);
+        let writable = buffer.make_mut();
+        if std::mem::take(&mut state.left_out) {
+            writable.set_flags(gst::BufferFlags::DISCONT);
+        }
+        state.captions.attach(writable, &at, reverse, last);
         Ok(Some(buffer))
     }
 

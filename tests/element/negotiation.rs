@@ -166,11 +166,15 @@ fn at_equal_rates_the_same_buffer_passes_without_latency() {
             assert_eq!(outputs[0].as_ptr(), pointer);
         }
         assert_eq!(rig.harness.query_latency(), Some(gst::ClockTime::ZERO));
-        // the answer to the query is downstream's: the harness proposes no pool
+        // the answer to the query is downstream's: a meta, and no pool
+        let api = gst_video::VideoAFDMeta::meta_api();
+        rig.harness.add_propose_allocation_meta(api, None);
         let caps = caps("25/1").parse::<gst::Caps>().unwrap();
         let mut query = gst::query::Allocation::new(Some(&caps), true);
         rig.harness.srcpad().unwrap().peer_query(&mut query);
         assert_eq!(query.allocation_pools().count(), 0);
+        let meta = query.find_allocation_meta::<gst_video::VideoAFDMeta>();
+        assert!(meta.is_some());
     });
 }
 

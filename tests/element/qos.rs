@@ -79,7 +79,10 @@ fn what_is_very_late_is_dropped_and_the_inputs_are_kept() {
             rig.push(i * 40 * MS).unwrap();
         }
         // 460 is late by 200 and held
-        let times = rig.times();
+        let outputs = rig.outputs();
+        assert!(has(&outputs[0], gst::BufferFlags::DISCONT));
+        assert!(!has(&outputs[1], gst::BufferFlags::DISCONT));
+        let times: Vec<_> = outputs.iter().map(support::time).collect();
         assert_eq!(times[0], 460 * MS);
         assert_eq!(*times.last().unwrap(), 720 * MS);
         assert_eq!(stat(&rig, "late"), 20);
