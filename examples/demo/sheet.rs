@@ -21,7 +21,7 @@ const HEADING: usize = 24;
 const CELL: usize = 8;
 
 /// Frame of the drawn clip after which the detail is taken.
-const SHOWN: u32 = 29;
+const SHOWN: u32 = 24;
 
 /// From the drawn clip, whose truth between two frames is known.
 pub fn from_clip((width, height): (usize, usize), path: &Path) -> Result<(), String> {
