@@ -162,10 +162,39 @@ fn a_shift_is_found_in_every_format() {
         assert_eq!(outcome, Outcome::Interpolated, "{format:?}");
         let (made, held) = (psnr(&made, &middle, 24), psnr(&left, &middle, 24));
         assert!(
-            made > held + 2.0,
+            made > held + 6.0,
             "{format:?}: {made:.1} dB, held {held:.1} dB"
         );
     }
+}
+
+#[test]
+fn the_smallest_pictures_work() {
+    let settings = Settings {
+        scene_threshold: 0.0,
+        ..Settings::default()
+    };
+    for format in Format::ALL {
+        for size in [(1, 1), (2, 1), (1, 2), (9, 1), (1, 33), (3, 3)] {
+            let at = |d: f32| Owned::painted(format, size, 1, |c, x, y| texture(c, x + d, y));
+            let phase = PhaseMap::Uniform(0.7);
+            let (outcome, _) = interpolate(&at(0.0), &at(3.0), phase, &settings).unwrap();
+            assert_eq!(outcome, Outcome::Interpolated, "{format:?} {size:?}");
+        }
+    }
+}
+
+#[test]
+fn a_fade_is_no_cut() {
+    let size = (192, 128);
+    let at = |gain: f32, d: f32| {
+        Owned::painted(Format::I420, size, 0, |c, x, y| gain * texture(c, x + d, y))
+    };
+    // A second of fade to black, at 24 frames a second.
+    let (left, right) = (at(0.6, 0.0), at(0.6 - 1.0 / 24.0, 2.0));
+    let phase = PhaseMap::Uniform(0.5);
+    let (outcome, _) = interpolate(&left, &right, phase, &Settings::default()).unwrap();
+    assert_eq!(outcome, Outcome::Interpolated);
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn disagree(context: &Context, evidence: &Evidence, phase: &PhaseMap, out: &Tens
 fn inconsistency(flow: &[f32], phase: f32) -> f32 {
     let from_left = [flow[0] / phase, flow[1] / phase];
     let to_right = [flow[2] / (1.0 - phase), flow[3] / (1.0 - phase)];
-    let length = |v: [f32; 2]| v[0].hypot(v[1]);
+    let length = |v: [f32; 2]| (v[0] * v[0] + v[1] * v[1]).sqrt();
     let difference = length([from_left[0] + to_right[0], from_left[1] + to_right[1]]);
     (difference / (length(from_left) + length(to_right) + FLOW_NOISE)).min(1.0)
 }
