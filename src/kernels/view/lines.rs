@@ -25,13 +25,13 @@ pub fn cells(picture: &Picture, colors: &Colors, y: usize, row: &mut [f32]) -> u
             spread(picture, c, start, y, count, codes);
         }
         let row = &mut row[start * CHANNELS..][..count * CHANNELS];
-        for (i, cell) in row.chunks_exact_mut(CHANNELS).enumerate() {
-            let pixels = [0, 1, 2, 3].map(|p| [codes[0][p][i], codes[1][p][i], codes[2][p][i]]);
-            let values = match colors {
+        for (i, cell) in row.as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
+            let pixel = |p: usize| [codes[0][p][i], codes[1][p][i], codes[2][p][i]];
+            let pixels = [pixel(0), pixel(1), pixel(2), pixel(3)];
+            *cell = match colors {
                 Colors::Rgb(_) => rgb(pixels, scale),
                 _ => yuv(pixels, scale),
             };
-            cell.copy_from_slice(&values);
         }
     }
     cells

@@ -36,20 +36,33 @@ fn mean(pixels: &[[f32; 3]; 4], i: usize) -> f32 {
 #[inline(always)]
 pub fn yuv(pixels: [[f32; 3]; 4], scale: f32) -> [f32; CHANNELS] {
     let value = |code: f32| code * scale - 0.5;
-    let [a, b, c, d] = pixels.map(|p| value(p[0]));
-    [a, b, c, d, value(mean(&pixels, 1)), value(mean(&pixels, 2))]
+    [
+        value(pixels[0][0]),
+        value(pixels[1][0]),
+        value(pixels[2][0]),
+        value(pixels[3][0]),
+        value(mean(&pixels, 1)),
+        value(mean(&pixels, 2)),
+    ]
 }
 
 /// The cell of four pixels' R, G, B codes.
 #[inline(always)]
 pub fn rgb(pixels: [[f32; 3]; 4], scale: f32) -> [f32; CHANNELS] {
     let luma = |p: [f32; 3]| (KR * p[0] + (1.0 - KR - KB) * p[1] + KB * p[2]) * scale;
-    let [a, b, c, d] = pixels.map(|p| luma(p) - 0.5);
+    let [a, b, c, d] = pixels;
     let [r, g, b_mean] = [mean(&pixels, 0), mean(&pixels, 1), mean(&pixels, 2)];
     let y = luma([r, g, b_mean]);
     let u = (b_mean * scale - y) * (1.0 / (2.0 - 2.0 * KB));
     let v = (r * scale - y) * (1.0 / (2.0 - 2.0 * KR));
-    [a, b, c, d, u, v]
+    [
+        luma(a) - 0.5,
+        luma(b) - 0.5,
+        luma(c) - 0.5,
+        luma(d) - 0.5,
+        u,
+        v,
+    ]
 }
 
 /// The codes of the 2x2 pixels of a cell; those outside the picture are the edge's.
