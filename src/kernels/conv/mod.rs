@@ -4,8 +4,8 @@
 
 use candle_core::{Tensor, bail};
 
+use super::Context;
 use super::raster::{Raster, RasterMut, Source, write};
-use super::{Context, CpuLevel};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
@@ -159,7 +159,7 @@ impl Job<'_> {
         self.check(&out)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => cpu::run(self, context, &mut out),
+            super::CpuLevel::Avx2 => cpu::run(self, context, &mut out),
             _ => reference::run(self, context, &mut out),
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Axis, Correlate, Expected, MAX_SIDE, displacements};
+use super::{Axis, Correlate, Expected, MAX_CHANNELS, MAX_SIDE, displacements};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::{
@@ -10,6 +10,8 @@ use crate::kernels::simd::{
 };
 
 const MAX_DISPLACEMENTS: usize = MAX_SIDE * MAX_SIDE;
+/// What lies outside of the picture.
+static ZEROS: [f32; MAX_CHANNELS] = [0.0; MAX_CHANNELS];
 const MAX_VECTORS: usize = MAX_DISPLACEMENTS.div_ceil(LANES);
 
 pub fn correlate(job: &Correlate, context: &Context, out: &mut RasterMut) {
@@ -89,7 +91,7 @@ unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f3
                         let (l, r) = (window.left[d], window.right[d]);
                         (left.wrapping_offset(l), right.wrapping_offset(r))
                     }
-                    false => (job.zeros.as_ptr(), job.zeros.as_ptr()),
+                    false => (ZEROS.as_ptr(), ZEROS.as_ptr()),
                 });
             }
         }

@@ -7,8 +7,8 @@
 
 use candle_core::Tensor;
 
+use super::Context;
 use super::raster::{Raster, RasterMut, Source, write};
-use super::{Context, CpuLevel};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
@@ -46,7 +46,6 @@ pub fn correlate(
         right: right.raster()?,
         phase: phase.raster()?,
         radius,
-        zeros: [0.0; MAX_CHANNELS],
     };
     write("correlate", out, |out| job.run(context, out))
 }
@@ -56,8 +55,6 @@ struct Correlate<'a> {
     right: Raster<'a>,
     phase: Raster<'a>,
     radius: usize,
-    /// What lies outside of the picture.
-    zeros: [f32; MAX_CHANNELS],
 }
 
 impl Correlate<'_> {
@@ -74,7 +71,7 @@ impl Correlate<'_> {
         out.expect("the scores", size, displacements(self.radius))?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => cpu::correlate(self, context, &mut out),
+            super::CpuLevel::Avx2 => cpu::correlate(self, context, &mut out),
             _ => reference::correlate(self, context, &mut out),
         }
         Ok(())
@@ -117,7 +114,7 @@ impl Expected<'_> {
         out.expect("the expected displacement", size, 2)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => cpu::expected(self, context, &mut out),
+            super::CpuLevel::Avx2 => cpu::expected(self, context, &mut out),
             _ => reference::expected(self, context, &mut out),
         }
         Ok(())

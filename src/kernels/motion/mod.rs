@@ -7,7 +7,7 @@
 use candle_core::{Tensor, bail};
 
 use super::raster::{Raster, Source, write};
-use super::{Context, CpuLevel, PhaseMap};
+use super::{Context, PhaseMap};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
@@ -96,7 +96,7 @@ pub fn advance(
             };
             match context.level() {
                 #[cfg(target_arch = "x86_64")]
-                CpuLevel::Avx2 => cpu::advance(&job, context, &mut out),
+                super::CpuLevel::Avx2 => cpu::advance(&job, context, &mut out),
                 _ => reference::advance(&job, context, &mut out),
             }
             Ok(())

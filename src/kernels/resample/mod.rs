@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
+use super::Context;
 use super::raster::{Raster, RasterMut, Source, write};
-use super::{Context, CpuLevel};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
@@ -24,7 +24,7 @@ pub fn half(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Res
         out.expect("the output of a halving", size, input.channels)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => cpu::half(input, context, &mut out),
+            super::CpuLevel::Avx2 => cpu::half(input, context, &mut out),
             _ => reference::half(input, context, &mut out),
         }
         Ok(())
@@ -43,7 +43,7 @@ pub fn double(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::R
         check_double(&input, &out)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => cpu::double(input, context, &mut out),
+            super::CpuLevel::Avx2 => cpu::double(input, context, &mut out),
             _ => reference::double(input, context, &mut out),
         }
         Ok(())

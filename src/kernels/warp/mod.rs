@@ -5,8 +5,8 @@
 
 use candle_core::Tensor;
 
+use super::Context;
 use super::raster::{Raster, RasterMut, Source, write};
-use super::{Context, CpuLevel};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
@@ -48,7 +48,7 @@ impl Job<'_> {
         out.expect("the output of a warp", size, self.features.channels)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => cpu::run(self, context, &mut out),
+            super::CpuLevel::Avx2 => cpu::run(self, context, &mut out),
             _ => reference::run(self, context, &mut out),
         }
         Ok(())
