@@ -10,7 +10,7 @@ SIZE=${SIZE:-1280x720}
 SECONDS_OF_FILM=${SECONDS_OF_FILM:-1}
 RUNS=${RUNS:-3}
 
-[ "${1:-}" = --table ] || cargo bench --quiet --bench interpolator --bench element
+[ "${1:-}" = --table ] || cargo bench --quiet --bench '*'
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
