@@ -243,3 +243,29 @@ fn readme_shows_only_lines_that_are_run() {
     }
     assert!(shown > 0, "README shows no pipeline");
 }
+
+#[test]
+fn readme_lists_every_property_with_its_default() {
+    init();
+    let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let element = gst::ElementFactory::make("videointerpolate").build();
+    let element = element.expect("the element");
+    for property in element.list_properties() {
+        let name = property.name();
+        if ["name", "parent"].contains(&name) {
+            continue;
+        }
+        let row = readme
+            .lines()
+            .find(|row| row.starts_with("| `") && row.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in README's table"));
+        let default = match property.default_value().get::<f64>() {
+            Ok(number) => format!(", {number} |"),
+            Err(_) => continue,
+        };
+        assert!(
+            row.contains(&default),
+            "{name}: {row} does not say {default}"
+        );
+    }
+}
