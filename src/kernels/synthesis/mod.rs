@@ -142,11 +142,8 @@ pub fn synthesise(
         planes: planes.each_mut().map(|p| &mut *p.data),
         rows: 0..left.height(),
     };
-    if context.pool().current_num_threads() == 1 {
-        job.run(band);
-    } else {
-        context.pool().install(|| job.run(band));
-    }
+    // Even for one thread: outside of a pool, what is joined runs on all of the machine's.
+    context.pool().install(|| job.run(band));
     Ok(())
 }
 
