@@ -220,7 +220,7 @@ impl Interpolator {
     ///
     /// # Errors
     /// A picture has another format or size, or was encoded by an interpolator of another size;
-    /// a phase is not strictly between 0 and 1.
+    /// a phase is not strictly between 0 and 1, or a plane of them has another size.
     pub fn interpolate(
         &mut self,
         left: (&Picture, &Encoded),
@@ -232,12 +232,11 @@ impl Interpolator {
         left.0.expect(self.format, self.width, self.height)?;
         right.0.expect(self.format, self.width, self.height)?;
         out.expect(self.format, self.width, self.height)?;
-        if let PhaseMap::Uniform(phase) = *phase
-            && !(phase > 0.0 && phase < 1.0)
-        {
-            return Err(Error::Phase(phase));
-        }
+        let (height, width, _) = self.view.dims3()?;
+        phase.check((height / 4, width / 4))?;
         let (one, other) = (left.1.parts(), right.1.parts());
+        self.workspace.expect_encoded(&one.features)?;
+        self.workspace.expect_encoded(&other.features)?;
         if scene::repeated(left.0, right.0) {
             out.copy_from(left.0)?;
             return Ok(Outcome::Interpolated);

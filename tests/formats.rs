@@ -209,6 +209,47 @@ fn a_plane_of_equal_phases_is_a_uniform_phase() {
     assert!(psnr(&a, &b, 0) > 60.0);
 }
 
+#[test]
+fn a_plane_of_phases_is_checked_even_at_a_cut() {
+    let (left, right) = strangers();
+    let refused = |phases: Tensor| {
+        let phase = PhaseMap::Plane(phases);
+        interpolate(&left, &right, phase, &Settings::default()).map(|(outcome, _)| outcome)
+    };
+    let full = |value: f32, shape: &[usize]| Tensor::full(value, shape, &Device::Cpu).unwrap();
+    assert!(matches!(refused(full(0.5, &[30, 40])), Ok(Outcome::Cut)));
+    for outside in [0.0, 1.0, f32::NAN] {
+        let mut phases = vec![0.5; 30 * 40];
+        phases[777] = outside;
+        let plane = Tensor::from_vec(phases, (30, 40), &Device::Cpu).unwrap();
+        assert!(matches!(refused(plane), Err(Error::Phase(_))), "{outside}");
+    }
+    for shape in [&[30, 39][..], &[1200], &[30, 40, 1]] {
+        assert!(refused(full(0.5, shape)).is_err(), "{shape:?}");
+    }
+}
+
+#[test]
+fn an_encoded_picture_of_another_size_is_refused() {
+    let (left, right) = strangers();
+    let small = Owned::new(Format::I420, (32, 32), 0);
+    let foreign = interpolator(small.format, small.size)
+        .encode(&small.picture())
+        .unwrap();
+    let mut interpolator = interpolator(left.format, left.size);
+    let (l, r) = (left.picture(), right.picture());
+    let own = interpolator.encode(&l).unwrap();
+    let mut out = Owned::new(left.format, left.size, 0);
+    let refused = interpolator.interpolate(
+        (&l, &own),
+        (&r, &foreign),
+        &PhaseMap::Uniform(0.5),
+        &Settings::default(),
+        &mut out.picture_mut(),
+    );
+    assert!(refused.is_err(), "{refused:?}");
+}
+
 /// Two pictures that have nothing to do with each other.
 fn strangers() -> (Owned, Owned) {
     let size = (320, 240);

@@ -116,3 +116,29 @@ pub enum PhaseMap {
     /// A phase for each cell of 8x8 pixels of the padded picture: `[height / 8, width / 8]`.
     Plane(Tensor),
 }
+
+impl PhaseMap {
+    /// Fails unless all phases lie strictly inside 0 to 1 and a plane of them has this height and
+    /// width.
+    ///
+    /// # Errors
+    /// As said; the first phase outside is named.
+    pub fn check(&self, size: (usize, usize)) -> Result<()> {
+        let check = |phase: f32| match phase > 0.0 && phase < 1.0 {
+            true => Ok(()),
+            false => Err(Error::Phase(phase)),
+        };
+        match self {
+            PhaseMap::Uniform(phase) => check(*phase),
+            PhaseMap::Plane(plane) => {
+                let plane = plane.unsqueeze(plane.rank())?;
+                let source = raster::Source::lock(&plane);
+                let raster = source.raster()?;
+                raster.expect("a plane of phases", size, 1)?;
+                (0..raster.height)
+                    .flat_map(|y| raster.row(y).iter().step_by(raster.pixel))
+                    .try_for_each(|phase| check(*phase))
+            }
+        }
+    }
+}

@@ -242,7 +242,8 @@ impl Workspace {
         &self.motion
     }
 
-    fn expect_encoded(&self, encoded: &Encoded) -> Result<()> {
+    /// Fails unless `encoded` is of a picture of this size.
+    pub(crate) fn expect_encoded(&self, encoded: &Encoded) -> Result<()> {
         let (h, w) = self.levels[0].fine;
         expect("an encoded picture", encoded.fine.dims(), &[h, w, STEM])?;
         let (levels, wanted) = (encoded.levels.len(), self.levels.len());
