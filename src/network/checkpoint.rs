@@ -1,12 +1,18 @@
 //! Weights from safetensors files, under the names that the code gives them.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::kernels::conv::Filter;
+
+/// Bytes of the largest file that is read: several times the largest network, and an end to what
+/// has none, such as a device.
+const LARGEST: u64 = 256 << 20;
 
 /// The tensors of one file, and its path for messages.
 pub struct Checkpoint {
@@ -18,7 +24,8 @@ impl Checkpoint {
     /// Reads a whole file.
     ///
     /// # Errors
-    /// There is no such file, it cannot be read, or it is no complete safetensors file.
+    /// There is no such file, it cannot be read, it is larger than 256 MiB, or it is no complete
+    /// safetensors file.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let problem = |problem: String| Error::Weights {
@@ -30,7 +37,13 @@ impl Checkpoint {
         if metadata.is_dir() {
             return Err(problem("is a directory".into()));
         }
-        let bytes = std::fs::read(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
+        let bytes = read(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
+        if bytes.len() as u64 > LARGEST {
+            let mebibytes = LARGEST >> 20;
+            return Err(problem(format!(
+                "is larger than {mebibytes} MiB, no network is"
+            )));
+        }
         Self::parse(&name, &bytes)
     }
 
@@ -67,7 +80,9 @@ impl Checkpoint {
             let found = tensor.dtype();
             return Err(self.problem(format!("tensor {name} is of {found:?}, expected a float")));
         }
-        let tensor = tensor.to_dtype(DType::F32)?;
+        let tensor = tensor
+            .to_dtype(DType::F32)
+            .map_err(|e| self.problem(format!("tensor {name} cannot be read: {e}")))?;
         let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
         if !values.iter().all(|v| v.is_finite()) {
             return Err(self.problem(format!("tensor {name} has values that are not finite")));
@@ -112,6 +127,15 @@ impl Checkpoint {
             problem,
         }
     }
+}
+
+/// The bytes of a file, at most one more than [`LARGEST`].
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(LARGEST + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -196,5 +220,67 @@ mod tests {
     fn no_file_and_a_folder_are_named() {
         assert!(message(Checkpoint::open(Path::new("/no/such/file"))).contains("/no/such/file"));
         assert!(message(Checkpoint::open(Path::new("/"))).contains("is a directory"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let message = message(Checkpoint::open(Path::new("/dev/zero")));
+        assert!(
+            message.contains("/dev/zero") && message.contains("larger"),
+            "{message}"
+        );
+    }
+
+    /// A file of this header and as many zeros.
+    fn made(header: &str, data: usize) -> Vec<u8> {
+        let length = (header.len() as u64).to_le_bytes();
+        [&length, header.as_bytes(), &vec![0; data]].concat()
+    }
+
+    #[test]
+    fn headers_that_lie_are_refused() {
+        let two = |a: &str, b: &str| {
+            format!(
+                r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":{a}}},"b":{{"dtype":"F32","shape":[2],"data_offsets":{b}}}}}"#
+            )
+        };
+        let one = |shape: &str, offsets: &str| {
+            format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
+        };
+        assert!(Checkpoint::parse("x", &made(&two("[0,8]", "[8,16]"), 16)).is_ok());
+        for (what, header) in [
+            ("overlap", two("[0,8]", "[4,12]")),
+            ("the same bytes", two("[0,8]", "[0,8]")),
+            ("a hole", two("[0,8]", "[12,20]")),
+            ("backwards", one("[2]", "[16,8]")),
+            ("beyond the end", one("[1000]", "[0,4000]")),
+            (
+                "a size that overflows",
+                one("[4294967296,4294967296,2]", "[0,16]"),
+            ),
+            ("no objects", "[[[[[[[[".into()),
+            ("no header", String::new()),
+        ] {
+            let message = message(Checkpoint::parse("liar", &made(&header, 16)));
+            assert!(message.contains("liar"), "{what}: {message}");
+        }
+        for length in [u64::MAX, 1 << 40, 99_000_000] {
+            let mut file = file();
+            file[..8].copy_from_slice(&length.to_le_bytes());
+            let message = message(Checkpoint::parse("liar", &file));
+            assert!(message.contains("liar"), "header of {length}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_read_is_named() {
+        let header = r#"{"a":{"dtype":"F8_E8M0","shape":[16],"data_offsets":[0,16]}}"#;
+        let checkpoint = Checkpoint::parse("odd", &made(header, 16)).unwrap();
+        let message = message(checkpoint.tensor("a", &[16]));
+        assert!(
+            message.contains("odd") && message.contains("tensor a"),
+            "{message}"
+        );
     }
 }
