@@ -150,8 +150,10 @@ impl ElementImpl for VideoInterpolate {
             _ => (),
         }
         let result = self.parent_change_state(transition);
-        if transition == gst::StateChange::ReadyToNull {
-            self.model.clear();
+        match transition {
+            gst::StateChange::PausedToReady => self.model.forgive(),
+            gst::StateChange::ReadyToNull => self.model.clear(),
+            _ => (),
         }
         result
     }

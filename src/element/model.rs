@@ -81,14 +81,14 @@ fn lock(shared: &(Mutex<Shared>, Condvar)) -> MutexGuard<'_, Shared> {
 }
 
 impl Model {
-    /// Begins to load what is wanted, unless it is there or under way. PROGRESS messages tell of
-    /// it; a load that fails is one ERROR message.
+    /// Begins to load what is wanted, unless that is there, under way, or has failed since
+    /// [`Model::forgive`]. PROGRESS messages tell of it; a load that fails is one ERROR message.
     pub fn begin(&self, element: &gst::Element, wanted: Wanted) -> Result<(), Failure> {
         check_device(&wanted.device)?;
         let generation = {
             let mut shared = lock(&self.shared);
             let current = shared.wanted.as_ref() == Some(&wanted);
-            if current && matches!(shared.loading, Loading::Running | Loading::Ready(_)) {
+            if current && !matches!(shared.loading, Loading::Idle) {
                 return Ok(());
             }
             shared.wanted = Some(wanted.clone());
@@ -135,6 +135,14 @@ impl Model {
     pub fn set_cancelled(&self, cancelled: bool) {
         lock(&self.shared).cancelled = cancelled;
         self.shared.1.notify_all();
+    }
+
+    /// Lets a load that has failed be tried again.
+    pub fn forgive(&self) {
+        let mut shared = lock(&self.shared);
+        if matches!(shared.loading, Loading::Failed) {
+            shared.loading = Loading::Idle;
+        }
     }
 
     /// Lets the network go; a load under way comes to nothing.

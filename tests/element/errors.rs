@@ -72,6 +72,28 @@ fn a_model_that_cannot_be_used_is_one_error_that_names_it() {
     });
 }
 
+// promise 37: the load has failed long before the first picture comes
+#[test]
+fn a_wrong_model_is_told_once_however_slowly_the_states_go_up() {
+    watched(|| {
+        let element = support::element(&[("model", "/nonexistent/model.safetensors")]);
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        let error = |limit| bus.timed_pop_filtered(limit, &[gst::MessageType::Error]);
+        element.set_state(gst::State::Ready).unwrap();
+        assert!(error(gst::ClockTime::NONE).is_some());
+        thread::sleep(Duration::from_millis(50));
+        element.set_state(gst::State::Paused).unwrap();
+        assert!(error(Some(gst::ClockTime::from_mseconds(300))).is_none());
+        // another attempt is told again
+        element.set_state(gst::State::Ready).unwrap();
+        element.set_state(gst::State::Paused).unwrap();
+        assert!(error(gst::ClockTime::NONE).is_some());
+        element.set_state(gst::State::Null).unwrap();
+        element.set_bus(None);
+    });
+}
+
 // a failed load can be repaired: the instance is not lost
 #[test]
 fn after_a_wrong_model_a_right_one_works() {
