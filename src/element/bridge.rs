@@ -239,7 +239,7 @@ pub fn layout(buffer: &gst::BufferRef, stream: &Stream) -> Result<Layout, Failur
             .ok()
             .filter(|stride| *stride >= bytes)
             .and_then(|stride| stride.checked_mul(rows.saturating_sub(1)))
-            .and_then(|n| n.checked_add(bytes + offset));
+            .and_then(|n| n.checked_add(bytes)?.checked_add(offset));
         if end.is_none_or(|end| end > buffer.size()) {
             return Err(Failure::Buffer(format!(
                 "a buffer of {} bytes does not hold a {} picture of {}x{} (plane {plane}: offset {offset}, stride {stride}, {rows} rows); the caps need {} bytes",

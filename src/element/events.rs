@@ -89,7 +89,8 @@ impl VideoInterpolate {
             state.live = live;
             state.latency()
         };
-        query.set(live, min + ours.min, max.map(|max| max + ours.buffered));
+        let max = max.map(|max| max.saturating_add(ours.buffered));
+        query.set(live, min.saturating_add(ours.min), max);
         true
     }
 

@@ -54,7 +54,10 @@ impl Qos {
         self.proportion = proportion;
         self.earliest = timestamp.map(|t| {
             if diff > 0 {
-                t + ClockTime::from_nseconds(2 * diff.unsigned_abs()) + output_duration
+                let late = ClockTime::from_nseconds(diff.unsigned_abs());
+                t.saturating_add(late)
+                    .saturating_add(late)
+                    .saturating_add(output_duration)
             } else {
                 t.saturating_sub(ClockTime::from_nseconds(diff.unsigned_abs()))
             }

@@ -65,6 +65,18 @@ fn the_maximum_grows_by_what_is_buffered_only() {
     });
 }
 
+// a source that counts wrong must not take the pipeline down
+#[test]
+fn a_latency_beyond_all_bounds_stays_the_longest() {
+    watched(|| {
+        let longest = u64::MAX / MS;
+        let pads = behind((true, longest, Some(longest)), &caps("25/1"), &[]);
+        let src = pads.element.static_pad("src").unwrap();
+        let most = gst::ClockTime::MAX;
+        assert_eq!(latency(&src), (true, most, Some(most)));
+    });
+}
+
 // promise 27
 #[test]
 fn a_variable_rate_counts_its_longest_interval() {

@@ -110,3 +110,17 @@ fn without_qos_everything_is_made() {
         assert_eq!(rig.counter("interpolated"), 1);
     });
 }
+
+// a sink that counts wrong must not take the stream down
+#[test]
+fn times_beyond_all_bounds_are_survived() {
+    watched(|| {
+        let mut rig = Rig::rates("25/1", "50/1");
+        rig.push(0).unwrap();
+        late(&mut rig, u64::MAX - 5, i64::MAX);
+        late(&mut rig, 5, -5);
+        rig.push(40 * MS).unwrap();
+        assert_eq!(support::ms(&rig.times()), [0, 20, 40]);
+        assert_eq!(rig.errors(), Vec::<String>::new());
+    });
+}
