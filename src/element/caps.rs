@@ -46,7 +46,8 @@ pub const FORMATS: [(VideoFormat, Format); 30] = [
     (VideoFormat::Gbr10le, Format::Gbr10),
 ];
 
-/// Both pads: raw video of [`FORMATS`] in system memory, alone or with overlays as metas.
+/// Both pads: raw video of [`FORMATS`] in system memory, alone, with overlays as metas, or as
+/// fields.
 ///
 /// It says nothing of a rate, so that caps which say nothing of it stay as they are.
 pub fn template() -> gst::Caps {
@@ -60,6 +61,13 @@ pub fn template() -> gst::Caps {
                     gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY.as_str(),
                     gst_video::CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION.as_str(),
                 ])
+                .build(),
+        );
+        // one field a buffer: passes through, or the error says what to do
+        caps.merge(
+            builder()
+                .features(["format:Interlaced"])
+                .field("interlace-mode", "alternate")
                 .build(),
         );
         for structure in caps.make_mut().iter_mut() {
@@ -380,6 +388,7 @@ mod tests {
         for field in [
             "interlace-mode=interleaved",
             "interlace-mode=mixed",
+            "interlace-mode=alternate",
             "multiview-mode=frame-by-frame",
         ] {
             let input = format!("video/x-raw, framerate=25/1, {field}");
@@ -401,9 +410,12 @@ mod tests {
         gst::init().unwrap();
         let template = template();
         assert!(!template.is_any());
-        assert_eq!(template.size(), 2);
+        assert_eq!(template.size(), 3);
         for (structure, features) in template.iter_with_features() {
-            assert!(features.contains("memory:SystemMemory"));
+            assert!(!features.is_any());
+            assert!(
+                features.contains("memory:SystemMemory") || features.contains("format:Interlaced")
+            );
             assert_eq!(
                 structure.get::<gst::List>("format").unwrap().len(),
                 FORMATS.len()
