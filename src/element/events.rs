@@ -83,6 +83,16 @@ impl VideoInterpolate {
         if !self.obj().sink_pad().peer_query(query.query_mut()) {
             return false;
         }
+        if direction == gst::PadDirection::Sink && query.type_() == gst::QueryType::Drain {
+            // serialized: upstream wants its buffers back
+            self.drain(End::Caps);
+            let mut state = self.state();
+            // captions that wait may need it yet
+            let unneeded = state.captions.is_empty();
+            let kept = state.last.take_if(|_| unneeded);
+            drop(state);
+            drop(kept);
+        }
         let (live, min, max) = query.result();
         let ours = {
             let mut state = self.state();

@@ -69,6 +69,28 @@ fn a_pool_of_one_buffer_suffices() {
     });
 }
 
+// promise 31: upstream wants its buffers back before it changes its pool
+#[test]
+fn a_drain_query_gives_every_buffer_back() {
+    watched(|| {
+        let mut rig = Rig::rates("25/1", "50/1");
+        let mut source = rig.picture(0, 1);
+        rig.harness.push(source.clone()).unwrap();
+        assert_eq!(support::ms(&rig.times()), [0]);
+        assert!(source.get_mut().is_none(), "held for the next pair");
+        // SAFETY: the function returns a new query, which is ours.
+        let mut query: gst::Query =
+            unsafe { gst::glib::translate::from_glib_full(gst::ffi::gst_query_new_drain()) };
+        let query = query.get_mut().unwrap();
+        assert!(rig.harness.srcpad().unwrap().peer_query(query));
+        assert_eq!(support::ms(&rig.times()), [20]);
+        assert!(source.get_mut().is_some(), "still held");
+        rig.push(40 * MS).unwrap();
+        rig.push(80 * MS).unwrap();
+        assert_eq!(support::ms(&rig.times()), [40, 60, 80]);
+    });
+}
+
 /// An I420 picture whose rows are `padding` bytes longer than they need to be.
 fn padded(info: &gst_video::VideoInfo, pts: u64, grey: u8, padding: usize) -> gst::Buffer {
     let strides: Vec<i32> = info.stride().iter().map(|s| s + padding as i32).collect();
