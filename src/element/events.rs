@@ -33,7 +33,10 @@ impl VideoInterpolate {
             EventView::Eos(_) => self.drain(End::Stream),
             EventView::SegmentDone(_) => self.drain(End::Segment),
             EventView::Gap(_) => self.drain(End::Gap),
-            EventView::StreamStart(_) => self.drain(End::Caps),
+            EventView::StreamStart(_) => {
+                self.drain(End::Caps);
+                self.state().segment_owed = true;
+            }
             _ => (),
         }
         self.parent_sink_event(event)
@@ -44,7 +47,11 @@ impl VideoInterpolate {
             bridge::post(&*self.obj(), &Failure::Segment(segment.format()));
             return Segment::Refused;
         };
-        if self.state().segment.as_ref() == Some(segment) {
+        let same = {
+            let mut state = self.state();
+            !std::mem::take(&mut state.segment_owed) && state.segment.as_ref() == Some(segment)
+        };
+        if same {
             return Segment::Same;
         }
         self.drain(End::Segment);

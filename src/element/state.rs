@@ -115,6 +115,8 @@ pub struct State {
     /// In passthrough: the buffer between submit and generate.
     pub passing: Option<gst::Buffer>,
     pub segment: Option<TimeSegment>,
+    /// A new stream has begun: its segment is news even if it is the same.
+    pub segment_owed: bool,
     pub captions: CaptionQueue,
     /// The last input and the last output's place, for captions that are left over at the end.
     pub last: Option<Arc<Source>>,

@@ -142,6 +142,21 @@ fn an_identical_segment_is_ignored() {
 
 // 24
 #[test]
+fn a_new_stream_gets_its_segment_even_if_it_is_the_same() {
+    watched(|| {
+        let mut stream = Stream::new((25, 1), (50, 1));
+        stream.push(0);
+        assert!(stream.event(gst::event::StreamStart::new("another")));
+        assert!(stream.segment(&segment(0, None)));
+        stream.push(0);
+        stream.push(40 * MS);
+        assert_eq!(stream.segments().len(), 2);
+        assert_eq!(stream.times(), [0, 20, 0, 20, 40].map(|ms| ms * MS));
+    });
+}
+
+// 24
+#[test]
 fn a_changed_segment_drains_and_keeps_its_seqnum() {
     watched(|| {
         let mut stream = Stream::new((25, 1), (50, 1));
