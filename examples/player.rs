@@ -38,15 +38,13 @@ fn run() -> Result<(), String> {
     let filter = gst::parse::bin_from_description("queue ! videointerpolate name=smooth", true)
         .map_err(|error| error.to_string())?;
     let smooth = filter.by_name("smooth").ok_or("no videointerpolate")?;
-    if let Some(rate) = rate {
-        smooth.set_property("framerate", rate);
-    }
+    interpolate(&smooth, rate, true);
     let player = gst::ElementFactory::make("playbin")
         .property("uri", uri(&source)?)
         .property("video-filter", &filter)
         .build()
         .map_err(|_| "playbin is missing: install gstreamer1.0-plugins-base")?;
-    let result = play(&player, &smooth);
+    let result = play(&player, &smooth, rate);
     let _ = player.set_state(gst::State::Null);
     result
 }
@@ -72,7 +70,20 @@ fn uri(source: &str) -> Result<String, String> {
     Ok(uri.into())
 }
 
-fn play(player: &gst::Element, smooth: &gst::Element) -> Result<(), String> {
+/// Switches interpolation on, to `rate` or else the double, or off.
+fn interpolate(smooth: &gst::Element, rate: Option<gst::Fraction>, on: bool) {
+    let not_set = gst::Fraction::new(0, 1);
+    let rate = rate.filter(|_| on).unwrap_or(not_set);
+    let factor = if on { 2 } else { 1 };
+    smooth.set_property("multiplier", gst::Fraction::new(factor, 1));
+    smooth.set_property("framerate", rate);
+}
+
+fn play(
+    player: &gst::Element,
+    smooth: &gst::Element,
+    rate: Option<gst::Fraction>,
+) -> Result<(), String> {
     let keys = keys();
     let bus = player.bus().ok_or("no bus")?;
     let _ = player.set_state(gst::State::Playing);
@@ -94,7 +105,7 @@ fn play(player: &gst::Element, smooth: &gst::Element) -> Result<(), String> {
         }
         match keys.recv_timeout(Duration::ZERO) {
             Ok('q') => return Ok(()),
-            Ok(key) => act(key, player, smooth),
+            Ok(key) => act(key, player, smooth, rate),
             Err(_) => {}
         }
     }
@@ -117,7 +128,7 @@ fn keys() -> mpsc::Receiver<char> {
     receiver
 }
 
-fn act(key: char, player: &gst::Element, smooth: &gst::Element) {
+fn act(key: char, player: &gst::Element, smooth: &gst::Element, rate: Option<gst::Fraction>) {
     match key {
         'p' => {
             let state = match player.current_state() {
@@ -128,8 +139,7 @@ fn act(key: char, player: &gst::Element, smooth: &gst::Element) {
         }
         'i' => {
             let now: gst::Fraction = smooth.property("multiplier");
-            let next = if now.numer() == now.denom() { 2 } else { 1 };
-            smooth.set_property("multiplier", gst::Fraction::new(next, 1));
+            interpolate(smooth, rate, now.numer() == now.denom());
         }
         'f' | 'b' => {
             let at = player
