@@ -83,13 +83,6 @@ impl VideoInterpolate {
         {
             return self.on_latency(latency);
         }
-        BaseTransformImplExt::parent_query(self, direction, query)
-    }
-
-    fn on_latency(&self, query: &mut gst::query::Latency) -> bool {
-        if !self.obj().sink_pad().peer_query(query.query_mut()) {
-            return false;
-        }
         if direction == gst::PadDirection::Sink && query.type_() == gst::QueryType::Drain {
             // serialized: upstream wants its buffers back
             self.drain(End::Caps);
@@ -99,6 +92,13 @@ impl VideoInterpolate {
             let kept = state.last.take_if(|_| unneeded);
             drop(state);
             drop(kept);
+        }
+        BaseTransformImplExt::parent_query(self, direction, query)
+    }
+
+    fn on_latency(&self, query: &mut gst::query::Latency) -> bool {
+        if !self.obj().sink_pad().peer_query(query.query_mut()) {
+            return false;
         }
         let (live, min, max) = query.result();
         let ours = {

@@ -60,6 +60,18 @@ impl CaptionQueue {
         }
     }
 
+    /// Moves everything onto a picture that passes through, before its own captions.
+    pub fn pass(&mut self, buffer: &mut BufferRef) {
+        self.push(buffer, 0, false);
+        buffer.foreach_meta_mut(|meta| {
+            let own = meta.api() == VideoCaptionMeta::meta_api();
+            std::ops::ControlFlow::Continue(if own { Action::Remove } else { Action::Keep })
+        });
+        for (type_, data) in self.0.drain(..).flat_map(|c| c.data) {
+            VideoCaptionMeta::add(buffer, type_, &data);
+        }
+    }
+
     /// Makes what is left due at the next output, whatever its time.
     pub fn hurry(&mut self, reverse: bool) {
         for captions in &mut self.0 {

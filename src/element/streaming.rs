@@ -34,7 +34,7 @@ impl VideoInterpolate {
     pub(super) fn submit(
         &self,
         discont: bool,
-        buffer: gst::Buffer,
+        mut buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         if !self.obj().reconfigure() {
             return Err(self.not_negotiated());
@@ -44,6 +44,9 @@ impl VideoInterpolate {
         if stream.passthrough {
             let mut state = self.state();
             state.counters.input += 1;
+            if !state.captions.is_empty() {
+                state.captions.pass(buffer.make_mut());
+            }
             state.passing = Some(buffer);
             return Ok(gst::FlowSuccess::Ok);
         }
@@ -80,21 +83,16 @@ impl VideoInterpolate {
             return false;
         };
         state.counters.input += 1;
-        let ns = pts.map_or(0, |t| t.nseconds());
+        let ns_of_duration = duration.map(|d| d.nseconds());
+        let place = scheduler.place(bridge::timestamp(pts), ns_of_duration);
+        let ns = place.map_or(0, |t| t.0);
         let dropped = state.counters.dropped.clone();
         let source = Arc::new(Source::new(buffer, ns, stream.clone(), dropped));
-        let ns_of_duration = duration.map(|d| d.nseconds());
-        match scheduler.push(
-            source.clone(),
-            bridge::timestamp(pts),
-            ns_of_duration,
-            discont,
-        ) {
-            Pushed::Accepted => {
-                let reverse = scheduler.config().reverse;
-                state.captions.push(&source.buffer, ns, reverse);
-                state.last = Some(source);
-            }
+        // whatever becomes of the picture, its captions find another
+        let reverse = scheduler.config().reverse;
+        state.captions.push(&source.buffer, ns, reverse);
+        match scheduler.push(source.clone(), place, ns_of_duration, discont) {
+            Pushed::Accepted => state.last = Some(source),
             Pushed::Dropped => gst::debug!(
                 bridge::category(),
                 imp = self,

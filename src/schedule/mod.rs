@@ -158,6 +158,16 @@ impl<F: Clone> Scheduler<F> {
         Pushed::Accepted
     }
 
+    /// The timestamp of the next frame: its own, or where it has none the end of the frame before;
+    /// `None` if neither is known. `duration` (ns) as in [`Scheduler::push`].
+    pub fn place(&self, pts: Option<Timestamp>, duration: Option<u64>) -> Option<Timestamp> {
+        let duration = duration.filter(|d| (1..=LONGEST_DURATION).contains(d));
+        pts.or_else(|| {
+            let at = self.previous_end(duration)?;
+            Some(Timestamp(self.timestamp(at)))
+        })
+    }
+
     /// The next output, or `None` until more is pushed.
     pub fn poll(&mut self) -> Option<Job<F>> {
         loop {

@@ -1,5 +1,6 @@
 //! Metas and flags: promises 32 and 33.
 
+use gst::prelude::*;
 use gst_video::{
     VideoAFDMeta, VideoBarMeta, VideoCaptionMeta, VideoCaptionType, VideoCropMeta,
     VideoRegionOfInterestMeta, VideoTimeCodeFlags, VideoTimeCodeMeta,
@@ -92,6 +93,67 @@ fn captions_follow_time_that_jumps_back() {
         rig.eos();
         let order: Vec<u8> = captions(&rig.outputs()).iter().map(|(_, i)| *i).collect();
         assert_eq!(order, (0..6).collect::<Vec<_>>());
+    });
+}
+
+// promise 32
+#[test]
+fn captions_of_pictures_out_of_order_are_not_lost() {
+    watched(|| {
+        let mut rig = Rig::rates("25/1", "50/1");
+        for (i, pts) in [0, 40, 20, 80].into_iter().enumerate() {
+            let mut buffer = rig.picture(pts * MS, 1);
+            caption(buffer.get_mut().unwrap(), i as u64);
+            rig.harness.push(buffer).unwrap();
+        }
+        assert_eq!(rig.counter("drop"), 1);
+        assert_eq!(
+            captions(&rig.outputs()),
+            [(0, 0), (40, 1), (60, 2), (80, 3)]
+        );
+    });
+}
+
+// promise 32
+#[test]
+fn captions_that_wait_leave_with_the_first_picture_that_passes_through() {
+    watched(|| {
+        let mut rig = Rig::new(&[("framerate", "25/1")], &caps("50/1"), "video/x-raw");
+        push_with(&mut rig, 2, 20 * MS, caption);
+        let same = gst::Fraction::new(50, 1);
+        rig.element.set_property("framerate", same);
+        for i in 2..4 {
+            let mut buffer = rig.picture(i * 20 * MS, 1);
+            caption(buffer.get_mut().unwrap(), i);
+            rig.harness.push(buffer).unwrap();
+        }
+        rig.eos();
+        assert_eq!(
+            captions(&rig.outputs()),
+            [(0, 0), (40, 1), (40, 2), (60, 3)]
+        );
+    });
+}
+
+// promises 22 and 32
+#[test]
+fn a_picture_without_timestamp_keeps_captions_and_timecode_in_place() {
+    watched(|| {
+        let mut rig = Rig::rates("25/1", "50/1");
+        for i in 0..3 {
+            let mut buffer = rig.picture(support::SECOND, 1);
+            let writable = buffer.get_mut().unwrap();
+            if i > 0 {
+                writable.set_pts(None);
+            }
+            caption(writable, i);
+            VideoTimeCodeMeta::add(writable, &timecode((25, 1), i as u32));
+            rig.harness.push(buffer).unwrap();
+        }
+        let outputs = rig.outputs();
+        assert_eq!(captions(&outputs), [(1000, 0), (1040, 1), (1080, 2)]);
+        let expected = (0..5).map(|n| Some(format!("01:02:03:{n:02}")));
+        assert_eq!(timecodes(&outputs), expected.collect::<Vec<_>>());
     });
 }
 
