@@ -83,6 +83,10 @@ impl VideoInterpolate {
             return false;
         };
         state.counters.input += 1;
+        // downstream refused an output, and those behind it were not asked for
+        while scheduler.poll().is_some() {
+            state.left_out = true;
+        }
         let ns_of_duration = duration.map(|d| d.nseconds());
         let place = scheduler.place(bridge::timestamp(pts), ns_of_duration);
         let ns = place.map_or(0, |t| t.0);

@@ -1,8 +1,8 @@
 //! Bad input: each is a clear error or a promised behaviour; nothing panics, nothing hangs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -370,6 +370,26 @@ fn what_downstream_answers_goes_upstream() {
             // the end of the stream still gets through, and draining does not loop
             pads.src.push_event(gst::event::Eos::new());
         }
+    });
+}
+
+// a demuxer goes on as long as another of its streams is linked
+#[test]
+fn frames_that_downstream_does_not_want_do_not_pile_up() {
+    watched(|| {
+        let last = Arc::new(AtomicU64::new(0));
+        let seen = last.clone();
+        let pads = Pads::new(&[], &caps("25/1"), move |buffer| {
+            seen.store(support::time(&buffer), Ordering::Relaxed);
+            Err(gst::FlowError::NotLinked)
+        });
+        let info = info(&caps("25/1"));
+        for i in 0..20 {
+            let result = pads.src.push(support::picture(&info, i * 40 * MS, 1));
+            assert_eq!(result, Err(gst::FlowError::NotLinked));
+        }
+        let last = last.load(Ordering::Relaxed);
+        assert_eq!(last, 740 * MS, "the last input is at 760 ms");
     });
 }
 
