@@ -323,7 +323,7 @@ impl VideoInterpolate {
         };
         let writable = buffer.make_mut();
         meta::finish_shown(writable, at, held);
-        meta::add_timecode(writable, &source.buffer, source.pts, at, &source.stream);
+        self.add_timecode(writable, source, at);
         if held {
             self.state().counters.duplicate += 1;
         }
@@ -405,8 +405,15 @@ impl VideoInterpolate {
         self.state().counters.interpolated += 1;
         let writable = buffer.make_mut();
         meta::finish_interpolated(writable, at, (&left.buffer, &right.buffer), phase);
-        meta::add_timecode(writable, &left.buffer, left.pts, at, &left.stream);
+        self.add_timecode(writable, left, at);
         Ok(buffer)
+    }
+
+    /// The rates are those of now: they may have changed since the source came.
+    fn add_timecode(&self, output: &mut gst::BufferRef, source: &Source, at: &Slot) {
+        let stream = self.state().stream.clone();
+        let stream = stream.as_ref().unwrap_or(&source.stream);
+        meta::add_timecode(output, &source.buffer, source.pts, at, stream);
     }
 
     /// Runs the interpolator for the pictures of `source`, made anew if they are of another kind.

@@ -184,6 +184,29 @@ fn a_timecode_counts_in_output_frames_at_a_whole_multiple() {
     });
 }
 
+// promises 11 and 32
+#[test]
+fn a_timecode_follows_a_new_rate_at_once() {
+    watched(|| {
+        let mut rig = Rig::new(&[], &caps("25/1"), "video/x-raw");
+        for i in 0..3 {
+            if i == 2 {
+                let rate = gst::Fraction::new(100, 1);
+                rig.element.set_property("framerate", rate);
+            }
+            let mut buffer = rig.picture(i * 40 * MS, 1);
+            let writable = buffer.get_mut().unwrap();
+            VideoTimeCodeMeta::add(writable, &timecode((25, 1), i as u32));
+            rig.harness.push(buffer).unwrap();
+        }
+        let outputs = rig.outputs();
+        let times: Vec<_> = outputs.iter().map(support::time).collect();
+        assert_eq!(support::ms(&times), [0, 20, 40, 60, 70, 80]);
+        let expected = [0, 1, 2, 6, 7, 8].map(|n| Some(format!("01:02:03:{n:02}")));
+        assert_eq!(timecodes(&outputs), expected);
+    });
+}
+
 // promise 32
 #[test]
 fn a_timecode_is_left_off_where_it_cannot_count() {
