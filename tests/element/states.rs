@@ -349,6 +349,32 @@ fn nothing_is_loaded_before_ready() {
     });
 }
 
+// promise 38, in a process where no other test has read the weights
+#[test]
+fn registering_reads_no_weights_and_touches_no_cuda() {
+    use gstvideointerpolate::network::Network;
+    const CHILD: &str = "VIDEOINTERPOLATE_TEST_REGISTERING";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "states::registering_reads_no_weights_and_touches_no_cuda";
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&child.stdout);
+        let passed = child.status.success() && text.contains("1 passed");
+        assert!(passed, "{text}");
+        return;
+    }
+    let element = support::element(&[]);
+    values(&element);
+    assert!(!Network::embedded_is_read());
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(!maps.contains("libcuda"), "{maps}");
+    Network::embedded().unwrap();
+    assert!(Network::embedded_is_read());
+}
+
 // going up and down fast, the loading thread comes to nothing
 #[test]
 fn a_load_that_is_no_longer_wanted_harms_nobody() {

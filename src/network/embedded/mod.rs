@@ -36,16 +36,23 @@ pub struct Network {
     refiner: Refiner,
 }
 
+/// The network that is part of the plugin, once it has been asked for.
+static EMBEDDED: OnceCell<Arc<Network>> = OnceCell::new();
+
 impl Network {
     /// The network that is part of the plugin; read once and shared.
     ///
     /// # Errors
     /// The weights inside the plugin are damaged.
     pub fn embedded() -> Result<Arc<Self>> {
-        static EMBEDDED: OnceCell<Arc<Network>> = OnceCell::new();
         const FILE: &[u8] = include_bytes!("../../../models/embedded.safetensors");
         let network = EMBEDDED.get_or_try_init(|| Self::from_bytes("embedded", FILE));
         network.cloned()
+    }
+
+    /// Whether the network that is part of the plugin has been read in this process.
+    pub fn embedded_is_read() -> bool {
+        EMBEDDED.get().is_some()
     }
 
     /// A network from a safetensors file.
