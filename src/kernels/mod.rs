@@ -13,14 +13,14 @@ use rayon::ThreadPool;
 
 use crate::error::{Error, Result};
 
-pub mod confidence;
+pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
-pub mod motion;
-pub mod raster;
-pub mod resample;
-pub mod synthesis;
-pub mod view;
+pub(crate) mod motion;
+pub(crate) mod raster;
+pub(crate) mod resample;
+pub(crate) mod synthesis;
+pub(crate) mod view;
 pub mod warp;
 
 #[cfg(target_arch = "x86_64")]

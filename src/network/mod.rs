@@ -32,5 +32,5 @@ pub struct Encoded {
     /// A tensor of features a level of the pyramid, finest (an eighth of the picture) first.
     pub(crate) levels: Vec<Tensor>,
     /// `[height / 4, width / 4, 1]`: mean luma of each 4x4 pixels, -0.5 to 0.5.
-    pub luma: Tensor,
+    pub(crate) luma: Tensor,
 }

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 
 use super::{Context, CpuLevel, raster};
 use crate::error::Result;
-use crate::picture::{Channel, Component, Picture};
+use crate::picture::{Component, Picture};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
@@ -39,7 +39,7 @@ impl Colors {
     fn of(picture: &Picture) -> Self {
         match *picture.format().components() {
             [y] => Colors::Gray(y),
-            [a, b, c, ..] if a.channel == Channel::R => Colors::Rgb([a, b, c]),
+            [a, b, c, ..] if picture.format().is_rgb() => Colors::Rgb([a, b, c]),
             [a, b, c, ..] => Colors::Yuv([a, b, c]),
             // No format has two components; its first would be luma.
             [y, _] => Colors::Gray(y),
