@@ -5,6 +5,7 @@ use crate::picture::Format;
 /// What can go wrong below the element. Each variant names the thing and carries what was found.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A tensor operation failed; inside the engine that is a shape which does not fit.
     #[error("{0}")]
     Candle(#[from] candle_core::Error),
     /// A file of weights that cannot be used.
@@ -13,14 +14,17 @@ pub enum Error {
     /// The threads asked for could not be made.
     #[error("cannot start {count} threads: {problem}; try fewer")]
     Threads { count: usize, problem: String },
+    /// A side of zero pixels.
     #[error("a picture of {width}x{height} has no pixels")]
     EmptyPicture { width: u32, height: u32 },
+    /// Fewer or more planes than the format has.
     #[error("a {format:?} picture has {expected} planes, {found} were given")]
     PlaneCount {
         format: Format,
         expected: usize,
         found: usize,
     },
+    /// A stride, in bytes, that is shorter than a row's samples, or negative.
     #[error(
         "plane {plane} of a {format:?} picture needs a stride of at least {expected} bytes, it has {found}"
     )]
@@ -30,6 +34,7 @@ pub enum Error {
         expected: usize,
         found: isize,
     },
+    /// A plane that ends before its last sample; lengths in bytes.
     #[error(
         "plane {plane} of a {format:?} picture needs at least {expected} bytes, it has {found}"
     )]
@@ -39,6 +44,7 @@ pub enum Error {
         expected: usize,
         found: usize,
     },
+    /// A picture of another format or size than asked for.
     #[error(
         "expected a {expected_format:?} picture of {expected_width}x{expected_height}, found {format:?} of {width}x{height}"
     )]
@@ -50,8 +56,10 @@ pub enum Error {
         width: u32,
         height: u32,
     },
+    /// A phase outside, or no number.
     #[error("a phase lies strictly between 0 and 1, found {0}")]
     Phase(f32),
 }
 
+/// What the engine's functions answer.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -30,6 +30,7 @@ pub struct Settings {
     /// Score above which two pictures are a cut apart, see [`scene::score`]; 0 disables, also
     /// what looks for failed motion.
     pub scene_threshold: f64,
+    /// What becomes of two pictures that are a cut apart.
     pub scene_action: SceneAction,
 }
 
@@ -124,7 +125,8 @@ impl fmt::Debug for Interpolator {
 }
 
 impl Interpolator {
-    /// `threads`: 0 takes one a CPU. `color` is that of the stream.
+    /// `threads`: 0 takes one a CPU. `color` is that of the stream; the
+    /// embedded network sees codes, not colours, and has no use for it.
     ///
     /// # Errors
     /// The size is empty, or the threads cannot be started.

@@ -11,22 +11,28 @@ pub use format::{Channel, Component, Format};
 /// How codes become colours: the luma weights of red and blue, and the range of the codes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Color {
+    /// Share of red in luma.
     pub kr: f32,
+    /// Share of blue in luma.
     pub kb: f32,
+    /// Codes use the whole of their depth; otherwise luma is 16 to 235 of 8 bits.
     pub full_range: bool,
 }
 
 impl Color {
+    /// Standard definition, limited range.
     pub const BT601: Color = Color {
         kr: 0.299,
         kb: 0.114,
         full_range: false,
     };
+    /// High definition, limited range.
     pub const BT709: Color = Color {
         kr: 0.2126,
         kb: 0.0722,
         full_range: false,
     };
+    /// Ultra high definition, limited range.
     pub const BT2020: Color = Color {
         kr: 0.2627,
         kb: 0.0593,
@@ -53,7 +59,9 @@ fn check_shape(format: Format, width: u32, height: u32, planes: usize) -> Result
 /// A plane to read: its bytes from the first sample on, and the bytes from row to row.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Plane<'a> {
+    /// Bytes from the first sample to the end of the last row or beyond.
     pub data: &'a [u8],
+    /// Bytes from a row to the next.
     pub stride: usize,
 }
 
@@ -98,18 +106,22 @@ impl<'a> Picture<'a> {
         })
     }
 
+    /// Where the samples lie.
     pub fn format(&self) -> Format {
         self.format
     }
 
+    /// Pixels of a row, at least 1.
     pub fn width(&self) -> usize {
         self.width as usize
     }
 
+    /// Rows of pixels, at least 1.
     pub fn height(&self) -> usize {
         self.height as usize
     }
 
+    /// How the stream says that its codes become colours.
     pub fn color(&self) -> Color {
         self.color
     }
@@ -159,7 +171,9 @@ fn expect(expected: (Format, u32, u32), found: (Format, u32, u32)) -> Result<()>
 /// A plane to write.
 #[derive(Debug, Default)]
 pub struct PlaneMut<'a> {
+    /// Bytes from the first sample to the end of the last row or beyond.
     pub data: &'a mut [u8],
+    /// Bytes from a row to the next.
     pub stride: usize,
 }
 
@@ -197,14 +211,17 @@ impl<'a> PictureMut<'a> {
         })
     }
 
+    /// Where the samples lie.
     pub fn format(&self) -> Format {
         self.format
     }
 
+    /// Pixels of a row, at least 1.
     pub fn width(&self) -> usize {
         self.width as usize
     }
 
+    /// Rows of pixels, at least 1.
     pub fn height(&self) -> usize {
         self.height as usize
     }

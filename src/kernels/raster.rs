@@ -11,8 +11,11 @@ const PARALLEL_VALUES: usize = 4096;
 /// Where the values of a `[height, width, channels]` tensor lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
+    /// Rows.
     pub height: usize,
+    /// Pixels of a row.
     pub width: usize,
+    /// Values of a pixel.
     pub channels: usize,
     /// Floats from a pixel to its right neighbour, at least `channels`.
     pub pixel: usize,
@@ -91,11 +94,16 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// Waits until nobody writes to the tensor's storage.
     pub fn lock(tensor: &'a Tensor) -> Self {
         let (storage, layout) = tensor.storage_and_layout();
         Self { storage, layout }
     }
 
+    /// The values.
+    ///
+    /// # Errors
+    /// No `f32` on the CPU, no three dimensions, empty, or channels that are not adjacent.
     pub fn raster(&self) -> candle_core::Result<Raster<'_>> {
         let geometry = Geometry::new(self.layout)?;
         let Storage::Cpu(CpuStorage::F32(data)) = &*self.storage else {

@@ -52,7 +52,9 @@ pub enum Channel {
 /// Where one component of a format lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Component {
+    /// What its samples mean.
     pub channel: Channel,
+    /// The number of the plane that holds it.
     pub plane: usize,
     /// Bytes from the start of the row to the first sample.
     pub offset: usize,
@@ -94,7 +96,7 @@ impl Component {
         self.width(width) * self.step
     }
 
-    /// The code of the sample that begins at `at`.
+    /// The code of sample `x` of a row.
     pub fn load(&self, row: &[u8], x: usize) -> u32 {
         let at = self.offset + x * self.step;
         if self.size() == 1 {
@@ -104,7 +106,7 @@ impl Component {
         }
     }
 
-    /// Writes a code; the bits below it become zero.
+    /// Writes the code of sample `x` of a row; the bits below it become zero.
     pub fn store(&self, row: &mut [u8], x: usize, code: u32) {
         let at = self.offset + x * self.step;
         if self.size() == 1 {
@@ -263,6 +265,7 @@ static GBR: [Component; 3] = three([R, G, B], [2, 0, 1], FULL, 8);
 static GBR10: [Component; 3] = three([R, G, B], [2, 0, 1], FULL, 10);
 
 impl Format {
+    /// Every format there is.
     pub const ALL: [Format; 30] = [
         Format::I420,
         Format::Yv12,

@@ -28,9 +28,9 @@ pub const MAX_LEVELS: usize = 6;
 pub struct Level {
     /// Size of the (halved) view.
     pub view: (usize, usize),
-    /// Half of that: size of the stem.
+    /// Half of the view: size of the stem.
     pub fine: (usize, usize),
-    /// A quarter of that: size of the features and of the flow.
+    /// A quarter of the view: size of the features and of the flow.
     pub coarse: (usize, usize),
 }
 
