@@ -17,6 +17,9 @@ pub enum Error {
     /// A side of zero pixels.
     #[error("a picture of {width}x{height} has no pixels")]
     EmptyPicture { width: u32, height: u32 },
+    /// More pixels than the engine makes room for.
+    #[error("a picture of {width}x{height} has more than {most} pixels; scale it down first")]
+    PictureTooLarge { width: u32, height: u32, most: u64 },
     /// Fewer or more planes than the format has.
     #[error("a {format:?} picture has {expected} planes, {found} were given")]
     PlaneCount {

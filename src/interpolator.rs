@@ -52,6 +52,10 @@ pub const DEFAULT_SCENE_THRESHOLD: f64 = 0.45;
 /// pictures of different clips 0.076 at least.
 const FAILED_MOTION: f32 = 0.06;
 
+/// 16384×16384. The features of a larger picture take tens of gigabytes, and running out of memory
+/// is no error that could be told.
+const MOST_PIXELS: u64 = 1 << 28;
+
 /// What became of the output picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -129,7 +133,7 @@ impl Interpolator {
     /// embedded network sees codes, not colours, and has no use for it.
     ///
     /// # Errors
-    /// The size is empty, or the threads cannot be started.
+    /// The size is empty or too large, or the threads cannot be started.
     pub fn new(
         network: Arc<Network>,
         format: Format,
@@ -140,6 +144,14 @@ impl Interpolator {
     ) -> Result<Self> {
         if width == 0 || height == 0 {
             return Err(Error::EmptyPicture { width, height });
+        }
+        if u64::from(width) * u64::from(height) > MOST_PIXELS {
+            let most = MOST_PIXELS;
+            return Err(Error::PictureTooLarge {
+                width,
+                height,
+                most,
+            });
         }
         let context = Context::new(threads)?;
         let (view_height, view_width) = view::size(height as usize, width as usize);
