@@ -182,6 +182,7 @@ fn slow_motion_runs() {
     run("slow-motion.launch");
 }
 
+// promise 39
 #[test]
 fn playbin_runs() {
     run("playbin.launch");
