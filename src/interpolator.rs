@@ -11,7 +11,7 @@ use crate::kernels::raster::Source;
 use crate::kernels::synthesis::synthesise;
 use crate::kernels::{Context, PhaseMap, view};
 use crate::network::{self, Network, Workspace};
-use crate::picture::{Color, Format, Picture, PictureMut};
+use crate::picture::{Format, Picture, PictureMut};
 use crate::scene::{self, Thumbnail};
 
 /// What to do where two pictures do not belong together.
@@ -129,8 +129,7 @@ impl fmt::Debug for Interpolator {
 }
 
 impl Interpolator {
-    /// `threads`: 0 takes one a CPU. `color` is that of the stream; the
-    /// embedded network sees codes, not colours, and has no use for it.
+    /// `threads`: 0 takes one a CPU.
     ///
     /// # Errors
     /// The size is empty or too large, or the threads cannot be started.
@@ -139,7 +138,6 @@ impl Interpolator {
         format: Format,
         width: u32,
         height: u32,
-        _color: Color,
         threads: usize,
     ) -> Result<Self> {
         if width == 0 || height == 0 {

@@ -86,7 +86,7 @@ impl Owned {
 
 fn interpolator(format: Format, size: (u32, u32)) -> Interpolator {
     let network = Network::embedded().unwrap();
-    Interpolator::new(network, format, size.0, size.1, Color::BT709, 1).unwrap()
+    Interpolator::new(network, format, size.0, size.1, 1).unwrap()
 }
 
 fn interpolate(
@@ -340,9 +340,9 @@ fn what_does_not_fit_is_refused() {
         assert!(matches!(refused, Err(Error::Phase(_))), "{phase}");
     }
     let network = Network::embedded().unwrap();
-    let empty = Interpolator::new(network.clone(), Format::I420, 0, 32, Color::BT709, 1);
+    let empty = Interpolator::new(network.clone(), Format::I420, 0, 32, 1);
     assert!(matches!(empty, Err(Error::EmptyPicture { width: 0, .. })));
     let side = i32::MAX as u32;
-    let huge = Interpolator::new(network, Format::I420, side, side, Color::BT709, 1);
+    let huge = Interpolator::new(network, Format::I420, side, side, 1);
     assert!(matches!(huge, Err(Error::PictureTooLarge { .. })));
 }

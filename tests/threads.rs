@@ -21,7 +21,7 @@ fn texture(d: f32) -> Vec<u8> {
 fn middle(threads: usize) -> Vec<u8> {
     let (w, h) = (WIDTH as u32, HEIGHT as u32);
     let (color, network) = (Color::BT709, Network::embedded().unwrap());
-    let mut interpolator = Interpolator::new(network, Format::Gray8, w, h, color, threads).unwrap();
+    let mut interpolator = Interpolator::new(network, Format::Gray8, w, h, threads).unwrap();
     let sides = [texture(-3.0), texture(3.0)];
     let [left, right] = sides.each_ref().map(|data| {
         let planes = [(data.as_slice(), WIDTH as isize)];

@@ -27,14 +27,8 @@ impl Middle {
             Some(path) => Network::load(path)?,
             None => Network::embedded()?,
         };
-        let interpolator = Interpolator::new(
-            network,
-            Format::I420,
-            width as u32,
-            height as u32,
-            Color::BT709,
-            threads,
-        )?;
+        let interpolator =
+            Interpolator::new(network, Format::I420, width as u32, height as u32, threads)?;
         Ok(Self {
             interpolator,
             settings: Settings::default(),

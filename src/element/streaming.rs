@@ -436,7 +436,6 @@ impl VideoInterpolate {
                     stream.format,
                     stream.info.width(),
                     stream.info.height(),
-                    stream.color,
                     self.settings().threads as usize,
                 )
                 .map_err(Failure::from)?,
