@@ -118,20 +118,19 @@ class Clips:
         return out
 
     def texture(self, rng, size):
-        """A size x size x 3 YUV picture from a still or a frame, at a random scale."""
+        """A [size, size, 3] u8 YUV picture from a still or a frame, at a random scale."""
         if self.stills and (rng.random() < 0.6 or not self.videos):
             source = self.stills[rng.integers(len(self.stills))]
+            h, w = source.shape[:2]
         else:
-            data, w, h, _ = self.videos[rng.integers(len(self.videos))]
-            f = data[rng.integers(data.shape[0])]
-            n = w * h // 4
-            up = [cv2.resize(f[w * h + k * n : w * h + (k + 1) * n].reshape(h // 2, w // 2), (w, h)) for k in (0, 1)]
-            source = np.dstack([f[: w * h].reshape(h, w), *up])
-        h, w = source.shape[:2]
-        take = int(min(h, w, size * rng.uniform(0.7, 2.0)))
-        x, y = rng.integers(0, w - take + 1), rng.integers(0, h - take + 1)
-        crop = np.ascontiguousarray(source[y : y + take, x : x + take])
-        return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if take > size else cv2.INTER_LINEAR)
+            i = rng.integers(len(self.videos))
+            data, w, h, _ = self.videos[i]
+            frame, source = rng.integers(data.shape[0]), None
+        take = int(min(h, w, size * rng.uniform(0.7, 1.8))) & ~1
+        x, y = (2 * rng.integers(0, (n - take) // 2 + 1) for n in (w, h))
+        if source is not None:
+            return cv2.resize(np.ascontiguousarray(source[y : y + take, x : x + take]), (size, size))
+        return cv2.merge([cv2.resize(p, (size, size)) for p in self.planes(i, frame, x, y, take)])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,112 @@
+"""Batches for training: synthetic rows with their flow first, then real ones."""
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+import layers
+
+# Outputs at these phases (a of b steps); one half half of the time, as in use.
+PHASES = [(1, 2)] * 4 + [(1, 4), (3, 4), (1, 3), (2, 3), (1, 5), (3, 5), (1, 8), (5, 8)]
+
+# Shares of synthetic rows whose light changes, and whose sources are noisy or compressed.
+LIGHT, NOISY, COMPRESSED = 0.15, 0.3, 0.25
+# JPEG qualities, 0..100, of compressed sources.
+QUALITY = (12, 60)
+
+
+class Batches(Dataset):
+    """Batch of a step, made from (seed, step) alone.
+
+    args: steps, batch, size, seed, synthetic, synthetic_end; most_motion (see layers.MOST) if it is there.
+    A batch of B rows, n of them synthetic (they come first), pictures in 0..1:
+        t         phase, the same for all rows
+        y         [B, 3, S, S]: left, truth at t, right; u, v: [B, 3, S/2, S/2]
+        flow      [n, 4, S, S]: at t, px, to the left frame x, y, to the right one x, y
+        visible   [n, 2, S, S]: 1 where what is seen at t is also seen in the left frame, the right one
+        distance  [n, 1, S, S]: share of the way that is done at t, in 0..1
+    """
+
+    def __init__(self, clips, args):
+        self.clips, self.args = clips, args
+        self.most = getattr(args, "most_motion", layers.MOST)
+        self.texture = clips.texture if clips.stills or clips.videos else layers.procedural
+
+    def __len__(self):
+        return self.args.steps
+
+    def synthetic_rows(self, step):
+        a = self.args
+        share = a.synthetic + (a.synthetic_end - a.synthetic) * step / a.steps
+        return round(a.batch * share) if self.clips.videos else a.batch
+
+    def __getitem__(self, step):
+        # one core is all that the training leaves to its data
+        cv2.setNumThreads(0)
+        args, size = self.args, self.args.size
+        rng = np.random.default_rng([args.seed, step])
+        a, b = PHASES[rng.integers(len(PHASES))]
+        n = self.synthetic_rows(step)
+        scenes = [layers.scene(rng, self.texture, size, a / b, self.most) for _ in range(n)]
+        rows = [degraded(rng, scene.frames, a / b) for scene in scenes]
+        rows += [augmented(rng, self.clips.triplet(rng, size, a, b)) for _ in range(args.batch - n)]
+        planes = [self.tensor([[frame[c] for frame in row] for row in rows]) / 255 for c in range(3)]
+        flow = self.tensor([s.flow for s in scenes], (0, 4, size, size))
+        visible = self.tensor([s.visible for s in scenes], (0, 2, size, size))
+        distance = self.tensor([s.distance[None] for s in scenes], (0, 1, size, size))
+        return a / b, *planes, flow, visible, distance
+
+    @staticmethod
+    def tensor(arrays, empty=None):
+        return torch.from_numpy(np.array(arrays, np.float32)) if arrays else torch.zeros(empty)
+
+
+def split(frame):
+    """[3, S, S] f32 in 0..255 -> u8 planes of 4:2:0."""
+    y, u, v = np.rint(np.clip(frame, 0, 255)).astype(np.uint8)
+    half = lambda p: cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    return y, half(u), half(v)
+
+
+def degraded(rng, frames, t):
+    """Frames [3, 3, S, S] as planes of 4:2:0: other light in all of some, noise and JPEG in the sources.
+
+    The truth keeps the light of its own time and has neither noise nor JPEG: no one can tell the
+    noise of a frame that is not there.
+    """
+    if rng.random() < LIGHT:
+        relit(rng, frames, t)
+    if rng.random() < NOISY:
+        strength = np.float32(rng.uniform(0.5, 5))
+        for frame in frames[::2]:
+            for plane in frame:
+                plane += layers.noise_crop(rng, plane.shape[0]) * strength
+    planes = [split(f) for f in frames]
+    if rng.random() < COMPRESSED:
+        quality = int(rng.integers(*QUALITY))
+        planes[::2] = [tuple(compressed(p, quality) for p in frame) for frame in planes[::2]]
+    return planes
+
+
+def relit(rng, frames, t):
+    """Changes the light evenly over the interval, mostly a little, sometimes as in a fade from or to black."""
+    most = 0.5 if rng.random() < 0.25 else 0.06
+    gain = np.float32(1 + rng.uniform(-most, 0, 2))
+    black = np.float32([16, 128, 128])[:, None, None]
+    for frame, s in zip(frames, (0, t, 1)):
+        frame -= black
+        frame *= np.float32(gain[0] + (gain[1] - gain[0]) * s)
+        frame += black
+
+
+def compressed(plane, quality):
+    """A plane after a round trip through JPEG."""
+    return cv2.imdecode(cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+
+
+def augmented(rng, planes):
+    """Turned and mirrored."""
+    k, flip = rng.integers(4), rng.random() < 0.5
+    turn = lambda p: np.rot90(p[:, ::-1] if flip else p, k)
+    return [tuple(turn(p) for p in frame) for frame in planes]
