@@ -195,7 +195,7 @@ impl Interpolator {
 
     fn thumbnail(&self, parts: &mut Parts) -> Result<()> {
         let (width, height) = self.cells();
-        let luma = Source::lock(&parts.features.luma);
+        let luma = Source::lock(&parts.features.cell_luma);
         let luma = luma.raster()?;
         let rows = (0..height).map(|y| &luma.row(y)[..width]);
         parts.thumbnail.fill(rows);
@@ -277,7 +277,7 @@ impl Interpolator {
             .estimate(&mut self.workspace, one, other, phase)?;
         let evidence = Evidence {
             flow: &motion.flow,
-            luma: [&one.luma, &other.luma],
+            luma: [&one.cell_luma, &other.cell_luma],
             brightness: left.thumbnail.mean() - right.thumbnail.mean(),
         };
         let (context, confidence) = (&self.context, &motion.confidence);

@@ -5,16 +5,47 @@ to, channels (to left x, to left y, to right x, to right y). The same encoder an
 decoder serve every level of the pyramid, so that a motion learnt at one size is known at all.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-STEM, FEATURES, WIDTH, HIDDEN, UP = 16, 24, 32, 16, 11
-RADIUS, FINE_RADIUS = 3, 2
+# Largest displacements that are compared: of features, in cells, by the decoder and by the refiner;
+# of luma, in samples, four of which are a cell.
+RADIUS, FINE_RADIUS, LUMA_RADIUS = 3, 2, 2
+SAMPLES = 4
+# Mean difference of luma (of range 1) below which there is more noise than texture.
+LUMA_NOISE = 0.01
+# Brings that mean to the range of the other inputs.
+CONTRAST = 8.0
+# Changes that a level makes: flow, mask, and the two gates.
+CHANGE = 4 + 1 + 2
+# Flow, displacement of features, mask, phase; displacement of luma, contrast.
+STATE = 4 + 2 + 1 + 1 + 2 + 1
 # A feature's norm below this (its square root) counts as "no texture".
 NORM_EPSILON = 1e-2
 # The coarsest level is the last one whose shorter side has at least this many cells.
 COARSEST_CELLS = 4
+
+
+@dataclass(frozen=True)
+class Config:
+    """Channels: features at a quarter of the picture's size, features below, the decoder, what one
+    of its levels hands to the next, what the decoder hands to the refiner."""
+
+    stem: int
+    features: int
+    width: int
+    hidden: int
+    up: int
+
+
+VARIANTS = {
+    "fast": Config(12, 16, 16, 8, 7),
+    "balanced": Config(16, 24, 24, 16, 11),
+    "high": Config(32, 48, 64, 32, 27),
+}
 
 
 def lrelu(x):
@@ -91,82 +122,128 @@ def along(d, t):
     return torch.cat((-t * d, (1 - t) * d), 1)
 
 
+def luma_scores(a, b, flow, t):
+    """How well the luma of both sides agrees around a flow, at steps of a quarter of a cell.
+
+    a, b [B, 1, H, W] with SAMPLES samples a cell; flow [B, 4, h, w] in cells. Both sides are warped,
+    and every displacement's absolute difference is averaged over 3x3 cells. Answers [B, n, h, w]: 1 minus
+    the difference relative to the mean over all displacements, and that mean [B, 1, h, w].
+    """
+    h, w = flow.shape[-2:]
+    r, height, width = LUMA_RADIUS, SAMPLES * h, SAMPLES * w
+    f = SAMPLES * F.interpolate(flow, scale_factor=SAMPLES, mode="bilinear", align_corners=False)
+    extra = (0, width - a.shape[-1], 0, height - a.shape[-2])
+    a, b = (
+        F.pad(warp(F.pad(x, extra, mode="replicate"), f[:, k : k + 2]), (r, r, r, r), mode="replicate")
+        for x, k in ((a, 0), (b, 2))
+    )
+    cells = []
+    for dy in range(-r, r + 1):
+        for dx in range(-r, r + 1):
+            ax, ay = split(dx, t), split(dy, t)
+            bx, by = dx - ax, dy - ay
+            va = a[..., r - ay : r - ay + height, r - ax : r - ax + width]
+            vb = b[..., r + by : r + by + height, r + bx : r + bx + width]
+            cells.append(F.avg_pool2d((va - vb).abs(), SAMPLES))
+    cells = torch.cat(cells, 1)
+    cells = F.avg_pool2d(F.pad(cells, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    mean = cells.mean(1, keepdim=True)
+    return 1 - cells / (mean + LUMA_NOISE), mean
+
+
+class Match(nn.Module):
+    """What both sides say about the flow between them: features at steps of a cell, luma at finer ones."""
+
+    def __init__(self, radius):
+        super().__init__()
+        self.radius = radius
+        self.sharpness = nn.Parameter(torch.tensor([12.0]))
+        self.luma_sharpness = nn.Parameter(torch.tensor([15.0]))
+
+    def forward(self, left, right, flow, t):
+        a = normalise(warp(left[0], flow[:, :2]))
+        b = normalise(warp(right[0], flow[:, 2:]))
+        scores = correlate(a, b, t, self.radius)
+        with torch.no_grad():
+            luma, contrast = luma_scores(left[1], right[1], flow, t)
+        d = expected(scores, self.sharpness, self.radius)
+        e = expected(luma, self.luma_sharpness, LUMA_RADIUS) / SAMPLES
+        return (a, b, scores, luma), (d, e, CONTRAST * contrast)
+
+
+def moved(flow, change, d, e, t):
+    """The flow after a level: its own change, and as much of both displacements as it lets through."""
+    gate = torch.sigmoid(change[:, 5:7])
+    return flow + change[:, :4] + along(gate[:, :1] * d + gate[:, 1:] * e, t)
+
+
 class Encoder(nn.Module):
     """View of a picture (or of its half, quarter, ...) -> features at a half and a quarter of the view."""
 
-    def __init__(self):
+    def __init__(self, c):
         super().__init__()
-        self.stem = nn.Conv2d(6, STEM, 3, 2, 1)
-        self.fine = nn.Conv2d(STEM, STEM, 3, 1, 1)
-        self.down = nn.Conv2d(STEM, FEATURES, 3, 2, 1)
+        self.stem = nn.Conv2d(6, c.stem, 3, 2, 1)
+        self.down = nn.Conv2d(c.stem, c.features, 3, 2, 1)
 
     def forward(self, view):
-        fine = self.fine(lrelu(self.stem(view)))
+        fine = self.stem(view)
         return fine, self.down(lrelu(fine))
 
 
 class Decoder(nn.Module):
     """One step of the flow, at any level."""
 
-    def __init__(self):
+    def __init__(self, c):
         super().__init__()
-        n = (2 * RADIUS + 1) ** 2
-        self.squeeze = nn.Conv2d(2 * FEATURES + n, FEATURES, 1)
-        self.entry = nn.Conv2d(FEATURES + HIDDEN + 4 + 2 + 1 + 1, WIDTH, 3, 1, 1)
-        self.res1 = nn.Conv2d(WIDTH, WIDTH, 3, 1, 1)
-        self.res2 = nn.Conv2d(WIDTH, WIDTH, 3, 1, 1)
-        self.head = nn.Conv2d(WIDTH, 4 + 1 + 1 + HIDDEN, 1)
-        self.sharpness = nn.Parameter(torch.tensor([12.0]))
+        n = (2 * RADIUS + 1) ** 2 + (2 * LUMA_RADIUS + 1) ** 2
+        self.match = Match(RADIUS)
+        self.squeeze = nn.Conv2d(2 * c.features + n, c.features, 1)
+        self.entry = nn.Conv2d(c.features + c.hidden + STATE, c.width, 3, 1, 1)
+        self.res1 = nn.Conv2d(c.width, c.width, 3, 1, 1)
+        self.res2 = nn.Conv2d(c.width, c.width, 3, 1, 1)
+        self.head = nn.Conv2d(c.width, CHANGE + c.hidden, 1)
 
     def forward(self, left, right, flow, mask, hidden, t):
-        a = normalise(warp(left, flow[:, :2]))
-        b = normalise(warp(right, flow[:, 2:]))
-        scores = correlate(a, b, t, RADIUS)
-        d = expected(scores, self.sharpness, RADIUS)
-        q = lrelu(self.squeeze(torch.cat((a, b, scores), 1)))
+        seen, (d, e, contrast) = self.match(left, right, flow, t)
+        q = lrelu(self.squeeze(torch.cat(seen, 1)))
         phase = torch.full_like(mask, t)
-        r = lrelu(self.entry(torch.cat((q, hidden, flow, d, mask, phase), 1)))
+        r = lrelu(self.entry(torch.cat((q, hidden, flow, d, mask, phase, e, contrast), 1)))
         r = lrelu(r + self.res2(lrelu(self.res1(r))))
         o = self.head(r)
-        gate = torch.sigmoid(o[:, 5:6])
-        flow = flow + o[:, :4] + along(gate * d, t)
-        return flow, mask + o[:, 4:5], o[:, 6:], r
+        return moved(flow, o, d, e, t), mask + o[:, 4:5], o[:, CHANGE:], r
 
 
 class Refiner(nn.Module):
     """From an eighth to a quarter of the picture's size."""
 
-    def __init__(self):
+    def __init__(self, c):
         super().__init__()
-        n = (2 * FINE_RADIUS + 1) ** 2
-        self.expand = nn.Conv2d(WIDTH, 4 * (4 + 1 + UP), 1)
-        self.squeeze = nn.Conv2d(2 * STEM + n + 4 + 2 + 1 + 1 + UP, STEM, 1)
-        self.conv = nn.Conv2d(STEM, STEM, 3, 1, 1)
-        self.head = nn.Conv2d(STEM, 4 + 1 + 1, 1)
-        self.sharpness = nn.Parameter(torch.tensor([12.0]))
+        n = (2 * FINE_RADIUS + 1) ** 2 + (2 * LUMA_RADIUS + 1) ** 2
+        self.match = Match(FINE_RADIUS)
+        self.expand = nn.Conv2d(c.width, 4 * (4 + 1 + c.up), 1)
+        self.squeeze = nn.Conv2d(2 * c.stem + n + c.up + STATE, c.stem, 1)
+        self.conv = nn.Conv2d(c.stem, c.stem, 3, 1, 1)
+        self.head = nn.Conv2d(c.stem, CHANGE, 1)
 
     def forward(self, left, right, flow, mask, r, t):
-        h, w = left.shape[-2:]
+        h, w = left[0].shape[-2:]
         o = F.pixel_shuffle(self.expand(r), 2)[..., :h, :w]
         flow = 2 * double(flow, h, w) + o[:, :4]
         mask = double(mask, h, w) + o[:, 4:5]
-        a = normalise(warp(left, flow[:, :2]))
-        b = normalise(warp(right, flow[:, 2:]))
-        scores = correlate(a, b, t, FINE_RADIUS)
-        d = expected(scores, self.sharpness, FINE_RADIUS)
+        seen, (d, e, contrast) = self.match(left, right, flow, t)
         phase = torch.full_like(mask, t)
-        x = lrelu(self.squeeze(torch.cat((a, b, scores, o[:, 5:], flow, d, mask, phase), 1)))
+        x = lrelu(self.squeeze(torch.cat((*seen, e, contrast, o[:, 5:], flow, d, mask, phase), 1)))
         o = self.head(lrelu(x + self.conv(x)))
-        gate = torch.sigmoid(o[:, 5:6])
-        return flow + o[:, :4] + along(gate * d, t), mask + o[:, 4:5]
+        return moved(flow, o, d, e, t), mask + o[:, 4:5]
 
 
 class Network(nn.Module):
-    def __init__(self):
+    def __init__(self, config):
         super().__init__()
-        self.encoder = Encoder()
-        self.decoder = Decoder()
-        self.refiner = Refiner()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.refiner = Refiner(config)
         self.initialise()
 
     def initialise(self):
@@ -183,34 +260,37 @@ class Network(nn.Module):
                 (self.refiner.head, 0.02),
             ):
                 m.weight *= s
-            self.decoder.head.weight[:6] *= 0.02
+            self.decoder.head.weight[:CHANGE] *= 0.02
+            self.decoder.head.bias[6] = -1.0
             self.refiner.head.bias[5] = -1.0
 
     def encode(self, view):
-        """view [B, 6, H/2, W/2] -> a (fine, coarse) pair a level, finest first."""
-        levels = []
+        """view [B, 6, H/2, W/2] -> features and luma for the refiner, and for each level, finest first."""
+        fine, levels = None, []
         while True:
-            fine, coarse = self.encoder(view)
-            levels.append((fine, coarse))
+            stem, coarse = self.encoder(view)
+            fine = fine or (stem, F.pixel_shuffle(view[:, :4], 2))
+            levels.append((coarse, view[:, :4].mean(1, keepdim=True)))
             view = half(view)
             # the next level's coarse features: two strides of two, rounded up
             if min((s + 3) // 4 for s in view.shape[-2:]) < COARSEST_CELLS or len(levels) == 6:
-                return levels
+                return fine, levels
 
     def estimate(self, left, right, t):
         """Flows of all levels (coarsest first, the quarter-size one last) and the mask's logit."""
-        b, _, h, w = left[-1][1].shape
-        flow = left[-1][1].new_zeros(b, 4, h, w)
+        (left_fine, left), (right_fine, right) = left, right
+        b, _, h, w = left[-1][0].shape
+        flow = left[-1][0].new_zeros(b, 4, h, w)
         mask = flow[:, :1]
-        hidden = flow.new_zeros(b, HIDDEN, h, w)
+        hidden = flow.new_zeros(b, self.config.hidden, h, w)
         flows = []
-        for (_, a), (_, c) in zip(reversed(left), reversed(right)):
-            h, w = a.shape[-2:]
+        for a, c in zip(reversed(left), reversed(right)):
+            h, w = a[0].shape[-2:]
             if flows:
                 flow, mask, hidden = 2 * double(flow, h, w), double(mask, h, w), double(hidden, h, w)
             flow, mask, hidden, r = self.decoder(a, c, flow, mask, hidden, t)
             flows.append(flow)
-        flow, mask = self.refiner(left[0][0], right[0][0], flow, mask, r, t)
+        flow, mask = self.refiner(left_fine, right_fine, flow, mask, r, t)
         flows.append(flow)
         return flows, mask
 

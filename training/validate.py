@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from clips import Clips
-from model import Network, synthesise, view
+from model import VARIANTS, Network, synthesise, view
 
 
 def padded(plane, multiple):
@@ -56,8 +56,9 @@ def validate(net, folder, most=None, blend=False):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    net = Network()
-    net.load_state_dict(torch.load(sys.argv[1], map_location="cpu")["average"])
+    state = torch.load(sys.argv[1], map_location="cpu")
+    net = Network(VARIANTS[state["variant"]])
+    net.load_state_dict(state["average"])
     mean, scores = validate(net, sys.argv[2])
     for name, score in scores.items():
         print(f"{name:20} {score:6.2f}")

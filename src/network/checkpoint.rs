@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
@@ -88,6 +89,25 @@ impl Checkpoint {
             return Err(self.problem(format!("tensor {name} has values that are not finite")));
         }
         Ok(tensor)
+    }
+
+    /// The first size of the tensor `name`, the outputs of a convolution.
+    ///
+    /// # Errors
+    /// It is missing, or its first size is outside of `range`.
+    pub fn outputs(&self, name: &str, range: RangeInclusive<usize>) -> Result<usize> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(self.problem(format!("has no tensor {name}")));
+        };
+        match tensor.dims().first() {
+            Some(outputs) if range.contains(outputs) => Ok(*outputs),
+            _ => {
+                let (found, least, most) = (tensor.dims(), range.start(), range.end());
+                Err(self.problem(format!(
+                    "tensor {name} is {found:?}, expected {least} to {most} outputs"
+                )))
+            }
+        }
     }
 
     /// The single number `name`, a tensor of `[1]`.

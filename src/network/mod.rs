@@ -27,10 +27,14 @@ pub struct Motion {
 /// One source picture as the network sees it; made once, used by both its pairs.
 #[derive(Debug)]
 pub struct Encoded {
-    /// `[height / 4, width / 4, STEM]`: features for the refiner.
+    /// `[height / 4, width / 4, stem]`: features for the refiner.
     pub(crate) fine: Tensor,
     /// A tensor of features a level of the pyramid, finest (an eighth of the picture) first.
     pub(crate) levels: Vec<Tensor>,
+    /// `[height, width, 1]`: luma, -0.5 to 0.5.
+    pub(crate) fine_luma: Tensor,
+    /// The same at half the size and, for each coarser level, half of that.
+    pub(crate) luma: Vec<Tensor>,
     /// `[height / 4, width / 4, 1]`: mean luma of each 4x4 pixels, -0.5 to 0.5.
-    pub(crate) luma: Tensor,
+    pub(crate) cell_luma: Tensor,
 }

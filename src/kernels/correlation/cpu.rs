@@ -21,6 +21,7 @@ pub fn correlate(job: &Correlate, context: &Context, out: &mut RasterMut) {
         // `Correlate::run` has compared all sizes.
         unsafe {
             match job.left.channels {
+                8 => correlate_row::<1>(job, y, row, pixel),
                 16 => correlate_row::<2>(job, y, row, pixel),
                 24 => correlate_row::<3>(job, y, row, pixel),
                 _ => correlate_row::<0>(job, y, row, pixel),
@@ -265,14 +266,14 @@ fn softmax_means(
 }
 
 /// The displacements (x and y) in the order of the scores, and 1 where there is one.
-struct Offsets {
+pub struct Offsets {
     x: [Lanes; MAX_VECTORS],
     y: [Lanes; MAX_VECTORS],
     valid: [Lanes; MAX_VECTORS],
 }
 
 impl Offsets {
-    fn new(radius: usize) -> Self {
+    pub fn new(radius: usize) -> Self {
         let side = 2 * radius + 1;
         let table = |f: &dyn Fn(usize) -> f32| {
             std::array::from_fn(|v| {
@@ -293,7 +294,7 @@ impl Offsets {
 /// The mean of the offsets under the softmax of `sharpness * scores`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn softmax_mean(scores: &[f32], sharpness: f32, offsets: &Offsets) -> [f32; 2] {
+pub fn softmax_mean(scores: &[f32], sharpness: f32, offsets: &Offsets) -> [f32; 2] {
     let sharp = _mm256_set1_ps(sharpness);
     let mut scaled = [_mm256_setzero_ps(); MAX_VECTORS];
     let mut top = _mm256_set1_ps(f32::NEG_INFINITY);

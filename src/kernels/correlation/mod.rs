@@ -12,6 +12,8 @@ use super::raster::{Raster, RasterMut, Source, write};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(target_arch = "x86_64")]
+pub(super) use cpu::{Offsets, softmax_mean};
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -137,13 +139,13 @@ fn split(d: isize, t: f32) -> isize {
 /// The displacements of one axis at one phase: what to subtract from a position for the left
 /// side and what to add for the right one.
 #[derive(Clone, Copy)]
-struct Axis {
-    left: [isize; MAX_SIDE],
-    right: [isize; MAX_SIDE],
+pub(super) struct Axis {
+    pub left: [isize; MAX_SIDE],
+    pub right: [isize; MAX_SIDE],
 }
 
 impl Axis {
-    fn new(radius: usize, t: f32) -> Self {
+    pub fn new(radius: usize, t: f32) -> Self {
         // A phase is inside 0 to 1; whatever else comes must not lead out of the window.
         let t = if t > 0.0 { t.min(1.0) } else { 0.0 };
         let d = |i: usize| i as isize - radius as isize;

@@ -26,8 +26,8 @@ pub const MASK: usize = 6;
 /// Channel of the phase.
 pub const PHASE: usize = 7;
 
-/// Channels of a change: flow, mask, and the gate of the displacement.
-pub const CHANGE: usize = 6;
+/// Channels of a change: flow, mask, and the gates of the displacements of features and of luma.
+pub const CHANGE: usize = 7;
 
 /// The phases of one level: one, or `[h, w, 1]`.
 enum Phases<'a> {
@@ -135,14 +135,25 @@ fn with_phases(
     }
 }
 
-/// Adds `change`, `[h, w, 6 or more]` (flow, mask, gate), to `state`, `[h, w, 8]`, and the
-/// expected displacement as far as the gate's sigmoid lets it through, divided by the phase.
+/// Adds `change`, `[h, w, 7 or more]` (flow, mask, gates), to `state`, `[h, w, 8]`, and the
+/// displacements that the state's features and that `luma`, `[h, w, 2 or more]`, expect, as far as
+/// the gates' sigmoids let them through, divided by the phase.
 ///
 /// # Errors
 /// Sizes that do not fit.
-pub fn update(context: &Context, change: &Tensor, state: &Tensor) -> candle_core::Result<()> {
-    let change = Source::lock(change);
-    let change = change.raster()?;
+pub fn update(
+    context: &Context,
+    change: &Tensor,
+    luma: &Tensor,
+    state: &Tensor,
+) -> candle_core::Result<()> {
+    let (change, luma) = (Source::lock(change), Source::lock(luma));
+    let (change, luma) = (change.raster()?, luma.raster()?);
+    luma.expect(
+        "the displacement of luma",
+        change.size(),
+        luma.channels.max(2),
+    )?;
     write("update", state, |mut out| {
         out.expect("the state", change.size(), STATE)?;
         if change.channels < CHANGE {
@@ -155,8 +166,10 @@ pub fn update(context: &Context, change: &Tensor, state: &Tensor) -> candle_core
         out.for_each_row(context, |y, row| {
             for (x, cell) in row.chunks_mut(pixel).enumerate() {
                 let change = change.at(y, x);
-                let gate = sigmoid(change[5]);
-                let (dx, dy) = (gate * cell[DISPLACEMENT], gate * cell[DISPLACEMENT + 1]);
+                let gates = (sigmoid(change[5]), sigmoid(change[6]));
+                let luma = luma.at(y, x);
+                let dx = gates.0 * cell[DISPLACEMENT] + gates.1 * luma[0];
+                let dy = gates.0 * cell[DISPLACEMENT + 1] + gates.1 * luma[1];
                 let t = cell[PHASE];
                 cell[0] += change[0] - t * dx;
                 cell[1] += change[1] - t * dy;

@@ -13,6 +13,7 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
         // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
         unsafe {
             match channels {
+                8 => warp_row::<1>(job, y, row, pixel, channels),
                 16 => warp_row::<2>(job, y, row, pixel, channels),
                 24 => warp_row::<3>(job, y, row, pixel, channels),
                 _ => warp_row::<0>(job, y, row, pixel, channels),

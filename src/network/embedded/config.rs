@@ -1,17 +1,15 @@
 //! Sizes of the embedded network; the same names as in `training/model.py`.
 
+use crate::error::Result;
+use crate::kernels::motion::CHANGE;
+use crate::network::checkpoint::Checkpoint;
+
 /// Channels of the network's view of a picture: four of luma, two of chroma.
 pub const VIEW: usize = 6;
-/// Features at a quarter of the picture's size.
-pub const STEM: usize = 16;
-/// Features at an eighth and below.
-pub const FEATURES: usize = 24;
-/// Width of the decoder.
-pub const WIDTH: usize = 32;
-/// Channels that one level of the decoder hands to the next.
-pub const HIDDEN: usize = 16;
-/// Channels that the decoder hands to the refiner.
-pub const UP: usize = 11;
+/// Values of flow and mask that the refiner gets besides features.
+pub const DETAIL: usize = 4 + 1;
+/// Most channels of any part.
+const MAX_CHANNELS: usize = 256;
 /// Largest displacement, in cells, that the decoder compares.
 pub const RADIUS: usize = 3;
 /// The same for the refiner.
@@ -22,6 +20,40 @@ pub const NORM_EPSILON: f32 = 1e-2;
 pub const COARSEST_CELLS: usize = 4;
 /// No picture has more levels than this.
 pub const MAX_LEVELS: usize = 6;
+
+/// Channels of the network's parts: what tells its variants apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Features at a quarter of the picture's size.
+    pub stem: usize,
+    /// Features at an eighth and below.
+    pub features: usize,
+    /// Width of the decoder.
+    pub width: usize,
+    /// What one level of the decoder hands to the next.
+    pub hidden: usize,
+    /// What the decoder hands to the refiner.
+    pub up: usize,
+}
+
+impl Config {
+    /// Told from the shapes of a file's tensors.
+    ///
+    /// # Errors
+    /// A tensor is missing, or its shape is no variant's.
+    pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
+        let outputs = |name: &str, least: usize| checkpoint.outputs(name, least..=MAX_CHANNELS);
+        let stem = outputs("encoder.stem.weight", 1)?;
+        let detail = outputs("refiner.expand.weight", 4 * (DETAIL + 1))? / 4;
+        Ok(Self {
+            stem,
+            features: outputs("encoder.down.weight", 1)?,
+            width: outputs("decoder.entry.weight", 1)?,
+            hidden: outputs("decoder.head.weight", CHANGE + 1)? - CHANGE,
+            up: detail - DETAIL,
+        })
+    }
+}
 
 /// Heights and widths of the pyramid for a view of the given size.
 #[derive(Debug, Clone, PartialEq, Eq)]

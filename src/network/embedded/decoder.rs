@@ -2,9 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::config::{FEATURES, HIDDEN, NORM_EPSILON, RADIUS, WIDTH};
+use super::config::{Config, NORM_EPSILON, RADIUS};
 use super::zeros;
 use crate::error::Result;
+use crate::kernels::agreement::{self, agree};
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::{correlate, displacements, expected};
 use crate::kernels::motion::{self, CHANGE, DISPLACEMENT, FLOW, PHASE, STATE};
@@ -13,7 +14,8 @@ use crate::kernels::{Context, PhaseMap, resample};
 use crate::network::Observer;
 use crate::network::checkpoint::Checkpoint;
 
-const SCORES: usize = displacements(RADIUS);
+/// Scores of features and of luma.
+const SCORES: usize = displacements(RADIUS) + agreement::SCORES;
 
 /// The weights, the same at every level.
 #[derive(Debug)]
@@ -23,61 +25,89 @@ pub struct Decoder {
     res1: Filter,
     res2: Filter,
     head: Filter,
-    sharpness: f32,
+    sharpness: Sharpness,
 }
 
-/// Both sides warped, what their correlation says, and the state they belong to: all that a
-/// level compares.
+/// How much a better score counts, of features and of luma.
+#[derive(Debug, Clone, Copy)]
+pub struct Sharpness {
+    features: f32,
+    luma: f32,
+}
+
+impl Sharpness {
+    /// Of the part `name`.
+    pub fn load(checkpoint: &Checkpoint, name: &str) -> Result<Self> {
+        Ok(Self {
+            features: checkpoint.number(&format!("{name}.match.sharpness"))?,
+            luma: checkpoint.number(&format!("{name}.match.luma_sharpness"))?,
+        })
+    }
+}
+
+/// Features and luma of one side.
+pub type Side<'a> = (&'a Tensor, &'a Tensor);
+
+/// Both sides warped, how well they agree, and the state they belong to: all that a level
+/// compares.
 #[derive(Debug)]
 pub struct Match {
     pub state: Tensor,
     pub left: Tensor,
     pub right: Tensor,
     pub scores: Tensor,
+    /// How the luma agrees: scores, then their summary.
+    pub luma: Tensor,
+    pub luma_scores: Tensor,
+    pub summary: Tensor,
     /// Views of the state.
-    to_left: Tensor,
-    to_right: Tensor,
+    flow: Tensor,
     displacement: Tensor,
     phase: Tensor,
+    agreement: agreement::Space,
     radius: usize,
 }
 
 impl Match {
     pub fn new(size: (usize, usize), channels: usize, radius: usize) -> Result<Self> {
         let state = zeros(size, STATE)?;
+        let luma = zeros(size, agreement::CHANNELS)?;
         Ok(Self {
             left: zeros(size, channels)?,
             right: zeros(size, channels)?,
             scores: zeros(size, displacements(radius))?,
-            to_left: state.narrow(2, FLOW, 2)?,
-            to_right: state.narrow(2, FLOW + 2, 2)?,
+            luma_scores: luma.narrow(2, 0, agreement::SCORES)?,
+            summary: luma.narrow(2, agreement::SCORES, agreement::SUMMARY)?,
+            luma,
+            flow: state.narrow(2, FLOW, 4)?,
             displacement: state.narrow(2, DISPLACEMENT, 2)?,
             phase: state.narrow(2, PHASE, 1)?,
             state,
+            agreement: agreement::Space::new(size)?,
             radius,
         })
     }
 
-    /// Warps both sides by the state's flow, correlates them, and puts the displacement they
-    /// expect into the state.
-    pub fn run(
-        &self,
-        context: &Context,
-        left: &Tensor,
-        right: &Tensor,
-        sharpness: f32,
-    ) -> Result<()> {
+    /// Warps both sides by the state's flow, compares them, and puts the displacement that their
+    /// features expect into the state.
+    pub fn run(&self, context: &Context, [left, right]: [Side; 2], sharp: Sharpness) -> Result<()> {
         let (a, b, scores) = (&self.left, &self.right, &self.scores);
-        warp_normalised(context, left, &self.to_left, NORM_EPSILON, a)?;
-        warp_normalised(context, right, &self.to_right, NORM_EPSILON, b)?;
+        let (to_left, to_right) = (self.flow.narrow(2, 0, 2)?, self.flow.narrow(2, 2, 2)?);
+        warp_normalised(context, left.0, &to_left, NORM_EPSILON, a)?;
+        warp_normalised(context, right.0, &to_right, NORM_EPSILON, b)?;
         correlate(context, a, b, &self.phase, self.radius, scores)?;
-        Ok(expected(
+        let (luma, space) = ([left.1, right.1], &self.agreement);
+        agree(
             context,
-            scores,
-            sharpness,
-            self.radius,
-            &self.displacement,
-        )?)
+            luma,
+            &self.flow,
+            &self.phase,
+            sharp.luma,
+            space,
+            &self.luma,
+        )?;
+        let out = &self.displacement;
+        Ok(expected(context, scores, sharp.features, self.radius, out)?)
     }
 }
 
@@ -97,17 +127,17 @@ pub struct DecoderSpace {
 }
 
 impl DecoderSpace {
-    pub fn new(size: (usize, usize)) -> Result<Self> {
-        let head = zeros(size, CHANGE + HIDDEN)?;
+    pub fn new(c: &Config, size: (usize, usize)) -> Result<Self> {
+        let head = zeros(size, CHANGE + c.hidden)?;
         Ok(Self {
-            matched: Match::new(size, FEATURES, RADIUS)?,
-            hidden: zeros(size, HIDDEN)?,
-            squeezed: zeros(size, FEATURES)?,
-            entered: zeros(size, WIDTH)?,
-            inner: zeros(size, WIDTH)?,
-            features: zeros(size, WIDTH)?,
+            matched: Match::new(size, c.features, RADIUS)?,
+            hidden: zeros(size, c.hidden)?,
+            squeezed: zeros(size, c.features)?,
+            entered: zeros(size, c.width)?,
+            inner: zeros(size, c.width)?,
+            features: zeros(size, c.width)?,
             change: head.narrow(2, 0, CHANGE)?,
-            next_hidden: head.narrow(2, CHANGE, HIDDEN)?,
+            next_hidden: head.narrow(2, CHANGE, c.hidden)?,
             head,
         })
     }
@@ -134,15 +164,16 @@ impl DecoderSpace {
 }
 
 impl Decoder {
-    pub fn load(checkpoint: &Checkpoint) -> Result<Self> {
+    pub fn load(checkpoint: &Checkpoint, c: &Config) -> Result<Self> {
         let filter = |name: &str, shape| checkpoint.filter(&format!("decoder.{name}"), shape, 1);
+        let known = c.features + c.hidden + STATE + agreement::SUMMARY;
         Ok(Self {
-            squeeze: filter("squeeze", [FEATURES, 2 * FEATURES + SCORES, 1])?,
-            entry: filter("entry", [WIDTH, FEATURES + HIDDEN + STATE, 3])?,
-            res1: filter("res1", [WIDTH, WIDTH, 3])?,
-            res2: filter("res2", [WIDTH, WIDTH, 3])?,
-            head: filter("head", [CHANGE + HIDDEN, WIDTH, 1])?,
-            sharpness: checkpoint.number("decoder.sharpness")?,
+            squeeze: filter("squeeze", [c.features, 2 * c.features + SCORES, 1])?,
+            entry: filter("entry", [c.width, known, 3])?,
+            res1: filter("res1", [c.width, c.width, 3])?,
+            res2: filter("res2", [c.width, c.width, 3])?,
+            head: filter("head", [CHANGE + c.hidden, c.width, 1])?,
+            sharpness: Sharpness::load(checkpoint, "decoder")?,
         })
     }
 
@@ -152,22 +183,23 @@ impl Decoder {
         context: &Context,
         space: &DecoderSpace,
         level: usize,
-        (left, right): (&Tensor, &Tensor),
+        sides: [Side; 2],
         observe: &mut Observer,
     ) -> Result<()> {
         use Activation::{Leaky, Linear};
         let s = space;
         let m = &s.matched;
-        m.run(context, left, right, self.sharpness)?;
+        m.run(context, sides, self.sharpness)?;
         observe("decoder.left", level, &m.left);
         observe("decoder.right", level, &m.right);
         observe("decoder.scores", level, &m.scores);
         observe("decoder.expected", level, &m.displacement);
-        let sides = [&m.left, &m.right, &m.scores];
+        observe("decoder.luma", level, &m.luma);
+        let sides = [&m.left, &m.right, &m.scores, &m.luma_scores];
         self.squeeze
             .apply(context, &sides, None, Leaky, &s.squeezed)?;
         observe("decoder.squeeze", level, &s.squeezed);
-        let known = [&s.squeezed, &s.hidden, &m.state];
+        let known = [&s.squeezed, &s.hidden, &m.state, &m.summary];
         self.entry.apply(context, &known, None, Leaky, &s.entered)?;
         observe("decoder.entry", level, &s.entered);
         self.res1
@@ -179,7 +211,7 @@ impl Decoder {
         self.head
             .apply(context, &[&s.features], None, Linear, &s.head)?;
         observe("decoder.hidden", level, &s.next_hidden);
-        motion::update(context, &s.change, &m.state)?;
+        motion::update(context, &s.change, &m.summary, &m.state)?;
         observe("decoder.state", level, &m.state);
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 
-use super::config::{FEATURES, Level, STEM, VIEW};
+use super::config::{Config, Level, VIEW};
 use super::zeros;
 use crate::error::Result;
 use crate::kernels::Context;
@@ -16,47 +16,34 @@ use crate::network::{Encoded, Observer};
 #[derive(Debug)]
 pub struct Encoder {
     stem: Filter,
-    fine: Filter,
     down: Filter,
 }
 
 /// What encoding needs besides its result.
 #[derive(Debug)]
 pub struct EncoderSpace {
-    levels: Vec<LevelSpace>,
+    /// The stem's features, active, a level.
+    active: Vec<Tensor>,
     /// The view, halved once more often than there are levels.
     halves: Vec<Tensor>,
 }
 
-#[derive(Debug)]
-struct LevelSpace {
-    stem: Tensor,
-    /// The activation of the fine features.
-    active: Tensor,
-}
-
 impl EncoderSpace {
-    pub fn new(levels: &[Level]) -> Result<Self> {
-        let space = |l: &Level| {
-            Ok(LevelSpace {
-                stem: zeros(l.fine, STEM)?,
-                active: zeros(l.fine, STEM)?,
-            })
-        };
+    pub fn new(config: &Config, levels: &[Level]) -> Result<Self> {
+        let active = levels.iter().map(|l| zeros(l.fine, config.stem));
         let half = |l: &Level| zeros((l.view.0.div_ceil(2), l.view.1.div_ceil(2)), VIEW);
         Ok(Self {
-            levels: levels.iter().map(space).collect::<Result<_>>()?,
+            active: active.collect::<Result<_>>()?,
             halves: levels.iter().map(half).collect::<Result<_>>()?,
         })
     }
 }
 
 impl Encoder {
-    pub fn load(checkpoint: &Checkpoint) -> Result<Self> {
+    pub fn load(checkpoint: &Checkpoint, c: &Config) -> Result<Self> {
         Ok(Self {
-            stem: checkpoint.filter("encoder.stem", [STEM, VIEW, 3], 2)?,
-            fine: checkpoint.filter("encoder.fine", [STEM, STEM, 3], 1)?,
-            down: checkpoint.filter("encoder.down", [FEATURES, STEM, 3], 2)?,
+            stem: checkpoint.filter("encoder.stem", [c.stem, VIEW, 3], 2)?,
+            down: checkpoint.filter("encoder.down", [c.features, c.stem, 3], 2)?,
         })
     }
 
@@ -69,28 +56,27 @@ impl Encoder {
         out: &mut Encoded,
         observe: &mut Observer,
     ) -> Result<()> {
+        use Activation::{Leaky, Linear};
+        resample::spread(context, &view.narrow(2, 0, 4)?, &out.fine_luma)?;
         let mut view = view;
-        for (level, (own, half)) in space.levels.iter().zip(&space.halves).enumerate() {
-            use Activation::{Leaky, Linear};
-            let (stem, active) = (&own.stem, &own.active);
-            self.stem.apply(context, &[view], None, Leaky, stem)?;
-            observe("encoder.stem", level, stem);
+        for (level, (active, half)) in space.active.iter().zip(&space.halves).enumerate() {
             if level == 0 {
                 let fine = &out.fine;
-                self.fine.apply(context, &[stem], None, Linear, fine)?;
-                observe("encoder.fine", level, fine);
+                self.stem.apply(context, &[view], None, Linear, fine)?;
+                observe("encoder.stem", level, fine);
                 activate(context, fine, active)?;
             } else {
-                // Nobody reads the fine features of the coarser levels but the next line.
-                self.fine.apply(context, &[stem], None, Leaky, active)?;
+                // Nobody reads the stem's features of the coarser levels but the next line.
+                self.stem.apply(context, &[view], None, Leaky, active)?;
             }
             let down = &out.levels[level];
             self.down.apply(context, &[active], None, Linear, down)?;
             observe("encoder.down", level, down);
+            resample::mean(context, &view.narrow(2, 0, 4)?, &out.luma[level])?;
             resample::half(context, view, half)?;
             view = half;
         }
         let luma = space.halves[0].narrow(2, 0, 4)?;
-        Ok(resample::mean(context, &luma, &out.luma)?)
+        Ok(resample::mean(context, &luma, &out.cell_luma)?)
     }
 }

@@ -20,7 +20,7 @@ mod decoder;
 mod encoder;
 mod refiner;
 
-use config::{FEATURES, Level, STEM, VIEW};
+use config::{Config, Level, VIEW};
 use decoder::{Decoder, DecoderSpace};
 use encoder::{Encoder, EncoderSpace};
 use refiner::{Refiner, RefinerSpace};
@@ -31,6 +31,7 @@ const QUARTER: f32 = 4.0;
 /// The weights, ready for the kernels; one for all that use the same file.
 #[derive(Debug)]
 pub struct Network {
+    config: Config,
     encoder: Encoder,
     decoder: Decoder,
     refiner: Refiner,
@@ -72,10 +73,12 @@ impl Network {
     }
 
     fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Arc<Self>> {
+        let config = Config::of(checkpoint)?;
         Ok(Arc::new(Self {
-            encoder: Encoder::load(checkpoint)?,
-            decoder: Decoder::load(checkpoint)?,
-            refiner: Refiner::load(checkpoint)?,
+            encoder: Encoder::load(checkpoint, &config)?,
+            decoder: Decoder::load(checkpoint, &config)?,
+            refiner: Refiner::load(checkpoint, &config)?,
+            config,
         }))
     }
 
@@ -85,7 +88,7 @@ impl Network {
     /// # Errors
     /// An empty view.
     pub fn workspace(&self, context: &Context, height: usize, width: usize) -> Result<Workspace> {
-        Workspace::new(context, (height, width))
+        Workspace::new(context, &self.config, (height, width))
     }
 
     /// Fills `out` from the `[height, width, 6]` view of a picture: luma of 2x2 pixels
@@ -166,11 +169,11 @@ impl Network {
         let mut coarser = None;
         for (level, space) in ws.decoder.iter().enumerate().rev() {
             space.begin(context, coarser, &ws.phases.coarse(level, phase)?)?;
-            let sides = (&left.levels[level], &right.levels[level]);
+            let sides = [left, right].map(|e| (&e.levels[level], &e.luma[level]));
             self.decoder.run(context, space, level, sides, observe)?;
             coarser = Some(space);
         }
-        let sides = (&left.fine, &right.fine);
+        let sides = [left, right].map(|e| (&e.fine, &e.fine_luma));
         let fine = ws.phases.fine(phase);
         let (space, coarser) = (&ws.refiner, &ws.decoder[0]);
         self.refiner
@@ -188,6 +191,7 @@ impl Network {
 #[derive(Debug)]
 pub struct Workspace {
     context: Context,
+    config: Config,
     levels: Vec<Level>,
     encoder: EncoderSpace,
     /// Finest level first.
@@ -198,7 +202,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    fn new(context: &Context, view: (usize, usize)) -> Result<Self> {
+    fn new(context: &Context, config: &Config, view: (usize, usize)) -> Result<Self> {
         if view.0 == 0 || view.1 == 0 {
             return Err(Error::Candle(candle_core::Error::Msg(format!(
                 "a view of {}x{}, expected at least 1x1",
@@ -207,12 +211,13 @@ impl Workspace {
         }
         let levels = config::levels(view.0, view.1);
         let fine = levels[0].fine;
-        let decoder = levels.iter().map(|l| DecoderSpace::new(l.coarse));
+        let decoder = levels.iter().map(|l| DecoderSpace::new(config, l.coarse));
         Ok(Self {
             context: context.clone(),
-            encoder: EncoderSpace::new(&levels)?,
+            config: *config,
+            encoder: EncoderSpace::new(config, &levels)?,
             decoder: decoder.collect::<Result<_>>()?,
-            refiner: RefinerSpace::new(fine, levels[0].coarse)?,
+            refiner: RefinerSpace::new(config, fine, levels[0].coarse)?,
             phases: Phases::new(&levels)?,
             motion: Motion {
                 flow: zeros(fine, 4)?,
@@ -225,12 +230,16 @@ impl Workspace {
 
     /// Room for one encoded picture of this size.
     pub fn encoded(&self) -> Result<Encoded> {
-        let fine = self.levels[0].fine;
-        let coarse = self.levels.iter().map(|l| zeros(l.coarse, FEATURES));
+        let Level { view, fine, .. } = self.levels[0];
+        let features = self.config.features;
+        let coarse = self.levels.iter().map(|l| zeros(l.coarse, features));
+        let luma = self.levels.iter().map(|l| zeros(l.view, 1));
         Ok(Encoded {
-            fine: zeros(fine, STEM)?,
+            fine: zeros(fine, self.config.stem)?,
             levels: coarse.collect::<Result<_>>()?,
-            luma: zeros(fine, 1)?,
+            fine_luma: zeros((2 * view.0, 2 * view.1), 1)?,
+            luma: luma.collect::<Result<_>>()?,
+            cell_luma: zeros(fine, 1)?,
         })
     }
 
@@ -252,7 +261,8 @@ impl Workspace {
     /// Fails unless `encoded` is of a picture of this size.
     pub(crate) fn expect_encoded(&self, encoded: &Encoded) -> Result<()> {
         let (h, w) = self.levels[0].fine;
-        expect("an encoded picture", encoded.fine.dims(), &[h, w, STEM])?;
+        let wanted = [h, w, self.config.stem];
+        expect("an encoded picture", encoded.fine.dims(), &wanted)?;
         let (levels, wanted) = (encoded.levels.len(), self.levels.len());
         expect("an encoded picture's levels", &[levels], &[wanted])
     }

@@ -2,20 +2,17 @@
 
 use candle_core::{Device, Tensor};
 
-use super::config::{FINE_RADIUS, STEM, UP, WIDTH};
-use super::decoder::{DecoderSpace, Match};
+use super::config::{Config, DETAIL, FINE_RADIUS};
+use super::decoder::{DecoderSpace, Match, Sharpness, Side};
 use super::zeros;
 use crate::error::Result;
+use crate::kernels::agreement;
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::displacements;
 use crate::kernels::motion::{self, CHANGE, STATE};
 use crate::kernels::{Context, PhaseMap};
 use crate::network::Observer;
 use crate::network::checkpoint::Checkpoint;
-
-const SCORES: usize = displacements(FINE_RADIUS);
-/// Channels that a pixel of the finer size gets from the coarser one: flow, mask, features.
-const DETAIL: usize = 4 + 1 + UP;
 
 #[derive(Debug)]
 pub struct Refiner {
@@ -25,7 +22,7 @@ pub struct Refiner {
     squeeze: Filter,
     conv: Filter,
     head: Filter,
-    sharpness: f32,
+    sharpness: Sharpness,
 }
 
 /// What the refiner needs.
@@ -34,9 +31,9 @@ pub struct RefinerSpace {
     pub matched: Match,
     /// Even and odd rows of the detail, two pixels of the finer size in one of the coarser.
     rows: [Tensor; 2],
-    /// The same memory as the finer size sees it: `[h, w, DETAIL]`.
+    /// The same memory as the finer size sees it: flow, mask and features of each pixel.
     detail: Tensor,
-    /// The detail's last `UP` channels.
+    /// The detail's features.
     up: Tensor,
     squeezed: Tensor,
     features: Tensor,
@@ -45,37 +42,38 @@ pub struct RefinerSpace {
 
 impl RefinerSpace {
     /// For a quarter size of `fine` and an eighth of `coarse`.
-    pub fn new(fine: (usize, usize), (h, w): (usize, usize)) -> Result<Self> {
+    pub fn new(c: &Config, fine: (usize, usize), (h, w): (usize, usize)) -> Result<Self> {
+        let detail = DETAIL + c.up;
         // A row of `w` pairs of pixels is a row of `2 w` pixels: what PyTorch calls a pixel
         // shuffle is here a question of how the memory is looked at.
-        let whole = zeros((2 * h, 2 * w), DETAIL)?;
-        let pairs = whole.reshape((h, 2, w, 2 * DETAIL))?;
+        let whole = zeros((2 * h, 2 * w), detail)?;
+        let pairs = whole.reshape((h, 2, w, 2 * detail))?;
         let detail = whole.narrow(0, 0, fine.0)?.narrow(1, 0, fine.1)?;
         Ok(Self {
-            matched: Match::new(fine, STEM, FINE_RADIUS)?,
+            matched: Match::new(fine, c.stem, FINE_RADIUS)?,
             rows: [
                 pairs.narrow(1, 0, 1)?.squeeze(1)?,
                 pairs.narrow(1, 1, 1)?.squeeze(1)?,
             ],
-            up: detail.narrow(2, DETAIL - UP, UP)?,
+            up: detail.narrow(2, DETAIL, c.up)?,
             detail,
-            squeezed: zeros(fine, STEM)?,
-            features: zeros(fine, STEM)?,
+            squeezed: zeros(fine, c.stem)?,
+            features: zeros(fine, c.stem)?,
             head: zeros(fine, CHANGE)?,
         })
     }
 }
 
 impl Refiner {
-    pub fn load(checkpoint: &Checkpoint) -> Result<Self> {
+    pub fn load(checkpoint: &Checkpoint, c: &Config) -> Result<Self> {
         let filter = |name: &str, shape| checkpoint.filter(&format!("refiner.{name}"), shape, 1);
-        let input = 2 * STEM + SCORES + UP + STATE;
+        let input = 2 * c.stem + displacements(FINE_RADIUS) + agreement::CHANNELS + c.up + STATE;
         Ok(Self {
-            expand: [expand(checkpoint, 0)?, expand(checkpoint, 1)?],
-            squeeze: filter("squeeze", [STEM, input, 1])?,
-            conv: filter("conv", [STEM, STEM, 3])?,
-            head: filter("head", [CHANGE, STEM, 1])?,
-            sharpness: checkpoint.number("refiner.sharpness")?,
+            expand: [expand(checkpoint, c, 0)?, expand(checkpoint, c, 1)?],
+            squeeze: filter("squeeze", [c.stem, input, 1])?,
+            conv: filter("conv", [c.stem, c.stem, 3])?,
+            head: filter("head", [CHANGE, c.stem, 1])?,
+            sharpness: Sharpness::load(checkpoint, "refiner")?,
         })
     }
 
@@ -85,7 +83,7 @@ impl Refiner {
         context: &Context,
         space: &RefinerSpace,
         coarser: &DecoderSpace,
-        (left, right): (&Tensor, &Tensor),
+        sides: [Side; 2],
         phase: &PhaseMap,
         observe: &mut Observer,
     ) -> Result<()> {
@@ -98,12 +96,13 @@ impl Refiner {
         observe("refiner.expand", 0, &s.detail);
         let detail = Some(&s.detail);
         motion::advance(context, &coarser.matched.state, detail, phase, &m.state)?;
-        m.run(context, left, right, self.sharpness)?;
+        m.run(context, sides, self.sharpness)?;
         observe("refiner.left", 0, &m.left);
         observe("refiner.right", 0, &m.right);
         observe("refiner.scores", 0, &m.scores);
+        observe("refiner.luma", 0, &m.luma);
         observe("refiner.before", 0, &m.state);
-        let known = [&m.left, &m.right, &m.scores, &s.up, &m.state];
+        let known = [&m.left, &m.right, &m.scores, &m.luma, &s.up, &m.state];
         self.squeeze
             .apply(context, &known, None, Leaky, &s.squeezed)?;
         observe("refiner.squeeze", 0, &s.squeezed);
@@ -113,7 +112,7 @@ impl Refiner {
         observe("refiner.features", 0, &s.features);
         self.head
             .apply(context, &[&s.features], None, Linear, &s.head)?;
-        motion::update(context, &s.head, &m.state)?;
+        motion::update(context, &s.head, &m.summary, &m.state)?;
         observe("refiner.state", 0, &m.state);
         Ok(())
     }
@@ -121,11 +120,12 @@ impl Refiner {
 
 /// The part of `refiner.expand` for the rows of one parity. In the file, output `4 c + 2 i + j`
 /// is channel `c` of the pixel at row `i` and column `j` of a 2x2 block.
-fn expand(checkpoint: &Checkpoint, i: usize) -> Result<Filter> {
-    let shape = [4 * DETAIL, WIDTH, 1];
+fn expand(checkpoint: &Checkpoint, c: &Config, i: usize) -> Result<Filter> {
+    let detail = DETAIL + c.up;
+    let shape = [4 * detail, c.width, 1];
     let (weight, bias) = checkpoint.weight_and_bias("refiner.expand", shape)?;
-    let order: Vec<u32> = (0..2 * DETAIL)
-        .map(|o| (4 * (o % DETAIL) + 2 * i + o / DETAIL) as u32)
+    let order: Vec<u32> = (0..2 * detail)
+        .map(|o| (4 * (o % detail) + 2 * i + o / detail) as u32)
         .collect();
     let order = Tensor::new(order, &Device::Cpu)?;
     let weight = weight.index_select(&order, 0)?;

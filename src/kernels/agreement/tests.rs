@@ -1,0 +1,113 @@
+use super::*;
+use crate::kernels::testing::{Random, SIZES, close, compare, contexts};
+
+/// Sums of 36 x 16 differences below 1 over a mean that may be small; a softmax of up to 15 times
+/// their rounding.
+const TOLERANCE: f32 = 5e-5;
+
+/// Luma of some samples less than the cells have room for, where there are enough.
+fn luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {
+    random.dense(&[SAMPLES * h - less, SAMPLES * w - less, 1], 0.5)
+}
+
+fn run(context: &Context, luma: [&Tensor; 2], flow: &Tensor, phase: &Tensor, out: &Tensor) {
+    let (h, w, _) = flow.dims3().unwrap();
+    let space = Space::new((h, w)).unwrap();
+    agree(context, luma, flow, phase, 15.0, &space, out).unwrap();
+}
+
+#[test]
+fn fast_and_plain_agree_near_and_far_outside() {
+    let mut random = Random(1);
+    for size in [&SIZES[..], &[(2, 66), (3, 131)]].concat() {
+        for (reach, less) in [(0.4, 0), (3.0, 1), (1e6, 3)] {
+            let (left, right) = (luma(&mut random, size, less), luma(&mut random, size, less));
+            let flow = random.tensor(size, 4, reach);
+            for phase in [0.5f32, 0.2] {
+                let phase = Tensor::full(phase, (size.0, size.1, 1), &Device::Cpu).unwrap();
+                let name = format!("agreement of {size:?}, reach {reach}");
+                compare(&name, size, CHANNELS, TOLERANCE, |context, out| {
+                    run(context, [&left, &right], &flow, &phase, out);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn each_cell_has_its_own_phase() {
+    let mut random = Random(2);
+    let size = (5, 9);
+    let (left, right) = (luma(&mut random, size, 0), luma(&mut random, size, 0));
+    let flow = random.tensor(size, 4, 1.0);
+    let phases: Vec<f32> = (0..45).map(|i| [0.1, 0.5, 0.5, 0.9][i % 4]).collect();
+    let phase = Tensor::from_vec(phases, (5, 9, 1), &Device::Cpu).unwrap();
+    compare("phases", size, CHANNELS, TOLERANCE, |context, out| {
+        run(context, [&left, &right], &flow, &phase, out);
+    });
+}
+
+#[test]
+fn flow_that_is_no_number_reads_inside() {
+    let mut random = Random(3);
+    let size = (4, 5);
+    let (left, right) = (luma(&mut random, size, 2), luma(&mut random, size, 2));
+    let phase = Tensor::full(0.5f32, (4, 5, 1), &Device::Cpu).unwrap();
+    for wild in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+        let flow = Tensor::full(wild, (4, 5, 4), &Device::Cpu).unwrap();
+        compare("wild flow", size, CHANNELS, TOLERANCE, |context, out| {
+            run(context, [&left, &right], &flow, &phase, out);
+        });
+    }
+}
+
+#[test]
+fn a_shift_of_a_sample_is_found() {
+    let (plain, fast) = contexts();
+    let (h, w) = (6, 7);
+    let wide = Random(4).dense(&[SAMPLES * h, SAMPLES * w + 2, 1], 0.5);
+    // The content moves by (-2, 0) samples, half a cell, from left to right.
+    let [left, right] = [0, 2].map(|x| wide.narrow(1, x, SAMPLES * w).unwrap().copy().unwrap());
+    let flow = Tensor::zeros((h, w, 4), DType::F32, &Device::Cpu).unwrap();
+    for context in [plain, fast] {
+        for phase in [0.3f32, 0.5, 0.8] {
+            let phase = Tensor::full(phase, (h, w, 1), &Device::Cpu).unwrap();
+            let out = Tensor::zeros((h, w, CHANNELS), DType::F32, &Device::Cpu).unwrap();
+            let space = Space::new((h, w)).unwrap();
+            agree(
+                &context,
+                [&left, &right],
+                &flow,
+                &phase,
+                300.0,
+                &space,
+                &out,
+            )
+            .unwrap();
+            let cell: Vec<f32> = out.get(3).unwrap().get(3).unwrap().to_vec1().unwrap();
+            close(
+                "displacement",
+                &cell[SCORES..SCORES + 2],
+                &[-0.5, 0.0],
+                1e-4,
+            );
+        }
+    }
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_refused() {
+    let (context, _) = contexts();
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let space = Space::new((3, 4)).unwrap();
+    let try_with = |luma: &[usize], flow: &[usize], phase: &[usize], out: &[usize]| {
+        let luma = zeros(luma);
+        let (flow, phase, out) = (zeros(flow), zeros(phase), zeros(out));
+        agree(&context, [&luma, &luma], &flow, &phase, 1.0, &space, &out)
+    };
+    assert!(try_with(&[12, 16, 1], &[3, 4, 4], &[3, 4, 1], &[3, 4, CHANNELS]).is_ok());
+    assert!(try_with(&[12, 17, 1], &[3, 4, 4], &[3, 4, 1], &[3, 4, CHANNELS]).is_err());
+    assert!(try_with(&[12, 16, 1], &[3, 5, 4], &[3, 4, 1], &[3, 4, CHANNELS]).is_err());
+    assert!(try_with(&[12, 16, 1], &[3, 4, 4], &[3, 3, 1], &[3, 4, CHANNELS]).is_err());
+    assert!(try_with(&[12, 16, 1], &[3, 4, 4], &[3, 4, 1], &[3, 4, SCORES]).is_err());
+}
