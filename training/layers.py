@@ -375,16 +375,17 @@ def leaves(rng, size):
     """Discs and boxes over each other, small ones in the majority: edges as in photographs."""
     image = np.empty((size, size, 3), np.uint8)
     image[:] = colour(rng)
-    for _ in range(rng.integers(40, 160)):
-        r = int(size * 0.02 * (1 - rng.random()) ** -0.6)
-        r = min(r, size // 3)
-        x, y = rng.integers(0, size, 2).tolist()
-        if rng.random() < 0.5:
-            cv2.circle(image, (x, y), r, colour(rng), -1, cv2.LINE_AA)
+    n = rng.integers(40, 120)
+    radii = np.minimum(size * 0.02 * (1 - rng.random(n)) ** -0.6, size // 3).astype(int).tolist()
+    places = rng.integers(0, size, (n, 2)).tolist()
+    tones = rng.integers((16, 64, 64), (236, 192, 192), (n, 3)).tolist()
+    for k, (r, (x, y), tone) in enumerate(zip(radii, places, tones)):
+        if k % 2:
+            cv2.circle(image, (x, y), r, tone, -1, cv2.LINE_AA)
         else:
-            cv2.rectangle(image, (x - r, y - r // 2), (x + r // 2, y + r), colour(rng), -1)
+            cv2.rectangle(image, (x - r, y - r // 2), (x + r // 2, y + r), tone, -1)
     grain = noise_crop(rng, size) * np.float32(rng.uniform(0, 12))
-    image[..., 0] = np.clip(image[..., 0] + grain, 0, 255)
+    cv2.insertChannel(np.clip(image[..., 0] + grain, 0, 255).astype(np.uint8), image, 0)
     return image
 
 

@@ -19,6 +19,13 @@ import layers
 import validate
 
 SIZE = 256
+TESTS = []
+
+
+def test(function):
+    """A test without arguments, or with one: an empty folder."""
+    TESTS.append(function)
+    return function
 
 
 @functools.cache
@@ -82,6 +89,7 @@ def errors(scene, spoilt=0.0):
     return np.concatenate(out)
 
 
+@test
 def flow_takes_the_sources_to_the_frame_between():
     for seed, t in enumerate((0.5, 0.25, 0.8, 1 / 3)):
         rng = np.random.default_rng(seed)
@@ -93,6 +101,7 @@ def flow_takes_the_sources_to_the_frame_between():
         assert np.percentile(errors(made, spoilt=0.25), 90) > SMOOTH_ERROR, "a quarter of a pixel off should show"
 
 
+@test
 def flow_of_random_scenes_is_that_of_their_frames():
     right, off = [], []
     for seed in range(40):
@@ -105,6 +114,7 @@ def flow_of_random_scenes_is_that_of_their_frames():
     assert np.median(off) > 5 * np.median(right), (off, right)
 
 
+@test
 def what_a_square_hides_is_told():
     t, way = 0.5, 20
     made = layers.render([background([]), square(110, 100, 40, [path((way, 0))])], SIZE, t)
@@ -118,14 +128,20 @@ def what_a_square_hides_is_told():
     moving[100:140, 110:150] = True
     want = np.array([-way * t, 0, way * (1 - t), 0])[:, None, None] * moving
     assert np.abs(made.flow - want).max() < 1e-3
+    # half a pixel off the grid, its own edge does not hide it
+    made = layers.render([background([]), square(110.25, 100, 40, [path((5.5, 2.5))])], SIZE, t)
+    front = made.flow[0] != 0
+    assert front.sum() == 1600 and made.visible[:, front].all()
 
 
+@test
 def what_leaves_the_picture_is_not_visible():
     made = layers.render([background([path((20, 0))])], SIZE, 0.5)
     assert not made.visible[0][:, :9].any() and made.visible[0][:, 11:].all()
     assert made.visible[1][:, :-11].all() and not made.visible[1][:, -9:].any()
 
 
+@test
 def distance_is_the_share_of_the_way():
     for t in (0.25, 0.5, 0.8):
         even = layers.render([background([path((30, -12))])], SIZE, t)
@@ -140,6 +156,7 @@ def distance_is_the_share_of_the_way():
     assert abs(layers.distance(by_hand, 0.5)[0, 0] - 18 / 52) < 1e-6
 
 
+@test
 def an_overlay_stays_while_the_rest_moves():
     still = layers.overlay(np.random.default_rng(4), SIZE)
     made = layers.render([background([path((12, 5))]), still], SIZE, 0.5)
@@ -150,6 +167,7 @@ def an_overlay_stays_while_the_rest_moves():
     assert np.array_equal(made.frames[0][:, solid], made.frames[2][:, solid])
 
 
+@test
 def shutter_blurs_along_the_motion_only():
     scene = [background([path((16, 0))])]
     sharp, blurred = (layers.render(scene, SIZE, 0.5, s) for s in (0.0, 0.5))
@@ -160,6 +178,7 @@ def shutter_blurs_along_the_motion_only():
     assert np.percentile(errors(blurred), 99.9) < SMOOTH_ERROR
 
 
+@test
 def repeated_patterns_move_under_half_a_period_mostly():
     shares = []
     for seed in range(200):
@@ -172,6 +191,7 @@ def repeated_patterns_move_under_half_a_period_mostly():
     assert 0.05 < (shares > 0.5).mean() < 0.3 and (shares < 0.5).mean() > 0.7
 
 
+@test
 def displacement_keeps_its_bound():
     for most in (256.0, 60.0):
         longest = 0
@@ -182,11 +202,13 @@ def displacement_keeps_its_bound():
         assert 0.6 * bound < longest <= bound + 1e-6, (longest, bound)
 
 
+@test
 def held_pictures_are_equal():
     made = layers.render(layers.invent(np.random.default_rng(3), smooth, SIZE, layers.MOST, held=True), SIZE, 0.3)
     assert np.array_equal(made.frames[0], made.frames[2]) and not made.flow.any() and made.visible.all()
 
 
+@test
 def a_cut_shows_the_nearer_frame():
     scene = layers.render([background([path((9, 0))])], SIZE, 0.5)
     other = np.full((SIZE, SIZE, 3), 77, np.uint8)
@@ -197,6 +219,7 @@ def a_cut_shows_the_nearer_frame():
         assert made.visible[nearer // 2].all() and not made.visible[1 - nearer // 2].any()
 
 
+@test
 def the_same_seed_makes_the_same_scene():
     one, two, other = (layers.scene(np.random.default_rng(s), layers.procedural, SIZE, 0.5) for s in (5, 5, 6))
     for name in ("frames", "flow", "visible", "distance"):
@@ -221,6 +244,7 @@ def counting(folder, still=False):
     return clips.Clips(folder)
 
 
+@test
 def triplets_keep_their_cadence_and_their_shot(folder):
     data, rng = counting(folder), np.random.default_rng(1)
     low = 0
@@ -238,6 +262,7 @@ def triplets_keep_their_cadence_and_their_shot(folder):
     assert 100 < low < 200, low
 
 
+@test
 def strides_are_one_to_eight_mostly_one():
     rng, strides = np.random.default_rng(0), []
     for _ in range(2000):
@@ -246,12 +271,14 @@ def strides_are_one_to_eight_mostly_one():
     assert set(strides) == set(range(1, 9)) and 0.4 < np.mean(np.array(strides) == 1) < 0.75
 
 
+@test
 def a_small_picture_is_mirrored(folder):
     data = counting(folder)
     y, u, v = data.videos[0].planes(5, 0, 0, 256)
     assert y.shape == (256, 256) and u.shape == v.shape == (128, 128) and (y == 10).all()
 
 
+@test
 def pairs_without_motion_are_rare_but_there(folder):
     data, rng = counting(folder, still=True), np.random.default_rng(2)
     moving = clips.Clips(folder)
@@ -267,6 +294,7 @@ def pairs_without_motion_are_rare_but_there(folder):
     assert data.triplet(rng, 256, 1, 2) is not None
 
 
+@test
 def a_shot_that_is_too_short_gives_nothing(folder):
     data = counting(folder)
     data.videos[0].shots = [(0, 4), (4, 8)]
@@ -279,6 +307,7 @@ def arguments(**changed):
     return types.SimpleNamespace(**{"steps": 100, "batch": 4, "size": 128, "seed": 3, "synthetic": 0.5, "synthetic_end": 0.0} | changed)
 
 
+@test
 def batches_have_their_layout(folder):
     data = counting(folder)
     for step, n in ((0, 2), (99, 0)):
@@ -289,6 +318,7 @@ def batches_have_their_layout(folder):
         assert all(x.dtype == torch.float32 and (x >= 0).all() and (x <= 1).all() for x in (y, u, v, visible, distance))
 
 
+@test
 def the_same_step_makes_the_same_batch(folder):
     data = counting(folder)
     one, two = (batches.Batches(data, arguments())[7] for _ in range(2))
@@ -297,12 +327,14 @@ def the_same_step_makes_the_same_batch(folder):
     assert not torch.equal(one[1], other[1])
 
 
+@test
 def nothing_to_learn_from_is_procedural_rows_alone(folder):
     clips.unpack(None, folder)
     t, y, *_, flow, visible, distance = batches.Batches(clips.Clips(folder), arguments())[99]
     assert flow.shape[0] == y.shape[0] == 4 and y.std() > 0.01
 
 
+@test
 def noise_and_jpeg_leave_the_truth_alone():
     rng = np.random.default_rng(0)
     frame = smooth(rng, 128).transpose(2, 0, 1).astype(np.float32)
@@ -317,6 +349,17 @@ def noise_and_jpeg_leave_the_truth_alone():
     assert 1 < truths < 20, "only a change of light changes the truth"
 
 
+@test
+def light_changes_evenly():
+    for seed in range(20):
+        frames = np.stack([np.stack([np.full((8, 8), v, np.float32) for v in (116, 140, 110)])] * 3)
+        batches.relit(np.random.default_rng(seed), frames, 0.25)
+        left, truth, right = frames[:, :, 0, 0]
+        assert np.abs(truth - (0.75 * left + 0.25 * right)).max() < 1e-3 and np.abs(left - right).max() > 0
+        # colour fades along with luma: both keep their ratio over black
+        assert np.abs((frames[:, 1] - 128) / 12 - (frames[:, 0] - 16) / 100).max() < 1e-4
+
+
 def y4m(path, frames):
     """frames: [n, H, W] u8 luma; chroma is grey."""
     n, h, w = frames.shape
@@ -329,6 +372,7 @@ def pan(seed, n):
     return [picture[20:116, 2 * k : 2 * k + 160] for k in range(n)]
 
 
+@test
 def a_folder_of_anyones_video_is_unpacked(folder):
     if not shutil.which("ffmpeg"):
         print("  skipped: no ffmpeg", file=sys.stderr)
@@ -356,6 +400,7 @@ def a_folder_of_anyones_video_is_unpacked(folder):
     assert (out / "index.json").stat().st_mtime_ns == stamp, "unpacked twice"
 
 
+@test
 def a_long_video_is_taken_in_pieces(folder):
     if not shutil.which("ffmpeg"):
         print("  skipped: no ffmpeg", file=sys.stderr)
@@ -369,11 +414,13 @@ def a_long_video_is_taken_in_pieces(folder):
     assert (np.diff(values[:60]) >= 0).all() and (np.diff(values[60:]) >= 0).all() and values[60] - values[59] > 20
 
 
+@test
 def only_what_may_ship_is_listed(folder):
     (folder / "MANIFEST.tsv").write_text("file\tuse\tcut_index\na.mp4\tship\t7\nb.mp4\tstudy\t\n")
     assert [(p.name, r["cut_index"]) for p, r in clips.listed(folder, "MANIFEST.tsv", clips.VIDEO)] == [("a.mp4", "7")]
 
 
+@test
 def held_out_clips_are_every_fifth_source(folder):
     counting(folder)
     index = json.loads((folder / "index.json").read_text())
@@ -386,6 +433,7 @@ def held_out_clips_are_every_fifth_source(folder):
 # Scores
 
 
+@test
 def scores_are_those_of_the_definitions():
     a = smooth(np.random.default_rng(0), 96)[..., 0]
     assert validate.psnr(a, a) == 100 and abs(validate.ssim(a, a) - 1) < 1e-6
@@ -409,6 +457,7 @@ def slow_ssim(a, b):
     return out.mean()
 
 
+@test
 def frames_across_a_cut_are_not_measured(folder):
     video = counting(folder).videos[0]
     made = validate.middles(video)
@@ -421,24 +470,18 @@ def frames_across_a_cut_are_not_measured(folder):
 
 
 def main():
-    tests = [f for f in list(globals().values()) if isinstance(f, types.FunctionType) and f.__code__.co_name not in HELPERS]
     failed = 0
-    for test in tests:
+    for run in TESTS:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                test(*[pathlib.Path(folder)] * test.__code__.co_argcount)
-                print(f"ok      {test.__name__}")
+                run(*[pathlib.Path(folder)] * run.__code__.co_argcount)
+                print(f"ok      {run.__name__}")
             except AssertionError:
                 failed += 1
                 sys.excepthook(*sys.exc_info())
-                print(f"FAILED  {test.__name__}")
-    sys.exit(f"{failed} of {len(tests)} failed" if failed else 0)
+                print(f"FAILED  {run.__name__}")
+    sys.exit(f"{failed} of {len(TESTS)} failed" if failed else 0)
 
-
-HELPERS = {
-    "smooth", "soft_noise", "path", "background", "square", "warped", "inside", "errors", "counting", "arguments",
-    "y4m", "pan", "slow_ssim", "main",
-}
 
 if __name__ == "__main__":
     main()

@@ -151,6 +151,13 @@ def sheet(reports):
     return np.vstack(rows)
 
 
+def network(path):
+    """The averaged weights of a checkpoint."""
+    net = Network()
+    net.load_state_dict(torch.load(path, map_location="cpu")["average"])
+    return net
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("checkpoint", type=pathlib.Path)
@@ -160,9 +167,7 @@ def main():
     p.add_argument("--blend", action="store_true", help="the mean of both neighbours instead of the network")
     args = p.parse_args()
     torch.set_num_threads(1)
-    net = None if args.blend else Network()
-    if net:
-        net.load_state_dict(torch.load(args.checkpoint, map_location="cpu")["average"])
+    net = None if args.blend else network(args.checkpoint)
     clips = Clips(args.folder, held_out=True) if args.held_out else Clips(args.folder, holdout=0)
     reports = measure(net, clips.videos, args.most)
     if not reports:
