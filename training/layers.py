@@ -170,8 +170,8 @@ def invent(rng, texture, size, most, held):
     """Layers of a random scene, the background first."""
     middle = (size / 2, size / 2)
     camera = [Path(rng, middle, length(rng, size, most))] if rng.random() < CAMERA else []
-    # together a layer and the camera move by no more than the most
-    left = most - (camera[0].length * 720 / size if camera else 0)
+    # a layer and the camera together move by no more than the most
+    left = max(LEAST, most - (camera[0].length * 720 / size if camera else 0))
     layers = []
     for k in range(rng.integers(1, 9)):
         if rng.random() < REPEATED:
@@ -186,7 +186,7 @@ def invent(rng, texture, size, most, held):
             mask = shape(rng, size)
             n = max(mask.shape)
             centre = rng.uniform(0, size, 2)
-            own = [Path(rng, centre, min(left, length(rng, size, max(left, 2 * LEAST))))]
+            own = [Path(rng, centre, length(rng, size, left))]
             place = moved(centre[0] - mask.shape[1] / 2, centre[1] - mask.shape[0] / 2)
         picture = merged(source(rng, n), mask)
         if rng.random() < DEFOCUSED:
