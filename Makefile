@@ -62,15 +62,19 @@ check-valgrind: ## Run a short pipeline under valgrind's memcheck
 soak: install ## 10,000 frames: memory stays flat
 	scripts/soak.sh
 
-# A folder of videos to learn from; more options for training/train.py in ARGS.
+# A folder of videos to learn from, anyone's; none: procedural textures alone.
 CLIPS ?=
+# More options for training/train.py, as "--steps 20000".
 ARGS ?=
 export CLIPS
-train: training/venv/done ## Train the network: CLIPS=folder [ARGS="--steps 20000 --resume"]
-	@test -d "$$CLIPS" || { echo "CLIPS=$$CLIPS: wanted a folder of videos"; exit 1; }
-	training/venv/bin/python training/clips.py "$$CLIPS" training/data
-	training/venv/bin/python training/train.py --data training/data --out training/runs/own $(ARGS)
-	training/venv/bin/python training/export.py training/runs/own -o training/runs/own/model.safetensors
+DATA := training/data$(if $(CLIPS),,/procedural)
+RUN := training/runs/$(if $(CLIPS),own,procedural)
+train: training/venv/done ## Train the network, on from where it stopped: [CLIPS=folder] [ARGS="--steps 20000"]
+	@test -z "$$CLIPS" || test -d "$$CLIPS" || { echo "CLIPS=$$CLIPS: wanted a folder of videos"; exit 1; }
+	training/venv/bin/python training/clips.py "$$CLIPS" $(DATA)
+	training/venv/bin/python training/train.py --data $(DATA) --out $(RUN) \
+		$(if $(wildcard $(RUN)/checkpoint.pt),--resume) $(ARGS)
+	training/venv/bin/python training/export.py $(RUN) -o $(RUN)/model.safetensors
 
 training/venv/done: training/requirements.txt
 	@scripts/install.sh python3-venv ffmpeg

@@ -31,6 +31,8 @@ class Batches(Dataset):
     def __init__(self, clips, args):
         self.clips, self.args = clips, args
         self.most = getattr(args, "most_motion", layers.MOST)
+        # the longest phase's triplet has to fit into a shot
+        self.real = clips.videos and clips.weights(max(b for _, b in PHASES)).any()
         self.texture = clips.texture if clips.stills or clips.videos else layers.procedural
 
     def __len__(self):
@@ -39,7 +41,7 @@ class Batches(Dataset):
     def synthetic_rows(self, step):
         a = self.args
         share = a.synthetic + (a.synthetic_end - a.synthetic) * step / a.steps
-        return round(a.batch * share) if self.clips.videos else a.batch
+        return round(a.batch * share) if self.real else a.batch
 
     def __getitem__(self, step):
         # one core is all that the training leaves to its data

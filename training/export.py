@@ -1,9 +1,8 @@
-"""Weights of the twin -> models/embedded.safetensors (f16), as the Rust network reads them.
+"""Averaged weights of a run -> a safetensors file (f16), as the Rust network reads them.
 
-    python training/export.py [RUN] [-o models/embedded.safetensors]
+    python training/export.py RUN -o models/balanced.safetensors
 
-RUN is the folder that train.py writes, or a checkpoint in it: the averaged weights are taken.
-Without it, the weights are the initial ones of a fixed seed.
+RUN is the folder that train.py writes, or a checkpoint in it.
 """
 
 import argparse
@@ -12,25 +11,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from model import Network
+from model import VARIANTS, Network
 
-HERE = Path(__file__).resolve().parent
-
-
-def initial(seed=1):
-    torch.manual_seed(seed)
-    return Network().state_dict()
-
-
-def load(path):
-    """The averaged weights of a run."""
-    path = Path(path)
-    path = path / "checkpoint.pt" if path.is_dir() else path
-    return torch.load(path, map_location="cpu", weights_only=True)["average"]
-
-
-def export(state, path):
-    expected = Network().state_dict()
+def export(state, config, path):
+    expected = Network(config).state_dict()
     missing = sorted(expected.keys() - state.keys())
     if missing:
         raise SystemExit(f"no {', '.join(missing)} in the checkpoint")
@@ -46,11 +30,12 @@ def export(state, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", nargs="?", help="folder or checkpoint of train.py; default: initial weights")
-    parser.add_argument("-o", "--output", default=HERE.parent / "models/embedded.safetensors")
+    parser.add_argument("run", type=Path, help="folder or checkpoint of train.py")
+    parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    state = load(arguments.run) if arguments.run else initial()
-    export(state, arguments.output)
+    path = arguments.run / "checkpoint.pt" if arguments.run.is_dir() else arguments.run
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    export(checkpoint["average"], VARIANTS[checkpoint["variant"]], arguments.output)
 
 
 if __name__ == "__main__":

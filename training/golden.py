@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import model
-from model import FINE_RADIUS, HIDDEN, RADIUS, Network, along, correlate, double, expected, lrelu, normalise, warp
+from model import CHANGE, VARIANTS, Network, double, lrelu
 
 DATA = Path(__file__).resolve().parent.parent / "tests/data"
 # View's height and width, phase: odd sizes over two levels, even ones, and a single cell.
@@ -23,16 +23,18 @@ CASES = {"odd": (25, 27, 0.25), "even": (16, 20, 0.5), "tiny": (4, 4, 0.75)}
 
 def network():
     torch.manual_seed(7)
-    net = Network()
+    net = Network(VARIANTS["balanced"])
     with torch.no_grad():
-        net.decoder.head.weight[:6] *= 20
+        net.decoder.head.weight[:CHANGE] *= 20
         net.refiner.expand.weight *= 20
         net.refiner.head.weight *= 20
         for m in net.modules():
             if isinstance(m, torch.nn.Conv2d):
                 m.bias.uniform_(-0.2, 0.2)
-        net.decoder.sharpness.fill_(7.0)
-        net.refiner.sharpness.fill_(15.0)
+        net.decoder.match.sharpness.fill_(7.0)
+        net.refiner.match.sharpness.fill_(15.0)
+        net.decoder.match.luma_sharpness.fill_(9.0)
+        net.refiner.match.luma_sharpness.fill_(11.0)
         for p in net.parameters():
             p.copy_(p.half().float())
     return net.eval()
@@ -57,46 +59,40 @@ class Stages:
 
 
 def encode(net, view, stages):
-    levels = net.encode(view)
-    for i, (fine, coarse) in enumerate(levels):
-        stages.add(f"encoder.stem.{i}", lrelu(net.encoder.stem(view)))
-        if i == 0:
-            stages.add(f"encoder.fine.{i}", fine)
+    fine, levels = net.encode(view)
+    stages.add("encoder.stem.0", fine[0])
+    for i, (coarse, _) in enumerate(levels):
         stages.add(f"encoder.down.{i}", coarse)
-        view = model.half(view)
-    return levels
+    return fine, levels
 
 
-def match(module, left, right, flow, t, radius, name, stages):
-    a = normalise(warp(left, flow[:, :2]))
-    b = normalise(warp(right, flow[:, 2:]))
-    scores = correlate(a, b, t, radius)
-    d = expected(scores, module.sharpness, radius)
-    for stage, x in (("left", a), ("right", b), ("scores", scores), ("expected", d)):
-        if name:
-            stages.add(name.format(stage), x)
-    return a, b, scores, d
+def match(module, left, right, flow, t, level, name, stages):
+    seen, (d, e, contrast) = module.match(left, right, flow, t)
+    luma = torch.cat((seen[3], e, contrast), 1)
+    for stage, x in zip(("left", "right", "scores", "luma"), (*seen[:3], luma)):
+        stages.add(f"{name}.{stage}.{level}", x)
+    return seen, d, e, contrast
 
 
-def decode(net, levels_left, levels_right, t, stages):
-    """The twin's `estimate`, opened up; `main` compares its result with the original's."""
+def decode(net, left, right, t, stages):
+    """The twin's `estimate`, opened up; `case` compares its result with the original's."""
     dec = net.decoder
-    size = levels_left[-1][1].shape[-2:]
+    size = left[-1][0].shape[-2:]
     flow = torch.zeros(1, 4, *size)
     mask = torch.zeros(1, 1, *size)
-    hidden = torch.zeros(1, HIDDEN, *size)
-    for i in reversed(range(len(levels_left))):
-        left, right = levels_left[i][1], levels_right[i][1]
-        h, w = left.shape[-2:]
-        if i < len(levels_left) - 1:
+    hidden = torch.zeros(1, net.config.hidden, *size)
+    for i in reversed(range(len(left))):
+        h, w = left[i][0].shape[-2:]
+        if i < len(left) - 1:
             flow, mask, hidden = 2 * double(flow, h, w), double(mask, h, w), double(hidden, h, w)
-        a, b, scores, d = match(dec, left, right, flow, t, RADIUS, f"decoder.{{}}.{i}", stages)
-        q = lrelu(dec.squeeze(torch.cat((a, b, scores), 1)))
+        seen, d, e, contrast = match(dec, left[i], right[i], flow, t, i, "decoder", stages)
+        q = lrelu(dec.squeeze(torch.cat(seen, 1)))
         phase = torch.full_like(mask, t)
-        entry = lrelu(dec.entry(torch.cat((q, hidden, flow, d, mask, phase), 1)))
+        entry = lrelu(dec.entry(torch.cat((q, hidden, flow, d, mask, phase, e, contrast), 1)))
+        stages.add(f"decoder.expected.{i}", d)
         stages.add(f"decoder.squeeze.{i}", q)
         stages.add(f"decoder.entry.{i}", entry)
-        flow, mask, hidden, features = dec(left, right, flow, mask, hidden, t)
+        flow, mask, hidden, features = dec(left[i], right[i], flow, mask, hidden, t)
         stages.add(f"decoder.features.{i}", features)
         stages.add(f"decoder.hidden.{i}", hidden)
         stages.add(f"decoder.state.{i}", torch.cat((flow, d, mask, phase), 1))
@@ -105,16 +101,15 @@ def decode(net, levels_left, levels_right, t, stages):
 
 def refine(net, left, right, flow, mask, features, t, stages):
     ref = net.refiner
-    h, w = left.shape[-2:]
+    h, w = left[0].shape[-2:]
     detail = F.pixel_shuffle(ref.expand(features), 2)[..., :h, :w]
     stages.add("refiner.expand.0", detail)
     fine = 2 * double(flow, h, w) + detail[:, :4]
-    a, b, scores, d = match(ref, left, right, fine, t, FINE_RADIUS, "refiner.{}.0", stages)
-    del stages.tensors["refiner.expected.0"]
+    seen, d, e, contrast = match(ref, left, right, fine, t, 0, "refiner", stages)
     phase = torch.full((1, 1, h, w), t)
     before = torch.cat((fine, d, double(mask, h, w) + detail[:, 4:5], phase), 1)
     stages.add("refiner.before.0", before)
-    squeezed = lrelu(ref.squeeze(torch.cat((a, b, scores, detail[:, 5:], before), 1)))
+    squeezed = lrelu(ref.squeeze(torch.cat((*seen, e, contrast, detail[:, 5:], before), 1)))
     stages.add("refiner.squeeze.0", squeezed)
     stages.add("refiner.features.0", lrelu(squeezed + ref.conv(squeezed)))
     flow, mask = ref(left, right, flow, mask, features, t)
@@ -129,8 +124,8 @@ def case(net, h, w, t):
     left, right = views(h, w)
     stages.add("left.view", left)
     stages.add("right.view", right)
-    a, b = encode(net, left, stages), net.encode(right)
-    flow, mask = refine(net, a[0][0], b[0][0], *decode(net, a, b, t, stages), t, stages)
+    (fine_a, a), (fine_b, b) = encode(net, left, stages), net.encode(right)
+    flow, mask = refine(net, fine_a, fine_b, *decode(net, a, b, t, stages), t, stages)
     flows, logit = net(left, right, t)
     assert torch.equal(flow, flows[-1]) and torch.equal(mask, logit)
     stages.tensors["phase"] = torch.tensor([t])

@@ -31,6 +31,9 @@ PROCEDURAL = 0.15
 # Of the repeated ones: those that move by more than half a period.
 AMBIGUOUS = 0.15
 
+# Way over the interval (px) from which on a share of it is told.
+MOVES = 0.1
+
 # Moments that a motion-blurred frame is the mean of; odd, so that the middle one is the frame's own.
 MOMENTS = 7
 # Two moments are at most this far apart (px), or the blur would show as several edges.
@@ -156,7 +159,7 @@ def distance(flow, t):
     whole = vx * vx + vy * vy
     done = -(flow[0] * vx + flow[1] * vy)
     share = np.full_like(whole, t)
-    np.divide(done, whole, out=share, where=whole > 1e-4)
+    np.divide(done, whole, out=share, where=whole > MOVES**2)
     return np.clip(share, 0, 1, out=share)
 
 
@@ -167,12 +170,12 @@ def invent(rng, texture, size, most, held):
     """Layers of a random scene, the background first."""
     middle = (size / 2, size / 2)
     camera = [Path(rng, middle, length(rng, size, most))] if rng.random() < CAMERA else []
-    # together a layer and the camera move by no more than the most
-    left = most - (camera[0].length * 720 / size if camera else 0)
+    # a layer and the camera together move by no more than the most
+    left = max(LEAST, most - (camera[0].length * 720 / size if camera else 0))
     layers = []
     for k in range(rng.integers(1, 9)):
         if rng.random() < REPEATED:
-            layers.append(repeated(rng, texture, size, background=k == 0))
+            layers.append(repeated(rng, texture, size, most, background=k == 0))
             continue
         source = procedural if rng.random() < PROCEDURAL else texture
         if k == 0:
@@ -183,7 +186,7 @@ def invent(rng, texture, size, most, held):
             mask = shape(rng, size)
             n = max(mask.shape)
             centre = rng.uniform(0, size, 2)
-            own = [Path(rng, centre, min(left, length(rng, size, max(left, 2 * LEAST))))]
+            own = [Path(rng, centre, length(rng, size, left))]
             place = moved(centre[0] - mask.shape[1] / 2, centre[1] - mask.shape[0] / 2)
         picture = merged(source(rng, n), mask)
         if rng.random() < DEFOCUSED:
@@ -212,10 +215,9 @@ def defocused(picture, radius):
     return cv2.stackBlur(picture, (2 * r + 1, 2 * r + 1))
 
 
-def repeated(rng, texture, size, background):
+def repeated(rng, texture, size, most, background):
     """A façade (tiles) or a fence (bars, a mesh) whose shift stays under half a period, mostly."""
-    period = int(np.exp(rng.uniform(np.log(6), np.log(64))) * size / 256)
-    period = max(period, 4)
+    period = max(4, int(np.exp(rng.uniform(np.log(6), np.log(64))) * size / 256))
     n = size * 3 // 2
     ambiguous = rng.random() < AMBIGUOUS
     if background or rng.random() < 0.3:
@@ -228,7 +230,7 @@ def repeated(rng, texture, size, background):
         colour = cv2.addWeighted(colour, 0.6, texture(rng, n), 0.4, 0)
     mask = None if background else fence(rng, n, period)
     share = rng.uniform(0.55, 1.5) if ambiguous else rng.uniform(0, 0.45)
-    path = Path(rng, (size / 2, size / 2), share * period, rich=False)
+    path = Path(rng, (size / 2, size / 2), min(share * period, most * size / 720), rich=False)
     turn = rng.uniform(-0.4, 0.4) if rng.random() < 0.5 else 0.0
     c, s = np.cos(turn), np.sin(turn)
     rotated = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
@@ -373,16 +375,17 @@ def leaves(rng, size):
     """Discs and boxes over each other, small ones in the majority: edges as in photographs."""
     image = np.empty((size, size, 3), np.uint8)
     image[:] = colour(rng)
-    for _ in range(rng.integers(40, 160)):
-        r = int(size * 0.02 * (1 - rng.random()) ** -0.6)
-        r = min(r, size // 3)
-        x, y = rng.integers(0, size, 2).tolist()
-        if rng.random() < 0.5:
-            cv2.circle(image, (x, y), r, colour(rng), -1, cv2.LINE_AA)
+    n = rng.integers(40, 120)
+    radii = np.minimum(size * 0.02 * (1 - rng.random(n)) ** -0.6, size // 3).astype(int).tolist()
+    places = rng.integers(0, size, (n, 2)).tolist()
+    tones = rng.integers((16, 64, 64), (236, 192, 192), (n, 3)).tolist()
+    for k, (r, (x, y), tone) in enumerate(zip(radii, places, tones)):
+        if k % 2:
+            cv2.circle(image, (x, y), r, tone, -1, cv2.LINE_AA)
         else:
-            cv2.rectangle(image, (x - r, y - r // 2), (x + r // 2, y + r), colour(rng), -1)
+            cv2.rectangle(image, (x - r, y - r // 2), (x + r // 2, y + r), tone, -1)
     grain = noise_crop(rng, size) * np.float32(rng.uniform(0, 12))
-    image[..., 0] = np.clip(image[..., 0] + grain, 0, 255)
+    cv2.insertChannel(np.clip(image[..., 0] + grain, 0, 255).astype(np.uint8), image, 0)
     return image
 
 

@@ -1,10 +1,17 @@
-"""Every second frame withheld: PSNR of luma of the frames made, a clip at a time.
+"""Every second frame withheld: how well a network makes it, luma, a clip at a time.
 
-    python validate.py RUN/checkpoint.pt DEV
+    python validate.py RUN/checkpoint.pt FOLDER [--held-out] [--most N]
+
+FOLDER is what `clips.py` unpacked: one for measuring, or with --held-out the training one, of
+which only what no training sees is taken. Beside the table goes a sheet of each clip's worst
+frame, `worst.png` or `worst-held-out.png` next to the checkpoint.
 """
 
-import sys
+import argparse
+import pathlib
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,54 +19,165 @@ import torch.nn.functional as F
 from clips import Clips
 from model import VARIANTS, Network, synthesise, view
 
+# Percentile of a clip's frames that is called its worst.
+WORST = 5
+# SSIM's Gaussian window (Wang et al., 2004), and its constants for 8 bits.
+TAPS, DEVIATION = 11, 1.5
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+# Width of a picture on the sheet, and what the error is multiplied by there.
+SHEET_WIDTH, ERROR_GAIN = 400, 4
+
+
+@dataclass
+class Report:
+    """A clip's scores, one a frame made, and its worst frame: [H, W] u8 luma."""
+
+    name: str
+    psnr: list
+    ssim: list
+    frame: int
+    truth: np.ndarray
+    made: np.ndarray
+
+    def row(self):
+        """PSNR, SSIM, PSNR that the worst frames lie below."""
+        return np.mean(self.psnr), np.mean(self.ssim), np.percentile(self.psnr, WORST)
+
+
+def psnr(a, b):
+    """dB of u8 planes; 100 for equal ones."""
+    error = np.square(a.astype(np.float64) - b).mean()
+    return 10 * np.log10(255**2 / error) if error else 100.0
+
+
+def ssim(a, b):
+    """Structural similarity of u8 planes, mean over where the window lies inside."""
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    edge = TAPS // 2
+    mean = lambda x: cv2.GaussianBlur(x, (TAPS, TAPS), DEVIATION)[edge:-edge, edge:-edge].astype(np.float64)
+    ma, mb = mean(a), mean(b)
+    va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
+    return float(((2 * ma * mb + C1) * (2 * cov + C2) / ((ma * ma + mb * mb + C1) * (va + vb + C2))).mean())
+
 
 def padded(plane, multiple):
     h, w = plane.shape[-2:]
     return F.pad(plane, (0, -w % multiple, 0, -h % multiple), mode="replicate")
 
 
-def load(data, w, h, frame):
-    f = torch.from_numpy(data[frame].astype(np.float32) / 255)
+def load(video, frame, device):
+    """Luma [1, 1, H, W] in 0..1, padded to eighths, and the network's view."""
+    w, h = video.width, video.height
+    f = torch.from_numpy(video.frames[frame].astype(np.float32) / 255).to(device)
     n = w * h // 4
-    y = f[: w * h].view(1, 1, h, w)
-    u = f[w * h : w * h + n].view(1, 1, h // 2, w // 2)
-    v = f[w * h + n : w * h + 2 * n].view(1, 1, h // 2, w // 2)
-    return y, view(padded(y, 8), padded(u, 4), padded(v, 4))
+    y = padded(f[: w * h].view(1, 1, h, w), 8)
+    u, v = (padded(f[w * h + k * n : w * h + (k + 1) * n].view(1, 1, h // 2, w // 2), 4) for k in (0, 1))
+    return y, view(y, u, v)
 
 
-def psnr(a, b):
-    return 10 * np.log10(1 / max(1e-10, ((a - b) ** 2).mean().item()))
+def made_between(net, video, i, device):
+    """Luma [H, W] u8 between frames i - 1 and i + 1; net None: their mean."""
+    (a, va), (b, vb) = (load(video, k, device) for k in (i - 1, i + 1))
+    if net is None:
+        made = (a + b) / 2
+    else:
+        flows, mask = net(va, vb, 0.5)
+        made = synthesise(a, b, flows[-1], mask, 0.5)[0]
+    made = made[0, 0, : video.height, : video.width]
+    return (made.clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
+def middles(video, most=None):
+    """Frames to make: every second one whose neighbours are of the same shot."""
+    starts = {start for start, _ in video.shots}
+    frames = [i for i in range(1, len(video.frames) - 1, 2) if not starts & {i, i + 1}]
+    if most:
+        frames = frames[len(frames) // 4 :: max(1, len(frames) // most)][:most]
+    return frames
 
 
 @torch.no_grad()
-def validate(net, folder, most=None, blend=False):
-    clips = Clips(folder, holdout=0)
-    scores = {}
-    for data, w, h, name in clips.videos:
-        if name.startswith("cut_"):
+def measure(net, videos, most=None):
+    """A Report for each video that has frames to make, at most `most` of them; net None: blend."""
+    device = next(net.parameters()).device if net else "cpu"
+    reports = []
+    for video in videos:
+        # those with a cut have no right answer
+        if video.name.startswith("cut_"):
             continue
-        middles = list(range(1, data.shape[0] - 1, 2))
-        if most:
-            middles = middles[len(middles) // 4 :: max(1, len(middles) // most)][:most]
-        own = []
-        for i in middles:
-            (a, va), (b, vb), (c, _) = (load(data, w, h, k) for k in (i - 1, i + 1, i))
-            if blend:
-                made = (a + b) / 2
-            else:
-                flows, mask = net(va, vb, 0.5)
-                made = synthesise(padded(a, 8), padded(b, 8), flows[-1], mask, 0.5)[0][..., :h, :w]
-            own.append(psnr((made.clamp(0, 1) * 255).round() / 255, c))
-        scores[name.split(".")[0]] = round(float(np.mean(own)), 2)
-    return round(float(np.mean(list(scores.values()))), 3), scores
+        scores = []
+        for i in middles(video, most):
+            truth = video.frames[i][: video.width * video.height].reshape(video.height, video.width)
+            made = made_between(net, video, i, device)
+            scores.append((psnr(made, truth), ssim(made, truth), i))
+            if scores[-1] == min(scores):
+                worst = (i, np.array(truth), made)
+        if scores:
+            p, s, _ = zip(*scores)
+            reports.append(Report(video.name.split(".")[0], list(p), list(s), *worst))
+    return reports
+
+
+def validate(net, folder, most=None, held_out=False):
+    """PSNR, mean over clips, and that of each clip. held_out: what the training on this folder keeps back."""
+    clips = Clips(folder, held_out=True) if held_out else Clips(folder, holdout=0)
+    reports = measure(net, clips.videos, most)
+    means = {r.name: round(float(r.row()[0]), 2) for r in reports}
+    return round(float(np.mean([r.row()[0] for r in reports])), 3), means
+
+
+def table(reports):
+    lines = [f"{'':24} {'PSNR-Y':>7} {'SSIM-Y':>7} {'worst 5 %':>9} {'frames':>6}"]
+    for r in reports:
+        p, s, w = r.row()
+        lines.append(f"{r.name:24} {p:7.2f} {s:7.4f} {w:9.2f} {len(r.psnr):6}")
+    p, s, w = np.mean([r.row() for r in reports], 0)
+    lines.append(f"{'mean over clips':24} {p:7.2f} {s:7.4f} {w:9.2f} {sum(len(r.psnr) for r in reports):6}")
+    return "\n".join(lines)
+
+
+def sheet(reports):
+    """[H, W] u8: a row a clip: the worst frame's truth, ours, and their difference."""
+    rows = []
+    for r in reports:
+        error = np.clip(cv2.absdiff(r.truth, r.made).astype(np.int16) * ERROR_GAIN, 0, 255).astype(np.uint8)
+        h, w = r.truth.shape
+        small = (SHEET_WIDTH, h * SHEET_WIDTH // w)
+        row = np.hstack([cv2.resize(p, small, interpolation=cv2.INTER_AREA) for p in (r.truth, r.made, error)])
+        label = f"{r.name}, frame {r.frame}: {min(r.psnr):.2f} dB"
+        for colour, thick in ((0, 3), (255, 1)):
+            cv2.putText(row, label, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thick, cv2.LINE_AA)
+        rows.append(row)
+    return np.vstack(rows)
+
+
+def network(path):
+    """The averaged weights of a checkpoint."""
+    state = torch.load(path, map_location="cpu")
+    net = Network(VARIANTS[state["variant"]])
+    net.load_state_dict(state["average"])
+    return net
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("checkpoint", type=pathlib.Path)
+    p.add_argument("folder")
+    p.add_argument("--held-out", action="store_true", help="only the clips that training keeps back")
+    p.add_argument("--most", type=int, help="frames a clip, spread evenly; all without it")
+    p.add_argument("--blend", action="store_true", help="the mean of both neighbours instead of the network")
+    args = p.parse_args()
+    torch.set_num_threads(1)
+    net = None if args.blend else network(args.checkpoint)
+    clips = Clips(args.folder, held_out=True) if args.held_out else Clips(args.folder, holdout=0)
+    reports = measure(net, clips.videos, args.most)
+    if not reports:
+        p.error(f"{args.folder}: no clip to measure")
+    print(table(reports))
+    path = args.checkpoint.with_name("worst-held-out.png" if args.held_out else "worst.png")
+    cv2.imwrite(str(path), sheet(reports))
+    print(f"the worst frame of each: {path}")
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    state = torch.load(sys.argv[1], map_location="cpu")
-    net = Network(VARIANTS[state["variant"]])
-    net.load_state_dict(state["average"])
-    mean, scores = validate(net, sys.argv[2])
-    for name, score in scores.items():
-        print(f"{name:20} {score:6.2f}")
-    print(f"{'mean':20} {mean:6.2f}")
+    main()
