@@ -45,11 +45,12 @@ mod meta;
 mod model;
 mod properties;
 mod qos;
+mod show;
 mod state;
 mod stats;
 mod streaming;
 
-pub use properties::SceneAction;
+pub use properties::{SceneAction, Show};
 
 glib::wrapper! {
     /// The element `videointerpolate`.
@@ -63,7 +64,9 @@ glib::wrapper! {
 /// GStreamer refuses, for example because the name is taken by another type.
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    SceneAction::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    for type_ in [SceneAction::static_type(), Show::static_type()] {
+        type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    }
     gst::Element::register(
         plugin,
         "videointerpolate",
