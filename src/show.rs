@@ -176,7 +176,7 @@ pub fn split(before: &Picture, out: &mut PictureMut) -> Result<()> {
     let (format, width, height) = (out.format(), out.width() as u32, out.height() as u32);
     before.expect(format, width, height)?;
     // even: no sample of chroma belongs to both halves
-    let border = width / 2 & !1;
+    let border = width / 4 * 2;
     for plane in 0..format.planes() {
         let bytes = format.row_bytes(plane, border);
         for y in 0..format.rows(plane, height) {

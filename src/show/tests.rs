@@ -186,7 +186,7 @@ fn the_left_half_is_the_earlier_picture() {
             out.picture_mut().copy_from(&made.picture()).unwrap();
             split(&before.picture(), &mut out.picture_mut()).unwrap();
             out.assert_guarded(&format!("{format:?} {size:?}"));
-            let border = (size.0 / 2 & !1) as usize;
+            let border = (size.0 / 4 * 2) as usize;
             for c in format.components() {
                 for y in 0..c.height(size.1 as usize) {
                     for x in 0..c.width(size.0 as usize) {

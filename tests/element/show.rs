@@ -156,7 +156,7 @@ fn motion_to_the_right_is_red_and_trusted() {
 fn split_has_the_earlier_frame_on_the_left_and_the_made_one_on_the_right() {
     watched(|| {
         let (none, split) = (doubled(&[], "I420"), doubled(&[("show", "split")], "I420"));
-        let border = SIZE.0 / 2 & !1;
+        let border = SIZE.0 / 4 * 2;
         let (left, right) = (|b| luma(b, 0..border), |b| luma(b, border..SIZE.0));
         for made in [1, 3] {
             assert!(left(&split[made]) == left(&none[made - 1]));
