@@ -52,9 +52,15 @@ impl Frame {
 
     /// Mean of two pictures of one size, rounded: what blending shows half way.
     pub fn blend(&self, other: &Frame) -> Frame {
+        self.mix(other, 0.5)
+    }
+
+    /// What blending shows at `phase`, 0 (this picture) to 1 (the other), of one size.
+    pub fn mix(&self, other: &Frame, phase: f32) -> Frame {
         let mut out = self.clone();
         for (a, b) in out.data.iter_mut().zip(&other.data) {
-            *a = (u16::from(*a) + u16::from(*b)).div_ceil(2) as u8;
+            let (from, to) = (f32::from(*a), f32::from(*b));
+            *a = (from + phase * (to - from) + 0.5) as u8;
         }
         out
     }
