@@ -58,13 +58,17 @@ impl Reliability {
     pub fn add(&mut self, planes: &Planes, confidence: impl Fn(usize, usize) -> f32) {
         for y in (0..planes.height).step_by(CELL) {
             for x in (0..planes.width).step_by(CELL) {
-                let confidence = f64::from(confidence(x, y)).clamp(0.0, 1.0);
+                // not `clamp`: what is no number counts as 0
+                let confidence = match confidence(x, y) {
+                    some if some > 0.0 => some.min(1.0),
+                    _ => 0.0,
+                };
                 let error = planes.error(planes.made, x, y);
                 let nearer_error = planes.error(planes.nearer, x, y);
-                let bin = ((confidence * BINS as f64) as usize).min(BINS - 1);
+                let bin = ((confidence * BINS as f32) as usize).min(BINS - 1);
                 let bin = &mut self.bins[bin];
                 bin.cells += 1;
-                bin.confidence += confidence;
+                bin.confidence += f64::from(confidence);
                 bin.error += error;
                 bin.nearer_error += nearer_error;
                 bin.better += u64::from(error <= nearer_error);

@@ -31,6 +31,9 @@ pub fn totals(reports: &[Report]) {
     );
     for (method, name) in METHODS.iter().enumerate() {
         let all = over_clips(reports, method, Scores::mean);
+        if all.psnr.is_nan() {
+            continue;
+        }
         let low = over_clips(reports, method, Scores::worst);
         println!(
             "{name:<20} {:>8} {:>8} {:>10} {:>8}",

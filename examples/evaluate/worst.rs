@@ -127,7 +127,7 @@ impl Worst {
         let widest = HEADINGS.iter().map(|h| text_width(h)).max().unwrap_or(0);
         let column = width.max(widest) + GAP;
         let row = height + LINE + 2 * GAP;
-        let top = LINE + 2 * GAP;
+        let top = LINE + 3 * GAP;
         let mut sheet = Sheet::new(GAP + HEADINGS.len() * column, top + self.rows.len() * row);
         for (i, heading) in HEADINGS.iter().enumerate() {
             sheet.write(heading, GAP + i * column, GAP);
