@@ -52,7 +52,11 @@ impl Frame {
 
     /// Mean of two pictures of one size, rounded: what blending shows half way.
     pub fn blend(&self, other: &Frame) -> Frame {
-        self.mix(other, 0.5)
+        let mut out = self.clone();
+        for (a, b) in out.data.iter_mut().zip(&other.data) {
+            *a = (u16::from(*a) + u16::from(*b)).div_ceil(2) as u8;
+        }
+        out
     }
 
     /// What blending shows at `phase`, 0 (this picture) to 1 (the other), of one size.

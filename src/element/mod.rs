@@ -14,6 +14,9 @@
  * Inference runs in the thread that brings the buffers. In a player that is the decoder's thread,
  * so a queue before the element keeps both at work: `queue ! videointerpolate`.
  *
+ * #GstVideoInterpolate:show replaces the frames that are made by what the network thinks of them:
+ * motion, confidence and mask as pictures, or the input's rate beside the output's.
+ *
  * Interlaced video is refused at another rate; put `deinterlace` before the element.
  *
  * ## Example launch lines
