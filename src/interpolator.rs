@@ -270,6 +270,7 @@ impl Interpolator {
         settings: &Settings,
         out: &mut PictureMut,
     ) -> Result<Outcome> {
+        self.found = None;
         left.0.expect(self.format, self.width, self.height)?;
         right.0.expect(self.format, self.width, self.height)?;
         out.expect(self.format, self.width, self.height)?;
@@ -278,7 +279,6 @@ impl Interpolator {
         let (one, other) = (left.1.parts(), right.1.parts());
         self.workspace.expect_encoded(&one.features)?;
         self.workspace.expect_encoded(&other.features)?;
-        self.found = None;
         if scene::repeated(left.0, right.0) {
             self.found = Some(Found::Same);
             out.copy_from(left.0)?;

@@ -90,15 +90,15 @@ impl Minterpolate {
         }
     }
 
-    /// What the program said before it ended.
+    /// What the program said first before it ended: the rest follows from it.
     fn complaint(&mut self) -> String {
         let _ = self.child.kill();
         let mut said = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
             let _ = stderr.read_to_string(&mut said);
         }
-        let last = said.lines().last().unwrap_or("it ended early");
-        format!("ffmpeg's minterpolate: {last}; {REMEDY}")
+        let first = said.lines().next().unwrap_or("it ended early");
+        format!("ffmpeg's minterpolate: {first}; {REMEDY}")
     }
 }
 

@@ -1,6 +1,9 @@
 use candle_core::{Device, Tensor};
 
 use super::*;
+use crate::interpolator::{Interpolator, Outcome, Settings};
+use crate::kernels::PhaseMap;
+use crate::network::Network;
 use crate::picture::Format;
 use crate::picture::owned::{Noise, Owned};
 
@@ -205,4 +208,67 @@ fn the_left_half_is_the_earlier_picture() {
     let mut out = Owned::new(Format::I420, (4, 4), 0);
     let other = Owned::new(Format::I420, (4, 6), 0);
     assert!(split(&other.picture(), &mut out.picture_mut()).is_err());
+}
+
+/// A soft texture, moved by some pixels.
+fn texture(shift: f32) -> Owned {
+    let size = (64, 48);
+    let mut owned = Owned::new(Format::Gray8, size, 3);
+    for y in 0..48 {
+        let row = owned.row(0, y).iter_mut().enumerate();
+        row.for_each(|(x, code)| {
+            let (u, v) = (x as f32 - shift, y as f32);
+            let wave = (0.31 * u + 0.17 * v).sin() + (0.37 * v - 0.13 * u).sin();
+            *code = (110.0 + 45.0 * wave) as u8;
+        });
+    }
+    owned
+}
+
+#[test]
+fn findings_are_those_of_the_last_pair() {
+    let network = Network::embedded().unwrap();
+    let mut engine = Interpolator::new(network, Format::Gray8, 64, 48, 1).unwrap();
+    let (still, moved) = (texture(0.0), texture(3.0));
+    let mut out = Owned::new(Format::Gray8, (64, 48), 0);
+    let mut between = |engine: &mut Interpolator, right: &Owned, phase, scene_threshold| {
+        let (left, right) = (still.picture(), right.picture());
+        let (l, r) = (
+            engine.encode(&left).unwrap(),
+            engine.encode(&right).unwrap(),
+        );
+        let settings = Settings {
+            scene_threshold,
+            ..Settings::default()
+        };
+        let (phase, out) = (PhaseMap::Uniform(phase), &mut out.picture_mut());
+        engine.interpolate((&left, &l), (&right, &r), &phase, &settings, out)
+    };
+    assert!(engine.findings().is_none());
+
+    between(&mut engine, &moved, 0.5, 0.45).unwrap();
+    let Some(Findings::Motion {
+        flow,
+        mask,
+        confidence,
+    }) = engine.findings()
+    else {
+        panic!("{:?}", engine.findings());
+    };
+    assert_eq!(flow.dims(), [12, 16, 4]);
+    assert_eq!(
+        (mask.dims(), confidence.dims()),
+        (&[12, 16, 1][..], &[12, 16, 1][..])
+    );
+
+    between(&mut engine, &texture(0.0), 0.5, 0.45).unwrap();
+    assert!(matches!(engine.findings(), Some(Findings::Same)));
+    let outcome = between(&mut engine, &moved, 0.5, 1e-9).unwrap();
+    assert_eq!(outcome, Outcome::Cut);
+    assert!(matches!(engine.findings(), Some(Findings::Cut)));
+    assert!(between(&mut engine, &moved, 1.5, 0.45).is_err());
+    assert!(engine.findings().is_none());
+    between(&mut engine, &moved, 0.5, 0.45).unwrap();
+    engine.forget();
+    assert!(engine.findings().is_none());
 }
