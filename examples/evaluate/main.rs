@@ -41,8 +41,8 @@ mod worst;
 
 use std::process::ExitCode;
 
-use measure::Shared;
 use options::Options;
+use reliability::Reliability;
 
 fn main() -> ExitCode {
     match run() {
@@ -68,22 +68,22 @@ fn run() -> Result<(), String> {
     if !options.json {
         table::heading();
     }
-    let mut shared = Shared::default();
+    let mut cells = Reliability::default();
     let mut reports = Vec::new();
     for clip in &options.clips {
-        let report = measure::clip(clip, &options, &mut shared)?;
+        let report = measure::clip(clip, &options, &mut cells)?;
         if !options.json {
             table::row(&report);
         }
         reports.push(report);
     }
     if options.json {
-        println!("{}", json::all(&options, &reports, &shared.reliability));
+        println!("{}", json::all(&options, &reports, &cells));
         return Ok(());
     }
     table::totals(&reports);
     if options.reliability {
-        table::reliability(&shared.reliability);
+        table::reliability(&cells);
     }
     Ok(())
 }

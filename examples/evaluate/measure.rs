@@ -30,23 +30,18 @@ pub struct Report {
     pub seconds: f64,
 }
 
-/// What all clips add to.
-#[derive(Default)]
-pub struct Shared {
-    pub reliability: Reliability,
-}
-
-/// Measures a clip, and writes the sheet of its worst frames if that is wanted.
+/// Measures a clip; writes the sheet of its worst frames and adds its cells to `table` if those are
+/// wanted.
 ///
 /// # Errors
 /// The clip cannot be read, is too short or changes its size; a method fails. The clip is named.
-pub fn clip(path: &Path, options: &Options, shared: &mut Shared) -> Result<Report, String> {
+pub fn clip(path: &Path, options: &Options, table: &mut Reliability) -> Result<Report, String> {
     let named = |error: String| format!("{}: {error}", path.display());
     let mut run: Option<Run> = None;
     let mut failure = None;
     decode::for_each(path, |frame, description| {
         let result = match &mut run {
-            Some(run) => run.take(frame, shared),
+            Some(run) => run.take(frame, table),
             None => Run::new(path, options, frame, description.matrix).map(|new| run = Some(new)),
         };
         failure = result.err();
@@ -108,7 +103,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes the next frame of the clip.
-    fn take(&mut self, frame: Frame, shared: &mut Shared) -> Result<(), String> {
+    fn take(&mut self, frame: Frame, table: &mut Reliability) -> Result<(), String> {
         let left = &self.left.0;
         if (frame.width, frame.height) != (left.width, left.height) {
             return Err("its size changes".into());
@@ -123,7 +118,7 @@ impl<'a> Run<'a> {
         let encoded = encoded.map_err(|error| error.to_string())?;
         self.report.seconds += began.elapsed().as_secs_f64();
         let right = (right, encoded);
-        self.gap(&right, shared)?;
+        self.gap(&right, table)?;
         self.left = right;
         self.number += self.options.step;
         self.truths.clear();
@@ -131,7 +126,11 @@ impl<'a> Run<'a> {
     }
 
     /// Makes and compares all frames up to `right`.
-    fn gap(&mut self, right: &(Frame, Arc<Encoded>), shared: &mut Shared) -> Result<(), String> {
+    fn gap(
+        &mut self,
+        right: &(Frame, Arc<Encoded>),
+        table: &mut Reliability,
+    ) -> Result<(), String> {
         let (left, rival) = (&self.left, &mut self.minterpolate);
         let theirs = rival.as_mut().map(|m| m.gap(&left.0)).transpose()?;
         for (i, truth) in self.truths.iter().enumerate() {
@@ -159,7 +158,7 @@ impl<'a> Run<'a> {
             };
             if self.options.reliability {
                 let nearer = if phase > 0.5 { &right.0 } else { &left.0 };
-                add_cells(&mut shared.reliability, &scene, nearer)?;
+                add_cells(table, &scene, nearer)?;
             }
             if self.options.sheets.is_some() {
                 let psnr = self.report.scores[0].frames.last().map_or(0.0, |s| s.psnr);
