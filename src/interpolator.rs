@@ -67,6 +67,33 @@ pub enum Outcome {
     Cut,
 }
 
+/// What a pair of pictures turned out to be. Tensors lie at a quarter of the padded picture's size.
+#[derive(Debug, Clone, Copy)]
+pub enum Findings<'a> {
+    /// The motion that the picture was made with.
+    Motion {
+        /// `[h, w, 4]`: where a pixel of the new picture lies in the left one (x, y) and in the
+        /// right one (x, y), relative to its own position, in pixels of the full picture.
+        flow: &'a Tensor,
+        /// `[h, w, 1]`, 0 to 1: weight of the left picture.
+        mask: &'a Tensor,
+        /// `[h, w, 1]`, 0 to 1: how far the motion is trusted.
+        confidence: &'a Tensor,
+    },
+    /// Both pictures are the same.
+    Same,
+    /// The pictures do not belong together, and no motion between them is known.
+    Cut,
+}
+
+/// Which [`Findings`] the last pair had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Motion,
+    Same,
+    Cut,
+}
+
 /// What is kept of one source picture.
 #[derive(Debug)]
 struct Parts {
@@ -118,6 +145,7 @@ pub struct Interpolator {
     mask: Tensor,
     /// How much the two sides disagree, `[h, w, 1]`.
     disagreement: Tensor,
+    found: Option<Found>,
     pool: Arc<Pool>,
 }
 
@@ -169,6 +197,7 @@ impl Interpolator {
             still: zeros(4)?,
             mask: zeros(1)?,
             disagreement: zeros(1)?,
+            found: None,
             network,
             context,
             workspace,
@@ -241,6 +270,7 @@ impl Interpolator {
         settings: &Settings,
         out: &mut PictureMut,
     ) -> Result<Outcome> {
+        self.found = None;
         left.0.expect(self.format, self.width, self.height)?;
         right.0.expect(self.format, self.width, self.height)?;
         out.expect(self.format, self.width, self.height)?;
@@ -250,6 +280,7 @@ impl Interpolator {
         self.workspace.expect_encoded(&one.features)?;
         self.workspace.expect_encoded(&other.features)?;
         if scene::repeated(left.0, right.0) {
+            self.found = Some(Found::Same);
             out.copy_from(left.0)?;
             return Ok(Outcome::Interpolated);
         }
@@ -264,7 +295,28 @@ impl Interpolator {
         }
         let flow = &self.workspace.motion().flow;
         synthesise(&self.context, left.0, right.0, flow, &self.mask, out)?;
+        self.found = Some(Found::Motion);
         Ok(Outcome::Interpolated)
+    }
+
+    /// What the last call of [`Interpolator::interpolate`] found; `None` before the first one,
+    /// after one that failed, and after [`Interpolator::forget`].
+    pub fn findings(&self) -> Option<Findings<'_>> {
+        let motion = self.workspace.motion();
+        self.found.map(|found| match found {
+            Found::Motion => Findings::Motion {
+                flow: &motion.flow,
+                mask: &self.mask,
+                confidence: &motion.confidence,
+            },
+            Found::Same => Findings::Same,
+            Found::Cut => Findings::Cut,
+        })
+    }
+
+    /// Lets go of what the last pair was.
+    pub fn forget(&mut self) {
+        self.found = None;
     }
 
     /// Leaves motion in the workspace and the mask to use in `mask`; answers the mean
@@ -288,13 +340,14 @@ impl Interpolator {
 
     /// What becomes of two pictures that do not belong together.
     fn cut(
-        &self,
+        &mut self,
         left: &Picture,
         right: &Picture,
         phase: &PhaseMap,
         action: SceneAction,
         out: &mut PictureMut,
     ) -> Result<Outcome> {
+        self.found = Some(Found::Cut);
         if action == SceneAction::Nearest {
             return Ok(Outcome::Cut);
         }

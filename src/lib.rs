@@ -6,6 +6,7 @@
 //! element  ->  schedule                                          (std)
 //! element  ->  interpolator  ->  network  ->  kernels            (candle)
 //!                  |-------->  scene  ->  picture                (std)
+//! element  ->  show  ->  interpolator, picture
 //! ```
 //!
 //! Time and pixels do not meet until the element: [`schedule`] has never seen a
@@ -18,6 +19,7 @@ pub mod network;
 pub mod picture;
 pub mod scene;
 pub mod schedule;
+pub mod show;
 
 #[cfg(feature = "plugin")]
 pub mod element;

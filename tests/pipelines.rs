@@ -203,6 +203,11 @@ fn side_by_side_runs() {
     run("side-by-side.launch");
 }
 
+#[test]
+fn show_runs() {
+    run("show.launch");
+}
+
 /// Names of the files that have a launch line.
 fn lines() -> Vec<String> {
     let entries = std::fs::read_dir(folder()).expect("the folder");

@@ -59,6 +59,16 @@ impl Frame {
         out
     }
 
+    /// What blending shows at `phase`, 0 (this picture) to 1 (the other), of one size.
+    pub fn mix(&self, other: &Frame, phase: f32) -> Frame {
+        let mut out = self.clone();
+        for (a, b) in out.data.iter_mut().zip(&other.data) {
+            let (from, to) = (f32::from(*a), f32::from(*b));
+            *a = (from + phase * (to - from) + 0.5) as u8;
+        }
+        out
+    }
+
     /// RGB of one pixel; `kr` and `kb` are the matrix's luma weights of red and blue.
     pub fn rgb(&self, x: usize, y: usize, (kr, kb): (f32, f32)) -> [u8; 3] {
         let [luma, u, v] = self.planes();

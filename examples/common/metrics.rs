@@ -13,6 +13,25 @@ pub fn psnr(a: &[u8], b: &[u8]) -> f64 {
     10.0 * (255.0f64.powi(2) * a.len() as f64 / squares as f64).log10()
 }
 
+/// What is added to the truth in a made plane, codes: `made - truth`.
+pub fn error_of(made: &[u8], truth: &[u8]) -> Vec<i16> {
+    let pairs = made.iter().zip(truth);
+    pairs.map(|(&m, &t)| i16::from(m) - i16::from(t)).collect()
+}
+
+/// How steady a sequence is: the mean over the pixels of
+/// `|(made[k] - made[k - 1]) - (truth[k] - truth[k - 1])|`, codes of 8 bits, given the errors
+/// ([`error_of`]) of two successive made planes. An error that stays where it is costs nothing,
+/// one that comes and goes costs all of itself; 0 is as steady as the truth.
+pub fn flicker(before: &[i16], now: &[i16]) -> f64 {
+    let sum: u64 = before
+        .iter()
+        .zip(now)
+        .map(|(&a, &b)| u64::from(a.abs_diff(b)))
+        .sum();
+    sum as f64 / now.len() as f64
+}
+
 /// Taps of the Gaussian window, and its deviation in pixels: those of Wang et al., 2004.
 const TAPS: usize = 11;
 const DEVIATION: f64 = 1.5;

@@ -1,16 +1,17 @@
-//! The engine without GStreamer: two pictures in, the one half way out.
+//! The engine without GStreamer: two pictures in, one between them out.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use gstvideointerpolate::error::Result;
-use gstvideointerpolate::interpolator::{Interpolator, Outcome, Settings};
+use gstvideointerpolate::interpolator::{Encoded, Findings, Interpolator, Outcome, Settings};
 use gstvideointerpolate::kernels::PhaseMap;
 use gstvideointerpolate::network::Network;
 use gstvideointerpolate::picture::{Color, Format, Picture, PictureMut};
 
 use super::frame::Frame;
 
-/// Makes the pictures half way between pictures of one size.
+/// Makes the pictures between pictures of one size.
 pub struct Middle {
     interpolator: Interpolator,
     settings: Settings,
@@ -37,29 +38,51 @@ impl Middle {
 
     /// The picture half way, and what the engine made of the pair: at a cut it is `left`.
     pub fn make(&mut self, left: &Frame, right: &Frame) -> Result<(Frame, Outcome)> {
-        let (before, after) = (picture(left)?, picture(right)?);
-        let before_encoded = self.interpolator.encode(&before)?;
-        let after_encoded = self.interpolator.encode(&after)?;
-        let mut made = Frame::new(left.width, left.height);
+        let (before, after) = (self.encode(left)?, self.encode(right)?);
+        self.at((left, &before), (right, &after), 0.5)
+    }
+
+    /// What the engine keeps of a picture, for both its pairs.
+    pub fn encode(&mut self, frame: &Frame) -> Result<Arc<Encoded>> {
+        self.interpolator.encode(&picture(frame)?)
+    }
+
+    /// The picture at `phase`, 0 to 1, and what the engine made of the pair: at a cut it is the
+    /// nearer one, of equals the left one.
+    pub fn at(
+        &mut self,
+        left: (&Frame, &Encoded),
+        right: (&Frame, &Encoded),
+        phase: f32,
+    ) -> Result<(Frame, Outcome)> {
+        let (before, after) = (picture(left.0)?, picture(right.0)?);
+        let (width, height) = (left.0.width, left.0.height);
+        let mut made = Frame::new(width, height);
         let strides = [0, 1, 2].map(|plane| made.plane_size(plane).0 as isize);
         let [y, u, v] = made.planes_mut();
         let mut out = PictureMut::new(
             Format::I420,
-            left.width as u32,
-            left.height as u32,
+            width as u32,
+            height as u32,
             &mut [(y, strides[0]), (u, strides[1]), (v, strides[2])],
         )?;
         let outcome = self.interpolator.interpolate(
-            (&before, &before_encoded),
-            (&after, &after_encoded),
-            &PhaseMap::Uniform(0.5),
+            (&before, left.1),
+            (&after, right.1),
+            &PhaseMap::Uniform(phase),
             &self.settings,
             &mut out,
         )?;
         match outcome {
-            Outcome::Cut => Ok((left.clone(), outcome)),
+            Outcome::Cut if phase > 0.5 => Ok((right.0.clone(), outcome)),
+            Outcome::Cut => Ok((left.0.clone(), outcome)),
             _ => Ok((made, outcome)),
         }
+    }
+
+    /// What the engine found out about the last pair.
+    pub fn findings(&self) -> Option<Findings<'_>> {
+        self.interpolator.findings()
     }
 }
 

@@ -6,9 +6,9 @@ use gstvideointerpolate::interpolator::Outcome;
 
 use crate::common::clip::Clip;
 use crate::common::decode;
-use crate::common::font;
 use crate::common::frame::{BT709, Frame};
 use crate::common::middle::Middle;
+use crate::common::sheet::{LINE, Sheet};
 use crate::render::RATE;
 
 /// Frames of a film that are looked at in search of motion.
@@ -95,7 +95,7 @@ fn draw(
     );
     for (index, (name, frame)) in panels.iter().enumerate() {
         let corner = GAP + index * (panel_width + GAP);
-        sheet.write(name, corner, (HEADING - 2 * font::ROWS) / 2);
+        sheet.write(name, corner, (HEADING - LINE) / 2);
         for y in 0..panel_height {
             for x in 0..panel_width {
                 let (fx, fy) = (window.x + x / scale, window.y + y / scale);
@@ -103,9 +103,7 @@ fn draw(
             }
         }
     }
-    sheet
-        .save(path)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    sheet.save(path)?;
     println!("{}: one moving detail in each way", path.display());
     Ok(())
 }
@@ -155,49 +153,5 @@ impl Window {
             width: (wide * CELL).min(a.width - x),
             height: (high * CELL).min(a.height - y),
         }
-    }
-}
-
-/// An RGB picture to draw on.
-struct Sheet {
-    width: usize,
-    height: usize,
-    data: Vec<u8>,
-}
-
-impl Sheet {
-    fn new(width: usize, height: usize) -> Self {
-        let data = vec![24; width * height * 3];
-        Self {
-            width,
-            height,
-            data,
-        }
-    }
-
-    fn put(&mut self, x: usize, y: usize, rgb: [u8; 3]) {
-        if x < self.width && y < self.height {
-            let at = (y * self.width + x) * 3;
-            self.data[at..at + 3].copy_from_slice(&rgb);
-        }
-    }
-
-    /// Letters of twice the font's size.
-    fn write(&mut self, text: &str, x: usize, y: usize) {
-        for row in 0..2 * font::ROWS {
-            for column in 0..2 * font::ADVANCE * text.len() {
-                if font::point(text, column as i32 / 2, row as i32 / 2) {
-                    self.put(x + column, y + row, [235; 3]);
-                }
-            }
-        }
-    }
-
-    fn save(&self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
-        let file = std::io::BufWriter::new(std::fs::File::create(path)?);
-        let mut encoder = png::Encoder::new(file, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.write_header()?.write_image_data(&self.data)?;
-        Ok(())
     }
 }

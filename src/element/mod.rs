@@ -14,6 +14,9 @@
  * Inference runs in the thread that brings the buffers. In a player that is the decoder's thread,
  * so a queue before the element keeps both at work: `queue ! videointerpolate`.
  *
+ * #GstVideoInterpolate:show replaces the frames that are made by what the network thinks of them:
+ * motion, confidence and mask as pictures, or the input's rate beside the output's.
+ *
  * Interlaced video is refused at another rate; put `deinterlace` before the element.
  *
  * ## Example launch lines
@@ -45,11 +48,12 @@ mod meta;
 mod model;
 mod properties;
 mod qos;
+mod show;
 mod state;
 mod stats;
 mod streaming;
 
-pub use properties::SceneAction;
+pub use properties::{SceneAction, Show};
 
 glib::wrapper! {
     /// The element `videointerpolate`.
@@ -63,7 +67,9 @@ glib::wrapper! {
 /// GStreamer refuses, for example because the name is taken by another type.
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    SceneAction::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    for type_ in [SceneAction::static_type(), Show::static_type()] {
+        type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    }
     gst::Element::register(
         plugin,
         "videointerpolate",

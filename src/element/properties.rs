@@ -31,6 +31,41 @@ pub enum SceneAction {
     Blend = 1,
 }
 
+/// What is seen instead of the picture.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstVideoInterpolateShow")]
+pub enum Show {
+    /// The picture.
+    #[default]
+    #[enum_value(name = "None: the picture", nick = "none")]
+    None = 0,
+    /// Motion as a colour wheel.
+    #[enum_value(
+        name = "Flow: motion as a colour wheel, white is still, black a cut",
+        nick = "flow"
+    )]
+    Flow = 1,
+    /// How far the motion is trusted.
+    #[enum_value(
+        name = "Confidence: how far the motion is trusted, white entirely, black not at all",
+        nick = "confidence"
+    )]
+    Confidence = 2,
+    /// Which of both frames the new one is taken from.
+    #[enum_value(
+        name = "Mask: white is taken from the earlier frame, black from the later one",
+        nick = "mask"
+    )]
+    Mask = 3,
+    /// The old rate beside the new one.
+    #[enum_value(
+        name = "Split: the input's frames on the left, the output's on the right",
+        nick = "split"
+    )]
+    Split = 4,
+}
+
 /// The values of the properties that can be written.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -42,6 +77,7 @@ pub struct Settings {
     pub scene_threshold: f64,
     pub scene_action: SceneAction,
     pub max_gap: gst::ClockTime,
+    pub show: Show,
 }
 
 impl Default for Settings {
@@ -55,6 +91,7 @@ impl Default for Settings {
             scene_threshold: DEFAULT_SCENE_THRESHOLD,
             scene_action: SceneAction::default(),
             max_gap: DEFAULT_MAX_GAP,
+            show: Show::default(),
         }
     }
 }
@@ -107,6 +144,7 @@ impl Settings {
                 take(&mut ns, value);
                 self.max_gap = gst::ClockTime::from_nseconds(ns);
             }
+            "show" => take(&mut self.show, value),
             _ => (),
         }
         match name {
@@ -127,6 +165,7 @@ impl Settings {
             "scene-threshold" => self.scene_threshold.to_value(),
             "scene-action" => self.scene_action.to_value(),
             "max-gap" => self.max_gap.nseconds().to_value(),
+            "show" => self.show.to_value(),
             _ => return None,
         })
     }
@@ -220,6 +259,11 @@ fn decisions() -> Vec<glib::ParamSpec> {
             .minimum(SHORTEST_MAX_GAP.nseconds())
             .maximum(LONGEST_MAX_GAP.nseconds())
             .default_value(DEFAULT_MAX_GAP.nseconds())
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("show", Show::default())
+            .nick("Show")
+            .blurb("What is seen instead of the picture, to look at what the network thinks")
             .mutable_playing()
             .build(),
     ]

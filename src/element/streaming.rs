@@ -312,17 +312,26 @@ impl VideoInterpolate {
         gst::FlowError::Error
     }
 
-    /// A source frame at a time of the grid: its memory is shared, no pixel moves.
+    /// A source frame at a time of the grid: its memory is shared, no pixel moves. Where maps are
+    /// to be seen, the latest map stands in for it.
     fn show(&self, source: &Arc<Source>, at: &Slot, held: bool) -> Result<gst::Buffer, Stopped> {
         source.mark_used();
         let movable = self.state().downstream.video_meta;
-        let mut buffer = if movable || allocation::is_packed(&source.buffer, &source.stream) {
+        let map = self.latest_map(source, at)?;
+        let is_map = map.is_some();
+        let mut buffer = if let Some(map) = map {
+            map
+        } else if movable || allocation::is_packed(&source.buffer, &source.stream) {
             allocation::reference(&source.buffer)
         } else {
             self.repacked(source)?
         };
         let writable = buffer.make_mut();
         meta::finish_shown(writable, at, held);
+        if is_map {
+            // not the picture before it once more: at a cut it is another map
+            writable.unset_flags(gst::BufferFlags::GAP);
+        }
         self.add_timecode(writable, source, at);
         if held {
             self.state().counters.duplicate += 1;
@@ -342,7 +351,7 @@ impl VideoInterpolate {
     }
 
     /// An empty buffer of downstream's pool.
-    fn acquire(&self, source: &Source) -> Result<gst::Buffer, Stopped> {
+    pub(super) fn acquire(&self, source: &Source) -> Result<gst::Buffer, Stopped> {
         let input = InputBuffer::Readable(&source.buffer);
         match self
             .parent_prepare_output_buffer(input)
@@ -361,7 +370,10 @@ impl VideoInterpolate {
         at: &Slot,
     ) -> Result<gst::Buffer, Stopped> {
         let mut buffer = self.acquire(left)?;
-        let settings = self.settings().engine();
+        let (settings, show) = {
+            let settings = self.settings();
+            (settings.engine(), settings.show)
+        };
         let (outcome, took) = self.with_engine(left, |engine| {
             let began = Instant::now();
             let (l, r) = (
@@ -373,13 +385,15 @@ impl VideoInterpolate {
             let encoded_right = right.encoded.get_or_try_init(|| engine.encode(&r))?;
             let phase = PhaseMap::Uniform(phase.as_f32());
             let outcome = bridge::with_picture_mut(buffer.make_mut(), &left.stream, |out| {
-                Ok(engine.interpolate(
+                let outcome = engine.interpolate(
                     (&l, encoded_left),
                     (&r, encoded_right),
                     &phase,
                     &settings,
                     out,
-                )?)
+                )?;
+                show.draw(engine, &l, out)?;
+                Ok(outcome)
             })?;
             Ok((outcome, began.elapsed()))
         })?;
@@ -447,7 +461,7 @@ impl VideoInterpolate {
 }
 
 /// Why there is no buffer.
-enum Stopped {
+pub enum Stopped {
     /// Said by GStreamer, or a message is out already.
     Flow(gst::FlowError),
     /// Nobody knows yet.

@@ -326,6 +326,9 @@ fn everything_may_change_in_mid_stream() {
                     "nearest"
                 };
                 rig.element.set_property_from_str("scene-action", action);
+                let show = ["none", "flow", "confidence", "mask", "split"];
+                let show = show[(pts / (40 * MS) % 5) as usize];
+                rig.element.set_property_from_str("show", show);
             }
         }
         rig.eos();

@@ -9,6 +9,7 @@ mod metas;
 mod negotiation;
 mod qos;
 mod segments;
+mod show;
 mod states;
 mod stream;
 mod support;

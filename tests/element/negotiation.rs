@@ -379,7 +379,8 @@ fn old_pictures_leave_under_old_caps() {
     });
 }
 
-const FORMATS: [&str; 30] = [
+/// In the order of [`Format::ALL`].
+pub const FORMATS: [&str; 30] = [
     "I420",
     "YV12",
     "NV12",

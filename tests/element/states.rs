@@ -10,7 +10,7 @@ use gst::prelude::*;
 
 use crate::support::{self, MS, Pads, Rig, caps, info, watched};
 
-const PROPERTIES: [&str; 9] = [
+const PROPERTIES: [&str; 10] = [
     "framerate",
     "multiplier",
     "model",
@@ -19,6 +19,7 @@ const PROPERTIES: [&str; 9] = [
     "scene-threshold",
     "scene-action",
     "max-gap",
+    "show",
     "qos",
 ];
 
@@ -71,6 +72,7 @@ fn meddle(element: &gst::Element) {
     element.set_property("max-gap", 2_000 * MS);
     element.set_property("scene-threshold", 0.5);
     element.set_property_from_str("scene-action", "nearest");
+    element.set_property_from_str("show", "flow");
     for pad in element.pads() {
         pad.query(&mut gst::query::Latency::new());
         pad.query(&mut gst::query::Position::new(gst::Format::Time));

@@ -1,0 +1,85 @@
+//! The figures for programs. What was not measured is null.
+
+use serde_json::{Map, Value, json};
+
+use crate::measure::{METHODS, Report};
+use crate::options::Options;
+use crate::reliability::{BINS, Bin, Reliability};
+use crate::scores::{Score, Scores};
+use crate::table::over_clips;
+
+/// Everything in one object.
+pub fn all(options: &Options, reports: &[Report], table: &Reliability) -> Value {
+    let means = by_method(|m| {
+        let (mean, worst) = (Scores::mean, Scores::worst);
+        summary(over_clips(reports, m, mean), over_clips(reports, m, worst))
+    });
+    let model = options
+        .model
+        .as_ref()
+        .map(|path| path.display().to_string());
+    let mut all = json!({
+        "weights": model.unwrap_or("embedded".into()),
+        "step": options.step,
+        "clips": reports.iter().map(clip).collect::<Vec<_>>(),
+        "mean": means,
+    });
+    if options.reliability {
+        let bins = table.bins.iter().enumerate();
+        all["reliability"] = bins.map(|(i, b)| bin(i, b, table.cells())).collect();
+    }
+    all
+}
+
+fn clip(report: &Report) -> Value {
+    let mut all = by_method(|m| {
+        let scores = &report.scores[m];
+        summary(scores.mean(), scores.worst())
+    });
+    all.insert("clip".into(), json!(report.name));
+    all.insert("frames".into(), json!(report.scores[0].frames.len()));
+    all.insert("cuts".into(), json!(report.cuts));
+    all.insert("seconds".into(), json!(report.seconds));
+    let frames = by_method(|m| {
+        let frames = &report.scores[m].frames;
+        let each = |value: fn(&Score) -> f64| frames.iter().map(value).collect::<Vec<_>>();
+        json!({
+            "psnr": each(|s| s.psnr),
+            "ssim": each(|s| s.ssim),
+            "flicker": each(|s| s.flicker),
+        })
+    });
+    all.insert("per_frame".into(), Value::Object(frames));
+    Value::Object(all)
+}
+
+fn by_method(each: impl Fn(usize) -> Value) -> Map<String, Value> {
+    let methods = METHODS.iter().enumerate();
+    methods
+        .map(|(m, name)| (name.to_string(), each(m)))
+        .collect()
+}
+
+fn summary(mean: Score, worst: Score) -> Value {
+    json!({
+        "psnr": mean.psnr,
+        "ssim": mean.ssim,
+        "flicker": mean.flicker,
+        "worst_psnr": worst.psnr,
+        "worst_ssim": worst.ssim,
+        "worst_flicker": worst.flicker,
+    })
+}
+
+fn bin(index: usize, bin: &Bin, cells: u64) -> Value {
+    json!({
+        "from": index as f64 / BINS as f64,
+        "to": (index + 1) as f64 / BINS as f64,
+        "cells": bin.cells,
+        "share": bin.cells as f64 / cells as f64,
+        "confidence": bin.confidence(),
+        "error": bin.error(),
+        "nearer_error": bin.nearer_error(),
+        "no_worse": bin.better(),
+    })
+}

@@ -1,0 +1,89 @@
+//! How good a model is: frames of real clips are withheld, made again and compared.
+//!
+//! ```text
+//! evaluate [--model FILE] [--threads N] [--step N] [--no-minterpolate] [--reliability]
+//!          [--sheets FOLDER] [--json] CLIP | FOLDER ...
+//! ```
+//!
+//! Every `--step`th frame (2) of a clip is kept, and all between are made: with 4 and 8 from a
+//! quarter and an eighth of the frames. What is left over at the end of a clip is not looked at. In
+//! a folder the clips whose names begin with `cut_` are left out: across a cut there is no truth.
+//!
+//! The same frames are made by what costs nothing, blending the neighbours and repeating the
+//! earlier one, and by ffmpeg's `minterpolate` with its defaults, if `ffmpeg` is on PATH. It runs
+//! beside the measurement and takes most of the time; the frames a second are those of the model
+//! alone without it.
+//!
+//! All figures are of luma, in codes of 8 bits, of the made frames only:
+//!
+//! - PSNR in dB, and SSIM; means over the frames.
+//! - "worst 5 %": the PSNR that a twentieth of a clip's frames lie below.
+//! - flicker: mean over the frames and pixels of `|(m[k] - m[k-1]) - (t[k] - t[k-1])|`, codes, where
+//!   `m` are the made frames one after the other, without the kept ones between them, and `t` the
+//!   true ones at the same times. 0 is as steady as the truth; an error that stays is no flicker.
+//!
+//! `--sheets` writes a picture a clip, of its worst frames: the truth, the made frame, the absolute
+//! error of luma (four times), the motion as a colour wheel, the confidence.
+//!
+//! `--reliability` tells what the confidence is worth: cells of 4x4 pixels of all clips, by the
+//! confidence they were made with, and how far they and the nearer kept frame are off.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod json;
+mod measure;
+mod minterpolate;
+mod options;
+mod reliability;
+mod scores;
+mod table;
+mod worst;
+
+use std::process::ExitCode;
+
+use options::Options;
+use reliability::Reliability;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let mut options = Options::read(std::env::args().skip(1))?;
+    gst::init().map_err(|error| error.to_string())?;
+    if options.minterpolate && !minterpolate::is_there() {
+        eprintln!("no ffmpeg on PATH: minterpolate is left out");
+        options.minterpolate = false;
+    }
+    if let Some(folder) = &options.sheets {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("--sheets {}: {error}", folder.display()))?;
+    }
+    if !options.json {
+        table::heading();
+    }
+    let mut cells = Reliability::default();
+    let mut reports = Vec::new();
+    for clip in &options.clips {
+        let report = measure::clip(clip, &options, &mut cells)?;
+        if !options.json {
+            table::row(&report);
+        }
+        reports.push(report);
+    }
+    if options.json {
+        println!("{}", json::all(&options, &reports, &cells));
+        return Ok(());
+    }
+    table::totals(&reports);
+    if options.reliability {
+        table::reliability(&cells);
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! One clip: every method's frames between the kept ones, against the true ones.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gstvideointerpolate::interpolator::{Encoded, Findings, Outcome};
+use gstvideointerpolate::show::Map;
+
+use crate::common::decode;
+use crate::common::frame::Frame;
+use crate::common::middle::Middle;
+use crate::minterpolate::Minterpolate;
+use crate::options::{Options, stem};
+use crate::reliability::{Planes, Reliability};
+use crate::scores::Scores;
+use crate::worst::{Scene, Worst};
+
+/// What makes frames; the last one may be missing.
+pub const METHODS: [&str; 4] = ["model", "blend", "repeat", "minterpolate"];
+
+/// One clip's figures.
+pub struct Report {
+    pub name: String,
+    /// By method, as [`METHODS`]; without frames where a method was not run.
+    pub scores: [Scores; METHODS.len()],
+    /// Frames that were not made from motion.
+    pub cuts: usize,
+    /// Time that the model took.
+    pub seconds: f64,
+}
+
+/// Measures a clip; writes the sheet of its worst frames and adds its cells to `table` if those are
+/// wanted.
+///
+/// # Errors
+/// The clip cannot be read, is too short or changes its size; a method fails. The clip is named.
+pub fn clip(path: &Path, options: &Options, table: &mut Reliability) -> Result<Report, String> {
+    let named = |error: String| format!("{}: {error}", path.display());
+    let mut run: Option<Run> = None;
+    let mut failure = None;
+    decode::for_each(path, |frame, description| {
+        let result = match &mut run {
+            Some(run) => run.take(frame, table),
+            None => Run::new(path, options, frame, description.matrix).map(|new| run = Some(new)),
+        };
+        failure = result.err();
+        failure.is_none()
+    })?;
+    if let Some(error) = failure {
+        return Err(named(error));
+    }
+    let run = run.filter(|run| !run.report.scores[0].frames.is_empty());
+    let run = run.ok_or_else(|| named(format!("fewer than {} frames", options.step + 1)))?;
+    if let Some(folder) = &options.sheets {
+        let file = folder.join(format!("{}.png", run.report.name));
+        run.worst.sheet().save(&file)?;
+    }
+    Ok(run.report)
+}
+
+/// A clip being measured.
+struct Run<'a> {
+    options: &'a Options,
+    engine: Middle,
+    minterpolate: Option<Minterpolate>,
+    /// The last kept frame, and its number in the clip.
+    left: (Frame, Arc<Encoded>),
+    number: usize,
+    /// The frames since.
+    truths: Vec<Frame>,
+    worst: Worst,
+    report: Report,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        path: &Path,
+        options: &'a Options,
+        first: Frame,
+        matrix: (f32, f32),
+    ) -> Result<Self, String> {
+        let size = (first.width, first.height);
+        let engine = Middle::new(options.model.as_deref(), size, options.threads);
+        let mut engine = engine.map_err(|error| error.to_string())?;
+        let start = || Minterpolate::start(path, options.step, size);
+        let encoded = engine.encode(&first).map_err(|error| error.to_string())?;
+        Ok(Self {
+            options,
+            engine,
+            minterpolate: options.minterpolate.then(start).transpose()?,
+            left: (first, encoded),
+            number: 0,
+            truths: Vec::new(),
+            worst: Worst::new(size, matrix),
+            report: Report {
+                name: stem(path),
+                scores: Default::default(),
+                cuts: 0,
+                seconds: 0.0,
+            },
+        })
+    }
+
+    /// Takes the next frame of the clip.
+    fn take(&mut self, frame: Frame, table: &mut Reliability) -> Result<(), String> {
+        let left = &self.left.0;
+        if (frame.width, frame.height) != (left.width, left.height) {
+            return Err("its size changes".into());
+        }
+        self.truths.push(frame);
+        if self.truths.len() < self.options.step {
+            return Ok(());
+        }
+        let right = self.truths.pop().ok_or("a gap without an end")?;
+        let began = Instant::now();
+        let encoded = self.engine.encode(&right);
+        let encoded = encoded.map_err(|error| error.to_string())?;
+        self.report.seconds += began.elapsed().as_secs_f64();
+        let right = (right, encoded);
+        self.gap(&right, table)?;
+        self.left = right;
+        self.number += self.options.step;
+        self.truths.clear();
+        Ok(())
+    }
+
+    /// Makes and compares all frames up to `right`.
+    fn gap(
+        &mut self,
+        right: &(Frame, Arc<Encoded>),
+        table: &mut Reliability,
+    ) -> Result<(), String> {
+        let (left, rival) = (&self.left, &mut self.minterpolate);
+        let theirs = rival.as_mut().map(|m| m.gap(&left.0)).transpose()?;
+        for (i, truth) in self.truths.iter().enumerate() {
+            let phase = (i + 1) as f32 / self.options.step as f32;
+            let began = Instant::now();
+            let sides = ((&left.0, &*left.1), (&right.0, &*right.1));
+            let made = self.engine.at(sides.0, sides.1, phase);
+            let (made, outcome) = made.map_err(|error| error.to_string())?;
+            self.report.seconds += began.elapsed().as_secs_f64();
+            self.report.cuts += usize::from(outcome != Outcome::Interpolated);
+
+            let blended = left.0.mix(&right.0, phase);
+            let of_minterpolate = theirs.as_ref().map(|frames| &frames[i]);
+            let methods = [Some(&made), Some(&blended), Some(&left.0), of_minterpolate];
+            for (scores, frame) in self.report.scores.iter_mut().zip(methods) {
+                if let Some(frame) = frame {
+                    scores.add(frame, truth);
+                }
+            }
+            let scene = Scene {
+                number: self.number + i + 1,
+                truth,
+                made: &made,
+                findings: self.engine.findings(),
+            };
+            if self.options.reliability {
+                let nearer = if phase > 0.5 { &right.0 } else { &left.0 };
+                add_cells(table, &scene, nearer)?;
+            }
+            if self.options.sheets.is_some() {
+                let psnr = self.report.scores[0].frames.last().map_or(0.0, |s| s.psnr);
+                self.worst.add(psnr, &scene)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds a frame that was made from motion to the table.
+fn add_cells(table: &mut Reliability, scene: &Scene, nearer: &Frame) -> Result<(), String> {
+    let (width, height) = (scene.truth.width, scene.truth.height);
+    let Some(findings @ Findings::Motion { .. }) = &scene.findings else {
+        return Ok(());
+    };
+    let map = Map::Confidence.colours(findings, width, height);
+    let map = map.map_err(|error| error.to_string())?;
+    let planes = Planes {
+        made: scene.made.planes()[0],
+        nearer: nearer.planes()[0],
+        truth: scene.truth.planes()[0],
+        width,
+        height,
+    };
+    table.add(&planes, |x, y| map.at(x, y)[0]);
+    Ok(())
+}

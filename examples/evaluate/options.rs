@@ -1,0 +1,105 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+pub const USAGE: &str = "evaluate [--model FILE] [--threads N] [--step N] [--no-minterpolate] \
+                         [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
+
+/// Largest step: beyond it hardly a clip has two kept frames that show the same.
+const MOST: usize = 64;
+/// Files of a folder that are taken for clips.
+const KINDS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "avi", "ts", "y4m"];
+
+/// What is asked for.
+pub struct Options {
+    /// A weight file; none: the built-in network.
+    pub model: Option<PathBuf>,
+    /// 0: all.
+    pub threads: usize,
+    /// One frame in so many is kept, the others are made; at least 2.
+    pub step: usize,
+    pub minterpolate: bool,
+    pub reliability: bool,
+    /// Where the pictures of the worst frames go.
+    pub sheets: Option<PathBuf>,
+    pub json: bool,
+    pub clips: Vec<PathBuf>,
+}
+
+impl Options {
+    /// # Errors
+    /// An unknown option, a value that is none, a clip that is not there, no clip at all.
+    pub fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            model: None,
+            threads: 0,
+            step: 2,
+            minterpolate: true,
+            reliability: false,
+            sheets: None,
+            json: false,
+            clips: Vec::new(),
+        };
+        while let Some(argument) = arguments.next() {
+            let mut value = || {
+                let value = arguments.next();
+                value.ok_or_else(|| format!("{argument}: its value is missing\n{USAGE}"))
+            };
+            match argument.as_str() {
+                "--model" => options.model = Some(value()?.into()),
+                "--threads" => options.threads = number(&argument, &value()?, 0, 1024)?,
+                "--step" => options.step = number(&argument, &value()?, 2, MOST)?,
+                "--no-minterpolate" => options.minterpolate = false,
+                "--reliability" => options.reliability = true,
+                "--sheets" => options.sheets = Some(value()?.into()),
+                "--json" => options.json = true,
+                _ if argument.starts_with('-') => {
+                    return Err(format!("{argument}: no such option\n{USAGE}"));
+                }
+                _ => options.clips.extend(expand(Path::new(&argument))?),
+            }
+        }
+        match options.clips.is_empty() {
+            true => Err(format!("no clip is named\n{USAGE}")),
+            false => Ok(options),
+        }
+    }
+}
+
+fn number(option: &str, text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|n| (least..=most).contains(n));
+    number.ok_or_else(|| format!("{option} {text}: wanted a whole number from {least} to {most}"))
+}
+
+/// The clips of a folder in the order of their names; a file is itself.
+fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let fail = |error: std::io::Error| format!("{}: {error}", path.display());
+    if !path.metadata().map_err(fail)?.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let is_clip = |path: &PathBuf| {
+        let kind = path.extension();
+        KINDS.iter().any(|k| kind == Some(k.as_ref())) && !stem(path).starts_with("cut_")
+    };
+    let mut clips: Vec<PathBuf> = std::fs::read_dir(path)
+        .map_err(fail)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_clip)
+        .collect();
+    clips.sort();
+    match clips.is_empty() {
+        true => Err(format!(
+            "{}: no clip in this folder ({})",
+            path.display(),
+            KINDS.join(", ")
+        )),
+        false => Ok(clips),
+    }
+}
+
+/// A file's name without folder and ending.
+pub fn stem(path: &Path) -> String {
+    path.file_stem()
+        .map_or(String::new(), |stem| stem.to_string_lossy().into_owned())
+}

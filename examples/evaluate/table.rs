@@ -1,0 +1,95 @@
+//! The figures for people.
+
+use crate::measure::{METHODS, Report};
+use crate::reliability::{BINS, Reliability};
+use crate::scores::{Score, Scores, mean};
+
+/// Above the rows of the clips.
+pub fn heading() {
+    print!("{:<20}", "PSNR-Y, dB");
+    METHODS.iter().for_each(|name| print!(" {name:>12}"));
+    println!(" {:>6} {:>5} {:>7}", "frames", "cuts", "fps");
+}
+
+/// One clip.
+pub fn row(report: &Report) {
+    print!("{:<20}", report.name);
+    for scores in &report.scores {
+        print!(" {:>12}", text(scores.mean().psnr, 2));
+    }
+    let frames = report.scores[0].frames.len();
+    let rate = frames as f64 / report.seconds.max(1e-9);
+    println!(" {frames:>6} {:>5} {rate:>7.1}", report.cuts);
+}
+
+/// All clips.
+pub fn totals(reports: &[Report]) {
+    println!();
+    println!(
+        "{:<20} {:>8} {:>8} {:>10} {:>8}",
+        "mean over clips", "PSNR-Y", "SSIM-Y", "worst 5 %", "flicker"
+    );
+    for (method, name) in METHODS.iter().enumerate() {
+        let all = over_clips(reports, method, Scores::mean);
+        if all.psnr.is_nan() {
+            continue;
+        }
+        let low = over_clips(reports, method, Scores::worst);
+        println!(
+            "{name:<20} {:>8} {:>8} {:>10} {:>8}",
+            text(all.psnr, 2),
+            text(all.ssim, 4),
+            text(low.psnr, 2),
+            text(all.flicker, 3)
+        );
+    }
+    println!();
+    for (method, name) in METHODS.iter().enumerate().skip(1) {
+        let psnr = |report: &&Report, method: usize| report.scores[method].mean().psnr;
+        let measured = reports.iter().filter(|r| !psnr(r, method).is_nan());
+        let above = measured.clone().filter(|r| psnr(r, 0) > psnr(r, method));
+        let (above, measured) = (above.count(), measured.count());
+        if measured > 0 {
+            println!("model above {name} on {above} of {measured} clips");
+        }
+    }
+}
+
+/// Mean over clips of a summary of each clip.
+pub fn over_clips(reports: &[Report], method: usize, summary: fn(&Scores) -> Score) -> Score {
+    let each = reports.iter().map(|r| summary(&r.scores[method]));
+    mean(&each.collect::<Vec<_>>())
+}
+
+/// What the confidence is worth.
+pub fn reliability(table: &Reliability) {
+    println!();
+    println!(
+        "{:<12} {:>8} {:>8} {:>8} {:>8} {:>10}",
+        "confidence", "cells %", "mean", "error", "nearer", "no worse %"
+    );
+    for (i, bin) in table.bins.iter().enumerate() {
+        let from = i as f64 / BINS as f64;
+        let range = format!("{from:.1} to {:.1}", from + 1.0 / BINS as f64);
+        let share = bin.cells as f64 / table.cells() as f64;
+        println!(
+            "{range:<12} {:>8} {:>8} {:>8} {:>8} {:>10}",
+            text(100.0 * share, 3),
+            text(bin.confidence(), 3),
+            text(bin.error(), 2),
+            text(bin.nearer_error(), 2),
+            text(100.0 * bin.better(), 1)
+        );
+    }
+    println!(
+        "error, nearer: mean absolute error of luma of the frame made and of the nearer kept one"
+    );
+}
+
+/// A number, or a dash where there is none.
+fn text(value: f64, digits: usize) -> String {
+    match value.is_nan() {
+        true => "-".into(),
+        false => format!("{value:.digits$}"),
+    }
+}
