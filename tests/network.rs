@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use gstvideointerpolate::kernels::{Context, CpuLevel, PhaseMap};
-use gstvideointerpolate::network::{Encoded, Network, Workspace};
+use gstvideointerpolate::network::{Encoded, Network, Variant, Workspace};
 
 /// Largest difference to the twin, relative to the larger of 1 and the twin's value. A sum of
 /// some hundred products of numbers near 1 differs by about 1e-6 when its order does; the twin
@@ -128,10 +128,12 @@ fn a_pair_leaves_no_trace_in_the_next_one() {
 }
 
 #[test]
-fn the_embedded_network_loads_and_answers_at_any_size() {
-    let network = Network::embedded().unwrap();
+fn every_variant_loads_and_answers_at_any_size() {
     let context = Context::new(1).unwrap();
-    for (h, w) in [(1, 1), (1, 300), (4, 4), (33, 50)] {
+    let sizes = [(1, 1), (1, 300), (4, 4), (33, 50)];
+    let variants = Variant::ALL.into_iter();
+    for (variant, (h, w)) in variants.flat_map(|v| sizes.map(|size| (v, size))) {
+        let network = variant.network().unwrap();
         let mut ws = network.workspace(&context, h, w).unwrap();
         let view = ws.view().unwrap();
         let a = encode(&network, &mut ws, &view);

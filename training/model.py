@@ -42,7 +42,7 @@ class Config:
 
 
 VARIANTS = {
-    "fast": Config(12, 16, 16, 8, 7),
+    "fast": Config(8, 16, 16, 8, 7),
     "balanced": Config(16, 24, 24, 16, 11),
     "high": Config(32, 48, 64, 32, 27),
 }

@@ -18,14 +18,14 @@ pub struct Middle {
 }
 
 impl Middle {
-    /// `model`: a weight file; none: the built-in network. `threads`: 0 is all.
+    /// `model`: a weight file or the name of a built-in network; none: `embedded`. `threads`: 0 is all.
     pub fn new(
         model: Option<&Path>,
         (width, height): (usize, usize),
         threads: usize,
     ) -> Result<Self> {
         let network = match model {
-            Some(path) => Network::load(path)?,
+            Some(model) => Network::open(model)?,
             None => Network::embedded()?,
         };
         let interpolator =

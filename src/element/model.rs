@@ -209,10 +209,7 @@ fn run(
 /// Reads the network of this name or path.
 fn load(model: &str) -> Result<Arc<Network>, Failure> {
     // A panic while reading must not leave the streaming thread waiting.
-    let read = || match model {
-        EMBEDDED => Network::embedded(),
-        path => Network::load(Path::new(path)),
-    };
+    let read = || Network::open(Path::new(model));
     let failure = |problem| Failure::Model {
         model: model.into(),
         problem,

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 pub mod checkpoint;
 pub mod embedded;
 
-pub use embedded::{Network, Workspace};
+pub use embedded::{Network, Variant, Workspace};
 
 /// Sees every stage of a network: its name as in the twin, the level (0 is the finest), the
 /// values.

@@ -46,7 +46,7 @@ fn errors_with_model(model: &Path) -> Vec<String> {
 #[test]
 fn a_model_that_cannot_be_used_is_one_error_that_names_it() {
     watched(|| {
-        let good = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/embedded.safetensors");
+        let good = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/balanced.safetensors");
         let good = std::fs::read(good).unwrap();
         let truncated = File::new("truncated", &good[..good.len() / 2]);
         let header = File::new("header", &good[..100]);

@@ -226,7 +226,7 @@ fn a_flush_wakes_the_wait_for_the_model_and_the_stream_goes_on() {
         assert!(pads.src.push_event(gst::event::FlushStart::new()));
         assert_eq!(stream.join().unwrap(), Err(gst::FlowError::Flushing));
         assert!(pads.src.push_event(gst::event::FlushStop::new(true)));
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/embedded.safetensors");
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/balanced.safetensors");
         fifo.feed(&std::fs::read(model).unwrap());
         pads.begin(&caps("25/1"));
         let info = info(&caps("25/1"));
@@ -354,7 +354,7 @@ fn nothing_is_loaded_before_ready() {
 // promise 38, in a process where no other test has read the weights
 #[test]
 fn registering_reads_no_weights_and_touches_no_cuda() {
-    use gstvideointerpolate::network::Network;
+    use gstvideointerpolate::network::{Network, Variant};
     const CHILD: &str = "VIDEOINTERPOLATE_TEST_REGISTERING";
     if std::env::var_os(CHILD).is_none() {
         let name = "states::registering_reads_no_weights_and_touches_no_cuda";
@@ -370,11 +370,11 @@ fn registering_reads_no_weights_and_touches_no_cuda() {
     }
     let element = support::element(&[]);
     values(&element);
-    assert!(!Network::embedded_is_read());
+    assert!(!Variant::Balanced.is_read());
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     assert!(!maps.contains("libcuda"), "{maps}");
     Network::embedded().unwrap();
-    assert!(Network::embedded_is_read());
+    assert!(Variant::Balanced.is_read());
 }
 
 // going up and down fast, the loading thread comes to nothing

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use once_cell::sync::OnceCell;
 
 use super::checkpoint::Checkpoint;
 use super::{Encoded, Motion, Observer};
@@ -19,6 +18,9 @@ pub mod config;
 mod decoder;
 mod encoder;
 mod refiner;
+mod variant;
+
+pub use variant::Variant;
 
 use config::{Config, Level, VIEW};
 use decoder::{Decoder, DecoderSpace};
@@ -37,23 +39,24 @@ pub struct Network {
     refiner: Refiner,
 }
 
-/// The network that is part of the plugin, once it has been asked for.
-static EMBEDDED: OnceCell<Arc<Network>> = OnceCell::new();
-
 impl Network {
-    /// The network that is part of the plugin; read once and shared.
+    /// The network that is part of the plugin, in its usual size.
     ///
     /// # Errors
     /// The weights inside the plugin are damaged.
     pub fn embedded() -> Result<Arc<Self>> {
-        const FILE: &[u8] = include_bytes!("../../../models/embedded.safetensors");
-        let network = EMBEDDED.get_or_try_init(|| Self::from_bytes("embedded", FILE));
-        network.cloned()
+        Variant::Balanced.network()
     }
 
-    /// Whether the network that is part of the plugin has been read in this process.
-    pub fn embedded_is_read() -> bool {
-        EMBEDDED.get().is_some()
+    /// A built-in network by its name (see [`Variant::named`]), or one from a safetensors file.
+    ///
+    /// # Errors
+    /// As [`Network::load`].
+    pub fn open(model: &Path) -> Result<Arc<Self>> {
+        match model.to_str().and_then(Variant::named) {
+            Some(variant) => variant.network(),
+            None => Self::load(model),
+        }
     }
 
     /// A network from a safetensors file.
