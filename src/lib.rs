@@ -16,6 +16,7 @@ pub mod interpolator;
 pub mod kernels;
 pub mod network;
 pub mod picture;
+pub mod repeats;
 pub mod scene;
 pub mod schedule;
 

@@ -197,13 +197,14 @@ fn interpolate_reference_timestamps(
 
 /// Gives an output the timecode of the source at or before it, counted on in output frames.
 /// Where the output rate is no whole multiple of the input's there is no such count, and so no
-/// timecode; `source_pts` and the slot are in nanoseconds.
+/// timecode; `source_pts` and the slot are in nanoseconds. No source stands for more than `longest`
+/// input frames.
 pub fn add_timecode(
     output: &mut BufferRef,
     source: &BufferRef,
     source_pts: u64,
     at: &Slot,
-    stream: &Stream,
+    (stream, longest): (&Stream, u32),
 ) {
     let (Some(meta), Some(multiple)) =
         (source.meta::<VideoTimeCodeMeta>(), stream.whole_multiple())
@@ -219,7 +220,7 @@ pub fn add_timecode(
     let Ok(extra) = u32::try_from(passed / step) else {
         return;
     };
-    if tc.fps() != stream.rate_in || extra >= multiple {
+    if tc.fps() != stream.rate_in || extra >= multiple.saturating_mul(longest) {
         return;
     }
     let rescaled = VideoTimeCode::new(
@@ -229,11 +230,12 @@ pub fn add_timecode(
         tc.hours(),
         tc.minutes(),
         tc.seconds(),
-        tc.frames().saturating_mul(multiple).saturating_add(extra),
+        tc.frames().saturating_mul(multiple),
         0,
     );
     // a drop-frame count exists at some rates only
-    if let Ok(valid) = rescaled.try_into() {
+    if let Ok(mut valid) = gst_video::ValidVideoTimeCode::try_from(rescaled) {
+        valid.add_frames(i64::from(extra));
         VideoTimeCodeMeta::add(output, &valid);
     }
 }

@@ -49,7 +49,7 @@ mod state;
 mod stats;
 mod streaming;
 
-pub use properties::SceneAction;
+pub use properties::{DuplicateMode, SceneAction};
 
 glib::wrapper! {
     /// The element `videointerpolate`.
@@ -63,7 +63,9 @@ glib::wrapper! {
 /// GStreamer refuses, for example because the name is taken by another type.
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    SceneAction::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    for type_ in [SceneAction::static_type(), DuplicateMode::static_type()] {
+        type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    }
     gst::Element::register(
         plugin,
         "videointerpolate",

@@ -31,6 +31,23 @@ pub enum SceneAction {
     Blend = 1,
 }
 
+/// What becomes of frames that repeat the one before.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstVideoInterpolateDuplicateMode")]
+pub enum DuplicateMode {
+    /// They are frames like others.
+    #[default]
+    #[enum_value(name = "Off: every frame counts, at its own time", nick = "off")]
+    Off = 0,
+    /// Cadences of them are recognised: they are left out, and the others put where they belong.
+    #[enum_value(
+        name = "Auto: recognise held pictures and pulldown, and retime them to the true motion",
+        nick = "auto"
+    )]
+    Auto = 1,
+}
+
 /// The values of the properties that can be written.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -42,6 +59,7 @@ pub struct Settings {
     pub scene_threshold: f64,
     pub scene_action: SceneAction,
     pub max_gap: gst::ClockTime,
+    pub duplicate_mode: DuplicateMode,
 }
 
 impl Default for Settings {
@@ -55,6 +73,7 @@ impl Default for Settings {
             scene_threshold: DEFAULT_SCENE_THRESHOLD,
             scene_action: SceneAction::default(),
             max_gap: DEFAULT_MAX_GAP,
+            duplicate_mode: DuplicateMode::default(),
         }
     }
 }
@@ -107,6 +126,7 @@ impl Settings {
                 take(&mut ns, value);
                 self.max_gap = gst::ClockTime::from_nseconds(ns);
             }
+            "duplicate-mode" => take(&mut self.duplicate_mode, value),
             _ => (),
         }
         match name {
@@ -127,6 +147,7 @@ impl Settings {
             "scene-threshold" => self.scene_threshold.to_value(),
             "scene-action" => self.scene_action.to_value(),
             "max-gap" => self.max_gap.nseconds().to_value(),
+            "duplicate-mode" => self.duplicate_mode.to_value(),
             _ => return None,
         })
     }
@@ -221,6 +242,11 @@ fn decisions() -> Vec<glib::ParamSpec> {
             .maximum(LONGEST_MAX_GAP.nseconds())
             .default_value(DEFAULT_MAX_GAP.nseconds())
             .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("duplicate-mode", DuplicateMode::default())
+            .nick("Duplicate mode")
+            .blurb("What becomes of frames that repeat the one before; auto adds latency")
+            .mutable_ready()
             .build(),
     ]
 }
