@@ -6,6 +6,7 @@
 //! element  ->  schedule                                          (std)
 //! element  ->  interpolator  ->  network  ->  kernels            (candle)
 //!                  |-------->  scene  ->  picture                (std)
+//! element  ->  repeats  ->  picture                              (std)
 //! ```
 //!
 //! Time and pixels do not meet until the element: [`schedule`] has never seen a

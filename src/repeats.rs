@@ -114,25 +114,46 @@ fn cell_range(cell: usize, cells: usize, width: usize) -> Range<usize> {
 
 /// Adds to each cell the differences of its samples in one row.
 fn add_differences(component: &Component, old: &[u8], new: &[u8], width: usize, sums: &mut [i32]) {
-    let cells = sums.len();
-    let is_plain = component.step == 1 && component.size() == 1;
-    for (cell, sum) in sums.iter_mut().enumerate() {
-        let range = cell_range(cell, cells, width);
-        *sum += if is_plain {
-            difference_of_bytes(&old[range.clone()], &new[range])
-        } else {
-            range
-                .map(|x| component.load(new, x) as i32 - component.load(old, x) as i32)
-                .sum()
-        };
+    let (from_old, from_new) = (&old[component.offset..], &new[component.offset..]);
+    let shift = component.shift;
+    let done = match (component.size(), component.step) {
+        (1, 1) => add_cells::<1, 1>(shift, from_old, from_new, sums),
+        (1, 2) => add_cells::<1, 2>(shift, from_old, from_new, sums),
+        (1, 3) => add_cells::<1, 3>(shift, from_old, from_new, sums),
+        (1, 4) => add_cells::<1, 4>(shift, from_old, from_new, sums),
+        (2, 2) => add_cells::<2, 2>(shift, from_old, from_new, sums),
+        (2, 4) => add_cells::<2, 4>(shift, from_old, from_new, sums),
+        _ => 0,
+    };
+    let last = sums.len() - 1;
+    for x in done * CELL..width {
+        let difference = component.load(new, x) as i32 - component.load(old, x) as i32;
+        sums[(x / CELL).min(last)] += difference;
     }
 }
 
-fn difference_of_bytes(old: &[u8], new: &[u8]) -> i32 {
-    old.iter()
-        .zip(new)
-        .map(|(old, new)| i32::from(*new) - i32::from(*old))
-        .sum()
+/// Adds the differences of whole cells from the start of a row, whose first samples begin the
+/// slices, and says of how many. Sizes that are known at compile time make it several times as fast.
+fn add_cells<const SIZE: usize, const STEP: usize>(
+    shift: u32,
+    old: &[u8],
+    new: &[u8],
+    sums: &mut [i32],
+) -> usize {
+    let code = |row: &[u8], at: usize| match SIZE {
+        1 => i32::from(row[at]),
+        _ => i32::from(u16::from_le_bytes([row[at], row[at + 1]]) >> shift),
+    };
+    let cells = old
+        .chunks_exact(CELL * STEP)
+        .zip(new.chunks_exact(CELL * STEP));
+    let mut done = 0;
+    for (sum, (old, new)) in sums.iter_mut().zip(cells) {
+        let differences = (0..CELL).map(|x| code(new, x * STEP) - code(old, x * STEP));
+        *sum += differences.sum::<i32>();
+        done += 1;
+    }
+    done
 }
 
 #[cfg(test)]
