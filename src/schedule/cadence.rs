@@ -73,24 +73,23 @@ pub(super) struct Cadence {
     current: Option<Run>,
     /// The current picture is a still.
     still: bool,
-    /// Where the last picture was put.
-    placed: i128,
 }
 
 impl Cadence {
     /// Takes the next frame. Frames further apart than `max_gap` (ns) are not a pair.
     pub fn push(&mut self, frame: &Arrived, max_gap: u64) -> Verdict {
         let longest = i128::from(LONGEST_HELD.min(max_gap));
-        let Some(run) = self.current.take() else {
-            return self.begin(frame.at, frame.at);
+        let Some(run) = self.current else {
+            self.begin(frame.at);
+            return Verdict::Belongs(frame.at);
         };
         if !frame.repeats {
-            return self.turn(run, frame, longest, i128::from(max_gap));
+            return self.turn(run, frame, longest);
         }
         let frames = run.frames + 1;
         if self.still || frames > MOST_SHOWINGS || frame.end() - run.first > longest {
             self.past.clear();
-            self.begin(frame.at, frame.at);
+            self.begin(frame.at);
             self.still = true;
             return Verdict::AsItIs;
         }
@@ -98,18 +97,14 @@ impl Cadence {
         Verdict::Waits
     }
 
-    /// A picture that is first shown at `first` belongs at `at`.
-    fn begin(&mut self, first: i128, at: i128) -> Verdict {
+    fn begin(&mut self, first: i128) {
         self.current = Some(Run { first, frames: 1 });
         self.still = false;
-        self.placed = at;
-        Verdict::Belongs(at)
     }
 
     /// The run has ended, and `frame` is the next picture.
-    fn turn(&mut self, run: Run, frame: &Arrived, longest: i128, max_gap: i128) -> Verdict {
-        let at = frame.at;
-        let broken = run.is_held() && at - run.first > longest;
+    fn turn(&mut self, run: Run, frame: &Arrived, longest: i128) -> Verdict {
+        let broken = run.is_held() && frame.at - run.first > longest;
         let alone = run.is_held() && self.is_alone(run);
         if broken {
             self.past.clear();
@@ -119,14 +114,14 @@ impl Cadence {
         if self.past.len() > HISTORY {
             self.past.remove(0);
         }
+        self.begin(frame.at);
         if broken || alone {
-            self.begin(at, at);
             return Verdict::AsItIs;
         }
-        let shift = self.shift(at);
-        let is_possible = frame.duration.is_none_or(|d| shift < i128::from(d))
-            && at + shift - self.placed <= max_gap;
-        self.begin(at, if is_possible { at + shift } else { at })
+        let shift = self.shift(frame.at);
+        // A frame that ends before stays where it is.
+        let is_possible = frame.duration.is_none_or(|d| shift < i128::from(d));
+        Verdict::Belongs(frame.at + if is_possible { shift } else { 0 })
     }
 
     /// No run of about this length was there lately. The first one has the benefit of the doubt.
@@ -149,8 +144,8 @@ impl Cadence {
             .map(|(n, run): (i128, &Run)| run.first - first - n * time / pictures);
         let (earliest, latest) =
             late.fold((0, 0), |(low, high), late| (late.min(low), late.max(high)));
-        // Runs that only pulldown makes never stray by a whole frame.
-        if (latest - earliest) * i128::from(frames) < time {
+        // Pulldown strays by less than a frame: with five pictures by four fifths of one.
+        if 10 * (latest - earliest) * i128::from(frames) < 9 * time {
             latest
         } else {
             0

@@ -411,10 +411,6 @@ impl<F: Clone> Scheduler<F> {
             }
             None => self.first_grid(&source),
         };
-        if let Some(last) = self.last.filter(|last| source.at <= *last) {
-            // The picture before was put later than where it arrived.
-            source = source.put(last + 1);
-        }
         source.tolerance = self.tolerance(&grid, &source);
         self.broken = false;
         self.last = Some(source.at);

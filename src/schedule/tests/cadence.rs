@@ -319,6 +319,13 @@ fn a_held_picture_among_moving_ones_is_shown_as_it_is() {
 }
 
 #[test]
+fn pauses_of_different_lengths_are_no_cadence() {
+    let runs = [1, 1, 2, 1, 5, 1, 1, 1, 1, 1];
+    let held = Held::new(config(120, 1), (60, 1), &runs).finish();
+    assert_eq!(held.run.scheduler.counters().repeats, 0);
+}
+
+#[test]
 fn a_cadence_may_change() {
     let mut runs = cycle(&[2], 8);
     runs.extend(cycle(&[2, 3], 8));
@@ -420,6 +427,74 @@ fn a_variable_rate_may_repeat_at_any_time() {
             .collect::<Vec<_>>()
     );
     assert_eq!(times.len(), 32);
+}
+
+#[test]
+fn runs_that_are_no_even_pulldown_stay_at_their_first_showing() {
+    let cases: [(&[u64], u64); 2] = [(&[1, 3], 24), (&[2, 3, 3, 2], 60)];
+    for (runs, input) in cases {
+        let output = config(4 * input as u32, 1);
+        let held = Held::new(output, (input, 1), &cycle(runs, 8)).finish();
+        let shown = held.pictures();
+        for (picture, start) in held.starts.iter().enumerate() {
+            let expected = 1000 * picture as u64;
+            assert!(
+                shown
+                    .iter()
+                    .any(|(at, p)| at.abs_diff(*start) < MS && *p == expected),
+                "{runs:?}: picture {picture}"
+            );
+        }
+        assert!(held.run.scheduler.counters().repeats > 0, "{runs:?}");
+    }
+}
+
+#[test]
+fn a_picture_may_arrive_before_the_time_of_the_one_before() {
+    // The eighth picture of pulldown goes 8 ms later; the next one comes 3 ms after it.
+    let mut held = Held::new(config(1000, 1), (60, 1), &[2, 3, 2, 3, 2, 3, 2, 1]);
+    let start = held.starts[7];
+    for (n, later) in [(8, 3), (9, 20), (10, 40)] {
+        held.pictures.push(n);
+        held.run
+            .push_with(Some(start + later * MS), Some(16 * MS), false);
+    }
+    let held = held.finish();
+    let shown = held.pictures();
+    assert!(
+        shown
+            .windows(2)
+            .all(|w| w[0].0 + MS == w[1].0 && w[0].1 <= w[1].1)
+    );
+    assert_eq!(
+        shown.last().map(|(at, _)| at / MS),
+        Some((start + 56 * MS) / MS)
+    );
+}
+
+#[test]
+fn short_durations_end_where_they_did() {
+    let ends = [false, true].map(|retime| {
+        let mut run = Run::new(Config {
+            retime,
+            ..config(1000, 1)
+        });
+        let mut frame = 0;
+        for showings in [2, 3, 2, 3, 2, 3, 2, 1] {
+            for i in 0..showings {
+                run.push_arrival(Arrival {
+                    pts: Some(Timestamp(frame * SECOND / 60)),
+                    duration: Some(2 * MS),
+                    repeats: i > 0,
+                    discont: false,
+                });
+                frame += 1;
+            }
+        }
+        run.finish();
+        run.times()
+    });
+    assert_eq!(ends[0], ends[1]);
 }
 
 #[test]
