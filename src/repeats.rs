@@ -7,7 +7,8 @@
 //! A codec goes on refining a held picture, and the more so the more has changed before it. In four
 //! real clips on twos, coded by x264, the worst cell of a repeat changed by at most 7 of 255 at CRF
 //! 23 and by 16 at CRF 30, that of a new picture by 18 to 212. Therefore what counts as a repeat
-//! depends on the changes lately, within bounds.
+//! depends on the changes lately, within bounds. Of 2,735 pictures of 50 moving clips 18 counted as
+//! repeats.
 
 use std::collections::VecDeque;
 use std::ops::Range;

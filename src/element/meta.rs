@@ -166,6 +166,17 @@ fn copy_what_every_output_has(to: &mut BufferRef, from: &BufferRef) {
     }
 }
 
+/// Whether both carry the same overlays: what is drawn onto a picture is part of it.
+pub fn same_overlays(one: &BufferRef, other: &BufferRef) -> bool {
+    let overlays = |buffer: &BufferRef| -> Vec<u32> {
+        let metas = buffer.iter_meta::<VideoOverlayCompositionMeta>();
+        metas
+            .flat_map(|m| m.overlay().iter().map(|r| r.seqnum()).collect::<Vec<_>>())
+            .collect()
+    };
+    overlays(one) == overlays(other)
+}
+
 /// What both neighbours say about the same clock lies between what they say.
 fn interpolate_reference_timestamps(
     to: &mut BufferRef,

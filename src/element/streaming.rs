@@ -18,7 +18,7 @@ use super::{allocation, meta};
 use crate::interpolator::{Interpolator, Outcome};
 use crate::kernels::PhaseMap;
 use crate::repeats;
-use crate::schedule::{Arrival, Job, Phase, Pushed, Scheduler, Side, Slot};
+use crate::schedule::{Arrival, Job, Phase, Pushed, Side, Slot};
 
 /// Which end of a run of frames has come, see [`crate::schedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +65,9 @@ impl VideoInterpolate {
     fn repeats_last(&self, buffer: &gst::BufferRef, stream: &Stream) -> Result<bool, Failure> {
         let last = {
             let state = self.state();
-            let looks = |s: &Scheduler<_>| s.looks_for_repeats();
-            state
-                .last
-                .clone()
-                .filter(|_| state.scheduler.as_ref().is_some_and(looks))
+            let scheduler = state.scheduler.as_ref();
+            let looks = scheduler.is_some_and(|s| s.looks_for_repeats());
+            state.last.clone().filter(|_| looks)
         };
         let Some(last) = last else {
             return Ok(false);
@@ -77,7 +75,8 @@ impl VideoInterpolate {
         let before = Mapped::new(&last.buffer, &last.stream)?;
         let now = Mapped::new(buffer, stream)?;
         let change = repeats::change(&before.picture()?, &now.picture()?);
-        Ok(self.state().repeats.is_repeat(change))
+        let is_repeat = self.state().repeats.is_repeat(change);
+        Ok(is_repeat && meta::same_overlays(&last.buffer, buffer))
     }
 
     fn not_negotiated(&self) -> gst::FlowError {

@@ -469,6 +469,46 @@ fn a_timecode_counts_on_over_what_is_left_out() {
     });
 }
 
+/// A subtitle that somebody draws later.
+fn overlay() -> gst_video::VideoOverlayComposition {
+    let mut data = gst::Buffer::from_mut_slice(vec![255u8; 4 * 4 * 4]);
+    let fresh = data.get_mut().unwrap();
+    let (flags, format) = (
+        gst_video::VideoFrameFlags::empty(),
+        gst_video::VideoFormat::Bgra,
+    );
+    gst_video::VideoMeta::add(fresh, flags, format, 4, 4).unwrap();
+    let no_flags = gst_video::VideoOverlayFormatFlags::empty();
+    let rectangle = gst_video::VideoOverlayRectangle::new_raw(&data, 0, 0, 4, 4, no_flags);
+    gst_video::VideoOverlayComposition::new([&rectangle]).unwrap()
+}
+
+// 32: a subtitle over a held picture comes and goes in its time
+#[test]
+fn a_picture_with_another_overlay_is_no_repeat() {
+    watched(|| {
+        let shown = overlay();
+        // frames with the subtitle, and the repeats that may be left out of twos
+        for (from, repeats) in [(0, 4), (20, 4), (5, 3)] {
+            let mut rig = on_twos(0);
+            for i in 0..10u64 {
+                let mut buffer = rig.picture(i * 40 * MS, 100 + 10 * (i / 2) as u8);
+                if i >= from {
+                    let fresh = buffer.get_mut().unwrap();
+                    gst_video::VideoOverlayCompositionMeta::add(fresh, &shown);
+                }
+                rig.harness.push(buffer).unwrap();
+            }
+            let stats: gst::Structure = rig.element.property("stats");
+            assert_eq!(
+                stats.get::<u64>("repeats"),
+                Ok(repeats),
+                "from frame {from}"
+            );
+        }
+    });
+}
+
 #[test]
 fn the_property_is_an_enum_and_off_unless_it_is_set() {
     watched(|| {
