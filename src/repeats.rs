@@ -347,4 +347,30 @@ mod tests {
         );
         assert!(!Repeats::default().is_repeat(change(&a.picture(), &b.picture())));
     }
+
+    /// Run with `--ignored --nocapture` on a quiet machine.
+    #[test]
+    #[ignore = "a measurement"]
+    fn time_of_a_1080p_change() {
+        let size = (1920, 1080);
+        for format in [Format::I420, Format::Nv12, Format::P010, Format::Bgra] {
+            let before = flat(format, size, None);
+            let mut noisy = flat(format, size, None);
+            for plane in 0..format.planes() {
+                for y in 0..format.rows(plane, size.1) {
+                    noisy.row(plane, y)[0] ^= 1;
+                }
+            }
+            let pairs = [("the same", &before), ("every row changed", &noisy)];
+            for (name, now) in pairs {
+                let mut best = f64::MAX;
+                for _ in 0..8 {
+                    let start = std::time::Instant::now();
+                    std::hint::black_box(change(&before.picture(), &now.picture()));
+                    best = best.min(start.elapsed().as_secs_f64());
+                }
+                println!("{format:?}, {name}: {:.2} ms", best * 1e3);
+            }
+        }
+    }
 }

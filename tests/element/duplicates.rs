@@ -237,8 +237,11 @@ fn a_codec_does_not_hide_what_is_held() {
     });
 }
 
-/// A still picture of some frames: times, flags and bytes of the outputs.
-fn still(mode: &str) -> Vec<(u64, gst::BufferFlags, Vec<u8>)> {
+/// Time, flags and bytes of an output.
+type Output = (u64, gst::BufferFlags, Vec<u8>);
+
+/// What comes out for a still picture of some frames.
+fn still(mode: &str) -> Vec<Output> {
     let mut rig = Rig::new(
         &[("duplicate-mode", mode)],
         &caps("25/1"),
@@ -285,22 +288,24 @@ fn a_still_picture_keeps_coming() {
 // 18, 24, 25, 26
 #[test]
 fn whatever_ends_a_run_lets_go_of_what_waits() {
-    let ends: [(&str, fn() -> gst::Event); 3] = [
-        ("eos", || gst::event::Eos::new()),
-        ("gap", || {
-            gst::event::Gap::new(gst::ClockTime::from_mseconds(240), None)
-        }),
-        ("segment", || {
-            let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-            segment.set_start(gst::ClockTime::from_seconds(9));
-            gst::event::Segment::new(&segment)
-        }),
-    ];
-    watched(move || {
+    fn segment() -> gst::Event {
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_start(gst::ClockTime::from_seconds(9));
+        gst::event::Segment::new(&segment)
+    }
+    fn gap() -> gst::Event {
+        gst::event::Gap::new(gst::ClockTime::from_mseconds(240), None)
+    }
+    watched(|| {
+        let ends = [
+            ("eos", gst::event::Eos::new()),
+            ("gap", gap()),
+            ("segment", segment()),
+        ];
         for (name, end) in ends {
             let mut rig = on_twos(6);
             assert_eq!(rig.times().len(), 9, "{name}");
-            assert!(rig.harness.push_event(end()), "{name}");
+            assert!(rig.harness.push_event(end), "{name}");
             assert_eq!(support::ms(&rig.times()), [180, 200, 220], "{name}");
         }
         let mut rig = on_twos(6);
