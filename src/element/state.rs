@@ -215,7 +215,7 @@ impl State {
     /// What this element adds to the latency: time until an output can be made and until it is,
     /// and how much of that is buffered.
     pub fn latency(&self) -> Latency {
-        let (Some(stream), true) = (&self.stream, self.scheduler.is_some()) else {
+        let (Some(stream), Some(_)) = (&self.stream, &self.scheduler) else {
             return Latency::default();
         };
         let interval = stream

@@ -505,6 +505,7 @@ impl From<Failure> for Stopped {
     }
 }
 
+/// The neighbour on that side.
 fn side<'a>(left: &'a Arc<Source>, right: &'a Arc<Source>, side: Side) -> &'a Arc<Source> {
     match side {
         Side::Left => left,

@@ -16,7 +16,7 @@
 //! None of them pairs the frame before with the frame after.
 //!
 //! Where [`Config::retime`] is set, frames that repeat the one before are left out of the pairs and
-//! the others are put where they truly belong, see [`cadence`].
+//! the others are put where they truly belong, see `cadence.rs`.
 
 mod cadence;
 mod grid;
