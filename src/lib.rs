@@ -7,6 +7,7 @@
 //! element  ->  interpolator  ->  network  ->  kernels            (candle)
 //!                  |-------->  scene  ->  picture                (std)
 //! element  ->  show  ->  interpolator, picture
+//! element  ->  repeats  ->  picture                              (std)
 //! ```
 //!
 //! Time and pixels do not meet until the element: [`schedule`] has never seen a
@@ -17,6 +18,7 @@ pub mod interpolator;
 pub mod kernels;
 pub mod network;
 pub mod picture;
+pub mod repeats;
 pub mod scene;
 pub mod schedule;
 pub mod show;

@@ -134,7 +134,8 @@ fn best_difference(
     best
 }
 
-/// Whether the second picture only repeats the first.
+/// Whether the second picture only repeats the first, bit for bit; [`crate::repeats`] sees through
+/// noise.
 pub fn repeated(left: &Picture, right: &Picture) -> bool {
     left.same_samples(right)
 }

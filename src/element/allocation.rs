@@ -47,8 +47,8 @@ impl VideoInterpolate {
         }
         let (needed, overlays) = {
             let state = self.state();
-            let lookahead = state.scheduler.as_ref().map_or(1, |s| s.lookahead());
-            (needed_buffers(lookahead), state.downstream.overlays.clone())
+            let needed = needed_buffers(state.lookahead());
+            (needed, state.downstream.overlays.clone())
         };
         raise_minimum(query, needed);
         if query.find_allocation_meta::<VideoMeta>().is_none() {

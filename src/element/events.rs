@@ -9,7 +9,7 @@ use gst_video::VideoInfo;
 use super::bridge::{self, Failure, Refused, Stream};
 use super::caps;
 use super::imp::VideoInterpolate;
-use super::state::{self, Engine};
+use super::state::{self, Engine, TimeSegment};
 use super::streaming::End;
 
 impl VideoInterpolate {
@@ -55,14 +55,24 @@ impl VideoInterpolate {
             return Segment::Same;
         }
         self.drain(End::Segment);
+        let latency_changed = self.begin_segment(segment);
+        if latency_changed {
+            self.post_latency();
+        }
+        Segment::New
+    }
+
+    /// True if that changed the latency: not every kind of playback looks for repeats.
+    fn begin_segment(&self, segment: &TimeSegment) -> bool {
         let mut state = self.state();
+        let before = state.latency();
         if let Some(scheduler) = &mut state.scheduler {
             let bounds = state::bounds(segment);
             scheduler.set_segment(bounds.start, bounds.stop, bounds.reverse);
             scheduler.set_interpolate(bounds.interpolate);
         }
         state.segment = Some(segment.clone());
-        Segment::New
+        state.latency() != before
     }
 
     pub(super) fn on_src_event(&self, event: gst::Event) -> bool {
@@ -134,7 +144,7 @@ impl VideoInterpolate {
             self.drop_engine();
         }
         let passthrough = stream.passthrough;
-        let max_gap = self.settings().max_gap;
+        let settings = self.settings().clone();
         let latency_changed = {
             let mut state = self.state();
             let before = state.latency();
@@ -143,7 +153,7 @@ impl VideoInterpolate {
             } else if let Some(scheduler) = &mut state.scheduler {
                 scheduler.set_rate(stream.rate());
             } else {
-                state.scheduler = Some(state.new_scheduler(&stream, max_gap));
+                state.scheduler = Some(state.new_scheduler(&stream, &settings));
             }
             state.stream = Some(stream.into());
             state.refused = None;

@@ -76,9 +76,8 @@ impl ObjectImpl for VideoInterpolate {
             Change::Nothing => (),
             Change::Rate => self.obj().reconfigure_src(),
             Change::MaxGap => {
-                let mut state = self.state();
-                if let Some(scheduler) = &mut state.scheduler {
-                    scheduler.set_max_gap(max_gap.nseconds());
+                if self.state().set_max_gap(max_gap) {
+                    self.post_latency();
                 }
             }
         }

@@ -166,6 +166,17 @@ fn copy_what_every_output_has(to: &mut BufferRef, from: &BufferRef) {
     }
 }
 
+/// Whether both carry the same overlays: what is drawn onto a picture is part of it.
+pub fn same_overlays(one: &BufferRef, other: &BufferRef) -> bool {
+    let overlays = |buffer: &BufferRef| -> Vec<u32> {
+        let metas = buffer.iter_meta::<VideoOverlayCompositionMeta>();
+        metas
+            .flat_map(|m| m.overlay().iter().map(|r| r.seqnum()).collect::<Vec<_>>())
+            .collect()
+    };
+    overlays(one) == overlays(other)
+}
+
 /// What both neighbours say about the same clock lies between what they say.
 fn interpolate_reference_timestamps(
     to: &mut BufferRef,
@@ -197,13 +208,14 @@ fn interpolate_reference_timestamps(
 
 /// Gives an output the timecode of the source at or before it, counted on in output frames.
 /// Where the output rate is no whole multiple of the input's there is no such count, and so no
-/// timecode; `source_pts` and the slot are in nanoseconds.
+/// timecode; `source_pts` and the slot are in nanoseconds. No source stands for more than `longest`
+/// input frames.
 pub fn add_timecode(
     output: &mut BufferRef,
     source: &BufferRef,
     source_pts: u64,
     at: &Slot,
-    stream: &Stream,
+    (stream, longest): (&Stream, u32),
 ) {
     let (Some(meta), Some(multiple)) =
         (source.meta::<VideoTimeCodeMeta>(), stream.whole_multiple())
@@ -219,7 +231,7 @@ pub fn add_timecode(
     let Ok(extra) = u32::try_from(passed / step) else {
         return;
     };
-    if tc.fps() != stream.rate_in || extra >= multiple {
+    if tc.fps() != stream.rate_in || extra >= multiple.saturating_mul(longest) {
         return;
     }
     let rescaled = VideoTimeCode::new(
@@ -229,11 +241,12 @@ pub fn add_timecode(
         tc.hours(),
         tc.minutes(),
         tc.seconds(),
-        tc.frames().saturating_mul(multiple).saturating_add(extra),
+        tc.frames().saturating_mul(multiple),
         0,
     );
     // a drop-frame count exists at some rates only
-    if let Ok(valid) = rescaled.try_into() {
+    if let Ok(mut valid) = gst_video::ValidVideoTimeCode::try_from(rescaled) {
+        valid.add_frames(i64::from(extra));
         VideoTimeCodeMeta::add(output, &valid);
     }
 }

@@ -53,7 +53,7 @@ mod state;
 mod stats;
 mod streaming;
 
-pub use properties::{SceneAction, Show};
+pub use properties::{DuplicateMode, SceneAction, Show};
 
 glib::wrapper! {
     /// The element `videointerpolate`.
@@ -67,7 +67,12 @@ glib::wrapper! {
 /// GStreamer refuses, for example because the name is taken by another type.
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    for type_ in [SceneAction::static_type(), Show::static_type()] {
+    let enums = [
+        SceneAction::static_type(),
+        Show::static_type(),
+        DuplicateMode::static_type(),
+    ];
+    for type_ in enums {
         type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
     gst::Element::register(

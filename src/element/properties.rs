@@ -66,6 +66,23 @@ pub enum Show {
     Split = 4,
 }
 
+/// What becomes of frames that repeat the one before.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstVideoInterpolateDuplicateMode")]
+pub enum DuplicateMode {
+    /// They are frames like others.
+    #[default]
+    #[enum_value(name = "Off: every frame counts, at its own time", nick = "off")]
+    Off = 0,
+    /// Cadences of them are recognised: they are left out, and the others put where they belong.
+    #[enum_value(
+        name = "Auto: recognise held pictures and pulldown, and retime them to the true motion",
+        nick = "auto"
+    )]
+    Auto = 1,
+}
+
 /// The values of the properties that can be written.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -78,6 +95,7 @@ pub struct Settings {
     pub scene_action: SceneAction,
     pub max_gap: gst::ClockTime,
     pub show: Show,
+    pub duplicate_mode: DuplicateMode,
 }
 
 impl Default for Settings {
@@ -92,6 +110,7 @@ impl Default for Settings {
             scene_action: SceneAction::default(),
             max_gap: DEFAULT_MAX_GAP,
             show: Show::default(),
+            duplicate_mode: DuplicateMode::default(),
         }
     }
 }
@@ -145,6 +164,7 @@ impl Settings {
                 self.max_gap = gst::ClockTime::from_nseconds(ns);
             }
             "show" => take(&mut self.show, value),
+            "duplicate-mode" => take(&mut self.duplicate_mode, value),
             _ => (),
         }
         match name {
@@ -166,6 +186,7 @@ impl Settings {
             "scene-action" => self.scene_action.to_value(),
             "max-gap" => self.max_gap.nseconds().to_value(),
             "show" => self.show.to_value(),
+            "duplicate-mode" => self.duplicate_mode.to_value(),
             _ => return None,
         })
     }
@@ -265,6 +286,11 @@ fn decisions() -> Vec<glib::ParamSpec> {
             .nick("Show")
             .blurb("What is seen instead of the picture, to look at what the network thinks")
             .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("duplicate-mode", DuplicateMode::default())
+            .nick("Duplicate mode")
+            .blurb("What becomes of frames that repeat the one before; auto adds latency")
+            .mutable_ready()
             .build(),
     ]
 }

@@ -9,8 +9,10 @@ use once_cell::sync::OnceCell;
 use super::bridge::Stream;
 use super::latency::Processing;
 use super::meta::CaptionQueue;
+use super::properties::{DuplicateMode, Settings};
 use super::qos::Qos;
 use crate::interpolator::{Encoded, Interpolator};
+use crate::repeats::Repeats;
 use crate::schedule::{COINCIDENCE_TOLERANCE, Config, Scheduler, Slot, Timestamp};
 
 pub type TimeSegment = gst::FormattedSegment<gst::ClockTime>;
@@ -69,6 +71,8 @@ pub struct Counters {
     pub dropped: Arc<AtomicU64>,
     /// Outputs at a cut.
     pub cuts: u64,
+    /// Inputs left out because they repeat the one before.
+    pub repeats: u64,
     /// Outputs held instead of interpolated because downstream was late.
     pub degraded: u64,
     /// Outputs left out because downstream was late.
@@ -118,8 +122,11 @@ pub struct State {
     /// A new stream has begun: its segment is news even if it is the same.
     pub segment_owed: bool,
     pub captions: CaptionQueue,
-    /// The last input and the last output's place, for captions that are left over at the end.
+    /// The last input and the last output's place, for captions that are left over at the end; the
+    /// next input may repeat the last.
     pub last: Option<Arc<Source>>,
+    /// Tells whether an input repeats `last`.
+    pub repeats: Repeats,
     pub last_slot: Option<Slot>,
     pub counters: Counters,
     pub qos: Qos,
@@ -136,21 +143,27 @@ pub struct State {
 
 impl State {
     /// A scheduler for the stream and the segment.
-    pub fn new_scheduler(
-        &self,
-        stream: &Stream,
-        max_gap: gst::ClockTime,
-    ) -> Scheduler<Arc<Source>> {
+    pub fn new_scheduler(&self, stream: &Stream, settings: &Settings) -> Scheduler<Arc<Source>> {
         let bounds = self.segment.as_ref().map(bounds).unwrap_or_default();
         Scheduler::new(Config {
             rate: stream.rate(),
             tolerance: COINCIDENCE_TOLERANCE,
-            max_gap: max_gap.nseconds(),
+            max_gap: settings.max_gap.nseconds(),
             reverse: bounds.reverse,
             start: bounds.start,
             stop: bounds.stop,
             interpolate: bounds.interpolate,
+            retime: settings.duplicate_mode == DuplicateMode::Auto,
         })
+    }
+
+    /// True if that changed the latency.
+    pub fn set_max_gap(&mut self, max_gap: gst::ClockTime) -> bool {
+        let before = self.latency();
+        if let Some(scheduler) = &mut self.scheduler {
+            scheduler.set_max_gap(max_gap.nseconds());
+        }
+        self.latency() != before
     }
 
     /// Forgets what belongs to the frames so far; keeps caps and what was measured.
@@ -162,6 +175,7 @@ impl State {
         self.segment = None;
         self.captions.clear();
         self.last = None;
+        self.repeats = Repeats::default();
         self.last_slot = None;
         self.counters = Counters::default();
         self.qos = Qos::default();
@@ -191,17 +205,24 @@ impl State {
         })
     }
 
+    /// Inputs that may have to arrive after an output's time before it can be made.
+    pub fn lookahead(&self) -> u64 {
+        let interval = self.stream.as_ref().and_then(|s| s.input_duration());
+        let interval = interval.unwrap_or_default().nseconds();
+        self.scheduler.as_ref().map_or(1, |s| s.lookahead(interval))
+    }
+
     /// What this element adds to the latency: time until an output can be made and until it is,
     /// and how much of that is buffered.
     pub fn latency(&self) -> Latency {
-        let (Some(stream), Some(scheduler)) = (&self.stream, &self.scheduler) else {
+        let (Some(stream), Some(_)) = (&self.stream, &self.scheduler) else {
             return Latency::default();
         };
         let interval = stream
             .input_duration()
             .or(self.interval)
             .unwrap_or_default();
-        let buffered = interval * scheduler.lookahead();
+        let buffered = interval * self.lookahead();
         Latency {
             min: buffered + self.processing.reported(),
             buffered,

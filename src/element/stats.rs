@@ -13,6 +13,7 @@ pub fn structure(counters: &Counters, settings: &Settings) -> gst::Structure {
         .field("duplicate", counters.duplicate)
         .field("drop", counters.dropped())
         .field("cuts", counters.cuts)
+        .field("repeats", counters.repeats)
         .field("degraded", counters.degraded)
         .field("late", counters.late)
         .field("mean-inference-time", ns(counters.inference_mean()))

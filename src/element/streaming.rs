@@ -17,7 +17,8 @@ use super::state::{Engine, Source};
 use super::{allocation, meta};
 use crate::interpolator::{Interpolator, Outcome};
 use crate::kernels::PhaseMap;
-use crate::schedule::{Job, Phase, Pushed, Slot};
+use crate::repeats;
+use crate::schedule::{Arrival, Job, Phase, Pushed, Side, Slot};
 
 /// Which end of a run of frames has come, see [`crate::schedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +53,30 @@ impl VideoInterpolate {
         }
         self.model.wait()?;
         bridge::layout(&buffer, &stream).map_err(|failure| self.report(&failure))?;
-        if self.schedule(discont, buffer, stream) {
+        let repeats = self.repeats_last(&buffer, &stream);
+        let repeats = repeats.map_err(|failure| self.report(&failure))?;
+        if self.schedule(discont, repeats, buffer, stream) {
             self.post_latency();
         }
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// Whether an input repeats the one before it; not looked at where nobody wants to know.
+    fn repeats_last(&self, buffer: &gst::BufferRef, stream: &Stream) -> Result<bool, Failure> {
+        let last = {
+            let state = self.state();
+            let scheduler = state.scheduler.as_ref();
+            let looks = scheduler.is_some_and(|s| s.looks_for_repeats());
+            state.last.clone().filter(|_| looks)
+        };
+        let Some(last) = last else {
+            return Ok(false);
+        };
+        let before = Mapped::new(&last.buffer, &last.stream)?;
+        let now = Mapped::new(buffer, stream)?;
+        let change = repeats::change(&before.picture()?, &now.picture()?);
+        let is_repeat = self.state().repeats.is_repeat(change);
+        Ok(is_repeat && meta::same_overlays(&last.buffer, buffer))
     }
 
     fn not_negotiated(&self) -> gst::FlowError {
@@ -72,7 +93,13 @@ impl VideoInterpolate {
     }
 
     /// Gives an input to the scheduler; true if that changed the latency.
-    fn schedule(&self, discont: bool, buffer: gst::Buffer, stream: Arc<Stream>) -> bool {
+    fn schedule(
+        &self,
+        discont: bool,
+        repeats: bool,
+        buffer: gst::Buffer,
+        stream: Arc<Stream>,
+    ) -> bool {
         let (pts, duration) = (buffer.pts(), buffer.duration());
         let duration = duration
             .filter(|d| !d.is_zero())
@@ -95,7 +122,14 @@ impl VideoInterpolate {
         // whatever becomes of the picture, its captions find another
         let reverse = scheduler.config().reverse;
         state.captions.push(&source.buffer, ns, reverse);
-        match scheduler.push(source.clone(), place, ns_of_duration, discont) {
+        let arrival = Arrival {
+            pts: place,
+            duration: ns_of_duration,
+            discont,
+            repeats,
+        };
+        let left_out = scheduler.counters().repeats;
+        match scheduler.push(source.clone(), arrival) {
             Pushed::Accepted => state.last = Some(source),
             Pushed::Dropped => gst::debug!(
                 bridge::category(),
@@ -109,6 +143,7 @@ impl VideoInterpolate {
                 "discarded a buffer without timestamp"
             ),
         }
+        state.counters.repeats += scheduler.counters().repeats - left_out;
         // nothing is waited for across a longer gap
         let longest = gst::ClockTime::from_nseconds(scheduler.config().max_gap);
         let before = state.latency();
@@ -226,24 +261,30 @@ impl VideoInterpolate {
                 Job::Interpolate {
                     left,
                     right,
-                    phase,
+                    nearer,
                     at,
+                    ..
                 },
                 Verdict::Degrade(jitter),
             ) => {
                 self.state().counters.degraded += 1;
                 self.post_qos(&at, jitter, HELD_QUALITY);
-                self.show(nearer(&left, &right, phase), &at, true)
+                self.show(side(&left, &right, nearer), &at, true)
             }
             (
                 Job::Interpolate {
                     left,
                     right,
                     phase,
+                    nearer,
                     at,
                 },
                 _,
-            ) => self.interpolate(&left, &right, phase, &at),
+            ) => match self.interpolate(&left, &right, phase, &at) {
+                Ok(None) => self.show(side(&left, &right, nearer), &at, true),
+                Ok(Some(buffer)) => Ok(buffer),
+                Err(e) => Err(e),
+            },
         };
         let mut buffer = buffer.map_err(|e| match e {
             Stopped::Flow(e) => e,
@@ -362,13 +403,14 @@ impl VideoInterpolate {
         }
     }
 
+    /// The picture between two, or none if there is a cut between them.
     fn interpolate(
         &self,
         left: &Arc<Source>,
         right: &Arc<Source>,
         phase: Phase,
         at: &Slot,
-    ) -> Result<gst::Buffer, Stopped> {
+    ) -> Result<Option<gst::Buffer>, Stopped> {
         let mut buffer = self.acquire(left)?;
         let (settings, show) = {
             let settings = self.settings();
@@ -411,8 +453,7 @@ impl VideoInterpolate {
             self.post_latency();
         }
         if outcome == Outcome::Cut {
-            drop(buffer);
-            return self.show(nearer(left, right, phase), at, true);
+            return Ok(None);
         }
         left.mark_used();
         right.mark_used();
@@ -420,14 +461,18 @@ impl VideoInterpolate {
         let writable = buffer.make_mut();
         meta::finish_interpolated(writable, at, (&left.buffer, &right.buffer), phase);
         self.add_timecode(writable, left, at);
-        Ok(buffer)
+        Ok(Some(buffer))
     }
 
     /// The rates are those of now: they may have changed since the source came.
     fn add_timecode(&self, output: &mut gst::BufferRef, source: &Source, at: &Slot) {
-        let stream = self.state().stream.clone();
+        let (stream, lookahead) = {
+            let state = self.state();
+            (state.stream.clone(), state.lookahead())
+        };
         let stream = stream.as_ref().unwrap_or(&source.stream);
-        meta::add_timecode(output, &source.buffer, source.pts, at, stream);
+        let longest = u32::try_from(lookahead).unwrap_or(u32::MAX);
+        meta::add_timecode(output, &source.buffer, source.pts, at, (stream, longest));
     }
 
     /// Runs the interpolator for the pictures of `source`, made anew if they are of another kind.
@@ -474,11 +519,10 @@ impl From<Failure> for Stopped {
     }
 }
 
-/// The side that is nearer in time; the left one of equals.
-fn nearer<'a>(left: &'a Arc<Source>, right: &'a Arc<Source>, phase: Phase) -> &'a Arc<Source> {
-    if phase.elapsed.saturating_mul(2) <= phase.span {
-        left
-    } else {
-        right
+/// The neighbour on that side.
+fn side<'a>(left: &'a Arc<Source>, right: &'a Arc<Source>, side: Side) -> &'a Arc<Source> {
+    match side {
+        Side::Left => left,
+        Side::Right => right,
     }
 }

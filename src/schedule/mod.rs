@@ -14,12 +14,18 @@
 //! | [`Scheduler::finish`] (EOS, SEGMENT_DONE, before a SEGMENT) | for its duration, or to the stop | is anchored anew if time is missing before it |
 //!
 //! None of them pairs the frame before with the frame after.
+//!
+//! Where [`Config::retime`] is set, frames that repeat the one before are left out of the pairs and
+//! the others are put where they truly belong, see `cadence.rs`.
 
+mod cadence;
 mod grid;
 #[cfg(test)]
 mod tests;
 mod types;
 
+use cadence::{Arrived, Cadence, Verdict};
+pub use cadence::{LONGEST_HELD, MOST_SHOWINGS};
 use grid::Grid;
 use std::collections::VecDeque;
 pub use types::*;
@@ -36,6 +42,19 @@ struct Source<F> {
     duration: Option<u64>,
     tolerance: i128,
     shown: bool,
+    /// Twice the time at which the stream itself turned to this picture: halfway between the
+    /// frame that arrived before it and its own timestamp.
+    turn: i128,
+}
+
+impl<F> Source<F> {
+    /// Puts the source there; it ends where it did.
+    fn put(mut self, at: i128) -> Self {
+        let late = u64::try_from(at - self.at).unwrap_or(0);
+        self.duration = self.duration.map(|d| d.saturating_sub(late).max(1));
+        self.at = at;
+        self
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +92,9 @@ enum Choice {
 #[derive(Debug)]
 pub struct Scheduler<F> {
     config: Config,
+    cadence: Cadence,
+    /// Repeats of the last picture, until it is known whether they are part of a cadence.
+    waiting: Vec<Source<F>>,
     events: VecDeque<Event<F>>,
     span: Span<F>,
     left: Option<Source<F>>,
@@ -93,6 +115,8 @@ impl<F: Clone> Scheduler<F> {
     pub fn new(config: Config) -> Self {
         Self {
             config,
+            cadence: Cadence::default(),
+            waiting: Vec::new(),
             events: VecDeque::new(),
             span: Span::Idle,
             left: None,
@@ -107,22 +131,16 @@ impl<F: Clone> Scheduler<F> {
 
     /// Takes the next source frame, in the order of arrival.
     ///
-    /// `duration` (ns) is the frame's own or, where it has none, the nominal
-    /// one of the input's rate. Where neither is known the distance to the
-    /// frame before stands in for it. It says how long the last frame is held
-    /// and where a frame without timestamp belongs; between two frames it
-    /// plays no part.
-    ///
     /// A frame that does not come after the one before (in reverse: before it)
     /// is dropped, unless `discont` is set and the jump is longer than
     /// [`JUMP_BACK`]: then the frame before is drained and the grid begins anew.
-    pub fn push(
-        &mut self,
-        frame: F,
-        pts: Option<Timestamp>,
-        duration: Option<u64>,
-        discont: bool,
-    ) -> Pushed {
+    pub fn push(&mut self, frame: F, arrival: Arrival) -> Pushed {
+        let Arrival {
+            pts,
+            duration,
+            discont,
+            repeats,
+        } = arrival;
         self.counters.input += 1;
         let duration = duration.filter(|d| (1..=LONGEST_DURATION).contains(d));
         let Some(at) = pts
@@ -138,7 +156,7 @@ impl<F: Clone> Scheduler<F> {
                 self.counters.dropped += 1;
                 return Pushed::Dropped;
             }
-            self.events.push_back(Event::Drain);
+            self.end_run(Event::Drain);
             self.events.push_back(Event::Forget);
         }
         let duration = duration.or_else(|| {
@@ -147,19 +165,66 @@ impl<F: Clone> Scheduler<F> {
                 .contains(&interval)
                 .then_some(interval)
         });
+        let before = self.pushed.map_or(at, |(last, _)| last);
         self.pushed = Some((at, duration));
-        self.events.push_back(Event::Frame(Source {
+        let source = Source {
             frame,
             at,
             duration,
             tolerance: 0,
             shown: false,
-        }));
+            turn: before + at,
+        };
+        self.queue(source, repeats);
         Pushed::Accepted
     }
 
+    /// Queues a frame where it belongs, or keeps it until that is known.
+    fn queue(&mut self, source: Source<F>, repeats: bool) {
+        if !self.looks_for_repeats() {
+            self.settle();
+            self.events.push_back(Event::Frame(source));
+            return;
+        }
+        let frame = Arrived {
+            at: source.at,
+            duration: source.duration,
+            repeats,
+        };
+        match self.cadence.push(&frame, self.config.max_gap) {
+            Verdict::Waits => self.waiting.push(source),
+            Verdict::AsItIs => {
+                self.release();
+                self.events.push_back(Event::Frame(source));
+            }
+            Verdict::Belongs(at) => {
+                let left_out = self.waiting.drain(..).count() as u64;
+                self.counters.repeats += left_out;
+                self.counters.unshown += left_out;
+                self.events.push_back(Event::Frame(source.put(at)));
+            }
+        }
+    }
+
+    /// Queues the repeats that wait as they are.
+    fn release(&mut self) {
+        let waiting = self.waiting.drain(..).map(Event::Frame);
+        self.events.extend(waiting);
+    }
+
+    /// Nothing of what comes belongs to the cadence so far.
+    fn settle(&mut self) {
+        self.release();
+        self.cadence = Cadence::default();
+    }
+
+    fn end_run(&mut self, end: Event<F>) {
+        self.settle();
+        self.events.push_back(end);
+    }
+
     /// The timestamp of the next frame: its own, or where it has none the end of the frame before;
-    /// `None` if neither is known. `duration` (ns) as in [`Scheduler::push`].
+    /// `None` if neither is known. `duration` (ns) as in [`Arrival`].
     pub fn place(&self, pts: Option<Timestamp>, duration: Option<u64>) -> Option<Timestamp> {
         let duration = duration.filter(|d| (1..=LONGEST_DURATION).contains(d));
         pts.or_else(|| {
@@ -183,20 +248,20 @@ impl<F: Clone> Scheduler<F> {
     /// The end of the stream or of the segment: the last frame is held for its
     /// duration, or to the stop if that is set and at most [`LONGEST_HOLD`] away.
     pub fn finish(&mut self) {
-        self.events.push_back(Event::Finish);
+        self.end_run(Event::Finish);
     }
 
     /// The end of a run of equal caps: the last frame is held for its duration
     /// and let go. The grid goes on; outputs up to the next frame show that
     /// frame, never one made with a frame from before.
     pub fn drain(&mut self) {
-        self.events.push_back(Event::Drain);
+        self.end_run(Event::Drain);
     }
 
     /// Upstream says there is nothing for a while: the last frame is held for
     /// its duration and let go, and the time up to the next frame stays empty.
     pub fn gap(&mut self) {
-        self.events.push_back(Event::Gap);
+        self.end_run(Event::Gap);
     }
 
     /// Forgets everything but the configuration: frames, grid, counters (flush).
@@ -239,9 +304,19 @@ impl<F: Clone> Scheduler<F> {
     }
 
     /// Source frames that must have arrived after an output's time before it
-    /// can be made.
-    pub fn lookahead(&self) -> u64 {
-        1
+    /// can be made, where they are `interval` nanoseconds apart (0: unknown).
+    pub fn lookahead(&self, interval: u64) -> u64 {
+        if self.looks_for_repeats() {
+            cadence::lookahead(interval, self.config.max_gap)
+        } else {
+            1
+        }
+    }
+
+    /// Whether [`Arrival::repeats`] plays a part: not in reverse, where a run's first showing
+    /// arrives last, and not in trick modes, where nothing is interpolated.
+    pub fn looks_for_repeats(&self) -> bool {
+        self.config.retime && self.config.interpolate && !self.config.reverse
     }
 
     pub fn config(&self) -> &Config {
@@ -439,26 +514,7 @@ impl<F: Clone> Scheduler<F> {
         self.counters.output += 1;
         match (choice, self.left.as_mut(), right) {
             (Choice::Between, Some(left), Some(right)) => {
-                let span = (right.at - left.at) as u64;
-                let elapsed = (point - left.at) as u64;
-                Some(if self.config.reverse {
-                    Job::Interpolate {
-                        left: right.frame.clone(),
-                        right: left.frame.clone(),
-                        phase: Phase {
-                            elapsed: span - elapsed,
-                            span,
-                        },
-                        at,
-                    }
-                } else {
-                    Job::Interpolate {
-                        left: left.frame.clone(),
-                        right: right.frame.clone(),
-                        phase: Phase { elapsed, span },
-                        at,
-                    }
-                })
+                Some(between(left, right, point, self.config.reverse, at))
             }
             (Choice::Left, Some(source), _) | (_, _, Some(source)) => Some(Job::Show {
                 frame: source.frame.clone(),
@@ -518,5 +574,34 @@ impl<F: Clone> Scheduler<F> {
             index,
             discont: std::mem::take(&mut self.discont),
         })
+    }
+}
+
+/// The job of a frame at `point`; `left` and `right` are in stream order.
+fn between<F: Clone>(
+    left: &Source<F>,
+    right: &Source<F>,
+    point: i128,
+    reverse: bool,
+    at: Slot,
+) -> Job<F> {
+    let span = (right.at - left.at) as u64;
+    let elapsed = (point - left.at) as u64;
+    let past_turn = 2 * point - right.turn;
+    let (sooner, later, elapsed, past_turn) = if reverse {
+        (right, left, span - elapsed, -past_turn)
+    } else {
+        (left, right, elapsed, past_turn)
+    };
+    Job::Interpolate {
+        left: sooner.frame.clone(),
+        right: later.frame.clone(),
+        phase: Phase { elapsed, span },
+        nearer: if past_turn <= 0 {
+            Side::Left
+        } else {
+            Side::Right
+        },
+        at,
     }
 }

@@ -47,8 +47,35 @@ pub enum Job<F> {
         left: F,
         right: F,
         phase: Phase,
+        /// Whose turn it was in the stream itself: what to show if they do not
+        /// belong together.
+        nearer: Side,
         at: Slot,
     },
+}
+
+/// One of two neighbours in time order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    Left,
+    Right,
+}
+
+/// A frame given to [`Scheduler::push`](super::Scheduler::push), but for its picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Arrival {
+    pub pts: Option<Timestamp>,
+    /// Nanoseconds: the frame's own or, where it has none, the nominal one of
+    /// the input's rate. Where neither is known the distance to the frame
+    /// before stands in for it. It says how long the last frame is held and
+    /// where a frame without timestamp belongs; between two frames it plays no
+    /// part.
+    pub duration: Option<u64>,
+    /// Time may have jumped.
+    pub discont: bool,
+    /// It shows the same as the frame accepted before; heeded where
+    /// [`Config::retime`] is set.
+    pub repeats: bool,
 }
 
 /// How far, in nanoseconds, an output may lie from a source and still be that
@@ -84,6 +111,9 @@ pub struct Config {
     pub stop: Option<u64>,
     /// `false` (trick modes): hold the previous frame instead of interpolating.
     pub interpolate: bool,
+    /// Frames that repeat the one before are left out, and the others put where
+    /// they truly belong; this needs a longer look-ahead.
+    pub retime: bool,
 }
 
 /// What became of a frame given to [`Scheduler::push`](super::Scheduler::push).
@@ -108,6 +138,9 @@ pub struct Counters {
     /// Accepted frames that were never shown as they are (output rate below
     /// the input's, or no coincidence with the grid).
     pub unshown: u64,
+    /// Accepted frames that were left out because they repeat a picture of a
+    /// cadence.
+    pub repeats: u64,
     /// Jobs given.
     pub output: u64,
 }

@@ -166,15 +166,19 @@ fn check(stream: &Stream) -> Result<(), TestCaseError> {
 fn any_sequence_keeps_the_promises() {
     watched(|| {
         let config = ProptestConfig {
-            cases: 24,
+            cases: 32,
             failure_persistence: None,
             ..ProptestConfig::default()
         };
         let acts = proptest::collection::vec(act(), 0..40);
+        let mode = prop_oneof![Just("off"), Just("auto")];
         TestRunner::new(config)
-            .run(&acts, |acts| {
+            .run(&(acts, mode), |(acts, mode)| {
                 // No rate here is an input's, so nothing passes through.
-                let mut stream = Stream::new((25, 1), (77, 3));
+                let mut stream = Stream::bare((77, 3));
+                stream.element.set_property_from_str("duplicate-mode", mode);
+                stream.caps(16, 16, (25, 1));
+                stream.segment(&segment(0, None));
                 for act in &acts {
                     perform(&mut stream, act);
                     if let Some(message) = stream.bus.pop_filtered(&[gst::MessageType::Error]) {

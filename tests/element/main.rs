@@ -3,6 +3,7 @@
 
 mod allocation;
 mod disorder;
+mod duplicates;
 mod errors;
 mod latency;
 mod metas;

@@ -3,6 +3,7 @@
 //! The numbers are those of the element's behaviour page; `videorate` marks
 //! the cases of that element's own tests.
 
+mod cadence;
 mod properties;
 mod turns;
 
@@ -24,6 +25,7 @@ fn config(num: u32, den: u32) -> Config {
         start: 0,
         stop: None,
         interpolate: true,
+        retime: false,
     }
 }
 
@@ -60,9 +62,16 @@ impl Run {
     }
 
     fn push_with(&mut self, pts: Option<u64>, duration: Option<u64>, discont: bool) -> Pushed {
-        let pushed = self
-            .scheduler
-            .push(self.frames, pts.map(Timestamp), duration, discont);
+        self.push_arrival(Arrival {
+            pts: pts.map(Timestamp),
+            duration,
+            discont,
+            repeats: false,
+        })
+    }
+
+    fn push_arrival(&mut self, arrival: Arrival) -> Pushed {
+        let pushed = self.scheduler.push(self.frames, arrival);
         self.frames += 1;
         self.poll();
         pushed
@@ -579,5 +588,5 @@ fn one_future_frame_is_waited_for() {
             break;
         }
     }
-    assert_eq!(run.scheduler.lookahead(), waited);
+    assert_eq!(run.scheduler.lookahead(40 * MS), waited);
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 /// One call of the scheduler.
 #[derive(Debug, Clone)]
 enum Call {
-    Push(Option<u64>, Option<u64>, bool),
+    Push(Arrival),
     Finish,
     Drain,
     Gap,
@@ -31,9 +31,17 @@ fn any_call() -> impl Strategy<Value = Call> {
         12 => (
             proptest::option::weighted(0.9, any_time()),
             proptest::option::of(any_time()),
-            any::<bool>()
+            any::<bool>(),
+            any::<bool>(),
         )
-            .prop_map(|(pts, duration, discont)| Call::Push(pts, duration, discont)),
+            .prop_map(|(pts, duration, discont, repeats)| {
+                Call::Push(Arrival {
+                    pts: pts.map(Timestamp),
+                    duration,
+                    discont,
+                    repeats,
+                })
+            }),
         1 => Just(Call::Finish),
         1 => Just(Call::Drain),
         1 => Just(Call::Gap),
@@ -47,8 +55,8 @@ fn any_call() -> impl Strategy<Value = Call> {
 
 fn apply(scheduler: &mut Scheduler<u32>, call: &Call, frame: u32) {
     match *call {
-        Call::Push(pts, duration, discont) => {
-            scheduler.push(frame, pts.map(Timestamp), duration, discont);
+        Call::Push(arrival) => {
+            scheduler.push(frame, arrival);
         }
         Call::Finish => scheduler.finish(),
         Call::Drain => scheduler.drain(),
@@ -98,9 +106,9 @@ proptest! {
     #[test]
     fn nothing_panics(
         calls in proptest::collection::vec((any_call(), any::<bool>()), 0..60),
-        num in any::<u32>(), den in any::<u32>(), max_gap in any_time(),
+        num in any::<u32>(), den in any::<u32>(), max_gap in any_time(), retime in any::<bool>(),
     ) {
-        let mut scheduler = Scheduler::new(Config { max_gap, ..config(num, den) });
+        let mut scheduler = Scheduler::new(Config { max_gap, retime, ..config(num, den) });
         for (frame, (call, polled)) in calls.iter().enumerate() {
             apply(&mut scheduler, call, frame as u32);
             // Streams of 10^12 outputs exist; a look at some is enough.
@@ -173,6 +181,45 @@ proptest! {
                 prop_assert_eq!(phase.span, r - l);
                 prop_assert!(phase.span <= 2 * SECOND, "not across a hole");
             }
+        }
+    }
+
+    /// Retiming changes what outputs show, never which there are; what they show goes forwards.
+    #[test]
+    fn retiming_keeps_the_grid(
+        stream in any_stream(), rate in any_rate(),
+        repeats in proptest::collection::vec(any::<bool>(), 60),
+    ) {
+        let runs = [false, true].map(|retime| {
+            let mut run = Run::new(Config { retime, ..config(rate.num, rate.den) });
+            for (pts, repeats) in stream.iter().zip(&repeats) {
+                run.push_arrival(Arrival {
+                    pts: Some(Timestamp(*pts)),
+                    repeats: *repeats,
+                    ..Arrival::default()
+                });
+            }
+            run.finish();
+            run
+        });
+        let [off, on] = &runs;
+        let slots = |run: &Run| run.jobs.iter().map(slot).collect::<Vec<_>>();
+        prop_assert_eq!(slots(off), slots(on));
+
+        let mut before = (0, 0.0);
+        for job in &on.jobs {
+            let now = match job {
+                Job::Show { frame, .. } => (*frame, 0.0),
+                Job::Interpolate { left, right, phase, .. } => {
+                    prop_assert!(left < right);
+                    prop_assert!(0 < phase.elapsed && phase.elapsed < phase.span);
+                    prop_assert!(phase.span <= 2 * SECOND);
+                    prop_assert!(*right - *left <= MOST_SHOWINGS as u32);
+                    (*left, phase.as_f32())
+                }
+            };
+            prop_assert!(before <= now, "{:?} after {:?}", now, before);
+            before = now;
         }
     }
 }
