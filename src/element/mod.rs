@@ -67,12 +67,11 @@ glib::wrapper! {
 /// GStreamer refuses, for example because the name is taken by another type.
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    let enums = [
+    for type_ in [
         SceneAction::static_type(),
         Show::static_type(),
         DuplicateMode::static_type(),
-    ];
-    for type_ in enums {
+    ] {
         type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
     gst::Element::register(
