@@ -9,6 +9,7 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use gstvideointerpolate::kernels::agreement::{CHANNELS, SAMPLES, Space, agree};
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
 use gstvideointerpolate::kernels::correlation::{correlate, displacements, expected};
 use gstvideointerpolate::kernels::warp::warp_normalised;
@@ -80,20 +81,20 @@ type Shape = (
 
 const SHAPES: [Shape; 8] = [
     ("stem 6-16 by 2", QUARTER, &[6], 16, 3, 2),
-    ("fine 16-16", QUARTER, &[16], 16, 3, 1),
     ("down 16-24 by 2", EIGHTH, &[16], 24, 3, 2),
-    ("squeeze 97-24 1x1", EIGHTH, &[24, 24, 49], 24, 1, 1),
-    ("entry 48-32", EIGHTH, &[24, 16, 8], 32, 3, 1),
-    ("res 32-32", EIGHTH, &[32], 32, 3, 1),
-    ("head 32-22 1x1", EIGHTH, &[32], 22, 1, 1),
+    ("squeeze 122-24 1x1", EIGHTH, &[24, 24, 49, 25], 24, 1, 1),
+    ("entry 51-24", EIGHTH, &[24, 16, 8, 3], 24, 3, 1),
+    ("res 24-24", EIGHTH, &[24], 24, 3, 1),
+    ("head 24-23 1x1", EIGHTH, &[24], 23, 1, 1),
     (
-        "refiner squeeze 76-16 1x1",
+        "refiner squeeze 104-16 1x1",
         QUARTER,
-        &[16, 16, 25, 11, 8],
+        &[16, 16, 25, 28, 11, 8],
         16,
         1,
         1,
     ),
+    ("refiner conv 16-16", QUARTER, &[16], 16, 3, 1),
 ];
 
 fn convolutions(c: &mut Criterion) {
@@ -148,8 +149,30 @@ fn matching(c: &mut Criterion) {
         group.bench_function(format!("expected {name}"), |b| {
             b.iter(|| expected(&context, &scores, 12.0, radius, &displacement).unwrap());
         });
+        agreement(&mut group, &context, name, size);
     }
     group.finish();
+}
+
+/// Elements are samples of luma.
+fn agreement(
+    group: &mut BenchmarkGroup<WallTime>,
+    context: &Context,
+    name: &str,
+    size: (usize, usize),
+) {
+    let (height, width) = (SAMPLES * size.0, SAMPLES * size.1);
+    let luma = [0, 1].map(|_| noise(&[height, width, 1], 0.5));
+    let flow = noise(&[size.0, size.1, 4], 1.0);
+    let phase = Tensor::full(0.5f32, (size.0, size.1, 1), &Device::Cpu).unwrap();
+    let (space, out) = (Space::new(size).unwrap(), zeros(size, CHANNELS));
+    group.throughput(Throughput::Elements((height * width) as u64));
+    group.bench_function(format!("agree {name}"), |b| {
+        b.iter(|| {
+            let luma = luma.each_ref();
+            agree(context, luma, &flow, &phase, 15.0, &space, &out).unwrap();
+        });
+    });
 }
 
 fn network(c: &mut Criterion) {
