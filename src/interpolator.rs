@@ -1,6 +1,7 @@
 //! Two pictures and a phase in, one picture out.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
@@ -43,9 +44,9 @@ impl Default for Settings {
     }
 }
 
-/// Default of [`Settings::scene_threshold`]. Over 169 short clips no neighbours scored above 0.32;
-/// of random pairs of pictures of different clips 97 in 100 scored above this.
-pub const DEFAULT_SCENE_THRESHOLD: f64 = 0.45;
+/// Default of [`Settings::scene_threshold`]: where on 150 clips as many cuts were missed as there
+/// were false alarms, about one in a hundred each; see `examples/cuts`.
+pub const DEFAULT_SCENE_THRESHOLD: f64 = 0.54;
 
 /// Mean disagreement of the two warped sides (luma, 0 to 1) above which the motion has failed, and
 /// the pictures are taken for a cut. Within scenes, at half the rate, it was 0.039 at most; between
@@ -74,6 +75,19 @@ struct Parts {
     thumbnail: Thumbnail,
 }
 
+/// What two pictures have to do with each other, whatever the phase.
+#[derive(Debug, Clone, Copy)]
+struct Relation {
+    /// Serial numbers of the two.
+    pair: [u64; 2],
+    repeated: bool,
+    /// See [`scene::score`].
+    score: f64,
+}
+
+/// Serial number of the next encoded picture.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+
 /// Parts that nobody uses at present.
 type Pool = Mutex<Vec<Box<Parts>>>;
 
@@ -82,6 +96,8 @@ pub struct Encoded {
     /// `None` only while being dropped.
     parts: Option<Box<Parts>>,
     pool: Arc<Pool>,
+    /// Different for each.
+    serial: u64,
 }
 
 impl Encoded {
@@ -118,6 +134,8 @@ pub struct Interpolator {
     mask: Tensor,
     /// How much the two sides disagree, `[h, w, 1]`.
     disagreement: Tensor,
+    /// Of the pair that was asked for last.
+    relation: Option<Relation>,
     pool: Arc<Pool>,
 }
 
@@ -169,6 +187,7 @@ impl Interpolator {
             still: zeros(4)?,
             mask: zeros(1)?,
             disagreement: zeros(1)?,
+            relation: None,
             network,
             context,
             workspace,
@@ -190,15 +209,15 @@ impl Interpolator {
         Ok(Arc::new(Encoded {
             parts: Some(parts),
             pool: self.pool.clone(),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }))
     }
 
     fn thumbnail(&self, parts: &mut Parts) -> Result<()> {
-        let (width, height) = self.cells();
-        let luma = Source::lock(&parts.features.luma);
-        let luma = luma.raster()?;
-        let rows = (0..height).map(|y| &luma.row(y)[..width]);
-        parts.thumbnail.fill(rows);
+        let view = Source::lock(&self.view);
+        let view = view.raster()?;
+        let (_, height) = self.view_cells();
+        parts.thumbnail.fill((0..height).map(|y| view.row(y)));
         Ok(())
     }
 
@@ -212,12 +231,20 @@ impl Interpolator {
         if let Some(parts) = used {
             return Ok(parts);
         }
-        let (width, height) = self.cells();
+        let (width, height) = self.view_cells();
         let features = self.workspace.encoded()?;
         Ok(Box::new(Parts {
             features,
             thumbnail: Thumbnail::new(width, height),
         }))
+    }
+
+    /// Width and height of the picture at half its size, without padding.
+    fn view_cells(&self) -> (usize, usize) {
+        (
+            self.width.div_ceil(2) as usize,
+            self.height.div_ceil(2) as usize,
+        )
     }
 
     /// Width and height of the picture at a quarter of its size, without padding.
@@ -228,7 +255,8 @@ impl Interpolator {
         )
     }
 
-    /// Makes the picture at `phase` between `left` and `right`, which are in time order.
+    /// Makes the picture at `phase` between `left` and `right`, which are in time order, each
+    /// with what [`Interpolator::encode`] made of it.
     ///
     /// # Errors
     /// A picture has another format or size, or was encoded by an interpolator of another size;
@@ -249,13 +277,14 @@ impl Interpolator {
         let (one, other) = (left.1.parts(), right.1.parts());
         self.workspace.expect_encoded(&one.features)?;
         self.workspace.expect_encoded(&other.features)?;
-        if scene::repeated(left.0, right.0) {
+        let relation = self.relation(left, right);
+        if relation.repeated {
             out.copy_from(left.0)?;
             return Ok(Outcome::Interpolated);
         }
         let threshold = settings.scene_threshold;
         let looks = threshold > 0.0;
-        if looks && scene::score(&one.thumbnail, &other.thumbnail) > threshold {
+        if looks && relation.score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
         let disagreement = self.estimate(one, other, phase)?;
@@ -265,6 +294,20 @@ impl Interpolator {
         let flow = &self.workspace.motion().flow;
         synthesise(&self.context, left.0, right.0, flow, &self.mask, out)?;
         Ok(Outcome::Interpolated)
+    }
+
+    /// Looked for once a pair, not once a phase.
+    fn relation(&mut self, left: (&Picture, &Encoded), right: (&Picture, &Encoded)) -> Relation {
+        let pair = [left.1.serial, right.1.serial];
+        if let Some(known) = self.relation.filter(|r| r.pair == pair) {
+            return known;
+        }
+        let (one, other) = (&left.1.parts().thumbnail, &right.1.parts().thumbnail);
+        *self.relation.insert(Relation {
+            pair,
+            repeated: scene::repeated(left.0, right.0),
+            score: scene::score(one, other),
+        })
     }
 
     /// Leaves motion in the workspace and the mask to use in `mask`; answers the mean

@@ -1,0 +1,208 @@
+//! How well cuts are found: pairs of pictures of known kind, made from your clips.
+//!
+//! ```text
+//! cuts [--threshold T] [--pairs N] CLIP | FOLDER ...
+//! ```
+//!
+//! Cuts are joins of frames of different clips, and the marked ones. What must not be taken for a
+//! cut: neighbours in a clip, also two to four frames apart, flashes, fades, dissolves, gain and
+//! swings of the camera. N pairs are drawn of each, 1000 if not said. Clips whose names differ
+//! only by `_s` and a number are scenes of one film and are not joined. Where a clip has a cut
+//! inside, say so in `MANIFEST.tsv` beside it: columns `file` and `cut_index`, the number of the
+//! first frame after the cut, from 0. Without a mark it would count as a false alarm.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod classes;
+mod small;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use classes::{Clip, DRAWN, Random};
+use common::decode;
+use gstvideointerpolate::interpolator::DEFAULT_SCENE_THRESHOLD;
+use gstvideointerpolate::scene;
+use small::Small;
+
+const USAGE: &str = "cuts [--threshold T] [--pairs N] CLIP | FOLDER ...";
+const KINDS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "avi", "ts", "y4m"];
+
+struct Options {
+    threshold: f64,
+    pairs: usize,
+    clips: Vec<PathBuf>,
+}
+
+/// Scores of one kind of pairs.
+struct Class {
+    name: String,
+    cut: bool,
+    scores: Vec<f64>,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let options = Options::read(std::env::args().skip(1))?;
+    gst::init().map_err(|error| error.to_string())?;
+    let clips: Vec<Clip> = options
+        .clips
+        .iter()
+        .map(|path| read(path))
+        .collect::<Result<_, _>>()?;
+    let classes = measure(&clips, options.pairs);
+    print(&classes, options.threshold);
+    Ok(())
+}
+
+impl Options {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Options {
+            threshold: DEFAULT_SCENE_THRESHOLD,
+            pairs: 1000,
+            clips: Vec::new(),
+        };
+        while let Some(argument) = arguments.next() {
+            let value = |next: Option<String>| next.ok_or_else(|| format!("{argument}: of what?"));
+            let wrong = |_| USAGE.to_string();
+            match argument.as_str() {
+                "--threshold" => {
+                    let value = value(arguments.next())?;
+                    options.threshold = value.parse().map_err(|_| USAGE.to_string())?;
+                }
+                "--pairs" => options.pairs = value(arguments.next())?.parse().map_err(wrong)?,
+                _ if argument.starts_with('-') => return Err(USAGE.into()),
+                _ => options.clips.extend(expand(Path::new(&argument))?),
+            }
+        }
+        match options.clips.is_empty() {
+            true => Err(USAGE.into()),
+            false => Ok(options),
+        }
+    }
+}
+
+/// The clips of a folder in the order of their names; a file is itself.
+fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let fail = |error: std::io::Error| format!("{}: {error}", path.display());
+    if !path.metadata().map_err(fail)?.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let is_clip = |path: &PathBuf| {
+        let extension = path.extension().and_then(|e| e.to_str());
+        extension.is_some_and(|e| KINDS.contains(&e))
+    };
+    let mut clips: Vec<PathBuf> = std::fs::read_dir(path)
+        .map_err(fail)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_clip)
+        .collect();
+    clips.sort();
+    Ok(clips)
+}
+
+fn read(path: &Path) -> Result<Clip, String> {
+    let mut frames: Vec<Small> = Vec::new();
+    decode::for_each(path, |frame, _| {
+        frames.push(Small::of(&frame));
+        true
+    })?;
+    let first = (frames[0].width, frames[0].height);
+    if frames.iter().any(|f| (f.width, f.height) != first) {
+        return Err(format!("{}: its size changes", path.display()));
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let source = match stem.rsplit_once("_s") {
+        Some((film, number)) if number.parse::<u32>().is_ok() => film.to_string(),
+        _ => stem.into_owned(),
+    };
+    Ok(Clip {
+        source,
+        frames,
+        cut: marked_cut(path),
+    })
+}
+
+/// What the manifest beside a clip says about a cut in it.
+fn marked_cut(path: &Path) -> Option<usize> {
+    let manifest = std::fs::read_to_string(path.with_file_name("MANIFEST.tsv")).ok()?;
+    let mut lines = manifest.lines();
+    let names: Vec<&str> = lines.next()?.split('\t').collect();
+    let column = |name: &str| names.iter().position(|n| *n == name);
+    let (file, cut) = (column("file")?, column("cut_index")?);
+    let name = path.file_name()?.to_str()?;
+    lines
+        .map(|line| line.split('\t').collect::<Vec<_>>())
+        .find(|row| row.get(file).is_some_and(|f| Path::new(f).ends_with(name)))
+        .and_then(|row| row.get(cut)?.parse().ok())
+}
+
+fn measure(clips: &[Clip], pairs: usize) -> Vec<Class> {
+    let score =
+        |(left, right): (&Small, &Small)| scene::score(&left.thumbnail(), &right.thumbnail());
+    let mut classes = vec![Class {
+        name: "marked cut".into(),
+        cut: true,
+        scores: classes::marked(clips).map(score).collect(),
+    }];
+    for distance in 1..=4 {
+        classes.push(Class {
+            name: format!("{distance} apart"),
+            cut: false,
+            scores: classes::neighbours(clips, distance).map(score).collect(),
+        });
+    }
+    for (name, cut, make) in DRAWN {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        // Some draws give nothing; where all do, there is no such pair.
+        let drawn = (0..20 * pairs).filter_map(|_| make(clips, &mut random));
+        let scores = drawn.take(pairs).map(|(l, r)| score((&l, &r)));
+        classes.push(Class {
+            name: name.into(),
+            cut,
+            scores: scores.collect(),
+        });
+    }
+    classes.retain(|class| !class.scores.is_empty());
+    classes
+}
+
+fn print(classes: &[Class], threshold: f64) {
+    println!(
+        "{:<20} {:>7} {:>7} {:>9} {:>7} {:>7} {:>7}",
+        "", "pairs", "cuts", "share", "lowest", "median", "highest"
+    );
+    let mut counts = [[0; 2]; 2];
+    for class in classes {
+        let found = class.scores.iter().filter(|s| **s > threshold).count();
+        counts[usize::from(class.cut)][0] += class.scores.len();
+        counts[usize::from(class.cut)][1] += found;
+        let mut sorted = class.scores.clone();
+        sorted.sort_by(f64::total_cmp);
+        println!(
+            "{:<20} {:>7} {found:>7} {:>7.2} % {:>7.3} {:>7.3} {:>7.3}",
+            class.name,
+            sorted.len(),
+            100.0 * found as f64 / sorted.len() as f64,
+            sorted[0],
+            sorted[sorted.len() / 2],
+            sorted[sorted.len() - 1]
+        );
+    }
+    let [[_, alarms], [cuts, found]] = counts;
+    println!(
+        "\nthreshold {threshold}: recall {:.4}, precision {:.4}",
+        found as f64 / cuts as f64,
+        found as f64 / (found + alarms) as f64
+    );
+}
