@@ -46,7 +46,7 @@ impl Default for Settings {
 
 /// Default of [`Settings::scene_threshold`]: where on 150 clips as many cuts were missed as there
 /// were false alarms, about one in a hundred each; see `examples/cuts`.
-pub const DEFAULT_SCENE_THRESHOLD: f64 = 0.54;
+pub const DEFAULT_SCENE_THRESHOLD: f64 = 0.53;
 
 /// Mean disagreement of the two warped sides (luma, 0 to 1) above which the motion has failed, and
 /// the pictures are taken for a cut. Within scenes, at half the rate, it was 0.039 at most; between

@@ -10,3 +10,4 @@ pub mod font;
 pub mod frame;
 pub mod metrics;
 pub mod middle;
+pub mod rhythm;

@@ -42,6 +42,12 @@ struct Class {
     scores: Vec<f64>,
 }
 
+impl Class {
+    fn above(&self, threshold: f64) -> usize {
+        self.scores.iter().filter(|s| **s > threshold).count()
+    }
+}
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -182,11 +188,8 @@ fn print(classes: &[Class], threshold: f64) {
         "{:<20} {:>7} {:>7} {:>9} {:>7} {:>7} {:>7}",
         "", "pairs", "cuts", "share", "lowest", "median", "highest"
     );
-    let mut counts = [[0; 2]; 2];
     for class in classes {
-        let found = class.scores.iter().filter(|s| **s > threshold).count();
-        counts[usize::from(class.cut)][0] += class.scores.len();
-        counts[usize::from(class.cut)][1] += found;
+        let found = class.above(threshold);
         let mut sorted = class.scores.clone();
         sorted.sort_by(f64::total_cmp);
         println!(
@@ -199,10 +202,21 @@ fn print(classes: &[Class], threshold: f64) {
             sorted[sorted.len() - 1]
         );
     }
-    let [[_, alarms], [cuts, found]] = counts;
-    println!(
-        "\nthreshold {threshold}: recall {:.4}, precision {:.4}",
-        found as f64 / cuts as f64,
-        found as f64 / (found + alarms) as f64
-    );
+    println!("\n{:<20} {:>9} {:>9}", "threshold", "recall", "precision");
+    for threshold in [-0.1, -0.05, -0.02, 0.0, 0.02, 0.05].map(|by| threshold + by) {
+        let (recall, precision) = rates(classes, threshold);
+        println!("{threshold:<20.2} {recall:>9.4} {precision:>9.4}");
+    }
+}
+
+/// Share of the cuts that are found, and of what is found that is a cut.
+fn rates(classes: &[Class], threshold: f64) -> (f64, f64) {
+    let sum = |cut: bool, count: &dyn Fn(&Class) -> usize| -> f64 {
+        let classes = classes.iter().filter(|class| class.cut == cut);
+        classes.map(count).sum::<usize>() as f64
+    };
+    let cuts = sum(true, &|class| class.scores.len());
+    let found = sum(true, &|class| class.above(threshold));
+    let alarms = sum(false, &|class| class.above(threshold));
+    (found / cuts, found / (found + alarms))
 }
