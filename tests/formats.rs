@@ -253,3 +253,42 @@ fn what_does_not_fit_is_refused() {
     let huge = Interpolator::new(network, Format::I420, side, side, 1);
     assert!(matches!(huge, Err(Error::PictureTooLarge { .. })));
 }
+
+/// The engine remembers what it found out about a pair.
+#[test]
+fn each_pair_is_judged_by_its_own_pictures_and_the_threshold_of_now() {
+    let (left, stranger) = strangers();
+    let neighbour = Owned::painted(Format::I420, left.size, 0, |_, x, y| {
+        if ((x + 2.0) * 0.02).sin() * (y * 0.05).cos() > 0.1 {
+            0.9
+        } else {
+            0.2
+        }
+    });
+    let mut engine = interpolator(left.format, left.size);
+    let pictures = [left.picture(), neighbour.picture(), stranger.picture()];
+    let encoded = pictures.each_ref().map(|p| engine.encode(p).unwrap());
+    let mut out = Owned::new(left.format, left.size, 0);
+    let mut outcome = |a: usize, b: usize, scene_threshold: f64| {
+        let settings = Settings {
+            scene_threshold,
+            ..Settings::default()
+        };
+        let (a, b) = ((&pictures[a], &*encoded[a]), (&pictures[b], &*encoded[b]));
+        let phase = PhaseMap::Uniform(0.5);
+        engine.interpolate(a, b, &phase, &settings, &mut out.picture_mut())
+    };
+    let threshold = Settings::default().scene_threshold;
+    for (a, b, threshold, expected) in [
+        (0, 1, threshold, Outcome::Interpolated),
+        (1, 2, threshold, Outcome::Cut),
+        (1, 2, threshold, Outcome::Cut),
+        (1, 2, 0.0, Outcome::Interpolated),
+        (1, 2, threshold, Outcome::Cut),
+        (2, 2, threshold, Outcome::Interpolated),
+        (2, 1, threshold, Outcome::Cut),
+        (1, 0, threshold, Outcome::Interpolated),
+    ] {
+        assert_eq!(outcome(a, b, threshold).unwrap(), expected, "{a} and {b}");
+    }
+}
