@@ -26,7 +26,9 @@ const REACH: usize = 3;
 const SWING: f32 = 1.0 / 3.0;
 /// What a swing must explain of the score to be believed. Unrelated pictures, too, fit better
 /// somewhere in a third of the picture than in a twentieth.
-const DOUBT: f32 = 0.3;
+const DOUBT: f32 = 0.25;
+/// Correlation above which a block that has not moved is not sought elsewhere.
+const STILL: f32 = 0.95;
 /// Share of the picture's cells that stands for nothing being known, in a search of a swing.
 const LEAST: f32 = 0.05;
 
@@ -108,21 +110,25 @@ pub fn score(left: &Thumbnail, right: &Thumbnail) -> f64 {
 
 /// How little blocks of each picture fit the other around a shift, 0 to 2, and 0 without evidence.
 fn strangeness(left: &Cells, right: &Cells, (dx, dy): Offset) -> f32 {
-    let (mut misfit, mut evidence) = (0.0, 0.0);
+    let (mut misfit, mut evidence, mut area) = (0.0, 0.0, f32::MIN_POSITIVE);
     for (of, other, shift) in [(left, right, (dx, dy)), (right, left, (-dx, -dy))] {
         for block in of.blocks(of.length(BLOCK).max(2)) {
             if let Some(found) = best(of, other, &block, shift) {
                 misfit += found.evidence * (1.0 - found.correlation);
                 evidence += found.evidence;
+                area += found.area;
             }
         }
     }
-    let area = 2.0 * (left.width * left.height) as f32;
     2.0 * misfit / (evidence + area)
 }
 
 /// The best place for a block around a shift.
 fn best(of: &Cells, other: &Cells, block: &Block, (dx, dy): Offset) -> Option<Match> {
+    let still = of.compare(other, block, (dx, dy));
+    if still.is_some_and(|found| found.correlation > STILL) {
+        return still;
+    }
     let reach = of.length(REACH) as isize;
     let places =
         (dy - reach..=dy + reach).flat_map(|y| (dx - reach..=dx + reach).map(move |x| (x, y)));

@@ -132,8 +132,8 @@ fn what_stands_still_is_as_bright_as_its_neighbours() {
         for grain in [0.0, 1.5, 6.0] {
             let stream = doubled(&grainy_still(format, grain));
             for made in stream.windows(3).step_by(2) {
-                for i in 0..3 {
-                    let off = made[1][i] - (made[0][i] + made[2][i]) / 2.0;
+                for (i, mean) in made[1].iter().enumerate() {
+                    let off = mean - (made[0][i] + made[2][i]) / 2.0;
                     assert!(
                         off.abs() < TOLERANCE,
                         "{format:?}, grain {grain}, plane {i}: off by {off:.4} codes"

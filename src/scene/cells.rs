@@ -32,7 +32,9 @@ pub struct Block {
 pub struct Match {
     /// -1 to 1.
     pub correlation: f32,
-    /// Cells of the block, fewer where one of the two is flat.
+    /// Cells that were compared.
+    pub area: f32,
+    /// As many, fewer where one of the two is flat.
     pub evidence: f32,
 }
 
@@ -116,6 +118,7 @@ impl Cells {
         let contrast = contrast.sqrt();
         Some(Match {
             correlation: shared / possible,
+            area,
             evidence: area * contrast / (contrast + NOISE),
         })
     }
@@ -141,30 +144,35 @@ fn noisy(variance: f32) -> f32 {
     (variance.max(0.0) + NOISE * NOISE).sqrt()
 }
 
-/// Values of a vector register.
-const LANES: usize = 8;
+/// Values that are added side by side, so that vector registers can be used.
+const LANES: usize = 4;
 
 /// Sums of two series, of their squares and of their products, each in parts.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 struct Sums([[f32; LANES]; 5]);
 
 impl Sums {
     fn add(&mut self, a: &[f32], b: &[f32]) {
+        let mut sums = *self;
         let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
         for (a, b) in a.iter().zip(b) {
             for lane in 0..LANES {
-                self.add_one(lane, a[lane], b[lane]);
+                sums.add_one(lane, a[lane], b[lane]);
             }
         }
         for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-            self.add_one(lane, *a, *b);
+            sums.add_one(lane, *a, *b);
         }
+        *self = sums;
     }
 
     #[inline(always)]
     fn add_one(&mut self, lane: usize, a: f32, b: f32) {
-        for (sums, value) in self.0.iter_mut().zip([a, b, a * a, b * b, a * b]) {
-            sums[lane] += value;
-        }
+        let [left, right, squares_left, squares_right, products] = &mut self.0;
+        left[lane] += a;
+        right[lane] += b;
+        squares_left[lane] += a * a;
+        squares_right[lane] += b * b;
+        products[lane] += a * b;
     }
 }

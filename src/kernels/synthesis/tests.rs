@@ -247,8 +247,8 @@ fn assert_between(out: &Owned, sources: [&Owned; 2], flow: [f32; 4]) {
         for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
             let mut codes = Vec::new();
             for (side, source) in sources.into_iter().enumerate() {
-                let xs = place(x, flow[2 * side], c.sub_x as u32, width);
-                let ys = place(y, flow[2 * side + 1], c.sub_y as u32, height);
+                let xs = place(x, flow[2 * side], c.sub_x, width);
+                let ys = place(y, flow[2 * side + 1], c.sub_y, height);
                 codes.extend(
                     ys.map(|y| xs.map(|x| source.code(c, x, y).min(c.max())))
                         .concat(),
