@@ -46,12 +46,17 @@ impl Default for Settings {
 
 /// Default of [`Settings::scene_threshold`]: where on 150 clips as many cuts were missed as there
 /// were false alarms, about one in a hundred each; see `examples/cuts`.
-pub const DEFAULT_SCENE_THRESHOLD: f64 = 0.53;
+pub const DEFAULT_SCENE_THRESHOLD: f64 = 0.55;
 
-/// Mean disagreement of the two warped sides (luma, 0 to 1) above which the motion has failed, and
-/// the pictures are taken for a cut. Within scenes, at half the rate, it was 0.039 at most; between
-/// pictures of different clips 0.076 at least.
+/// Mean disagreement of the two warped sides (luma, 0 to 1) above which the motion has failed.
+/// Within scenes, at half the rate, it was 0.039 at most; between pictures of different clips 0.076
+/// at least.
 const FAILED_MOTION: f32 = 0.06;
+
+/// Score above which two pictures are taken for a cut if the motion fails, too. The sides of a
+/// flash also disagree, so that failed motion alone says nothing. Flashes to white score up to
+/// this.
+const SUSPICIOUS: f64 = 0.5;
 
 /// 16384×16384. The features of a larger picture take tens of gigabytes, and running out of memory
 /// is no error that could be told.
@@ -287,8 +292,8 @@ impl Interpolator {
         if looks && relation.score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        let disagreement = self.estimate(one, other, phase)?;
-        if looks && disagreement > FAILED_MOTION {
+        self.estimate(one, other, phase)?;
+        if looks && relation.score > SUSPICIOUS && self.disagreement()? > FAILED_MOTION {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
         let flow = &self.workspace.motion().flow;
@@ -310,10 +315,9 @@ impl Interpolator {
         })
     }
 
-    /// Leaves motion in the workspace and the mask to use in `mask`; answers the mean
-    /// disagreement of the two sides.
-    fn estimate(&mut self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<f32> {
-        let (width, height) = self.cells();
+    /// Leaves motion in the workspace, the mask to use in `mask`, and in `disagreement` that of the
+    /// two sides.
+    fn estimate(&mut self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<()> {
         let (one, other) = (&left.features, &right.features);
         let motion = self
             .network
@@ -325,7 +329,12 @@ impl Interpolator {
         };
         let (context, confidence) = (&self.context, &motion.confidence);
         confidence::estimate(context, &evidence, phase, &self.disagreement, confidence)?;
-        confidence::toward_nearer(context, &motion.mask, confidence, phase, &self.mask)?;
+        confidence::toward_nearer(context, &motion.mask, confidence, phase, &self.mask)
+    }
+
+    /// Mean disagreement of the two sides, as the last estimate left it.
+    fn disagreement(&self) -> Result<f32> {
+        let (width, height) = self.cells();
         confidence::mean(&self.disagreement, height, width)
     }
 

@@ -93,7 +93,7 @@ impl Thumbnail {
 }
 
 /// How little two pictures have to do with each other: 0 for the same one, mostly under 0.3 for
-/// neighbours in a scene, about 0.8 for strangers, 1 where all is texture and nothing fits; above
+/// neighbours in a scene, about 0.7 for strangers, 1 where all is texture and nothing fits; above
 /// that is possible.
 ///
 /// Both thumbnails are of pictures of the same size.

@@ -1,15 +1,19 @@
 //! How well cuts are found: pairs of pictures of known kind, made from your clips.
 //!
 //! ```text
-//! cuts [--threshold T] [--pairs N] CLIP | FOLDER ...
+//! cuts [--threshold T | --engine] [--pairs N] CLIP | FOLDER ...
 //! ```
+//!
+//! With `--engine` the whole engine judges, the network's motion and the default threshold
+//! included; without, the score of [`scene`] alone.
 //!
 //! Cuts are joins of frames of different clips, and the marked ones. What must not be taken for a
 //! cut: neighbours in a clip, also two to four frames apart, flashes, fades, dissolves, gain and
 //! swings of the camera. N pairs are drawn of each, 1000 if not said. Clips whose names differ
 //! only by `_s` and a number are scenes of one film and are not joined. Where a clip has a cut
 //! inside, say so in `MANIFEST.tsv` beside it: columns `file` and `cut_index`, the number of the
-//! first frame after the cut, from 0. Without a mark it would count as a false alarm.
+//! first frame after the cut, from 0. Without a mark it would count as a false alarm. Frames are
+//! reduced first, and all are held in memory: about a gigabyte for every 1500.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -17,20 +21,24 @@ mod common;
 mod classes;
 mod small;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use classes::{Clip, DRAWN, Random};
 use common::decode;
-use gstvideointerpolate::interpolator::DEFAULT_SCENE_THRESHOLD;
+use common::middle::Middle;
+use gstvideointerpolate::interpolator::{DEFAULT_SCENE_THRESHOLD, Outcome};
 use gstvideointerpolate::scene;
 use small::Small;
 
-const USAGE: &str = "cuts [--threshold T] [--pairs N] CLIP | FOLDER ...";
+const USAGE: &str = "cuts [--threshold T | --engine] [--pairs N] CLIP | FOLDER ...";
 const KINDS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "avi", "ts", "y4m"];
 
 struct Options {
     threshold: f64,
+    engine: bool,
     pairs: usize,
     clips: Vec<PathBuf>,
 }
@@ -66,8 +74,8 @@ fn run() -> Result<(), String> {
         .iter()
         .map(|path| read(path))
         .collect::<Result<_, _>>()?;
-    let classes = measure(&clips, options.pairs);
-    print(&classes, options.threshold);
+    let classes = measure(&clips, &options)?;
+    print(&classes, &options);
     Ok(())
 }
 
@@ -75,6 +83,7 @@ impl Options {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Options {
             threshold: DEFAULT_SCENE_THRESHOLD,
+            engine: false,
             pairs: 1000,
             clips: Vec::new(),
         };
@@ -86,6 +95,7 @@ impl Options {
                     let value = value(arguments.next())?;
                     options.threshold = value.parse().map_err(|_| USAGE.to_string())?;
                 }
+                "--engine" => options.engine = true,
                 "--pairs" => options.pairs = value(arguments.next())?.parse().map_err(wrong)?,
                 _ if argument.starts_with('-') => return Err(USAGE.into()),
                 _ => options.clips.extend(expand(Path::new(&argument))?),
@@ -153,37 +163,78 @@ fn marked_cut(path: &Path) -> Option<usize> {
         .and_then(|row| row.get(cut)?.parse().ok())
 }
 
-fn measure(clips: &[Clip], pairs: usize) -> Vec<Class> {
-    let score =
-        |(left, right): (&Small, &Small)| scene::score(&left.thumbnail(), &right.thumbnail());
-    let mut classes = vec![Class {
-        name: "marked cut".into(),
-        cut: true,
-        scores: classes::marked(clips).map(score).collect(),
-    }];
+/// Scores pairs, or asks the engine what it makes of them.
+struct Judge {
+    /// By width and height.
+    engines: HashMap<(usize, usize), Middle>,
+    asks: bool,
+}
+
+impl Judge {
+    /// The pair's score; of the engine 1 where it finds no motion to believe in, otherwise 0.
+    fn score(&mut self, (left, right): (&Small, &Small)) -> Result<f64, String> {
+        if !self.asks {
+            return Ok(scene::score(&left.thumbnail(), &right.thumbnail()));
+        }
+        let engine = match self.engines.entry((left.width, left.height)) {
+            Entry::Occupied(engine) => engine.into_mut(),
+            Entry::Vacant(place) => {
+                let made = Middle::new(None, *place.key(), 0);
+                place.insert(made.map_err(|error| error.to_string())?)
+            }
+        };
+        let (_, outcome) = engine
+            .make(&left.frame(), &right.frame())
+            .map_err(|error| error.to_string())?;
+        Ok(f64::from(u8::from(outcome == Outcome::Cut)))
+    }
+}
+
+fn measure(clips: &[Clip], options: &Options) -> Result<Vec<Class>, String> {
+    let mut judge = Judge {
+        engines: HashMap::new(),
+        asks: options.engine,
+    };
+    let mut classes = Vec::new();
+    let mut add = |name: &str, cut: bool, scores: Result<Vec<f64>, String>| {
+        let (name, scores) = (name.to_string(), scores?);
+        if !scores.is_empty() {
+            classes.push(Class { name, cut, scores });
+        }
+        Ok::<(), String>(())
+    };
+    let marked = classes::marked(clips).map(|pair| judge.score(pair));
+    add("marked cut", true, marked.collect())?;
     for distance in 1..=4 {
-        classes.push(Class {
-            name: format!("{distance} apart"),
-            cut: false,
-            scores: classes::neighbours(clips, distance).map(score).collect(),
-        });
+        let count = classes::neighbours(clips, distance).count();
+        // The engine is slow: it is asked about some of them.
+        let step = if options.engine {
+            count.div_ceil(options.pairs).max(1)
+        } else {
+            1
+        };
+        let pairs = classes::neighbours(clips, distance).step_by(step);
+        let scores = pairs.map(|pair| judge.score(pair)).collect();
+        add(&format!("{distance} apart"), false, scores)?;
     }
     for (name, cut, make) in DRAWN {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         // Some draws give nothing; where all do, there is no such pair.
-        let drawn = (0..20 * pairs).filter_map(|_| make(clips, &mut random));
-        let scores = drawn.take(pairs).map(|(l, r)| score((&l, &r)));
-        classes.push(Class {
-            name: name.into(),
-            cut,
-            scores: scores.collect(),
-        });
+        let drawn = (0..20 * options.pairs).filter_map(|_| make(clips, &mut random));
+        let scores = drawn
+            .take(options.pairs)
+            .map(|(l, r)| judge.score((&l, &r)));
+        add(name, cut, scores.collect())?;
     }
-    classes.retain(|class| !class.scores.is_empty());
-    classes
+    Ok(classes)
 }
 
-fn print(classes: &[Class], threshold: f64) {
+fn print(classes: &[Class], options: &Options) {
+    let threshold = if options.engine {
+        0.5
+    } else {
+        options.threshold
+    };
     println!(
         "{:<20} {:>7} {:>7} {:>9} {:>7} {:>7} {:>7}",
         "", "pairs", "cuts", "share", "lowest", "median", "highest"
@@ -201,6 +252,11 @@ fn print(classes: &[Class], threshold: f64) {
             sorted[sorted.len() / 2],
             sorted[sorted.len() - 1]
         );
+    }
+    if options.engine {
+        let (recall, precision) = rates(classes, threshold);
+        println!("\nrecall {recall:.4}, precision {precision:.4}");
+        return;
     }
     println!("\n{:<20} {:>9} {:>9}", "threshold", "recall", "precision");
     for threshold in [-0.1, -0.05, -0.02, 0.0, 0.02, 0.05].map(|by| threshold + by) {

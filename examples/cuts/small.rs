@@ -52,6 +52,21 @@ impl Small {
         thumbnail
     }
 
+    /// The same picture as a frame of 4:2:0.
+    pub fn frame(&self) -> Frame {
+        let mut frame = Frame::new(self.width, self.height);
+        let rows = [0, 1, 2].map(|plane| frame.plane_size(plane).0);
+        for (plane, samples) in frame.planes_mut().into_iter().enumerate() {
+            let subsampling = usize::from(plane > 0);
+            for (i, sample) in samples.iter_mut().enumerate() {
+                let (x, y) = (i % rows[plane], i / rows[plane]);
+                let cell = (y << subsampling) * self.width + (x << subsampling);
+                *sample = ((self.cells[cell][plane] + 0.5) * 255.0).round() as u8;
+            }
+        }
+        frame
+    }
+
     /// The same picture in another size, bilinear.
     pub fn resized(&self, width: usize, height: usize) -> Self {
         let at =
