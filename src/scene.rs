@@ -45,7 +45,8 @@ pub struct Thumbnail {
 }
 
 impl Thumbnail {
-    /// Room for the thumbnail of a view ([`crate::kernels::view`]) of this size, at least 1x1.
+    /// Room for the thumbnail of a view of this size, in cells, at least 1x1. A cell of a view is
+    /// luma of 2x2 pixels, U and V, each -0.5 to 0.5.
     pub fn new(width: usize, height: usize) -> Self {
         let side = width.max(height).div_ceil(LONGER_SIDE).max(1);
         let view_width = width;
