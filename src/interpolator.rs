@@ -1,6 +1,7 @@
 //! Two pictures and a phase in, one picture out.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
@@ -43,14 +44,19 @@ impl Default for Settings {
     }
 }
 
-/// Default of [`Settings::scene_threshold`]. Over 169 short clips no neighbours scored above 0.32;
-/// of random pairs of pictures of different clips 97 in 100 scored above this.
-pub const DEFAULT_SCENE_THRESHOLD: f64 = 0.45;
+/// Default of [`Settings::scene_threshold`]: where on 150 clips as large a part of the cuts was missed
+/// as of what was found was none, 1.3 in a hundred; see `examples/cuts`.
+pub const DEFAULT_SCENE_THRESHOLD: f64 = 0.55;
 
-/// Mean disagreement of the two warped sides (luma, 0 to 1) above which the motion has failed, and
-/// the pictures are taken for a cut. Within scenes, at half the rate, it was 0.039 at most; between
-/// pictures of different clips 0.076 at least.
+/// Mean disagreement of the two warped sides (luma, 0 to 1) above which the motion has failed.
+/// Within scenes, at half the rate, it was 0.039 at most; between pictures of different clips 0.076
+/// at least.
 const FAILED_MOTION: f32 = 0.06;
+
+/// Score above which two pictures are taken for a cut if the motion fails, too. The sides of a
+/// flash also disagree, so that failed motion alone says nothing. Flashes to white score up to
+/// this.
+const SUSPICIOUS: f64 = 0.5;
 
 /// 16384×16384. The features of a larger picture take tens of gigabytes, and running out of memory
 /// is no error that could be told.
@@ -101,6 +107,19 @@ struct Parts {
     thumbnail: Thumbnail,
 }
 
+/// What two pictures have to do with each other, whatever the phase.
+#[derive(Debug, Clone, Copy)]
+struct Relation {
+    /// Serial numbers of the two.
+    pair: [u64; 2],
+    repeated: bool,
+    /// See [`scene::score`].
+    score: f64,
+}
+
+/// Serial number of the next encoded picture.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+
 /// Parts that nobody uses at present.
 type Pool = Mutex<Vec<Box<Parts>>>;
 
@@ -109,6 +128,8 @@ pub struct Encoded {
     /// `None` only while being dropped.
     parts: Option<Box<Parts>>,
     pool: Arc<Pool>,
+    /// Different for each.
+    serial: u64,
 }
 
 impl Encoded {
@@ -146,6 +167,8 @@ pub struct Interpolator {
     /// How much the two sides disagree, `[h, w, 1]`.
     disagreement: Tensor,
     found: Option<Found>,
+    /// Of the pair that was asked for last.
+    relation: Option<Relation>,
     pool: Arc<Pool>,
 }
 
@@ -198,6 +221,7 @@ impl Interpolator {
             mask: zeros(1)?,
             disagreement: zeros(1)?,
             found: None,
+            relation: None,
             network,
             context,
             workspace,
@@ -219,15 +243,15 @@ impl Interpolator {
         Ok(Arc::new(Encoded {
             parts: Some(parts),
             pool: self.pool.clone(),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }))
     }
 
     fn thumbnail(&self, parts: &mut Parts) -> Result<()> {
-        let (width, height) = self.cells();
-        let luma = Source::lock(&parts.features.cell_luma);
-        let luma = luma.raster()?;
-        let rows = (0..height).map(|y| &luma.row(y)[..width]);
-        parts.thumbnail.fill(rows);
+        let view = Source::lock(&self.view);
+        let view = view.raster()?;
+        let (_, height) = self.view_cells();
+        parts.thumbnail.fill((0..height).map(|y| view.row(y)));
         Ok(())
     }
 
@@ -241,12 +265,20 @@ impl Interpolator {
         if let Some(parts) = used {
             return Ok(parts);
         }
-        let (width, height) = self.cells();
+        let (width, height) = self.view_cells();
         let features = self.workspace.encoded()?;
         Ok(Box::new(Parts {
             features,
             thumbnail: Thumbnail::new(width, height),
         }))
+    }
+
+    /// Width and height of the picture at half its size, without padding.
+    fn view_cells(&self) -> (usize, usize) {
+        (
+            self.width.div_ceil(2) as usize,
+            self.height.div_ceil(2) as usize,
+        )
     }
 
     /// Width and height of the picture at a quarter of its size, without padding.
@@ -257,7 +289,8 @@ impl Interpolator {
         )
     }
 
-    /// Makes the picture at `phase` between `left` and `right`, which are in time order.
+    /// Makes the picture at `phase` between `left` and `right`, which are in time order, each
+    /// with what [`Interpolator::encode`] made of it.
     ///
     /// # Errors
     /// A picture has another format or size, or was encoded by an interpolator of another size;
@@ -279,18 +312,19 @@ impl Interpolator {
         let (one, other) = (left.1.parts(), right.1.parts());
         self.workspace.expect_encoded(&one.features)?;
         self.workspace.expect_encoded(&other.features)?;
-        if scene::repeated(left.0, right.0) {
+        let relation = self.relation(left, right);
+        if relation.repeated {
             self.found = Some(Found::Same);
             out.copy_from(left.0)?;
             return Ok(Outcome::Interpolated);
         }
         let threshold = settings.scene_threshold;
         let looks = threshold > 0.0;
-        if looks && scene::score(&one.thumbnail, &other.thumbnail) > threshold {
+        if looks && relation.score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        let disagreement = self.estimate(one, other, phase)?;
-        if looks && disagreement > FAILED_MOTION {
+        self.estimate(one, other, phase)?;
+        if looks && relation.score > SUSPICIOUS && self.disagreement()? > FAILED_MOTION {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
         let flow = &self.workspace.motion().flow;
@@ -319,10 +353,23 @@ impl Interpolator {
         self.found = None;
     }
 
-    /// Leaves motion in the workspace and the mask to use in `mask`; answers the mean
-    /// disagreement of the two sides.
-    fn estimate(&mut self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<f32> {
-        let (width, height) = self.cells();
+    /// Looked for once a pair, not once a phase.
+    fn relation(&mut self, left: (&Picture, &Encoded), right: (&Picture, &Encoded)) -> Relation {
+        let pair = [left.1.serial, right.1.serial];
+        if let Some(known) = self.relation.filter(|r| r.pair == pair) {
+            return known;
+        }
+        let (one, other) = (&left.1.parts().thumbnail, &right.1.parts().thumbnail);
+        *self.relation.insert(Relation {
+            pair,
+            repeated: scene::repeated(left.0, right.0),
+            score: scene::score(one, other),
+        })
+    }
+
+    /// Leaves motion in the workspace, the mask to use in `mask`, and in `disagreement` that of the
+    /// two sides.
+    fn estimate(&mut self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<()> {
         let (one, other) = (&left.features, &right.features);
         let motion = self
             .network
@@ -334,7 +381,12 @@ impl Interpolator {
         };
         let (context, confidence) = (&self.context, &motion.confidence);
         confidence::estimate(context, &evidence, phase, &self.disagreement, confidence)?;
-        confidence::toward_nearer(context, &motion.mask, confidence, phase, &self.mask)?;
+        confidence::toward_nearer(context, &motion.mask, confidence, phase, &self.mask)
+    }
+
+    /// Mean disagreement of the two sides, as the last estimate left it.
+    fn disagreement(&self) -> Result<f32> {
+        let (width, height) = self.cells();
         confidence::mean(&self.disagreement, height, width)
     }
 

@@ -5,111 +5,18 @@ use gstvideointerpolate::error::Error;
 use gstvideointerpolate::interpolator::{Interpolator, Outcome, SceneAction, Settings};
 use gstvideointerpolate::kernels::PhaseMap;
 use gstvideointerpolate::network::Network;
-use gstvideointerpolate::picture::{Channel, Color, Format, Picture, PictureMut};
+use gstvideointerpolate::picture::{Channel, Format, Picture};
 
-/// Planes with some padding after each row.
-struct Owned {
-    format: Format,
-    size: (u32, u32),
-    planes: Vec<(Vec<u8>, isize)>,
-}
+mod common;
 
-impl Owned {
-    fn new(format: Format, size: (u32, u32), padding: usize) -> Self {
-        let planes = (0..format.planes()).map(|p| {
-            let stride = format.row_bytes(p, size.0) + padding;
-            (vec![0; stride * format.rows(p, size.1)], stride as isize)
-        });
-        Owned {
-            format,
-            size,
-            planes: planes.collect(),
-        }
-    }
-
-    /// A picture whose codes are a function (0 to 1) of the channel and the place, in pixels.
-    fn painted(
-        format: Format,
-        size: (u32, u32),
-        padding: usize,
-        value: impl Fn(Channel, f32, f32) -> f32,
-    ) -> Self {
-        let mut owned = Owned::new(format, size, padding);
-        for c in format.components() {
-            let (sx, sy) = ((1 << c.sub_x) as f32, (1 << c.sub_y) as f32);
-            for y in 0..c.height(size.1 as usize) {
-                for x in 0..c.width(size.0 as usize) {
-                    // The centre of the sample.
-                    let place = ((x as f32 + 0.5) * sx - 0.5, (y as f32 + 0.5) * sy - 0.5);
-                    let v = value(c.channel, place.0, place.1).clamp(0.0, 1.0);
-                    let (data, stride) = &mut owned.planes[c.plane];
-                    let row = &mut data[y * *stride as usize..];
-                    c.store(row, x, (v * c.max() as f32).round() as u32);
-                }
-            }
-        }
-        owned
-    }
-
-    /// Every byte random.
-    fn noise(format: Format, size: (u32, u32), padding: usize) -> Self {
-        let mut owned = Owned::new(format, size, padding);
-        let mut state = 0x1234_5678_9abc_def1u64;
-        for byte in owned.planes.iter_mut().flat_map(|(data, _)| data) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            *byte = (state >> 24) as u8;
-        }
-        owned
-    }
-
-    fn picture(&self) -> Picture<'_> {
-        let planes: Vec<_> = self
-            .planes
-            .iter()
-            .map(|(d, s)| (d.as_slice(), *s))
-            .collect();
-        Picture::new(self.format, self.size.0, self.size.1, Color::BT709, &planes).unwrap()
-    }
-
-    fn picture_mut(&mut self) -> PictureMut<'_> {
-        let (format, size) = (self.format, self.size);
-        let mut planes: Vec<_> = self
-            .planes
-            .iter_mut()
-            .map(|(d, s)| (d.as_mut_slice(), *s))
-            .collect();
-        PictureMut::new(format, size.0, size.1, &mut planes).unwrap()
-    }
-}
-
-fn interpolator(format: Format, size: (u32, u32)) -> Interpolator {
-    let network = Network::embedded().unwrap();
-    Interpolator::new(network, format, size.0, size.1, 1).unwrap()
-}
-
-fn interpolate(
-    left: &Owned,
-    right: &Owned,
-    phase: PhaseMap,
-    settings: &Settings,
-) -> Result<(Outcome, Owned), Error> {
-    let mut interpolator = interpolator(left.format, left.size);
-    let (l, r) = (left.picture(), right.picture());
-    let (le, re) = (interpolator.encode(&l)?, interpolator.encode(&r)?);
-    let mut out = Owned::new(left.format, left.size, 5);
-    let target = &mut out.picture_mut();
-    let outcome = interpolator.interpolate((&l, &le), (&r, &re), &phase, settings, target)?;
-    Ok((outcome, out))
-}
+use common::{Owned, interpolate, interpolator};
 
 #[test]
 fn between_a_picture_and_itself_lies_the_picture() {
     for format in Format::ALL {
         for size in [(1, 1), (3, 5), (64, 48), (83, 37)] {
-            let a = Owned::noise(format, size, 3);
-            let b = Owned::noise(format, size, 3);
+            let a = Owned::noise(format, size, 3, 0);
+            let b = Owned::noise(format, size, 3, 0);
             let (outcome, out) =
                 interpolate(&a, &b, PhaseMap::Uniform(0.3), &Settings::default()).unwrap();
             assert_eq!(outcome, Outcome::Interpolated);
@@ -345,4 +252,43 @@ fn what_does_not_fit_is_refused() {
     let side = i32::MAX as u32;
     let huge = Interpolator::new(network, Format::I420, side, side, 1);
     assert!(matches!(huge, Err(Error::PictureTooLarge { .. })));
+}
+
+/// The engine remembers what it found out about a pair.
+#[test]
+fn each_pair_is_judged_by_its_own_pictures_and_the_threshold_of_now() {
+    let (left, stranger) = strangers();
+    let neighbour = Owned::painted(Format::I420, left.size, 0, |_, x, y| {
+        if ((x + 2.0) * 0.02).sin() * (y * 0.05).cos() > 0.1 {
+            0.9
+        } else {
+            0.2
+        }
+    });
+    let mut engine = interpolator(left.format, left.size);
+    let pictures = [left.picture(), neighbour.picture(), stranger.picture()];
+    let encoded = pictures.each_ref().map(|p| engine.encode(p).unwrap());
+    let mut out = Owned::new(left.format, left.size, 0);
+    let mut outcome = |a: usize, b: usize, scene_threshold: f64| {
+        let settings = Settings {
+            scene_threshold,
+            ..Settings::default()
+        };
+        let (a, b) = ((&pictures[a], &*encoded[a]), (&pictures[b], &*encoded[b]));
+        let phase = PhaseMap::Uniform(0.5);
+        engine.interpolate(a, b, &phase, &settings, &mut out.picture_mut())
+    };
+    let threshold = Settings::default().scene_threshold;
+    for (a, b, threshold, expected) in [
+        (0, 1, threshold, Outcome::Interpolated),
+        (1, 2, threshold, Outcome::Cut),
+        (1, 2, threshold, Outcome::Cut),
+        (1, 2, 0.0, Outcome::Interpolated),
+        (1, 2, threshold, Outcome::Cut),
+        (2, 2, threshold, Outcome::Interpolated),
+        (2, 1, threshold, Outcome::Cut),
+        (1, 0, threshold, Outcome::Interpolated),
+    ] {
+        assert_eq!(outcome(a, b, threshold).unwrap(), expected, "{a} and {b}");
+    }
 }

@@ -10,4 +10,5 @@ pub mod font;
 pub mod frame;
 pub mod metrics;
 pub mod middle;
+pub mod rhythm;
 pub mod sheet;

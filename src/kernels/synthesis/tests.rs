@@ -212,6 +212,61 @@ fn what_stands_still_is_kept_bit_for_bit() {
 }
 
 #[test]
+fn a_sample_lies_between_those_it_is_made_from() {
+    let size = (83, 37);
+    let flows = [
+        [0.0; 4],
+        [3.3, -2.6, -7.25, 0.4],
+        [-0.3, 0.49, 0.2, 0.1],
+        [200.0, -1e6, -55.5, 31.0],
+    ];
+    for format in Format::ALL {
+        for flow_of_all in flows {
+            let mut noise = Noise::new(5);
+            let left = Owned::new(format, size, 3).noise(&mut noise);
+            let right = Owned::new(format, size, 0).noise(&mut noise);
+            let (flow, mask) = lattice(size, 1, |_, _| (flow_of_all, 1.5 * noise.unit()));
+            for context in levels() {
+                let mut out = Owned::new(format, size, 1);
+                let (l, r) = (left.picture(), right.picture());
+                synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+                assert_between(&out, [&left, &right], flow_of_all);
+            }
+        }
+    }
+}
+
+/// Fails where a code is not within those of the two times 2x2 samples that the flow points at.
+fn assert_between(out: &Owned, sources: [&Owned; 2], flow: [f32; 4]) {
+    let place = |at: usize, flow: f32, sub: u32, length: usize| {
+        let moved = (at as f32 + flow / (1 << sub) as f32).clamp(0.0, (length - 1) as f32);
+        [moved as usize, (moved as usize + 1).min(length - 1)]
+    };
+    for c in out.format.components() {
+        let (width, height) = (c.width(out.size.0 as usize), c.height(out.size.1 as usize));
+        for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
+            let mut codes = Vec::new();
+            for (side, source) in sources.into_iter().enumerate() {
+                let xs = place(x, flow[2 * side], c.sub_x, width);
+                let ys = place(y, flow[2 * side + 1], c.sub_y, height);
+                codes.extend(
+                    ys.map(|y| xs.map(|x| source.code(c, x, y).min(c.max())))
+                        .concat(),
+                );
+            }
+            let (low, high) = (codes.iter().min().unwrap(), codes.iter().max().unwrap());
+            let code = out.code(c, x, y);
+            assert!(
+                (low..=high).contains(&&code),
+                "{:?} {flow:?}: {code} at {x}, {y} of {:?}, from {low} to {high}",
+                out.format,
+                c.channel
+            );
+        }
+    }
+}
+
+#[test]
 fn unused_bytes_are_the_left_pictures() {
     let size = (13, 3);
     let mut noise = Noise::new(3);
