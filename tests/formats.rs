@@ -28,15 +28,25 @@ fn between_a_picture_and_itself_lies_the_picture() {
     }
 }
 
-/// A texture in the middle of the codes, with detail at several sizes.
+/// A texture in the middle of the codes, with detail at several sizes, that nowhere repeats.
 fn texture(channel: Channel, x: f32, y: f32) -> f32 {
-    let wave = |a: f32, b: f32, p: f32| (a * x + b * y + p).sin();
-    let fine = wave(0.31, 0.17, 0.0) + wave(-0.13, 0.37, 1.0) + wave(0.07, -0.05, 2.0);
+    let detail = noise(x, y, 40.0) + noise(x, y, 17.0) + 0.7 * noise(x, y, 7.0);
     match channel {
-        Channel::A => 0.5 + 0.1 * wave(0.05, 0.03, 0.0),
-        Channel::U | Channel::V => 0.5 + 0.05 * fine,
-        _ => 0.5 + 0.12 * fine,
+        Channel::A => 0.5 + 0.1 * noise(x, y, 60.0),
+        Channel::U | Channel::V => 0.5 + 0.08 * detail,
+        _ => 0.5 + 0.16 * detail,
     }
+}
+
+/// Values of -1 to 1 on a lattice of this step, smooth between.
+fn noise(x: f32, y: f32, step: f32) -> f32 {
+    let value = |i: f32, j: f32| (i * 127.1 + j * 311.7 + step).sin() * 43_758.547 % 1.0;
+    let (x, y) = (x / step, y / step);
+    let (i, j) = (x.floor(), y.floor());
+    let smooth = |t: f32| t * t * (3.0 - 2.0 * t);
+    let (tx, ty) = (smooth(x - i), smooth(y - j));
+    let row = |j: f32| value(i, j) + tx * (value(i + 1.0, j) - value(i, j));
+    row(j) + ty * (row(j + 1.0) - row(j))
 }
 
 /// Peak signal-to-noise ratio of all components, away from the border.
