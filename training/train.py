@@ -1,6 +1,6 @@
 """Trains the embedded network; the same seed gives the same run.
 
-    python train.py --data DATA --out RUN [--steps N] [--resume]
+    python train.py --data DATA --out RUN [--variant fast] [--steps N] [--resume]
 
 DATA is what `clips.py` unpacked. Each step's batch is made from (seed, step) alone, so a run
 that was stopped goes on from its last checkpoint as if nothing had happened.
@@ -13,6 +13,7 @@ import math
 import pathlib
 import time
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader
 from batches import Batches
 from clips import Clips
 from model import VARIANTS, Network, synthesise, view
-from validate import validate
+from validate import measure, sheet, table
 
 def laplacian(x, y, levels=4):
     """Mean absolute difference of Laplacian pyramids, coarse levels weighted by their scale."""
@@ -60,12 +61,13 @@ def supervise(flows, truth):
     return loss, scale * error.detach().mean()
 
 
-def main():
+def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", required=True, help="what clips.py unpacked")
-    p.add_argument("--dev", help="an unpacked folder to validate on")
-    p.add_argument("--out", required=True, help="folder for checkpoints and the log")
+    p.add_argument("--dev", help="an unpacked folder to validate on, beside what DATA keeps back")
+    p.add_argument("--out", required=True, type=pathlib.Path, help="folder for checkpoints and the log")
     p.add_argument("--variant", choices=VARIANTS, default="balanced")
+    p.add_argument("--init", type=pathlib.Path, help="a checkpoint of the variant whose averaged weights to begin with")
     p.add_argument("--steps", type=int, default=20000)
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--size", type=int, default=256)
@@ -76,59 +78,94 @@ def main():
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--validate-every", type=int, default=1500)
     p.add_argument("--resume", action="store_true")
-    args = p.parse_args()
+    return p.parse_args()
+
+
+class Run:
+    """A network in training, with all that a checkpoint holds."""
+
+    def __init__(self, args):
+        self.args = args
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net = Network(VARIANTS[args.variant]).to(self.device)
+        if args.init:
+            self.net.load_state_dict(torch.load(args.init, map_location=self.device)["average"])
+        self.average = copy.deepcopy(self.net)
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=args.rate, weight_decay=1e-4, betas=(0.9, 0.99))
+        self.step = 0
+        if args.resume:
+            self.resume()
+
+    def resume(self):
+        state = torch.load(self.args.out / "checkpoint.pt", map_location=self.device)
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+
+    def save(self):
+        parts = {name: getattr(self, name).state_dict() for name in ("net", "average", "optimiser")}
+        torch.save({"variant": self.args.variant, "step": self.step, **parts}, self.args.out / "checkpoint.tmp")
+        (self.args.out / "checkpoint.tmp").replace(self.args.out / "checkpoint.pt")
+
+    def descend(self, batch):
+        """One step; answers the picture's error and the flow's."""
+        progress, warm = self.step / self.args.steps, min(1.0, (self.step + 1) / 300)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        # flow supervision leads, then steps back for the picture; decibels count towards the end
+        flow_weight = 0.03 * max(0.2, 1 - 1.2 * progress)
+        batch = [x.to(self.device) if torch.is_tensor(x) else x for x in batch]
+        loss, picture, epe = losses(self.net, batch, flow_weight, 0.002 * progress)
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimiser.step()
+        decay = min(0.999, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for a, b in zip(self.average.parameters(), self.net.parameters()):
+                a.lerp_(b, 1 - decay)
+        self.step += 1
+        return picture.item(), epe.item()
+
+    def validate(self):
+        """Mean PSNR-Y of the averaged weights; table and sheet of worst frames go beside the checkpoint."""
+        sets = {"held-out": Clips(self.args.data, held_out=True)}
+        if self.args.dev:
+            sets["dev"] = Clips(self.args.dev, holdout=0)
+        means = {}
+        for name, clips in sets.items():
+            reports = measure(self.average, clips.videos, most=2)
+            if reports:
+                means[name] = round(float(np.mean([r.row()[0] for r in reports])), 3)
+                (self.args.out / f"{name}.txt").write_text(table(reports) + "\n")
+                cv2.imwrite(str(self.args.out / f"{name}.png"), sheet(reports))
+        return means
+
+
+def main():
+    args = arguments()
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    out = pathlib.Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net = Network(VARIANTS[args.variant]).to(device)
-    average = copy.deepcopy(net)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=1e-4, betas=(0.9, 0.99))
-    first = 0
-    checkpoint = out / "checkpoint.pt"
-    if args.resume:
-        state = torch.load(checkpoint, map_location=device)
-        net.load_state_dict(state["net"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
+    args.out.mkdir(parents=True, exist_ok=True)
+    run = Run(args)
     data = Batches(Clips(args.data), args)
-    loader = DataLoader(data, batch_size=None, sampler=range(first, args.steps), num_workers=1, prefetch_factor=6)
-    log = open(out / "log.jsonl", "a")
+    loader = DataLoader(data, batch_size=None, sampler=range(run.step, args.steps), num_workers=1, prefetch_factor=6)
+    log = open(args.out / "log.jsonl", "a")
     seen, started = [], time.time()
-    for step, batch in zip(range(first, args.steps), loader):
-        warm = min(1.0, (step + 1) / 300)
-        for group in optimiser.param_groups:
-            group["lr"] = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
-        # flow supervision leads, then steps back for the picture; decibels count towards the end
-        progress = step / args.steps
-        flow_weight = 0.03 * max(0.2, 1 - 1.2 * progress)
-        batch = [x.to(device) if torch.is_tensor(x) else x for x in batch]
-        loss, picture, epe = losses(net, batch, flow_weight, 0.002 * progress)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        decay = min(0.999, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for a, b in zip(average.parameters(), net.parameters()):
-                a.lerp_(b, 1 - decay)
-        seen.append((picture.item(), epe.item()))
-        if (step + 1) % 100 == 0:
-            mean = np.mean(seen, 0)
-            row = {"step": step + 1, "picture": round(mean[0], 5), "epe": round(mean[1], 3), "seconds": round(time.time() - started, 1)}
+    for batch in loader:
+        seen.append(run.descend(batch))
+        if run.step % 100 == 0:
+            picture, epe = np.mean(seen, 0).tolist()
+            row = {"step": run.step, "picture": round(picture, 5), "epe": round(epe, 3), "seconds": round(time.time() - started, 1)}
             seen = []
-            if args.dev and (step + 1) % args.validate_every == 0:
-                row["psnr"], row["clips"] = validate(average, args.dev, most=2)
+            if run.step % args.validate_every == 0:
+                row |= run.validate()
             print(row, flush=True)
             log.write(json.dumps(row) + "\n")
             log.flush()
-        if (step + 1) % 500 == 0 or step + 1 == args.steps:
-            state = {"variant": args.variant, "net": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            torch.save(state, out / "checkpoint.tmp")
-            (out / "checkpoint.tmp").replace(checkpoint)
+        if run.step % 500 == 0 or run.step == args.steps:
+            run.save()
 
 
 if __name__ == "__main__":

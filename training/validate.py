@@ -118,14 +118,6 @@ def measure(net, videos, most=None):
     return reports
 
 
-def validate(net, folder, most=None, held_out=False):
-    """PSNR, mean over clips, and that of each clip. held_out: what the training on this folder keeps back."""
-    clips = Clips(folder, held_out=True) if held_out else Clips(folder, holdout=0)
-    reports = measure(net, clips.videos, most)
-    means = {r.name: round(float(r.row()[0]), 2) for r in reports}
-    return round(float(np.mean([r.row()[0] for r in reports])), 3), means
-
-
 def table(reports):
     lines = [f"{'':24} {'PSNR-Y':>7} {'SSIM-Y':>7} {'worst 5 %':>9} {'frames':>6}"]
     for r in reports:
