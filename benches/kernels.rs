@@ -79,9 +79,10 @@ type Shape = (
     usize,
 );
 
-const SHAPES: [Shape; 8] = [
+const SHAPES: [Shape; 9] = [
     ("stem 6-16 by 2", QUARTER, &[6], 16, 3, 2),
     ("down 16-24 by 2", EIGHTH, &[16], 24, 3, 2),
+    ("deep 24-24", EIGHTH, &[24], 24, 3, 1),
     ("squeeze 122-24 1x1", EIGHTH, &[24, 24, 49, 25], 24, 1, 1),
     ("entry 51-24", EIGHTH, &[24, 16, 8, 3], 24, 3, 1),
     ("res 24-24", EIGHTH, &[24], 24, 3, 1),

@@ -62,7 +62,9 @@ def encode(net, view, stages):
     fine, levels = net.encode(view)
     stages.add("encoder.stem.0", fine[0])
     for i, (coarse, _) in enumerate(levels):
-        stages.add(f"encoder.down.{i}", coarse)
+        stages.add(f"encoder.down.{i}", net.encoder.down(lrelu(net.encoder.stem(view))))
+        stages.add(f"encoder.deep.{i}", coarse)
+        view = model.half(view)
     return fine, levels
 
 

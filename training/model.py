@@ -44,7 +44,6 @@ class Config:
 VARIANTS = {
     "fast": Config(8, 16, 16, 8, 7),
     "balanced": Config(16, 24, 24, 16, 11),
-    "high": Config(32, 48, 64, 32, 27),
 }
 
 
@@ -184,10 +183,12 @@ class Encoder(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(6, c.stem, 3, 2, 1)
         self.down = nn.Conv2d(c.stem, c.features, 3, 2, 1)
+        self.deep = nn.Conv2d(c.features, c.features, 3, 1, 1)
 
     def forward(self, view):
         fine = self.stem(view)
-        return fine, self.down(lrelu(fine))
+        coarse = self.down(lrelu(fine))
+        return fine, coarse + self.deep(lrelu(coarse))
 
 
 class Decoder(nn.Module):
@@ -254,6 +255,7 @@ class Network(nn.Module):
                 nn.init.zeros_(m.bias)
         with torch.no_grad():
             for m, s in (
+                (self.encoder.deep, 0.5),
                 (self.decoder.res2, 0.5),
                 (self.refiner.conv, 0.5),
                 (self.refiner.expand, 0.02),

@@ -17,23 +17,37 @@ use crate::network::{Encoded, Observer};
 pub struct Encoder {
     stem: Filter,
     down: Filter,
+    deep: Filter,
 }
 
 /// What encoding needs besides its result.
 #[derive(Debug)]
 pub struct EncoderSpace {
-    /// The stem's features, active, a level.
-    active: Vec<Tensor>,
+    levels: Vec<LevelSpace>,
     /// The view, halved once more often than there are levels.
     halves: Vec<Tensor>,
 }
 
+/// What a level's convolutions leave for the next one.
+#[derive(Debug)]
+struct LevelSpace {
+    stem: Tensor,
+    down: Tensor,
+    active: Tensor,
+}
+
 impl EncoderSpace {
     pub fn new(config: &Config, levels: &[Level]) -> Result<Self> {
-        let active = levels.iter().map(|l| zeros(l.fine, config.stem));
+        let space = |l: &Level| {
+            Ok(LevelSpace {
+                stem: zeros(l.fine, config.stem)?,
+                down: zeros(l.coarse, config.features)?,
+                active: zeros(l.coarse, config.features)?,
+            })
+        };
         let half = |l: &Level| zeros((l.view.0.div_ceil(2), l.view.1.div_ceil(2)), VIEW);
         Ok(Self {
-            active: active.collect::<Result<_>>()?,
+            levels: levels.iter().map(space).collect::<Result<_>>()?,
             halves: levels.iter().map(half).collect::<Result<_>>()?,
         })
     }
@@ -44,6 +58,7 @@ impl Encoder {
         Ok(Self {
             stem: checkpoint.filter("encoder.stem", [c.stem, VIEW, 3], 2)?,
             down: checkpoint.filter("encoder.down", [c.features, c.stem, 3], 2)?,
+            deep: checkpoint.filter("encoder.deep", [c.features, c.features, 3], 1)?,
         })
     }
 
@@ -59,19 +74,24 @@ impl Encoder {
         use Activation::{Leaky, Linear};
         resample::spread(context, &view.narrow(2, 0, 4)?, &out.fine_luma)?;
         let mut view = view;
-        for (level, (active, half)) in space.active.iter().zip(&space.halves).enumerate() {
+        for (level, (own, half)) in space.levels.iter().zip(&space.halves).enumerate() {
+            let (stem, down, active) = (&own.stem, &own.down, &own.active);
             if level == 0 {
                 let fine = &out.fine;
                 self.stem.apply(context, &[view], None, Linear, fine)?;
                 observe("encoder.stem", level, fine);
-                activate(context, fine, active)?;
+                activate(context, fine, stem)?;
             } else {
                 // Nobody reads the stem's features of the coarser levels but the next line.
-                self.stem.apply(context, &[view], None, Leaky, active)?;
+                self.stem.apply(context, &[view], None, Leaky, stem)?;
             }
-            let down = &out.levels[level];
-            self.down.apply(context, &[active], None, Linear, down)?;
+            self.down.apply(context, &[stem], None, Linear, down)?;
             observe("encoder.down", level, down);
+            activate(context, down, active)?;
+            let deep = &out.levels[level];
+            self.deep
+                .apply(context, &[active], Some(down), Linear, deep)?;
+            observe("encoder.deep", level, deep);
             resample::mean(context, &view.narrow(2, 0, 4)?, &out.luma[level])?;
             resample::half(context, view, half)?;
             view = half;

@@ -14,23 +14,20 @@ pub enum Variant {
     Fast,
     /// What `embedded` means.
     Balanced,
-    /// Four times the arithmetic of `Balanced`.
-    High,
 }
 
 /// The weights that have been asked for, in the order of [`Variant::ALL`].
-static READ: [OnceCell<Arc<Network>>; 3] = [const { OnceCell::new() }; 3];
+static READ: [OnceCell<Arc<Network>>; 2] = [const { OnceCell::new() }; 2];
 
 impl Variant {
-    /// All of them, smallest first.
-    pub const ALL: [Self; 3] = [Self::Fast, Self::Balanced, Self::High];
+    /// All of them, the smaller first.
+    pub const ALL: [Self; 2] = [Self::Fast, Self::Balanced];
 
     /// What the property `model` calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
             Self::Balanced => "balanced",
-            Self::High => "high",
         }
     }
 
@@ -46,7 +43,6 @@ impl Variant {
         match self {
             Self::Fast => include_bytes!("../../../models/fast.safetensors"),
             Self::Balanced => include_bytes!("../../../models/balanced.safetensors"),
-            Self::High => include_bytes!("../../../models/high.safetensors"),
         }
     }
 
