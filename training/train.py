@@ -97,7 +97,10 @@ class Run:
             self.resume()
 
     def resume(self):
-        state = torch.load(self.args.out / "checkpoint.pt", map_location=self.device)
+        path = self.args.out / "checkpoint.pt"
+        if not path.exists():
+            raise SystemExit(f"{path}: nothing to resume; leave out --resume")
+        state = torch.load(path, map_location=self.device)
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
