@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
+pub use crate::kernels::confidence::predicted_error;
 use crate::kernels::confidence::{self, Evidence};
 use crate::kernels::raster::Source;
 use crate::kernels::synthesis::synthesise;
-use crate::kernels::{Context, PhaseMap, view};
+use crate::kernels::{Context, PhaseMap, change, view};
 use crate::network::{self, Network, Workspace};
 use crate::picture::{Format, Picture, PictureMut};
 use crate::scene::{self, Thumbnail};
@@ -83,7 +84,8 @@ pub enum Findings<'a> {
         flow: &'a Tensor,
         /// `[h, w, 1]`, 0 to 1: weight of the left picture.
         mask: &'a Tensor,
-        /// `[h, w, 1]`, 0 to 1: how far the motion is trusted.
+        /// `[h, w, 1]`, 0 to 1: how far the motion is trusted; [`predicted_error`] is the error
+        /// that it stands for.
         confidence: &'a Tensor,
     },
     /// Both pictures are the same.
@@ -164,8 +166,12 @@ pub struct Interpolator {
     still: Tensor,
     /// The mask that the picture is made with, `[h, w, 1]`.
     mask: Tensor,
-    /// How much the two sides disagree, `[h, w, 1]`.
+    /// How much the two sides disagree, `[h, w, 1]`; made where a cut is suspected.
     disagreement: Tensor,
+    /// How far the pictures are apart around each cell, nothing moved, `[h, w, 1]`.
+    change: Tensor,
+    /// The same in each cell by itself.
+    cells_change: Tensor,
     found: Option<Found>,
     /// Of the pair that was asked for last.
     relation: Option<Relation>,
@@ -220,6 +226,8 @@ impl Interpolator {
             still: zeros(4)?,
             mask: zeros(1)?,
             disagreement: zeros(1)?,
+            change: zeros(1)?,
+            cells_change: zeros(1)?,
             found: None,
             relation: None,
             network,
@@ -323,10 +331,13 @@ impl Interpolator {
         if looks && relation.score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        self.estimate(one, other, phase)?;
-        if looks && relation.score > SUSPICIOUS && self.disagreement()? > FAILED_MOTION {
+        self.network
+            .estimate(&mut self.workspace, &one.features, &other.features, phase)?;
+        let suspicious = looks && relation.score > SUSPICIOUS;
+        if suspicious && self.disagreement(one, other, phase)? > FAILED_MOTION {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
+        self.judge(one, other, phase)?;
         let flow = &self.workspace.motion().flow;
         synthesise(&self.context, left.0, right.0, flow, &self.mask, out)?;
         self.found = Some(Found::Motion);
@@ -367,25 +378,24 @@ impl Interpolator {
         })
     }
 
-    /// Leaves motion in the workspace, the mask to use in `mask`, and in `disagreement` that of the
-    /// two sides.
-    fn estimate(&mut self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<()> {
-        let (one, other) = (&left.features, &right.features);
-        let motion = self
-            .network
-            .estimate(&mut self.workspace, one, other, phase)?;
-        let evidence = Evidence {
-            flow: &motion.flow,
-            luma: [&one.cell_luma, &other.cell_luma],
-            brightness: left.thumbnail.mean() - right.thumbnail.mean(),
-        };
-        let (context, confidence) = (&self.context, &motion.confidence);
-        confidence::estimate(context, &evidence, phase, &self.disagreement, confidence)?;
+    /// Leaves the confidence in the workspace, and the mask to use in `mask`.
+    fn judge(&mut self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<()> {
+        let (context, motion) = (&self.context, self.workspace.motion());
+        let luma = [&left.features.fine_luma, &right.features.fine_luma];
+        let (apart, confidence) = (&self.change, &motion.confidence);
+        change::change(context, luma, &self.cells_change, apart)?;
+        confidence::estimate(context, &motion.difference, apart, confidence)?;
         confidence::toward_nearer(context, &motion.mask, confidence, phase, &self.mask)
     }
 
-    /// Mean disagreement of the two sides, as the last estimate left it.
-    fn disagreement(&self) -> Result<f32> {
+    /// Mean disagreement of the two sides.
+    fn disagreement(&self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<f32> {
+        let evidence = Evidence {
+            flow: &self.workspace.motion().flow,
+            luma: [&left.features.cell_luma, &right.features.cell_luma],
+            brightness: left.thumbnail.mean() - right.thumbnail.mean(),
+        };
+        confidence::disagree(&self.context, &evidence, phase, &self.disagreement)?;
         let (width, height) = self.cells();
         confidence::mean(&self.disagreement, height, width)
     }

@@ -32,7 +32,8 @@ pub enum Map {
     /// right, chartreuse down, cyan to the left, violet up; white stands still. Saturation is the
     /// square root of the length, full at a sixteenth of the picture's longer side.
     Flow,
-    /// How far the motion is trusted: white entirely, black not at all.
+    /// How far the motion is trusted: white entirely, black not at all; middle grey predicts an
+    /// error of 8 codes of 8 bits.
     Confidence,
     /// Which picture the new one is taken from: white the left one, black the right one.
     Mask,

@@ -95,7 +95,7 @@ fn blending_goes_from_one_picture_to_the_other() {
 }
 
 #[test]
-fn cells_are_sorted_by_their_confidence() {
+fn cells_are_sorted_by_their_predicted_error() {
     // 6x4: a whole cell and half a one
     let (truth, mut made, nearer) = (vec![100u8; 24], vec![100u8; 24], vec![105u8; 24]);
     for y in 0..4 {
@@ -111,22 +111,26 @@ fn cells_are_sorted_by_their_confidence() {
         height: 4,
     };
     let mut table = Reliability::default();
-    table.add(&planes, |x, _| if x < 4 { 1.0 } else { 0.25 });
-    table.add(&planes, |x, _| if x < 4 { 0.9 } else { f32::NAN });
+    table.add(&planes, |x, _| if x < 4 { 1.0 } else { 12.0 });
+    table.add(&planes, |x, _| if x < 4 { 1.5 } else { f32::NAN });
     let cells: Vec<_> = table.bins.iter().map(|b| b.cells).collect();
-    assert_eq!(cells, [1, 0, 1, 0, 0, 0, 0, 0, 0, 2]);
-    let (low, high) = (&table.bins[2], &table.bins[9]);
+    assert_eq!(cells, [0, 2, 0, 0, 1, 0, 1]);
+    assert_eq!(Reliability::range(0), (0.0, Some(1.0)));
+    assert_eq!(Reliability::range(4), (8.0, Some(16.0)));
+    assert_eq!(Reliability::range(6), (32.0, None));
+    let (low, high) = (&table.bins[1], &table.bins[4]);
     assert_eq!(
         (low.error(), low.nearer_error(), low.better()),
-        (10.0, 5.0, 0.0)
+        (2.0, 5.0, 1.0)
     );
     assert_eq!(
         (high.error(), high.nearer_error(), high.better()),
-        (2.0, 5.0, 1.0)
+        (10.0, 5.0, 0.0)
     );
-    assert!((high.confidence() - 0.95).abs() < 1e-6);
-    assert_eq!(table.bins[0].confidence(), 0.0);
-    assert_eq!(table.cells(), 4);
+    assert_eq!((low.predicted(), high.predicted()), (1.25, 12.0));
+    assert_eq!(table.bins[6].predicted(), 255.0);
+    // 2 of 1.25 for 2, 12 for 10, 255 for 10
+    assert_eq!(table.calibration_error(), (1.5 + 2.0 + 245.0) / 4.0);
 }
 
 /// A folder of its own that goes away at the end.
@@ -215,7 +219,12 @@ fn every_second_frame_is_made_and_compared() {
 
     let bins = found["reliability"].as_array().expect("an array");
     let cells: u64 = bins.iter().filter_map(|b| b["cells"].as_u64()).sum();
-    assert_eq!((bins.len(), cells), (10, 4 * 41 * 25));
+    assert_eq!((bins.len(), cells), (7, 4 * 41 * 25));
+    assert_eq!(
+        (&bins[3]["from"], &bins[3]["to"]),
+        (&4.0.into(), &8.0.into())
+    );
+    assert!(bins[6]["to"].is_null());
 
     let file = std::fs::File::open(Path::new(sheets).join("drawn.png")).expect("a sheet");
     let mut reader = png::Decoder::new(std::io::BufReader::new(file))
@@ -293,7 +302,8 @@ fn people_get_a_table_with_every_method() {
         "SSIM-Y",
         "worst 5 %",
         "flicker",
-        "0.9 to 1.0",
+        "16 to 32",
+        "calibration error",
     ] {
         assert!(said.contains(word), "{word} is not in {said}");
     }

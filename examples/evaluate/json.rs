@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::measure::{METHODS, Report};
 use crate::options::Options;
-use crate::reliability::{BINS, Bin, Reliability};
+use crate::reliability::{Bin, Reliability};
 use crate::scores::{Score, Scores};
 use crate::table::over_clips;
 
@@ -72,12 +72,13 @@ fn summary(mean: Score, worst: Score) -> Value {
 }
 
 fn bin(index: usize, bin: &Bin, cells: u64) -> Value {
+    let (from, to) = Reliability::range(index);
     json!({
-        "from": index as f64 / BINS as f64,
-        "to": (index + 1) as f64 / BINS as f64,
+        "from": from,
+        "to": to,
         "cells": bin.cells,
         "share": bin.cells as f64 / cells as f64,
-        "confidence": bin.confidence(),
+        "predicted": bin.predicted(),
         "error": bin.error(),
         "nearer_error": bin.nearer_error(),
         "no_worse": bin.better(),

@@ -26,7 +26,7 @@
 //! error of luma (four times), the motion as a colour wheel, the confidence.
 //!
 //! `--reliability` tells what the confidence is worth: cells of 4x4 pixels of all clips, by the
-//! confidence they were made with, and how far they and the nearer kept frame are off.
+//! error that their confidence predicts, and how far they and the nearer kept frame are off.
 
 #[path = "../common/mod.rs"]
 mod common;

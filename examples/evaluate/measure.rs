@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gstvideointerpolate::interpolator::{Encoded, Findings, Outcome};
+use gstvideointerpolate::interpolator::{Encoded, Findings, Outcome, predicted_error};
 use gstvideointerpolate::show::Map;
 
 use crate::common::decode;
@@ -184,6 +184,6 @@ fn add_cells(table: &mut Reliability, scene: &Scene, nearer: &Frame) -> Result<(
         width,
         height,
     };
-    table.add(&planes, |x, y| map.at(x, y)[0]);
+    table.add(&planes, |x, y| predicted_error(map.at(x, y)[0]));
     Ok(())
 }

@@ -1,7 +1,12 @@
-//! What the confidence is worth: a table of predicted confidence against true error.
+//! What the confidence is worth: a table of predicted against true error, in codes of 8 bits.
 
-/// Bins of equal width from 0 to 1.
-pub const BINS: usize = 10;
+/// Predicted errors at which a bin ends and the next one begins: small errors are by far the most
+/// frequent, so that bins of equal width would be empty but for the first.
+pub const EDGES: [f32; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+/// The last one has no end.
+pub const BINS: usize = EDGES.len() + 1;
+/// The largest error there is.
+const LARGEST: f32 = 255.0;
 /// Side of a cell, in pixels: that of the network's answer.
 const CELL: usize = 4;
 
@@ -9,7 +14,7 @@ const CELL: usize = 4;
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
 pub struct Bin {
     pub cells: u64,
-    confidence: f64,
+    predicted: f64,
     error: f64,
     nearer_error: f64,
     /// Cells that are nearer to the truth than the nearer kept frame, or as near.
@@ -17,9 +22,9 @@ pub struct Bin {
 }
 
 impl Bin {
-    /// Mean confidence.
-    pub fn confidence(&self) -> f64 {
-        self.confidence / self.cells as f64
+    /// Mean predicted error, codes of 8 bits.
+    pub fn predicted(&self) -> f64 {
+        self.predicted / self.cells as f64
     }
 
     /// Mean absolute error of luma of the made frame, codes of 8 bits.
@@ -54,26 +59,35 @@ pub struct Reliability {
 }
 
 impl Reliability {
-    /// Adds all cells of a frame; `confidence` is that at a pixel, 0 to 1.
-    pub fn add(&mut self, planes: &Planes, confidence: impl Fn(usize, usize) -> f32) {
+    /// Adds all cells of a frame; `predicted` is the error expected at a pixel, codes of 8 bits.
+    pub fn add(&mut self, planes: &Planes, predicted: impl Fn(usize, usize) -> f32) {
         for y in (0..planes.height).step_by(CELL) {
             for x in (0..planes.width).step_by(CELL) {
-                // not `clamp`: what is no number counts as 0
-                let confidence = match confidence(x, y) {
-                    some if some > 0.0 => some.min(1.0),
-                    _ => 0.0,
-                };
+                // `min` answers the largest for what is no number
+                let predicted = predicted(x, y).min(LARGEST);
                 let error = planes.error(planes.made, x, y);
                 let nearer_error = planes.error(planes.nearer, x, y);
-                let bin = ((confidence * BINS as f32) as usize).min(BINS - 1);
+                let bin = EDGES.iter().filter(|edge| predicted >= **edge).count();
                 let bin = &mut self.bins[bin];
                 bin.cells += 1;
-                bin.confidence += f64::from(confidence);
+                bin.predicted += f64::from(predicted);
                 bin.error += error;
                 bin.nearer_error += nearer_error;
                 bin.better += u64::from(error <= nearer_error);
             }
         }
+    }
+
+    /// How far predicted and true error are apart in a bin, mean over the cells.
+    pub fn calibration_error(&self) -> f64 {
+        let apart = self.bins.iter().map(|b| (b.predicted - b.error).abs());
+        apart.sum::<f64>() / self.cells() as f64
+    }
+
+    /// From which predicted error to which one a bin reaches.
+    pub fn range(bin: usize) -> (f32, Option<f32>) {
+        let from = bin.checked_sub(1).map_or(0.0, |before| EDGES[before]);
+        (from, EDGES.get(bin).copied())
     }
 
     /// Cells of all bins.

@@ -1,7 +1,7 @@
 //! The figures for people.
 
 use crate::measure::{METHODS, Report};
-use crate::reliability::{BINS, Reliability};
+use crate::reliability::Reliability;
 use crate::scores::{Score, Scores, mean};
 
 /// Above the rows of the clips.
@@ -65,24 +65,30 @@ pub fn over_clips(reports: &[Report], method: usize, summary: fn(&Scores) -> Sco
 pub fn reliability(table: &Reliability) {
     println!();
     println!(
-        "{:<12} {:>8} {:>8} {:>8} {:>8} {:>10}",
-        "confidence", "cells %", "mean", "error", "nearer", "no worse %"
+        "{:<12} {:>8} {:>9} {:>8} {:>8} {:>10}",
+        "predicted", "cells %", "mean", "error", "nearer", "no worse %"
     );
     for (i, bin) in table.bins.iter().enumerate() {
-        let from = i as f64 / BINS as f64;
-        let range = format!("{from:.1} to {:.1}", from + 1.0 / BINS as f64);
+        let range = match Reliability::range(i) {
+            (from, Some(to)) => format!("{from} to {to}"),
+            (from, None) => format!("{from} or more"),
+        };
         let share = bin.cells as f64 / table.cells() as f64;
         println!(
-            "{range:<12} {:>8} {:>8} {:>8} {:>8} {:>10}",
+            "{range:<12} {:>8} {:>9} {:>8} {:>8} {:>10}",
             text(100.0 * share, 3),
-            text(bin.confidence(), 3),
+            text(bin.predicted(), 2),
             text(bin.error(), 2),
             text(bin.nearer_error(), 2),
             text(100.0 * bin.better(), 1)
         );
     }
     println!(
-        "error, nearer: mean absolute error of luma of the frame made and of the nearer kept one"
+        "mean absolute error of luma, codes: as predicted, of the frame made, of the nearer kept one"
+    );
+    println!(
+        "calibration error, mean over cells: {}",
+        text(table.calibration_error(), 3)
     );
 }
 

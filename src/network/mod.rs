@@ -20,6 +20,9 @@ pub struct Motion {
     pub flow: Tensor,
     /// `[h, w, 1]`, 0 to 1: weight of the left picture; time and occlusion are in it.
     pub mask: Tensor,
+    /// `[h, w, 1]`, 0 to 1: how far the luma of both sides is apart, absolutely and by pixels,
+    /// around each cell, before the last step of the flow.
+    pub difference: Tensor,
     /// `[h, w, 1]`, 0 to 1: how far the motion can be trusted. The network leaves it at 1.
     pub confidence: Tensor,
 }

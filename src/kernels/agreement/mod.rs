@@ -85,6 +85,30 @@ pub fn agree(
     conclude(context, &space.differences, sharpness, out)
 }
 
+/// Fills `out`, `[h, w, 1]`, from what [`agree`] answered, `[h, w, CHANNELS]`: the mean absolute
+/// difference of both sides along the flow itself, of luma of range 1, in 3x3 cells.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn difference(context: &Context, answer: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    let answer = Source::lock(answer);
+    let answer = answer.raster()?;
+    answer.expect("the agreement", answer.size(), CHANNELS)?;
+    write("difference", out, |mut out| {
+        out.expect("the difference", answer.size(), 1)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+                let cell = answer.at(y, x);
+                let mean = cell[CHANNELS - 1] / CONTRAST;
+                // no displacement lies in the middle of the scores
+                *value = (1.0 - cell[SCORES / 2]) * (mean + NOISE);
+            }
+        });
+        Ok(())
+    })
+}
+
 /// Warps one side's luma by `flow`, `[h, w, 2]`, enlarged bilinearly.
 fn warp(context: &Context, luma: &Tensor, flow: &Tensor, out: &Tensor) -> candle_core::Result<()> {
     let (luma, flow) = (Source::lock(luma), Source::lock(flow));

@@ -96,6 +96,37 @@ fn a_shift_of_a_sample_is_found() {
 }
 
 #[test]
+fn the_difference_is_that_of_the_flow_itself() {
+    let size = (5, 6);
+    // The sides differ by a checkerboard: a shift by a sample changes the difference, none but for
+    // the flow's own.
+    let checks = |light: f32| {
+        let codes = (0..SAMPLES * size.0 * SAMPLES * size.1)
+            .map(|i| light * ((i % (SAMPLES * size.1) + i / (SAMPLES * size.1)) % 2) as f32);
+        let shape = (SAMPLES * size.0, SAMPLES * size.1, 1);
+        Tensor::from_vec(codes.collect(), shape, &Device::Cpu).unwrap()
+    };
+    let flow = Tensor::zeros((size.0, size.1, 4), DType::F32, &Device::Cpu).unwrap();
+    let phase = Tensor::full(0.5f32, (size.0, size.1, 1), &Device::Cpu).unwrap();
+    for context in <[Context; 2]>::from(contexts()) {
+        let answer = Tensor::zeros((size.0, size.1, CHANNELS), DType::F32, &Device::Cpu).unwrap();
+        run(
+            &context,
+            [&checks(0.6), &checks(0.2)],
+            &flow,
+            &phase,
+            &answer,
+        );
+        let out = Tensor::zeros((size.0, size.1, 1), DType::F32, &Device::Cpu).unwrap();
+        difference(&context, &answer, &out).unwrap();
+        let found: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
+        close("difference", &found, &[0.2; 30], 1e-5);
+        assert!(difference(&context, &flow, &out).is_err());
+        assert!(difference(&context, &answer, &flow).is_err());
+    }
+}
+
+#[test]
 fn sizes_that_do_not_fit_are_refused() {
     let (context, _) = contexts();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();

@@ -28,21 +28,14 @@ fn luma(moved: f32) -> Tensor {
     })
 }
 
-fn confidence(flow: &Tensor, luma: [&Tensor; 2], brightness: f32, phase: f32) -> Vec<f32> {
+fn disagreement(flow: &Tensor, luma: [&Tensor; 2], brightness: f32, phase: f32) -> Vec<f32> {
     let evidence = Evidence {
         flow,
         luma,
         brightness,
     };
-    let out = zeros();
-    estimate(
-        &context(),
-        &evidence,
-        &PhaseMap::Uniform(phase),
-        &zeros(),
-        &out,
-    )
-    .unwrap();
+    let (out, phase) = (zeros(), PhaseMap::Uniform(phase));
+    disagree(&context(), &evidence, &phase, &out).unwrap();
     out.flatten_all().unwrap().to_vec1().unwrap()
 }
 
@@ -54,48 +47,42 @@ fn inner(values: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-#[test]
-fn right_motion_is_trusted() {
-    // Two cells in all, a quarter of it behind us.
-    let flow = tensor(4, |_, _, c| [-2.0, 0.0, 6.0, 0.0][c]);
-    let found = confidence(&flow, [&luma(0.0), &luma(2.0)], 0.0, 0.25);
-    assert!(inner(&found).iter().all(|c| *c > 0.99), "{found:?}");
+fn mean_of(values: &[f32]) -> f32 {
+    values.iter().sum::<f32>() / values.len() as f32
 }
 
 #[test]
-fn wrong_motion_is_not_trusted() {
+fn along_the_right_motion_the_sides_agree() {
+    // Two cells in all, a quarter of it behind us.
+    let flow = tensor(4, |_, _, c| [-2.0, 0.0, 6.0, 0.0][c]);
+    let right = inner(&disagreement(&flow, [&luma(0.0), &luma(2.0)], 0.0, 0.25));
+    assert!(mean_of(&right) < 0.05, "{right:?}");
     // Half a period off.
     let still = tensor(4, |_, _, _| 0.0);
-    let found = confidence(&still, [&luma(0.0), &luma(3.5)], 0.0, 0.5);
-    let inner = inner(&found);
-    let mean = inner.iter().sum::<f32>() / inner.len() as f32;
-    assert!(mean < 0.4, "{mean}");
+    let wrong = inner(&disagreement(&still, [&luma(0.0), &luma(3.5)], 0.0, 0.5));
+    assert!(mean_of(&wrong) > 0.2, "{wrong:?}");
 }
 
 #[test]
 fn a_fade_is_no_disagreement() {
     let still = tensor(4, |_, _, _| 0.0);
     let brighter = (luma(0.0) + 0.4).unwrap();
-    let lost = confidence(&still, [&brighter, &luma(0.0)], 0.0, 0.5);
-    assert!(lost.iter().all(|c| *c == 0.0));
-    let trusted = confidence(&still, [&brighter, &luma(0.0)], 0.4, 0.5);
-    assert!(trusted.iter().all(|c| *c > 0.99));
+    let apart = disagreement(&still, [&brighter, &luma(0.0)], 0.0, 0.5);
+    assert!(apart.iter().all(|d| (d - 0.4).abs() < 1e-6));
+    let faded = disagreement(&still, [&brighter, &luma(0.0)], 0.4, 0.5);
+    assert!(faded.iter().all(|d| *d < 1e-6));
 }
 
 #[test]
-fn flows_that_do_not_continue_each_other_lower_it() {
+fn flows_that_do_not_continue_each_other_raise_it() {
     // Luma is flat, so that it disagrees in the same way whatever the flow.
     let flat = [&tensor(1, |_, _, _| 0.12), &tensor(1, |_, _, _| 0.0)];
     let found = |up: f32, down: f32| {
-        confidence(
-            &tensor(4, |_, _, c| [0.0, up, 0.0, down][c]),
-            flat,
-            0.0,
-            0.5,
-        )[0]
+        let flow = tensor(4, |_, _, c| [0.0, up, 0.0, down][c]);
+        disagreement(&flow, flat, 0.0, 0.5)[0]
     };
-    assert!(found(-40.0, 40.0) > 0.9);
-    assert!(found(40.0, 40.0) < 0.6);
+    assert!((found(-40.0, 40.0) - 0.12).abs() < 1e-6);
+    assert!(found(40.0, 40.0) > 0.2);
 }
 
 #[test]
@@ -103,7 +90,47 @@ fn senseless_flow_is_no_panic() {
     let flow = tensor(4, |x, y, c| {
         [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30][(x + 2 * y + c) % 5]
     });
-    confidence(&flow, [&luma(0.0), &luma(1.0)], 0.0, 0.5);
+    disagreement(&flow, [&luma(0.0), &luma(1.0)], 0.0, 0.5);
+}
+
+fn confidence(difference: &Tensor, change: &Tensor) -> Vec<f32> {
+    let out = zeros();
+    estimate(&context(), difference, change, &out).unwrap();
+    out.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn confidence_is_that_of_the_predicted_error() {
+    // Sides ten codes apart on the left, pictures ten codes apart above.
+    let difference = tensor(1, |x, _, _| if x < 10 { 10.0 / 255.0 } else { 0.0 });
+    let change = tensor(1, |_, y, _| if y < 6 { 10.0 / 255.0 } else { 0.0 });
+    let found = confidence(&difference, &change);
+    for (i, confidence) in found.iter().enumerate() {
+        let (x, y) = (i % SIZE.1, i / SIZE.1);
+        let mut error = if x < 10 { 4.0 } else { 0.0 };
+        if y < 6 {
+            error += 1.7;
+        }
+        let expected = 1.0 / (1.0 + error / 8.0);
+        assert!(
+            (confidence - expected).abs() < 1e-5,
+            "{x}, {y}: {confidence}"
+        );
+        assert!((predicted_error(*confidence) - error).abs() < 1e-3);
+    }
+    let other = Tensor::zeros((2, 2, 1), DType::F32, &Device::Cpu).unwrap();
+    assert!(estimate(&context(), &difference, &other, &zeros()).is_err());
+    assert!(estimate(&context(), &difference, &change, &other).is_err());
+}
+
+#[test]
+fn what_is_no_number_is_not_trusted() {
+    for wild in [f32::NAN, f32::INFINITY] {
+        let found = confidence(&tensor(1, |_, _, _| wild), &zeros());
+        assert!(found.iter().all(|c| *c == 0.0), "{wild}");
+    }
+    assert_eq!(confidence(&zeros(), &zeros())[0], 1.0);
+    assert_eq!(predicted_error(0.5), 8.0);
 }
 
 fn turned(mask: f32, confidence: f32, phase: &PhaseMap) -> Vec<f32> {
@@ -122,6 +149,13 @@ fn without_confidence_the_nearer_side_has_all() {
             "{phase}"
         );
     }
+}
+
+#[test]
+fn the_lean_begins_at_32_codes_and_is_whole_at_64() {
+    let at = |error: f32| turned(0.5, confidence_of(error), &PhaseMap::Uniform(0.5))[7];
+    assert_eq!((at(31.9), at(64.1)), (0.5, 1.0));
+    assert!((at(48.0) - 0.75).abs() < 1e-3);
 }
 
 #[test]

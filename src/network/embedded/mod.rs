@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Tensor};
 use super::checkpoint::Checkpoint;
 use super::{Encoded, Motion, Observer};
 use crate::error::{Error, Result};
-use crate::kernels::{Context, PhaseMap, motion, resample};
+use crate::kernels::{Context, PhaseMap, agreement, motion, resample};
 
 pub mod config;
 mod decoder;
@@ -184,6 +184,7 @@ impl Network {
         let state = &space.matched.state;
         motion::flow(context, state, QUARTER, &ws.motion.flow)?;
         motion::weight_of_left(context, state, &ws.motion.mask)?;
+        agreement::difference(context, &space.matched.luma, &ws.motion.difference)?;
         observe("motion.flow", 0, &ws.motion.flow);
         observe("motion.mask", 0, &ws.motion.mask);
         Ok(())
@@ -225,6 +226,7 @@ impl Workspace {
             motion: Motion {
                 flow: zeros(fine, 4)?,
                 mask: zeros(fine, 1)?,
+                difference: zeros(fine, 1)?,
                 confidence: Tensor::ones((fine.0, fine.1, 1), DType::F32, &Device::Cpu)?,
             },
             levels,
