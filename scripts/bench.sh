@@ -25,7 +25,7 @@ frames=$(($(stat -c %s "$folder/clip.yuv") / (width * height * 3 / 2)))
 element() {
     gst-launch-1.0 -q filesrc location="$folder/clip.yuv" \
         ! rawvideoparse format=i420 width="$width" height="$height" framerate=30/1 \
-        ! "$1" ! video/x-raw,framerate=60/1 ! fakesink sync=false
+        ! $1 ! video/x-raw,framerate=60/1 ! fakesink sync=false
 }
 filter() {
     ffmpeg -nostdin -v error -f rawvideo -pix_fmt yuv420p -s "$SIZE" -r 30 -i "$folder/clip.yuv" \
@@ -33,13 +33,13 @@ filter() {
 }
 run() {
     case $1 in
-        videorate | videointerpolate) element "$1" ;;
+        videorate | videointerpolate*) element "$1" ;;
         "ffmpeg blend") filter minterpolate=fps=60:mi_mode=blend ;;
         "ffmpeg minterpolate") filter minterpolate=fps=60 ;;
     esac
 }
 
-methods=(videorate videointerpolate)
+methods=(videorate "videointerpolate model=fast" videointerpolate)
 base=videorate
 if command -v ffmpeg >/dev/null 2>&1; then
     methods+=("ffmpeg blend" "ffmpeg minterpolate")

@@ -165,7 +165,10 @@ fn differ(context: &Context, space: &Space, phase: &Tensor) -> candle_core::Resu
         phase: phase.raster()?,
     };
     write("differ", &space.differences, |mut out| {
-        job.phase.expect("the phase", out.size(), 1)?;
+        let (h, w) = out.size();
+        job.phase.expect("the phase", (h, w), 1)?;
+        job.left.expect("the warped left side", padded(h, w), 1)?;
+        job.right.expect("the warped right side", padded(h, w), 1)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
             super::CpuLevel::Avx2 => cpu::differ(&job, context, &mut out),

@@ -35,6 +35,26 @@ fn fast_and_plain_agree_near_and_far_outside() {
 }
 
 #[test]
+fn fast_and_plain_agree_where_flow_is_smooth() {
+    let mut random = Random(5);
+    let size = (7, 21);
+    let (left, right) = (luma(&mut random, size, 1), luma(&mut random, size, 1));
+    let phase = Tensor::full(0.5f32, (7, 21, 1), &Device::Cpu).unwrap();
+    for (dx, dy) in [(0.0, 0.0), (0.3, -0.7), (-2.4, 1.6), (100.0, -100.0)] {
+        // A slow change, so that some neighbours lie side by side and others do not.
+        let flow = |i: usize| match i % 4 {
+            0 | 2 => dx + 0.01 * (i / 4 % 21) as f32,
+            _ => dy + 0.002 * (i / 4 / 21) as f32,
+        };
+        let flow: Vec<f32> = (0..7 * 21 * 4).map(flow).collect();
+        let flow = Tensor::from_vec(flow, (7, 21, 4), &Device::Cpu).unwrap();
+        compare("smooth flow", size, CHANNELS, TOLERANCE, |context, out| {
+            run(context, [&left, &right], &flow, &phase, out);
+        });
+    }
+}
+
+#[test]
 fn each_cell_has_its_own_phase() {
     let mut random = Random(2);
     let size = (5, 9);
