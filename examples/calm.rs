@@ -24,13 +24,7 @@ const USAGE: &str = "calm CLIP ...";
 const LEAST: usize = 8;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::program::exit_code(run)
 }
 
 fn run() -> Result<(), String> {

@@ -168,7 +168,7 @@ pub struct Interpolator {
     mask: Tensor,
     /// How much the two sides disagree, `[h, w, 1]`; made where a cut is suspected.
     disagreement: Tensor,
-    /// How far the pictures are apart around each cell, nothing moved, `[h, w, 1]`.
+    /// How far the pictures of the last pair are apart around each cell, nothing moved, `[h, w, 1]`.
     change: Tensor,
     /// The same in each cell by itself.
     cells_change: Tensor,
@@ -320,7 +320,7 @@ impl Interpolator {
         let (one, other) = (left.1.parts(), right.1.parts());
         self.workspace.expect_encoded(&one.features)?;
         self.workspace.expect_encoded(&other.features)?;
-        let relation = self.relation(left, right);
+        let relation = self.relation(left, right)?;
         if relation.repeated {
             self.found = Some(Found::Same);
             out.copy_from(left.0)?;
@@ -337,7 +337,7 @@ impl Interpolator {
         if suspicious && self.disagreement(one, other, phase)? > FAILED_MOTION {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        self.judge(one, other, phase)?;
+        self.judge(phase)?;
         let flow = &self.workspace.motion().flow;
         synthesise(&self.context, left.0, right.0, flow, &self.mask, out)?;
         self.found = Some(Found::Motion);
@@ -364,27 +364,32 @@ impl Interpolator {
         self.found = None;
     }
 
-    /// Looked for once a pair, not once a phase.
-    fn relation(&mut self, left: (&Picture, &Encoded), right: (&Picture, &Encoded)) -> Relation {
+    /// Looked for once a pair, not once a phase; leaves how far the two are apart in `change`.
+    fn relation(
+        &mut self,
+        left: (&Picture, &Encoded),
+        right: (&Picture, &Encoded),
+    ) -> Result<Relation> {
         let pair = [left.1.serial, right.1.serial];
         if let Some(known) = self.relation.filter(|r| r.pair == pair) {
-            return known;
+            return Ok(known);
         }
-        let (one, other) = (&left.1.parts().thumbnail, &right.1.parts().thumbnail);
-        *self.relation.insert(Relation {
+        self.relation = None;
+        let (one, other) = (left.1.parts(), right.1.parts());
+        let luma = [&one.features.fine_luma, &other.features.fine_luma];
+        change::change(&self.context, luma, &self.cells_change, &self.change)?;
+        Ok(*self.relation.insert(Relation {
             pair,
             repeated: scene::repeated(left.0, right.0),
-            score: scene::score(one, other),
-        })
+            score: scene::score(&one.thumbnail, &other.thumbnail),
+        }))
     }
 
     /// Leaves the confidence in the workspace, and the mask to use in `mask`.
-    fn judge(&mut self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<()> {
+    fn judge(&self, phase: &PhaseMap) -> Result<()> {
         let (context, motion) = (&self.context, self.workspace.motion());
-        let luma = [&left.features.fine_luma, &right.features.fine_luma];
-        let (apart, confidence) = (&self.change, &motion.confidence);
-        change::change(context, luma, &self.cells_change, apart)?;
-        confidence::estimate(context, &motion.difference, apart, confidence)?;
+        let confidence = &motion.confidence;
+        confidence::estimate(context, &motion.difference, &self.change, confidence)?;
         confidence::toward_nearer(context, &motion.mask, confidence, phase, &self.mask)
     }
 
@@ -392,7 +397,7 @@ impl Interpolator {
     fn disagreement(&self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<f32> {
         let evidence = Evidence {
             flow: &self.workspace.motion().flow,
-            luma: [&left.features.cell_luma, &right.features.cell_luma],
+            luma: [left.features.cell_luma(), right.features.cell_luma()],
             brightness: left.thumbnail.mean() - right.thumbnail.mean(),
         };
         confidence::disagree(&self.context, &evidence, phase, &self.disagreement)?;

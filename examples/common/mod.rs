@@ -10,5 +10,6 @@ pub mod font;
 pub mod frame;
 pub mod metrics;
 pub mod middle;
+pub mod program;
 pub mod rhythm;
 pub mod sheet;

@@ -34,7 +34,6 @@ use gstvideointerpolate::scene;
 use small::Small;
 
 const USAGE: &str = "cuts [--threshold T | --engine] [--pairs N] CLIP | FOLDER ...";
-const KINDS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "avi", "ts", "y4m"];
 
 struct Options {
     threshold: f64,
@@ -57,13 +56,7 @@ impl Class {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::program::exit_code(run)
 }
 
 fn run() -> Result<(), String> {
@@ -98,7 +91,9 @@ impl Options {
                 "--engine" => options.engine = true,
                 "--pairs" => options.pairs = value(arguments.next())?.parse().map_err(wrong)?,
                 _ if argument.starts_with('-') => return Err(USAGE.into()),
-                _ => options.clips.extend(expand(Path::new(&argument))?),
+                _ => options
+                    .clips
+                    .extend(common::program::clips(Path::new(&argument))?),
             }
         }
         match options.clips.is_empty() {
@@ -106,25 +101,6 @@ impl Options {
             false => Ok(options),
         }
     }
-}
-
-/// The clips of a folder in the order of their names; a file is itself.
-fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let fail = |error: std::io::Error| format!("{}: {error}", path.display());
-    if !path.metadata().map_err(fail)?.is_dir() {
-        return Ok(vec![path.into()]);
-    }
-    let is_clip = |path: &PathBuf| {
-        let extension = path.extension().and_then(|e| e.to_str());
-        extension.is_some_and(|e| KINDS.contains(&e))
-    };
-    let mut clips: Vec<PathBuf> = std::fs::read_dir(path)
-        .map_err(fail)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(is_clip)
-        .collect();
-    clips.sort();
-    Ok(clips)
 }
 
 fn read(path: &Path) -> Result<Clip, String> {

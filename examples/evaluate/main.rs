@@ -45,13 +45,7 @@ use options::Options;
 use reliability::Reliability;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::program::exit_code(run)
 }
 
 fn run() -> Result<(), String> {

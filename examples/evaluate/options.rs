@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::common::program;
+
 pub const USAGE: &str = "evaluate [--model FILE] [--threads N] [--step N] [--no-minterpolate] \
                          [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
 
 /// Largest step: beyond it hardly a clip has two kept frames that show the same.
 const MOST: usize = 64;
-/// Files of a folder that are taken for clips.
-const KINDS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "avi", "ts", "y4m"];
 
 /// What is asked for.
 pub struct Options {
@@ -72,30 +72,13 @@ fn number(option: &str, text: &str, least: usize, most: usize) -> Result<usize, 
     number.ok_or_else(|| format!("{option} {text}: wanted a whole number from {least} to {most}"))
 }
 
-/// The clips of a folder in the order of their names; a file is itself.
+/// What a path stands for; of a folder, clips named for a cut are left out, for they have no right answer.
 fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let fail = |error: std::io::Error| format!("{}: {error}", path.display());
-    if !path.metadata().map_err(fail)?.is_dir() {
-        return Ok(vec![path.into()]);
+    let mut clips = program::clips(path)?;
+    if path.is_dir() {
+        clips.retain(|clip| !stem(clip).starts_with("cut_"));
     }
-    let is_clip = |path: &PathBuf| {
-        let kind = path.extension();
-        KINDS.iter().any(|k| kind == Some(k.as_ref())) && !stem(path).starts_with("cut_")
-    };
-    let mut clips: Vec<PathBuf> = std::fs::read_dir(path)
-        .map_err(fail)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(is_clip)
-        .collect();
-    clips.sort();
-    match clips.is_empty() {
-        true => Err(format!(
-            "{}: no clip in this folder ({})",
-            path.display(),
-            KINDS.join(", ")
-        )),
-        false => Ok(clips),
-    }
+    Ok(clips)
 }
 
 /// A file's name without folder and ending.

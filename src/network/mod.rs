@@ -36,8 +36,13 @@ pub struct Encoded {
     pub(crate) levels: Vec<Tensor>,
     /// `[height, width, 1]`: luma, -0.5 to 0.5.
     pub(crate) fine_luma: Tensor,
-    /// The same at half the size and, for each coarser level, half of that.
+    /// The same at half the size, at a quarter, and so on, one more than there are levels.
     pub(crate) luma: Vec<Tensor>,
+}
+
+impl Encoded {
     /// `[height / 4, width / 4, 1]`: mean luma of each 4x4 pixels, -0.5 to 0.5.
-    pub(crate) cell_luma: Tensor,
+    pub(crate) fn cell_luma(&self) -> &Tensor {
+        &self.luma[1]
+    }
 }

@@ -2,12 +2,11 @@
 
 use std::arch::x86_64::*;
 
-use super::{
-    CONTRAST, Differ, NOISE, RADIUS, SAMPLES, SCORES, SUMMARY, Warp, around, between, reference,
-};
+use super::{CONTRAST, Differ, NOISE, RADIUS, SAMPLES, SCORES, SUMMARY, Warp, around, reference};
 use crate::kernels::Context;
 use crate::kernels::correlation::{Axis, Offsets, softmax_mean};
 use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::resample::between;
 use crate::kernels::simd::{LANES, load, store, sum};
 
 /// Cells of a row whose flow fits on the stack.
@@ -55,7 +54,7 @@ fn warp_row(job: &Warp, y: usize, row: &mut [f32]) {
 impl Flow {
     /// For the cells `first..first + count`, at sample row `y`; in cells.
     fn fill(&mut self, job: &Warp, y: usize, first: usize, count: usize) {
-        let (y0, y1, t) = between(y, job.flow.height);
+        let (y0, y1, t) = between(y, SAMPLES, job.flow.height);
         for i in 0..count + 2 {
             let x = (first + i).saturating_sub(1).min(job.flow.width - 1);
             let (above, below) = (job.flow.at(y0, x), job.flow.at(y1, x));

@@ -147,14 +147,6 @@ struct Warp<'a> {
     flow: Raster<'a>,
 }
 
-/// The cells that sample `i` of a row or column lies between, and the share of the second.
-#[inline]
-fn between(i: usize, cells: usize) -> (usize, usize, f32) {
-    let at = ((i as f32 + 0.5) / SAMPLES as f32 - 0.5).max(0.0);
-    let first = (at as usize).min(cells - 1);
-    (first, (first + 1).min(cells - 1), at - first as f32)
-}
-
 /// The mean difference of each displacement in each cell.
 fn differ(context: &Context, space: &Space, phase: &Tensor) -> candle_core::Result<()> {
     let [left, right] = space.warped.each_ref().map(Source::lock);

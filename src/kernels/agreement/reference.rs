@@ -1,9 +1,10 @@
 //! The definition.
 
-use super::{CONTRAST, Differ, NOISE, RADIUS, SAMPLES, SCORES, Warp, around, between};
+use super::{CONTRAST, Differ, NOISE, RADIUS, SAMPLES, SCORES, Warp, around};
 use crate::kernels::Context;
-use crate::kernels::correlation::Axis;
+use crate::kernels::correlation::{Axis, plain_softmax_mean};
 use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::resample::between;
 
 pub fn warp(job: &Warp, context: &Context, out: &mut RasterMut) {
     let (height, width) = job.flow.size();
@@ -21,10 +22,10 @@ pub fn inside(i: usize, samples: usize) -> usize {
 }
 
 /// Warped luma at sample (`y`, `x`).
-pub fn sample(job: &Warp, y: usize, x: usize) -> f32 {
+fn sample(job: &Warp, y: usize, x: usize) -> f32 {
     let lerp = |a: f32, b: f32, t: f32| a + t * (b - a);
-    let (y0, y1, ty) = between(y, job.flow.height);
-    let (x0, x1, tx) = between(x, job.flow.width);
+    let (y0, y1, ty) = between(y, SAMPLES, job.flow.height);
+    let (x0, x1, tx) = between(x, SAMPLES, job.flow.width);
     let moved = |c: usize| {
         let column = |x: usize| lerp(job.flow.at(y0, x)[c], job.flow.at(y1, x)[c], ty);
         SAMPLES as f32 * lerp(column(x0), column(x1), tx)
@@ -84,7 +85,8 @@ pub fn conclude(differences: &Raster, sharpness: f32, context: &Context, out: &m
             for score in scores.iter_mut() {
                 *score = 1.0 - *score / (mean + NOISE);
             }
-            let [dx, dy] = expected(scores, sharpness);
+            let d = plain_softmax_mean(scores, sharpness, RADIUS);
+            let [dx, dy] = d.map(|samples| samples / SAMPLES as f32);
             rest[..3].copy_from_slice(&[dx, dy, CONTRAST * mean]);
         }
     });
@@ -101,21 +103,4 @@ fn average(differences: &Raster, y: usize, x: usize, out: &mut [f32]) {
         }
     }
     out.iter_mut().for_each(|sum| *sum /= 9.0);
-}
-
-/// Mean displacement (x, y), in cells, under the softmax of the scores.
-fn expected(scores: &[f32], sharpness: f32) -> [f32; 2] {
-    let side = 2 * RADIUS + 1;
-    let top = scores
-        .iter()
-        .map(|s| s * sharpness)
-        .fold(f32::NEG_INFINITY, f32::max);
-    let (mut total, mut dx, mut dy) = (0.0, 0.0, 0.0);
-    for (i, score) in scores.iter().enumerate() {
-        let p = (score * sharpness - top).exp();
-        total += p;
-        dx += p * ((i % side) as f32 - RADIUS as f32);
-        dy += p * ((i / side) as f32 - RADIUS as f32);
-    }
-    [dx, dy].map(|d| d / total / SAMPLES as f32)
 }

@@ -15,6 +15,7 @@ mod cpu;
 #[cfg(target_arch = "x86_64")]
 pub(super) use cpu::{Offsets, softmax_mean};
 mod reference;
+pub(super) use reference::softmax_mean as plain_softmax_mean;
 #[cfg(test)]
 mod tests;
 

@@ -28,23 +28,25 @@ fn score(job: &Correlate, (y, x): (isize, isize), axis: &Axis, dy: usize, dx: us
 
 pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
-    let side = 2 * job.radius + 1;
     out.for_each_row(context, |y, row| {
         for (x, values) in row.chunks_mut(pixel).enumerate() {
-            let scores = job.scores.at(y, x);
-            let top = scores
-                .iter()
-                .map(|s| s * job.sharpness)
-                .fold(f32::NEG_INFINITY, f32::max);
-            let (mut total, mut dx, mut dy) = (0.0, 0.0, 0.0);
-            for (i, score) in scores.iter().enumerate() {
-                let p = (score * job.sharpness - top).exp();
-                total += p;
-                dx += p * ((i % side) as f32 - job.radius as f32);
-                dy += p * ((i / side) as f32 - job.radius as f32);
-            }
-            values[0] = dx / total;
-            values[1] = dy / total;
+            let d = softmax_mean(job.scores.at(y, x), job.sharpness, job.radius);
+            values[..2].copy_from_slice(&d);
         }
     });
+}
+
+/// The mean displacement (x, y) under the softmax of `sharpness * scores`.
+pub fn softmax_mean(scores: &[f32], sharpness: f32, radius: usize) -> [f32; 2] {
+    let side = 2 * radius + 1;
+    let scaled = scores.iter().map(|s| s * sharpness);
+    let top = scaled.fold(f32::NEG_INFINITY, f32::max);
+    let (mut total, mut dx, mut dy) = (0.0, 0.0, 0.0);
+    for (i, score) in scores.iter().enumerate() {
+        let p = (score * sharpness - top).exp();
+        total += p;
+        dx += p * ((i % side) as f32 - radius as f32);
+        dy += p * ((i / side) as f32 - radius as f32);
+    }
+    [dx / total, dy / total]
 }

@@ -116,3 +116,12 @@ pub(super) fn neighbours(i: usize, size: usize) -> (usize, usize) {
     };
     (near, far)
 }
+
+/// The cells along an axis that sample `i` lies between, and the share of the second, where a cell
+/// has `scale` samples and both are centred ("half-pixel"); beyond the outermost centres the edge.
+#[inline]
+pub(super) fn between(i: usize, scale: usize, cells: usize) -> (usize, usize, f32) {
+    let at = ((i as f32 + 0.5) / scale as f32 - 0.5).max(0.0);
+    let first = (at as usize).min(cells - 1);
+    (first, (first + 1).min(cells - 1), at - first as f32)
+}

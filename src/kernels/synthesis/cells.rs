@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::SEGMENT;
 use crate::kernels::raster::Raster;
+use crate::kernels::resample::between;
 use crate::picture::Component;
 
 /// Samples of a row whose cells fit on the stack.
@@ -84,7 +85,7 @@ impl Cells {
         self.start = samples.start;
         let one = |sub| 1.0 / (1 << sub) as f32;
         self.scale = (one(component.sub_x), one(component.sub_y));
-        let (above, below, t) = rows(y, 4 >> component.sub_y, flow.height);
+        let (above, below, t) = between(y, 4 >> component.sub_y, flow.height);
         let used = samples.len().div_ceil(self.pattern.scale) + 2;
         let column = samples.start / self.pattern.scale;
         let flow_rows = [flow.row(above), flow.row(below)].map(|row| row.as_chunks::<4>().0);
@@ -135,13 +136,6 @@ impl Cells {
             *weight = lerp(*a, *b, t);
         }
     }
-}
-
-/// The rows of the lattice that row `y` lies between, and how far; `scale` samples a cell.
-fn rows(y: usize, scale: usize, height: usize) -> (usize, usize, f32) {
-    let at = ((y as f32 + 0.5) / scale as f32 - 0.5).max(0.0);
-    let above = (at as usize).min(height - 1);
-    (above, (above + 1).min(height - 1), at - above as f32)
 }
 
 /// Exactly `a` where `a == b`.

@@ -92,11 +92,15 @@ impl Encoder {
             self.deep
                 .apply(context, &[active], Some(down), Linear, deep)?;
             observe("encoder.deep", level, deep);
-            resample::mean(context, &view.narrow(2, 0, 4)?, &out.luma[level])?;
+            luma_of(context, view, &out.luma[level])?;
             resample::half(context, view, half)?;
             view = half;
         }
-        let luma = space.halves[0].narrow(2, 0, 4)?;
-        Ok(resample::mean(context, &luma, &out.cell_luma)?)
+        luma_of(context, view, &out.luma[space.levels.len()])
     }
+}
+
+/// Mean luma of each pixel of a view.
+fn luma_of(context: &Context, view: &Tensor, out: &Tensor) -> Result<()> {
+    Ok(resample::mean(context, &view.narrow(2, 0, 4)?, out)?)
 }

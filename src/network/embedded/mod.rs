@@ -238,14 +238,20 @@ impl Workspace {
         let Level { view, fine, .. } = self.levels[0];
         let features = self.config.features;
         let coarse = self.levels.iter().map(|l| zeros(l.coarse, features));
-        let luma = self.levels.iter().map(|l| zeros(l.view, 1));
+        let views = self.levels.iter().map(|l| l.view);
+        let luma = views.chain([self.beyond()]).map(|size| zeros(size, 1));
         Ok(Encoded {
             fine: zeros(fine, self.config.stem)?,
             levels: coarse.collect::<Result<_>>()?,
             fine_luma: zeros((2 * view.0, 2 * view.1), 1)?,
             luma: luma.collect::<Result<_>>()?,
-            cell_luma: zeros(fine, 1)?,
         })
+    }
+
+    /// Size of the view that the last level's, halved, is.
+    fn beyond(&self) -> (usize, usize) {
+        let (h, w) = self.levels[self.levels.len() - 1].view;
+        (h.div_ceil(2), w.div_ceil(2))
     }
 
     /// Room for the view of one picture: `[height, width, 6]`.

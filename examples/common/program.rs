@@ -1,0 +1,47 @@
+//! What the examples do the same way on a command line.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Files of a folder that are taken for clips.
+pub const KINDS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "avi", "ts", "y4m"];
+
+/// Runs a program; an error is a line, and the exit code says so.
+pub fn exit_code(run: impl FnOnce() -> Result<(), String>) -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The clips of a folder in the order of their names; a file is itself.
+///
+/// # Errors
+/// The path cannot be read, or is a folder without a clip; it is named.
+pub fn clips(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let fail = |error: std::io::Error| format!("{}: {error}", path.display());
+    if !path.metadata().map_err(fail)?.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let is_clip = |path: &PathBuf| {
+        let kind = path.extension();
+        KINDS.iter().any(|k| kind == Some(k.as_ref()))
+    };
+    let entries = std::fs::read_dir(path).map_err(fail)?;
+    let mut clips: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_clip)
+        .collect();
+    clips.sort();
+    match clips.is_empty() {
+        true => Err(format!(
+            "{}: no clip in this folder ({})",
+            path.display(),
+            KINDS.join(", ")
+        )),
+        false => Ok(clips),
+    }
+}
