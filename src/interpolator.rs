@@ -175,6 +175,8 @@ pub struct Interpolator {
     found: Option<Found>,
     /// Of the pair that was asked for last.
     relation: Option<Relation>,
+    /// The pair whose motion is in the workspace.
+    searched: Option<[u64; 2]>,
     pool: Arc<Pool>,
 }
 
@@ -230,6 +232,7 @@ impl Interpolator {
             cells_change: zeros(1)?,
             found: None,
             relation: None,
+            searched: None,
             network,
             context,
             workspace,
@@ -331,6 +334,7 @@ impl Interpolator {
         if looks && relation.score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
+        self.search(left.1, right.1)?;
         self.network
             .estimate(&mut self.workspace, &one.features, &other.features, phase)?;
         let suspicious = looks && relation.score > SUSPICIOUS;
@@ -383,6 +387,18 @@ impl Interpolator {
             repeated: scene::repeated(left.0, right.0),
             score: scene::score(&one.thumbnail, &other.thumbnail),
         }))
+    }
+
+    /// Once a pair, not once a phase.
+    fn search(&mut self, left: &Encoded, right: &Encoded) -> Result<()> {
+        let pair = [left.serial, right.serial];
+        if self.searched != Some(pair) {
+            self.searched = None;
+            let (one, other) = (&left.parts().features, &right.parts().features);
+            self.network.search(&mut self.workspace, one, other)?;
+            self.searched = Some(pair);
+        }
+        Ok(())
     }
 
     /// Leaves the confidence in the workspace, and the mask to use in `mask`.

@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 import layers
+import search
 
 # Outputs at these phases (a of b steps); one half half of the time, as in use.
 PHASES = [(1, 2)] * 4 + [(1, 4), (3, 4), (1, 3), (2, 3), (1, 5), (3, 5), (1, 8), (5, 8)]
@@ -26,6 +27,7 @@ class Batches(Dataset):
         flow      [n, 4, S, S]: at t, px, to the left frame x, y, to the right one x, y
         visible   [n, 2, S, S]: 1 where what is seen at t is also seen in the left frame, the right one
         distance  [n, 1, S, S]: share of the way that is done at t, in 0..1
+        found     [B, 4, S/8, S/8]: motion between left and right, see search.found
     """
 
     def __init__(self, clips, args):
@@ -57,7 +59,9 @@ class Batches(Dataset):
         flow = self.tensor([s.flow for s in scenes], (0, 4, size, size))
         visible = self.tensor([s.visible for s in scenes], (0, 2, size, size))
         distance = self.tensor([s.distance[None] for s in scenes], (0, 1, size, size))
-        return a / b, *planes, flow, visible, distance
+        searcher = search.searcher()
+        found = self.tensor([search.found(searcher, row[0][0], row[2][0]) for row in rows])
+        return a / b, *planes, flow, visible, distance, found
 
     @staticmethod
     def tensor(arrays, empty=None):

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import model
-from model import CHANGE, VARIANTS, Network, double, lrelu
+from model import VARIANTS, Network, double, lrelu
 
 DATA = Path(__file__).resolve().parent.parent / "tests/data"
-# View's height and width, phase: odd sizes over two levels, even ones, and a single cell.
+# View's height and width, phase: odd sizes, even ones, and a single cell.
 CASES = {"odd": (25, 27, 0.25), "even": (16, 20, 0.5), "tiny": (4, 4, 0.75)}
 
 
@@ -25,7 +25,7 @@ def network():
     torch.manual_seed(7)
     net = Network(VARIANTS["balanced"])
     with torch.no_grad():
-        net.decoder.head.weight[:CHANGE] *= 20
+        net.decoder.head.weight *= 20
         net.refiner.expand.weight *= 20
         net.refiner.head.weight *= 20
         for m in net.modules():
@@ -48,6 +48,13 @@ def views(h, w):
     return (torch.cat((left, right)) + noise).clamp(0, 1).sub(0.5).split(1)
 
 
+def motion(h, w):
+    """Smooth, and not quite the same both ways."""
+    wave = F.interpolate(torch.randn(1, 4, h // 3 + 2, w // 3 + 2), size=(h, w), mode="bicubic")
+    wave[:, 2:] = 0.3 * wave[:, 2:] - wave[:, :2]
+    return wave
+
+
 class Stages:
     """Collects tensors under the names that the Rust network gives to its stages."""
 
@@ -59,13 +66,11 @@ class Stages:
 
 
 def encode(net, view, stages):
-    fine, levels = net.encode(view)
+    fine, coarse = net.encode(view)
     stages.add("encoder.stem.0", fine[0])
-    for i, (coarse, _) in enumerate(levels):
-        stages.add(f"encoder.down.{i}", net.encoder.down(lrelu(net.encoder.stem(view))))
-        stages.add(f"encoder.deep.{i}", coarse)
-        view = model.half(view)
-    return fine, levels
+    stages.add("encoder.down.0", net.encoder.down(lrelu(net.encoder.stem(view))))
+    stages.add("encoder.deep.0", coarse[0])
+    return fine, coarse
 
 
 def match(module, left, right, flow, t, level, name, stages):
@@ -76,28 +81,22 @@ def match(module, left, right, flow, t, level, name, stages):
     return seen, d, e, contrast
 
 
-def decode(net, left, right, t, stages):
+def decode(net, left, right, found, t, stages):
     """The twin's `estimate`, opened up; `case` compares its result with the original's."""
     dec = net.decoder
-    size = left[-1][0].shape[-2:]
-    flow = torch.zeros(1, 4, *size)
-    mask = torch.zeros(1, 1, *size)
-    hidden = torch.zeros(1, net.config.hidden, *size)
-    for i in reversed(range(len(left))):
-        h, w = left[i][0].shape[-2:]
-        if i < len(left) - 1:
-            flow, mask, hidden = 2 * double(flow, h, w), double(mask, h, w), double(hidden, h, w)
-        seen, d, e, contrast = match(dec, left[i], right[i], flow, t, i, "decoder", stages)
-        q = lrelu(dec.squeeze(torch.cat(seen, 1)))
-        phase = torch.full_like(mask, t)
-        entry = lrelu(dec.entry(torch.cat((q, hidden, flow, d, mask, phase, e, contrast), 1)))
-        stages.add(f"decoder.expected.{i}", d)
-        stages.add(f"decoder.squeeze.{i}", q)
-        stages.add(f"decoder.entry.{i}", entry)
-        flow, mask, hidden, features = dec(left[i], right[i], flow, mask, hidden, t)
-        stages.add(f"decoder.features.{i}", features)
-        stages.add(f"decoder.hidden.{i}", hidden)
-        stages.add(f"decoder.state.{i}", torch.cat((flow, d, mask, phase), 1))
+    flow, cues = model.chosen(left[1], right[1], found, t)
+    stages.add("decoder.chosen.0", flow)
+    stages.add("decoder.cues.0", cues)
+    seen, d, e, contrast = match(dec, left, right, flow, t, 0, "decoder", stages)
+    q = lrelu(dec.squeeze(torch.cat(seen, 1)))
+    mask, phase = torch.zeros_like(contrast), torch.full_like(contrast, t)
+    entry = lrelu(dec.entry(torch.cat((q, cues, flow, d, mask, phase, e, contrast), 1)))
+    stages.add("decoder.expected.0", d)
+    stages.add("decoder.squeeze.0", q)
+    stages.add("decoder.entry.0", entry)
+    flow, mask, features = dec(left, right, found, t)
+    stages.add("decoder.features.0", features)
+    stages.add("decoder.state.0", torch.cat((flow, d, mask, phase), 1))
     return flow, mask, features
 
 
@@ -127,8 +126,10 @@ def case(net, h, w, t):
     stages.add("left.view", left)
     stages.add("right.view", right)
     (fine_a, a), (fine_b, b) = encode(net, left, stages), net.encode(right)
-    flow, mask = refine(net, fine_a, fine_b, *decode(net, a, b, t, stages), t, stages)
-    flows, logit = net(left, right, t)
+    found = motion(*a[0].shape[-2:])
+    stages.add("found", found)
+    flow, mask = refine(net, fine_a, fine_b, *decode(net, a, b, found, t, stages), t, stages)
+    flows, logit = net(left, right, found, t)
     assert torch.equal(flow, flows[-1]) and torch.equal(mask, logit)
     stages.tensors["phase"] = torch.tensor([t])
     return stages.tensors

@@ -1,8 +1,8 @@
 """The embedded network: the PyTorch twin of src/network/embedded, same names.
 
 Everything is NCHW here, [H, W, C] in Rust. Flow is in pixels of the level it belongs
-to, channels (to left x, to left y, to right x, to right y). The same encoder and the same
-decoder serve every level of the pyramid, so that a motion learnt at one size is known at all.
+to, channels (to left x, to left y, to right x, to right y). The motion is found by a search (search.py); the network
+chooses among what it suggests at the phase, improves that, and says which side to trust.
 """
 
 from dataclasses import dataclass
@@ -11,39 +11,41 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Largest displacements that are compared: of features, in cells, by the decoder and by the refiner;
-# of luma, in samples, four of which are a cell.
-RADIUS, FINE_RADIUS, LUMA_RADIUS = 3, 2, 2
+# Largest displacements that are compared: of features in cells, of luma in samples, four of which are a cell.
+RADIUS, LUMA_RADIUS = 2, 2
 SAMPLES = 4
 # Mean difference of luma (of range 1) below which there is more noise than texture.
 LUMA_NOISE = 0.01
+# Rounds of the fixed point that carries motion from a picture to the phase.
+ROUNDS = 3
+# Standing still has to explain a place this much better (mean difference of luma) than the motion found.
+STILL_MARGIN = 0.5 / 255
 # Brings that mean to the range of the other inputs.
 CONTRAST = 8.0
-# Changes that a level makes: flow, mask, and the two gates.
+# Changes that a stage makes: flow, mask, and the two gates.
 CHANGE = 4 + 1 + 2
 # Flow, displacement of features, mask, phase; displacement of luma, contrast.
 STATE = 4 + 2 + 1 + 1 + 2 + 1
+# What a decoder learns of its hypotheses: differences of luma under each, inconsistency of either side.
+CUES = 3 + 2
 # A feature's norm below this (its square root) counts as "no texture".
 NORM_EPSILON = 1e-2
-# The coarsest level is the last one whose shorter side has at least this many cells.
-COARSEST_CELLS = 4
 
 
 @dataclass(frozen=True)
 class Config:
-    """Channels: features at a quarter of the picture's size, features below, the decoder, what one
-    of its levels hands to the next, what the decoder hands to the refiner."""
+    """Channels: features at a quarter of the picture's size, at an eighth, the decoder, what it hands
+    to the refiner."""
 
     stem: int
     features: int
     width: int
-    hidden: int
     up: int
 
 
 VARIANTS = {
-    "fast": Config(8, 16, 16, 8, 7),
-    "balanced": Config(16, 24, 24, 16, 11),
+    "fast": Config(8, 16, 16, 7),
+    "balanced": Config(16, 24, 32, 11),
 }
 
 
@@ -121,6 +123,19 @@ def along(d, t):
     return torch.cat((-t * d, (1 - t) * d), 1)
 
 
+def warped_luma(a, b, flow):
+    """Luma [B, 1, H, W] with SAMPLES samples a cell, of both sides, warped by a flow [B, 4, h, w] in cells."""
+    h, w = flow.shape[-2:]
+    f = SAMPLES * F.interpolate(flow, scale_factor=SAMPLES, mode="bilinear", align_corners=False)
+    extra = (0, SAMPLES * w - a.shape[-1], 0, SAMPLES * h - a.shape[-2])
+    return [warp(F.pad(x, extra, mode="replicate"), f[:, k : k + 2]) for x, k in ((a, 0), (b, 2))]
+
+
+def window(cells):
+    """Mean over 3x3 cells."""
+    return F.avg_pool2d(F.pad(cells, (1, 1, 1, 1), mode="replicate"), 3, 1)
+
+
 def luma_scores(a, b, flow, t):
     """How well the luma of both sides agrees around a flow, at steps of a quarter of a cell.
 
@@ -130,12 +145,7 @@ def luma_scores(a, b, flow, t):
     """
     h, w = flow.shape[-2:]
     r, height, width = LUMA_RADIUS, SAMPLES * h, SAMPLES * w
-    f = SAMPLES * F.interpolate(flow, scale_factor=SAMPLES, mode="bilinear", align_corners=False)
-    extra = (0, width - a.shape[-1], 0, height - a.shape[-2])
-    a, b = (
-        F.pad(warp(F.pad(x, extra, mode="replicate"), f[:, k : k + 2]), (r, r, r, r), mode="replicate")
-        for x, k in ((a, 0), (b, 2))
-    )
+    a, b = (F.pad(x, (r, r, r, r), mode="replicate") for x in warped_luma(a, b, flow))
     cells = []
     for dy in range(-r, r + 1):
         for dx in range(-r, r + 1):
@@ -144,40 +154,83 @@ def luma_scores(a, b, flow, t):
             va = a[..., r - ay : r - ay + height, r - ax : r - ax + width]
             vb = b[..., r + by : r + by + height, r + bx : r + bx + width]
             cells.append(F.avg_pool2d((va - vb).abs(), SAMPLES))
-    cells = torch.cat(cells, 1)
-    cells = F.avg_pool2d(F.pad(cells, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    cells = window(torch.cat(cells, 1))
     mean = cells.mean(1, keepdim=True)
     return 1 - cells / (mean + LUMA_NOISE), mean
+
+
+def hypotheses(found, t):
+    """Flows at t that the motion found suggests: of what is seen in the left picture, in the right one, none.
+
+    found [B, 4, h, w] in cells (search.found). What is at x at t was at x - t*v in the left picture if v is the
+    left one's motion there, and will be at x + (1-t)*v; three rounds of that fixed point.
+    """
+    ahead = back = None
+    for _ in range(ROUNDS):
+        ahead = found[:, :2] if ahead is None else ahead
+        ahead = warp(found[:, :2], -t * ahead)
+        back = found[:, 2:] if back is None else back
+        back = warp(found[:, 2:], -(1 - t) * back)
+    return along(ahead, t), along(-back, t), torch.zeros_like(found)
+
+
+def difference(a, b, flow):
+    """Mean absolute difference of luma under a flow, over 3x3 cells; a, b, flow as for luma_scores."""
+    h, w = flow.shape[-2:]
+    a, b = warped_luma(a, b, flow)
+    return window(F.avg_pool2d((a - b).abs(), SAMPLES))
+
+
+def chosen(a, b, found, t):
+    """The hypothesis under which luma differs least, and what a decoder learns of all of them [B, CUES, h, w]."""
+    flows = hypotheses(found, t)
+    still = window(F.avg_pool2d((a - b).abs(), SAMPLES, ceil_mode=True, count_include_pad=False))
+    costs = [difference(a, b, flows[0]), difference(a, b, flows[1]), still]
+    judged = torch.stack((costs[0], costs[1], costs[2] + STILL_MARGIN))
+    index = judged.argmin(0, keepdim=True).expand(-1, -1, 4, -1, -1)
+    flow = torch.stack(flows).gather(0, index)[0]
+    return flow, torch.cat((CONTRAST * torch.cat(costs, 1), inconsistency(found, flow)), 1)
+
+
+def inconsistency(found, flow):
+    """How far the motion found where a flow leads to, left and right, is from it: e / (1 + e), e in cells.
+
+    Large on one side where that side's picture shows something else: occlusion.
+    """
+    motion = flow[:, 2:] - flow[:, :2]
+    left = warp(found[:, :2], flow[:, :2]) - motion
+    right = warp(found[:, 2:], flow[:, 2:]) + motion
+    e = torch.cat([torch.sqrt((x * x).sum(1, keepdim=True) + 1e-6) for x in (left, right)], 1)
+    return e / (1 + e)
 
 
 class Match(nn.Module):
     """What both sides say about the flow between them: features at steps of a cell, luma at finer ones."""
 
-    def __init__(self, radius):
+    def __init__(self):
         super().__init__()
-        self.radius = radius
         self.sharpness = nn.Parameter(torch.tensor([12.0]))
         self.luma_sharpness = nn.Parameter(torch.tensor([15.0]))
 
     def forward(self, left, right, flow, t):
         a = normalise(warp(left[0], flow[:, :2]))
         b = normalise(warp(right[0], flow[:, 2:]))
-        scores = correlate(a, b, t, self.radius)
+        scores = correlate(a, b, t, RADIUS)
         with torch.no_grad():
             luma, contrast = luma_scores(left[1], right[1], flow, t)
-        d = expected(scores, self.sharpness, self.radius)
+        d = expected(scores, self.sharpness, RADIUS)
         e = expected(luma, self.luma_sharpness, LUMA_RADIUS) / SAMPLES
         return (a, b, scores, luma), (d, e, CONTRAST * contrast)
 
 
 def moved(flow, change, d, e, t):
-    """The flow after a level: its own change, and as much of both displacements as it lets through."""
+    """The flow after a stage: its own change, and as much of both displacements as it lets through."""
     gate = torch.sigmoid(change[:, 5:7])
     return flow + change[:, :4] + along(gate[:, :1] * d + gate[:, 1:] * e, t)
 
 
 class Encoder(nn.Module):
-    """View of a picture (or of its half, quarter, ...) -> features at a half and a quarter of the view."""
+    """View of a picture -> features at a quarter and at an eighth of the picture's size."""
 
     def __init__(self, c):
         super().__init__()
@@ -192,26 +245,28 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One step of the flow, at any level."""
+    """From the motion found to flow and mask at an eighth of the picture's size."""
 
     def __init__(self, c):
         super().__init__()
         n = (2 * RADIUS + 1) ** 2 + (2 * LUMA_RADIUS + 1) ** 2
-        self.match = Match(RADIUS)
+        self.match = Match()
         self.squeeze = nn.Conv2d(2 * c.features + n, c.features, 1)
-        self.entry = nn.Conv2d(c.features + c.hidden + STATE, c.width, 3, 1, 1)
+        self.entry = nn.Conv2d(c.features + CUES + STATE, c.width, 3, 1, 1)
         self.res1 = nn.Conv2d(c.width, c.width, 3, 1, 1)
         self.res2 = nn.Conv2d(c.width, c.width, 3, 1, 1)
-        self.head = nn.Conv2d(c.width, CHANGE + c.hidden, 1)
+        self.head = nn.Conv2d(c.width, CHANGE, 1)
 
-    def forward(self, left, right, flow, mask, hidden, t):
+    def forward(self, left, right, found, t):
+        with torch.no_grad():
+            flow, cues = chosen(left[1], right[1], found, t)
         seen, (d, e, contrast) = self.match(left, right, flow, t)
         q = lrelu(self.squeeze(torch.cat(seen, 1)))
-        phase = torch.full_like(mask, t)
-        r = lrelu(self.entry(torch.cat((q, hidden, flow, d, mask, phase, e, contrast), 1)))
+        mask, phase = torch.zeros_like(contrast), torch.full_like(contrast, t)
+        r = lrelu(self.entry(torch.cat((q, cues, flow, d, mask, phase, e, contrast), 1)))
         r = lrelu(r + self.res2(lrelu(self.res1(r))))
         o = self.head(r)
-        return moved(flow, o, d, e, t), mask + o[:, 4:5], o[:, CHANGE:], r
+        return moved(flow, o, d, e, t), mask + o[:, 4:5], r
 
 
 class Refiner(nn.Module):
@@ -219,8 +274,8 @@ class Refiner(nn.Module):
 
     def __init__(self, c):
         super().__init__()
-        n = (2 * FINE_RADIUS + 1) ** 2 + (2 * LUMA_RADIUS + 1) ** 2
-        self.match = Match(FINE_RADIUS)
+        n = (2 * RADIUS + 1) ** 2 + (2 * LUMA_RADIUS + 1) ** 2
+        self.match = Match()
         self.expand = nn.Conv2d(c.width, 4 * (4 + 1 + c.up), 1)
         self.squeeze = nn.Conv2d(2 * c.stem + n + c.up + STATE, c.stem, 1)
         self.conv = nn.Conv2d(c.stem, c.stem, 3, 1, 1)
@@ -257,47 +312,29 @@ class Network(nn.Module):
             for m, s in (
                 (self.encoder.deep, 0.5),
                 (self.decoder.res2, 0.5),
+                (self.decoder.head, 0.02),
                 (self.refiner.conv, 0.5),
                 (self.refiner.expand, 0.02),
                 (self.refiner.head, 0.02),
             ):
                 m.weight *= s
-            self.decoder.head.weight[:CHANGE] *= 0.02
-            self.decoder.head.bias[6] = -1.0
-            self.refiner.head.bias[5] = -1.0
+            self.decoder.head.bias[5:7] = -1.0
+            self.refiner.head.bias[5:7] = -1.0
 
     def encode(self, view):
-        """view [B, 6, H/2, W/2] -> features and luma for the refiner, and for each level, finest first."""
-        fine, levels = None, []
-        while True:
-            stem, coarse = self.encoder(view)
-            fine = fine or (stem, F.pixel_shuffle(view[:, :4], 2))
-            levels.append((coarse, view[:, :4].mean(1, keepdim=True)))
-            view = half(view)
-            # the next level's coarse features: two strides of two, rounded up
-            if min((s + 3) // 4 for s in view.shape[-2:]) < COARSEST_CELLS or len(levels) == 6:
-                return fine, levels
+        """view [B, 6, H/2, W/2] -> (features, luma) for the refiner, (features, luma) for the decoder."""
+        stem, coarse = self.encoder(view)
+        return (stem, F.pixel_shuffle(view[:, :4], 2)), (coarse, view[:, :4].mean(1, keepdim=True))
 
-    def estimate(self, left, right, t):
-        """Flows of all levels (coarsest first, the quarter-size one last) and the mask's logit."""
+    def estimate(self, left, right, found, t):
+        """Flows at an eighth and at a quarter of the size, in their own pixels, and the mask's logit."""
         (left_fine, left), (right_fine, right) = left, right
-        b, _, h, w = left[-1][0].shape
-        flow = left[-1][0].new_zeros(b, 4, h, w)
-        mask = flow[:, :1]
-        hidden = flow.new_zeros(b, self.config.hidden, h, w)
-        flows = []
-        for a, c in zip(reversed(left), reversed(right)):
-            h, w = a[0].shape[-2:]
-            if flows:
-                flow, mask, hidden = 2 * double(flow, h, w), double(mask, h, w), double(hidden, h, w)
-            flow, mask, hidden, r = self.decoder(a, c, flow, mask, hidden, t)
-            flows.append(flow)
-        flow, mask = self.refiner(left_fine, right_fine, flow, mask, r, t)
-        flows.append(flow)
-        return flows, mask
+        flow, mask, r = self.decoder(left, right, found, t)
+        fine, mask = self.refiner(left_fine, right_fine, flow, mask, r, t)
+        return [flow, fine], mask
 
-    def forward(self, left, right, t):
-        return self.estimate(self.encode(left), self.encode(right), t)
+    def forward(self, left, right, found, t):
+        return self.estimate(self.encode(left), self.encode(right), found, t)
 
 
 def view(y, u, v):

@@ -36,10 +36,10 @@ def laplacian(x, y, levels=4):
 
 def losses(net, batch, flow_weight, decibel_weight):
     """Loss to descend, mean Charbonnier error of the picture, end-point error of the finest flow in pixels."""
-    t, y, u, v, flow = batch[:5]
+    t, y, u, v, flow, _, _, found = batch
     left = view(y[:, 0:1], u[:, 0:1], v[:, 0:1])
     right = view(y[:, 2:3], u[:, 2:3], v[:, 2:3])
-    flows, mask = net(left, right, t)
+    flows, mask = net(left, right, found, t)
     made, _, _ = synthesise(y[:, 0:1], y[:, 2:3], flows[-1], mask, t)
     d = made - y[:, 1:2]
     charbonnier = torch.sqrt(d * d + 1e-6).mean()
@@ -119,7 +119,7 @@ class Run:
         # flow supervision leads, then steps back for the picture; decibels count towards the end
         flow_weight = 0.03 * max(0.2, 1 - 1.2 * progress)
         batch = [x.to(self.device) if torch.is_tensor(x) else x for x in batch]
-        loss, picture, epe = losses(self.net, batch, flow_weight, 0.002 * progress)
+        loss, picture, epe = losses(self.net, batch, flow_weight, 0.015 * progress)
         self.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+import search
 from clips import Clips
 from model import VARIANTS, Network, synthesise, view
 
@@ -81,7 +82,8 @@ def made_between(net, video, i, device):
     if net is None:
         made = (a + b) / 2
     else:
-        flows, mask = net(va, vb, 0.5)
+        found = search.found(search.searcher(), *((x[0, 0].cpu().numpy() * 255).round().astype(np.uint8) for x in (a, b)))
+        flows, mask = net(va, vb, torch.from_numpy(found)[None].to(device), 0.5)
         made = synthesise(a, b, flows[-1], mask, 0.5)[0]
     made = made[0, 0, : video.height, : video.width]
     return (made.clamp(0, 1) * 255).round().byte().cpu().numpy()

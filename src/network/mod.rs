@@ -32,11 +32,11 @@ pub struct Motion {
 pub struct Encoded {
     /// `[height / 4, width / 4, stem]`: features for the refiner.
     pub(crate) fine: Tensor,
-    /// A tensor of features a level of the pyramid, finest (an eighth of the picture) first.
-    pub(crate) levels: Vec<Tensor>,
+    /// `[height / 8, width / 8, features]`: features for the decoder.
+    pub(crate) coarse: Tensor,
     /// `[height, width, 1]`: luma, -0.5 to 0.5.
     pub(crate) fine_luma: Tensor,
-    /// The same at half the size, at a quarter, and so on, one more than there are levels.
+    /// The same at half the size, at a quarter, and so on, as far as motion is searched.
     pub(crate) luma: Vec<Tensor>,
 }
 

@@ -34,7 +34,7 @@ pub const CHANNELS: usize = SCORES + SUMMARY;
 /// Mean difference of luma (of range 1) below which there is more noise than texture.
 const NOISE: f32 = 0.01;
 /// Brings the mean difference to the range of the network's other inputs.
-const CONTRAST: f32 = 8.0;
+pub(super) const CONTRAST: f32 = 8.0;
 /// Floats that vectors may read beyond a row of warped samples.
 const SLACK: usize = 8;
 
@@ -78,9 +78,7 @@ pub fn agree(
     space: &Space,
     out: &Tensor,
 ) -> candle_core::Result<()> {
-    for (side, (luma, warped)) in luma.into_iter().zip(&space.warped).enumerate() {
-        warp(context, luma, &flow.narrow(2, 2 * side, 2)?, warped)?;
-    }
+    warp_both(context, luma, flow, space)?;
     differ(context, space, phase)?;
     conclude(context, &space.differences, sharpness, out)
 }
@@ -107,6 +105,38 @@ pub fn difference(context: &Context, answer: &Tensor, out: &Tensor) -> candle_co
         });
         Ok(())
     })
+}
+
+/// The `luma` of both sides, warped by a `flow` in cells, `[h, w, 4]`, as in [`agree`]: views of the space, 4h x 4w
+/// samples each, until it is used again.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub(super) fn warped(
+    context: &Context,
+    luma: [&Tensor; 2],
+    flow: &Tensor,
+    space: &Space,
+) -> candle_core::Result<[Tensor; 2]> {
+    warp_both(context, luma, flow, space)?;
+    let (h, w, _) = flow.dims3()?;
+    let inner = |side: &Tensor| {
+        let rows = side.narrow(0, RADIUS, SAMPLES * h)?;
+        rows.narrow(1, RADIUS, SAMPLES * w)
+    };
+    Ok([inner(&space.warped[0])?, inner(&space.warped[1])?])
+}
+
+fn warp_both(
+    context: &Context,
+    luma: [&Tensor; 2],
+    flow: &Tensor,
+    space: &Space,
+) -> candle_core::Result<()> {
+    for (side, (luma, warped)) in luma.into_iter().zip(&space.warped).enumerate() {
+        warp(context, luma, &flow.narrow(2, 2 * side, 2)?, warped)?;
+    }
+    Ok(())
 }
 
 /// Warps one side's luma by `flow`, `[h, w, 2]`, enlarged bilinearly.

@@ -66,16 +66,16 @@ impl Job<'_> {
 }
 
 /// Two neighbours along one axis, and the share of the second one, 0 to 1.
-struct Taps {
-    first: usize,
-    second: usize,
-    share: f32,
+pub(super) struct Taps {
+    pub first: usize,
+    pub second: usize,
+    pub share: f32,
 }
 
 impl Taps {
     /// At `position`, clamped to 0 to `size - 1`; what is not a number counts as 0.
     #[inline]
-    fn new(position: f32, size: usize) -> Self {
+    pub fn new(position: f32, size: usize) -> Self {
         let last = size - 1;
         let position = position.max(0.0).min(last as f32);
         // Not negative, so that truncation is the floor.

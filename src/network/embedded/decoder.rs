@@ -1,4 +1,4 @@
-//! One step of the flow, at any level.
+//! From the motion found to flow and mask at an eighth of the picture's size.
 
 use candle_core::Tensor;
 
@@ -8,16 +8,17 @@ use crate::error::Result;
 use crate::kernels::agreement::{self, agree};
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::{correlate, displacements, expected};
+use crate::kernels::hypotheses::CUES;
 use crate::kernels::motion::{self, CHANGE, DISPLACEMENT, FLOW, PHASE, STATE};
 use crate::kernels::warp::warp_normalised;
-use crate::kernels::{Context, PhaseMap, resample};
+use crate::kernels::{Context, PhaseMap, hypotheses};
 use crate::network::Observer;
 use crate::network::checkpoint::Checkpoint;
 
 /// Scores of features and of luma.
 const SCORES: usize = displacements(RADIUS) + agreement::SCORES;
 
-/// The weights, the same at every level.
+/// The weights.
 #[derive(Debug)]
 pub struct Decoder {
     squeeze: Filter,
@@ -48,7 +49,7 @@ impl Sharpness {
 /// Features and luma of one side.
 pub type Side<'a> = (&'a Tensor, &'a Tensor);
 
-/// Both sides warped, how well they agree, and the state they belong to: all that a level
+/// Both sides warped, how well they agree, and the state they belong to: all that a stage
 /// compares.
 #[derive(Debug)]
 pub struct Match {
@@ -65,17 +66,16 @@ pub struct Match {
     displacement: Tensor,
     phase: Tensor,
     agreement: agreement::Space,
-    radius: usize,
 }
 
 impl Match {
-    pub fn new(size: (usize, usize), channels: usize, radius: usize) -> Result<Self> {
+    pub fn new(size: (usize, usize), channels: usize) -> Result<Self> {
         let state = zeros(size, STATE)?;
         let luma = zeros(size, agreement::CHANNELS)?;
         Ok(Self {
             left: zeros(size, channels)?,
             right: zeros(size, channels)?,
-            scores: zeros(size, displacements(radius))?,
+            scores: zeros(size, displacements(RADIUS))?,
             luma_scores: luma.narrow(2, 0, agreement::SCORES)?,
             summary: luma.narrow(2, agreement::SCORES, agreement::SUMMARY)?,
             luma,
@@ -84,7 +84,6 @@ impl Match {
             phase: state.narrow(2, PHASE, 1)?,
             state,
             agreement: agreement::Space::new(size)?,
-            radius,
         })
     }
 
@@ -95,7 +94,7 @@ impl Match {
         let (to_left, to_right) = (self.flow.narrow(2, 0, 2)?, self.flow.narrow(2, 2, 2)?);
         warp_normalised(context, left.0, &to_left, NORM_EPSILON, a)?;
         warp_normalised(context, right.0, &to_right, NORM_EPSILON, b)?;
-        correlate(context, a, b, &self.phase, self.radius, scores)?;
+        correlate(context, a, b, &self.phase, RADIUS, scores)?;
         let (luma, space) = ([left.1, right.1], &self.agreement);
         agree(
             context,
@@ -107,112 +106,95 @@ impl Match {
             &self.luma,
         )?;
         let out = &self.displacement;
-        Ok(expected(context, scores, sharp.features, self.radius, out)?)
+        Ok(expected(context, scores, sharp.features, RADIUS, out)?)
     }
 }
 
-/// What one level needs.
+/// What the decoder needs.
 #[derive(Debug)]
 pub struct DecoderSpace {
     pub matched: Match,
-    hidden: Tensor,
+    hypotheses: hypotheses::Space,
+    cues: Tensor,
     squeezed: Tensor,
     entered: Tensor,
     inner: Tensor,
     /// The features that the refiner expands.
     pub features: Tensor,
     head: Tensor,
-    change: Tensor,
-    next_hidden: Tensor,
 }
 
 impl DecoderSpace {
     pub fn new(c: &Config, size: (usize, usize)) -> Result<Self> {
-        let head = zeros(size, CHANGE + c.hidden)?;
         Ok(Self {
-            matched: Match::new(size, c.features, RADIUS)?,
-            hidden: zeros(size, c.hidden)?,
+            matched: Match::new(size, c.features)?,
+            hypotheses: hypotheses::Space::new(size)?,
+            cues: zeros(size, CUES)?,
             squeezed: zeros(size, c.features)?,
             entered: zeros(size, c.width)?,
             inner: zeros(size, c.width)?,
             features: zeros(size, c.width)?,
-            change: head.narrow(2, 0, CHANGE)?,
-            next_hidden: head.narrow(2, CHANGE, c.hidden)?,
-            head,
+            head: zeros(size, CHANGE)?,
         })
-    }
-
-    /// Begins from the next coarser level, or from nothing but the phase (`hidden` then keeps
-    /// its zeros: the coarsest level's is never written).
-    pub fn begin(
-        &self,
-        context: &Context,
-        coarser: Option<&DecoderSpace>,
-        phase: &PhaseMap,
-    ) -> Result<()> {
-        let state = &self.matched.state;
-        let Some(coarser) = coarser else {
-            return Ok(motion::begin(context, phase, state)?);
-        };
-        motion::advance(context, &coarser.matched.state, None, phase, state)?;
-        Ok(resample::double(
-            context,
-            &coarser.next_hidden,
-            &self.hidden,
-        )?)
     }
 }
 
 impl Decoder {
     pub fn load(checkpoint: &Checkpoint, c: &Config) -> Result<Self> {
         let filter = |name: &str, shape| checkpoint.filter(&format!("decoder.{name}"), shape, 1);
-        let known = c.features + c.hidden + STATE + agreement::SUMMARY;
+        let known = c.features + CUES + STATE + agreement::SUMMARY;
         Ok(Self {
             squeeze: filter("squeeze", [c.features, 2 * c.features + SCORES, 1])?,
             entry: filter("entry", [c.width, known, 3])?,
             res1: filter("res1", [c.width, c.width, 3])?,
             res2: filter("res2", [c.width, c.width, 3])?,
-            head: filter("head", [CHANGE + c.hidden, c.width, 1])?,
+            head: filter("head", [CHANGE, c.width, 1])?,
             sharpness: Sharpness::load(checkpoint, "decoder")?,
         })
     }
 
-    /// Improves the state of a level, given both pictures' features there.
+    /// Makes the state from the motion `found` between the pictures and both pictures' features.
     pub fn run(
         &self,
         context: &Context,
         space: &DecoderSpace,
-        level: usize,
+        found: &Tensor,
         sides: [Side; 2],
+        phase: &PhaseMap,
         observe: &mut Observer,
     ) -> Result<()> {
         use Activation::{Leaky, Linear};
         let s = space;
         let m = &s.matched;
+        motion::begin(context, phase, &m.state)?;
+        let (luma, spaces) = (sides.map(|side| side.1), (&s.hypotheses, &m.agreement));
+        let chosen = (&m.flow, &s.cues);
+        hypotheses::choose(context, luma, found, &m.phase, spaces, chosen)?;
+        observe("decoder.chosen", 0, &m.flow);
+        observe("decoder.cues", 0, &s.cues);
         m.run(context, sides, self.sharpness)?;
-        observe("decoder.left", level, &m.left);
-        observe("decoder.right", level, &m.right);
-        observe("decoder.scores", level, &m.scores);
-        observe("decoder.expected", level, &m.displacement);
-        observe("decoder.luma", level, &m.luma);
+        observe("decoder.left", 0, &m.left);
+        observe("decoder.right", 0, &m.right);
+        observe("decoder.scores", 0, &m.scores);
+        observe("decoder.expected", 0, &m.displacement);
+        observe("decoder.luma", 0, &m.luma);
         let sides = [&m.left, &m.right, &m.scores, &m.luma_scores];
         self.squeeze
             .apply(context, &sides, None, Leaky, &s.squeezed)?;
-        observe("decoder.squeeze", level, &s.squeezed);
-        let known = [&s.squeezed, &s.hidden, &m.state, &m.summary];
+        observe("decoder.squeeze", 0, &s.squeezed);
+        let known = [&s.squeezed, &s.cues, &m.state, &m.summary];
         self.entry.apply(context, &known, None, Leaky, &s.entered)?;
-        observe("decoder.entry", level, &s.entered);
+        observe("decoder.entry", 0, &s.entered);
         self.res1
             .apply(context, &[&s.entered], None, Leaky, &s.inner)?;
         let entered = Some(&s.entered);
         self.res2
             .apply(context, &[&s.inner], entered, Leaky, &s.features)?;
-        observe("decoder.features", level, &s.features);
+        observe("decoder.features", 0, &s.features);
         self.head
             .apply(context, &[&s.features], None, Linear, &s.head)?;
-        observe("decoder.hidden", level, &s.next_hidden);
-        motion::update(context, &s.change, &m.summary, &m.state)?;
-        observe("decoder.state", level, &m.state);
+        motion::update(context, &s.head, &m.summary, &m.state)?;
+        observe("decoder.state", 0, &m.state);
         Ok(())
     }
 }

@@ -1,9 +1,8 @@
-//! View of a picture (or of its half, quarter, ...) to features at a half and a quarter of the
-//! view's size.
+//! View of a picture to features at a quarter and at an eighth of the picture's size, and its luma at all sizes.
 
 use candle_core::Tensor;
 
-use super::config::{Config, Level, VIEW};
+use super::config::{Config, Sizes, VIEW};
 use super::zeros;
 use crate::error::Result;
 use crate::kernels::Context;
@@ -12,7 +11,7 @@ use crate::kernels::resample;
 use crate::network::checkpoint::Checkpoint;
 use crate::network::{Encoded, Observer};
 
-/// The weights, the same at every level.
+/// The weights.
 #[derive(Debug)]
 pub struct Encoder {
     stem: Filter,
@@ -23,32 +22,17 @@ pub struct Encoder {
 /// What encoding needs besides its result.
 #[derive(Debug)]
 pub struct EncoderSpace {
-    levels: Vec<LevelSpace>,
-    /// The view, halved once more often than there are levels.
-    halves: Vec<Tensor>,
-}
-
-/// What a level's convolutions leave for the next one.
-#[derive(Debug)]
-struct LevelSpace {
     stem: Tensor,
     down: Tensor,
     active: Tensor,
 }
 
 impl EncoderSpace {
-    pub fn new(config: &Config, levels: &[Level]) -> Result<Self> {
-        let space = |l: &Level| {
-            Ok(LevelSpace {
-                stem: zeros(l.fine, config.stem)?,
-                down: zeros(l.coarse, config.features)?,
-                active: zeros(l.coarse, config.features)?,
-            })
-        };
-        let half = |l: &Level| zeros((l.view.0.div_ceil(2), l.view.1.div_ceil(2)), VIEW);
+    pub fn new(config: &Config, sizes: &Sizes) -> Result<Self> {
         Ok(Self {
-            levels: levels.iter().map(space).collect::<Result<_>>()?,
-            halves: levels.iter().map(half).collect::<Result<_>>()?,
+            stem: zeros(sizes.fine, config.stem)?,
+            down: zeros(sizes.coarse, config.features)?,
+            active: zeros(sizes.coarse, config.features)?,
         })
     }
 }
@@ -62,7 +46,7 @@ impl Encoder {
         })
     }
 
-    /// Fills `out` from a view, level by level.
+    /// Fills `out` from a view.
     pub fn run(
         &self,
         context: &Context,
@@ -71,36 +55,23 @@ impl Encoder {
         out: &mut Encoded,
         observe: &mut Observer,
     ) -> Result<()> {
-        use Activation::{Leaky, Linear};
-        resample::spread(context, &view.narrow(2, 0, 4)?, &out.fine_luma)?;
-        let mut view = view;
-        for (level, (own, half)) in space.levels.iter().zip(&space.halves).enumerate() {
-            let (stem, down, active) = (&own.stem, &own.down, &own.active);
-            if level == 0 {
-                let fine = &out.fine;
-                self.stem.apply(context, &[view], None, Linear, fine)?;
-                observe("encoder.stem", level, fine);
-                activate(context, fine, stem)?;
-            } else {
-                // Nobody reads the stem's features of the coarser levels but the next line.
-                self.stem.apply(context, &[view], None, Leaky, stem)?;
-            }
-            self.down.apply(context, &[stem], None, Linear, down)?;
-            observe("encoder.down", level, down);
-            activate(context, down, active)?;
-            let deep = &out.levels[level];
-            self.deep
-                .apply(context, &[active], Some(down), Linear, deep)?;
-            observe("encoder.deep", level, deep);
-            luma_of(context, view, &out.luma[level])?;
-            resample::half(context, view, half)?;
-            view = half;
+        use Activation::Linear;
+        let EncoderSpace { stem, down, active } = space;
+        self.stem.apply(context, &[view], None, Linear, &out.fine)?;
+        observe("encoder.stem", 0, &out.fine);
+        activate(context, &out.fine, stem)?;
+        self.down.apply(context, &[stem], None, Linear, down)?;
+        observe("encoder.down", 0, down);
+        activate(context, down, active)?;
+        self.deep
+            .apply(context, &[active], Some(down), Linear, &out.coarse)?;
+        observe("encoder.deep", 0, &out.coarse);
+        let luma = view.narrow(2, 0, 4)?;
+        resample::spread(context, &luma, &out.fine_luma)?;
+        resample::mean(context, &luma, &out.luma[0])?;
+        for level in 1..out.luma.len() {
+            resample::half(context, &out.luma[level - 1], &out.luma[level])?;
         }
-        luma_of(context, view, &out.luma[space.levels.len()])
+        Ok(())
     }
-}
-
-/// Mean luma of each pixel of a view.
-fn luma_of(context: &Context, view: &Tensor, out: &Tensor) -> Result<()> {
-    Ok(resample::mean(context, &view.narrow(2, 0, 4)?, out)?)
 }

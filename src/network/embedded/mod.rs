@@ -1,8 +1,5 @@
-//! The built-in network: a small encoder and a coarse-to-fine decoder that share their weights
-//! over all levels of a pyramid. `training/model.py` is its twin, with the same names.
-//!
-//! Its limits: motion beyond about 4 cells of the coarsest level (a sixth to a half of the
-//! picture) is out of reach, and so is what neither side shows.
+//! The built-in network: it begins from the motion that a search has found between two pictures, and makes flow and
+//! mask at a phase of it. `training/model.py` is its twin, with the same names.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use super::checkpoint::Checkpoint;
 use super::{Encoded, Motion, Observer};
 use crate::error::{Error, Result};
-use crate::kernels::{Context, PhaseMap, agreement, motion, resample};
+use crate::kernels::{Context, PhaseMap, agreement, hypotheses, motion, resample, search};
 
 pub mod config;
 mod decoder;
@@ -22,13 +19,21 @@ mod variant;
 
 pub use variant::Variant;
 
-use config::{Config, Level, VIEW};
+use config::{Config, Sizes, VIEW, half};
 use decoder::{Decoder, DecoderSpace};
 use encoder::{Encoder, EncoderSpace};
 use refiner::{Refiner, RefinerSpace};
 
 /// Flow at a quarter of the picture's size counts four pixels a step.
 const QUARTER: f32 = 4.0;
+/// Motion is searched at this level of luma and coarser: a quarter of the picture's size.
+const FINEST: usize = 1;
+/// Pixels of that level that a cell is wide and high.
+const PER_CELL: usize = 4 >> FINEST;
+/// A level of luma has at least this many samples each way, unless it is one that everything has.
+const LEAST_SAMPLES: usize = 8;
+/// No picture has more levels of luma than this.
+const MAX_LEVELS: usize = 8;
 
 /// The weights, ready for the kernels; one for all that use the same file.
 #[derive(Debug)]
@@ -114,8 +119,8 @@ impl Network {
         out: &mut Encoded,
         observe: &mut Observer,
     ) -> Result<()> {
-        let size = (ws.levels[0].view.0, ws.levels[0].view.1, VIEW);
-        expect("a view", view.dims(), &[size.0, size.1, size.2])?;
+        let (h, w) = ws.sizes.view;
+        expect("a view", view.dims(), &[h, w, VIEW])?;
         ws.expect_encoded(out)?;
         let ws = &*ws;
         let context = &ws.context;
@@ -124,7 +129,25 @@ impl Network {
             .install(|| self.encoder.run(context, &ws.encoder, view, out, observe))
     }
 
-    /// The motion between two encoded pictures at a phase; it stays in the workspace.
+    /// Finds the motion between two encoded pictures, both ways, for all phases; it stays in the workspace.
+    ///
+    /// # Errors
+    /// Pictures of another size than the workspace's.
+    pub fn search(&self, ws: &mut Workspace, left: &Encoded, right: &Encoded) -> Result<()> {
+        ws.expect_encoded(left)?;
+        ws.expect_encoded(right)?;
+        let ws = &*ws;
+        let context = &ws.context;
+        context.pool().install(|| {
+            let luma = [&left.luma[..], &right.luma[..]];
+            let ways = [&ws.ahead, &ws.back];
+            search::search(context, luma, FINEST, &ws.search, ways)?;
+            Ok(hypotheses::gather(context, ways, PER_CELL, &ws.found)?)
+        })
+    }
+
+    /// The motion at a phase between two encoded pictures, those that [`Network::search`] had last; it stays in
+    /// the workspace.
     ///
     /// # Errors
     /// Pictures of another size than the workspace's, a plane of phases of another size than
@@ -169,22 +192,19 @@ impl Network {
     ) -> Result<()> {
         let context = &ws.context;
         ws.phases.fill(context, phase)?;
-        let mut coarser = None;
-        for (level, space) in ws.decoder.iter().enumerate().rev() {
-            space.begin(context, coarser, &ws.phases.coarse(level, phase)?)?;
-            let sides = [left, right].map(|e| (&e.levels[level], &e.luma[level]));
-            self.decoder.run(context, space, level, sides, observe)?;
-            coarser = Some(space);
-        }
+        let (decoder, refiner) = (&ws.decoder, &ws.refiner);
+        let sides = [left, right].map(|e| (&e.coarse, &e.luma[0]));
+        let coarse = ws.phases.coarse(phase)?;
+        self.decoder
+            .run(context, decoder, &ws.found, sides, &coarse, observe)?;
         let sides = [left, right].map(|e| (&e.fine, &e.fine_luma));
         let fine = ws.phases.fine(phase);
-        let (space, coarser) = (&ws.refiner, &ws.decoder[0]);
         self.refiner
-            .run(context, space, coarser, sides, &fine, observe)?;
-        let state = &space.matched.state;
+            .run(context, refiner, decoder, sides, &fine, observe)?;
+        let state = &refiner.matched.state;
         motion::flow(context, state, QUARTER, &ws.motion.flow)?;
         motion::weight_of_left(context, state, &ws.motion.mask)?;
-        agreement::difference(context, &space.matched.luma, &ws.motion.difference)?;
+        agreement::difference(context, &refiner.matched.luma, &ws.motion.difference)?;
         observe("motion.flow", 0, &ws.motion.flow);
         observe("motion.mask", 0, &ws.motion.mask);
         Ok(())
@@ -196,10 +216,15 @@ impl Network {
 pub struct Workspace {
     context: Context,
     config: Config,
-    levels: Vec<Level>,
+    sizes: Sizes,
     encoder: EncoderSpace,
-    /// Finest level first.
-    decoder: Vec<DecoderSpace>,
+    search: search::Space,
+    /// Motion from left to right and from right to left, in pixels of the finest level searched.
+    ahead: Tensor,
+    back: Tensor,
+    /// Both, in cells.
+    found: Tensor,
+    decoder: DecoderSpace,
     refiner: RefinerSpace,
     phases: Phases,
     motion: Motion,
@@ -213,50 +238,56 @@ impl Workspace {
                 view.0, view.1
             ))));
         }
-        let levels = config::levels(view.0, view.1);
-        let fine = levels[0].fine;
-        let decoder = levels.iter().map(|l| DecoderSpace::new(config, l.coarse));
+        let sizes = Sizes::of(view.0, view.1);
+        let Sizes { fine, coarse, .. } = sizes;
+        let levels = levels(view);
         Ok(Self {
             context: context.clone(),
             config: *config,
-            encoder: EncoderSpace::new(config, &levels)?,
-            decoder: decoder.collect::<Result<_>>()?,
-            refiner: RefinerSpace::new(config, fine, levels[0].coarse)?,
-            phases: Phases::new(&levels)?,
+            encoder: EncoderSpace::new(config, &sizes)?,
+            search: search::Space::new(&levels, FINEST)?,
+            ahead: zeros(levels[FINEST], 2)?,
+            back: zeros(levels[FINEST], 2)?,
+            found: zeros(coarse, 4)?,
+            decoder: DecoderSpace::new(config, coarse)?,
+            refiner: RefinerSpace::new(config, fine, coarse)?,
+            phases: Phases::new(&sizes)?,
             motion: Motion {
                 flow: zeros(fine, 4)?,
                 mask: zeros(fine, 1)?,
                 difference: zeros(fine, 1)?,
                 confidence: Tensor::ones((fine.0, fine.1, 1), DType::F32, &Device::Cpu)?,
             },
-            levels,
+            sizes,
         })
     }
 
     /// Room for one encoded picture of this size.
     pub fn encoded(&self) -> Result<Encoded> {
-        let Level { view, fine, .. } = self.levels[0];
-        let features = self.config.features;
-        let coarse = self.levels.iter().map(|l| zeros(l.coarse, features));
-        let views = self.levels.iter().map(|l| l.view);
-        let luma = views.chain([self.beyond()]).map(|size| zeros(size, 1));
+        let Sizes { view, fine, coarse } = self.sizes;
+        let luma = levels(view).into_iter().map(|size| zeros(size, 1));
         Ok(Encoded {
             fine: zeros(fine, self.config.stem)?,
-            levels: coarse.collect::<Result<_>>()?,
+            coarse: zeros(coarse, self.config.features)?,
             fine_luma: zeros((2 * view.0, 2 * view.1), 1)?,
             luma: luma.collect::<Result<_>>()?,
         })
     }
 
-    /// Size of the view that the last level's, halved, is.
-    fn beyond(&self) -> (usize, usize) {
-        let (h, w) = self.levels[self.levels.len() - 1].view;
-        (h.div_ceil(2), w.div_ceil(2))
-    }
-
     /// Room for the view of one picture: `[height, width, 6]`.
     pub fn view(&self) -> Result<Tensor> {
-        zeros(self.levels[0].view, VIEW)
+        zeros(self.sizes.view, VIEW)
+    }
+
+    /// Takes motion that was found elsewhere in place of a search: `[height / 4, width / 4, 4]` of the view, from left
+    /// to right x, y, and from right to left x, y, in cells of 8x8 pixels of the picture.
+    ///
+    /// # Errors
+    /// Another size.
+    pub fn assume(&mut self, found: Tensor) -> Result<()> {
+        expect("the motion found", found.dims(), self.found.dims())?;
+        self.found = found;
+        Ok(())
     }
 
     /// What the workspace runs on.
@@ -271,51 +302,49 @@ impl Workspace {
 
     /// Fails unless `encoded` is of a picture of this size.
     pub(crate) fn expect_encoded(&self, encoded: &Encoded) -> Result<()> {
-        let (h, w) = self.levels[0].fine;
+        let (h, w) = self.sizes.fine;
         let wanted = [h, w, self.config.stem];
-        expect("an encoded picture", encoded.fine.dims(), &wanted)?;
-        let (levels, wanted) = (encoded.levels.len(), self.levels.len());
-        expect("an encoded picture's levels", &[levels], &[wanted])
+        expect("an encoded picture", encoded.fine.dims(), &wanted)
     }
 }
 
-/// A plane of phases at the sizes of all levels; unused while the phase is uniform.
+/// Sizes of the levels of luma: of the view, of half of it, and so on.
+fn levels(view: (usize, usize)) -> Vec<(usize, usize)> {
+    let sizes = std::iter::successors(Some(view), |size| Some(half(*size)));
+    let large = |size: &(usize, usize)| size.0.min(size.1) >= LEAST_SAMPLES;
+    let enough = sizes.enumerate().take_while(|(i, size)| *i <= FINEST || large(size));
+    enough.map(|(_, size)| size).take(MAX_LEVELS).collect()
+}
+
+/// A plane of phases at the sizes of both stages; unused while the phase is uniform.
 #[derive(Debug)]
 struct Phases {
     fine: Tensor,
-    coarse: Vec<Tensor>,
+    coarse: (usize, usize),
 }
 
 impl Phases {
-    fn new(levels: &[Level]) -> Result<Self> {
-        let coarse = levels.iter().map(|l| zeros(l.coarse, 1));
+    fn new(sizes: &Sizes) -> Result<Self> {
         Ok(Self {
-            fine: zeros(levels[0].fine, 1)?,
-            coarse: coarse.collect::<Result<_>>()?,
+            fine: zeros(sizes.fine, 1)?,
+            coarse: sizes.coarse,
         })
     }
 
-    /// Brings a plane to every level's size.
+    /// Brings a plane to the finer size.
     fn fill(&self, context: &Context, phase: &PhaseMap) -> Result<()> {
         let PhaseMap::Plane(plane) = phase else {
             return Ok(());
         };
-        let dims = self.coarse[0].dims();
-        expect("a plane of phases", plane.dims(), &dims[..2])?;
-        let mut finer = &plane.unsqueeze(2)?;
-        resample::double(context, finer, &self.fine)?;
-        for coarse in &self.coarse[1..] {
-            resample::half(context, finer, coarse)?;
-            finer = coarse;
-        }
-        Ok(())
+        let (h, w) = self.coarse;
+        expect("a plane of phases", plane.dims(), &[h, w])?;
+        Ok(resample::double(context, &plane.unsqueeze(2)?, &self.fine)?)
     }
 
-    fn coarse(&self, level: usize, phase: &PhaseMap) -> Result<PhaseMap> {
+    fn coarse(&self, phase: &PhaseMap) -> Result<PhaseMap> {
         Ok(match phase {
             PhaseMap::Uniform(t) => PhaseMap::Uniform(*t),
-            PhaseMap::Plane(plane) if level == 0 => PhaseMap::Plane(plane.unsqueeze(2)?),
-            PhaseMap::Plane(_) => PhaseMap::Plane(self.coarse[level].clone()),
+            PhaseMap::Plane(plane) => PhaseMap::Plane(plane.unsqueeze(2)?),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::config::{Config, DETAIL, FINE_RADIUS};
+use super::config::{Config, DETAIL, RADIUS};
 use super::decoder::{DecoderSpace, Match, Sharpness, Side};
 use super::zeros;
 use crate::error::Result;
@@ -50,7 +50,7 @@ impl RefinerSpace {
         let pairs = whole.reshape((h, 2, w, 2 * detail))?;
         let detail = whole.narrow(0, 0, fine.0)?.narrow(1, 0, fine.1)?;
         Ok(Self {
-            matched: Match::new(fine, c.stem, FINE_RADIUS)?,
+            matched: Match::new(fine, c.stem)?,
             rows: [
                 pairs.narrow(1, 0, 1)?.squeeze(1)?,
                 pairs.narrow(1, 1, 1)?.squeeze(1)?,
@@ -67,7 +67,7 @@ impl RefinerSpace {
 impl Refiner {
     pub fn load(checkpoint: &Checkpoint, c: &Config) -> Result<Self> {
         let filter = |name: &str, shape| checkpoint.filter(&format!("refiner.{name}"), shape, 1);
-        let input = 2 * c.stem + displacements(FINE_RADIUS) + agreement::CHANNELS + c.up + STATE;
+        let input = 2 * c.stem + displacements(RADIUS) + agreement::CHANNELS + c.up + STATE;
         Ok(Self {
             expand: [expand(checkpoint, c, 0)?, expand(checkpoint, c, 1)?],
             squeeze: filter("squeeze", [c.stem, input, 1])?,
@@ -77,7 +77,7 @@ impl Refiner {
         })
     }
 
-    /// Makes the finest state from the decoder's last level and both pictures' fine features.
+    /// Makes the finer state from the decoder's and both pictures' fine features.
     pub fn run(
         &self,
         context: &Context,

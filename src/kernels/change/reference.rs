@@ -1,0 +1,28 @@
+//! The definition.
+
+use super::{Job, SAMPLES};
+use crate::kernels::Context;
+use crate::kernels::raster::RasterMut;
+
+pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
+    let pixel = out.pixel;
+    out.for_each_row(context, |y, row| {
+        for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+            *value = one(job, y, x);
+        }
+    });
+}
+
+/// Mean difference in a cell, of the samples that are there.
+pub fn one(job: &Job, y: usize, x: usize) -> f32 {
+    let (left, right) = (&job.left, &job.right);
+    let rows = SAMPLES * y..left.height.min(SAMPLES * (y + 1));
+    let columns = SAMPLES * x..left.width.min(SAMPLES * (x + 1));
+    let mut sum = 0.0;
+    for y in rows.clone() {
+        for x in columns.clone() {
+            sum += (left.at(y, x)[0] - right.at(y, x)[0]).abs();
+        }
+    }
+    sum / (rows.len() * columns.len()) as f32
+}

@@ -1,0 +1,156 @@
+use super::*;
+use crate::kernels::testing::{Random, SIZES, close, contexts, zeros};
+
+/// As for the luma that both read.
+const TOLERANCE: f32 = 1e-4;
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn tensor(values: Vec<f32>, shape: (usize, usize, usize)) -> Tensor {
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// Samples of a smooth texture that does not repeat, moved by (x, y) samples.
+fn texture((h, w): (usize, usize), moved: impl Fn(usize, usize) -> (f32, f32)) -> Tensor {
+    let (rows, columns) = (agreement::SAMPLES * h, agreement::SAMPLES * w);
+    let value = |i: usize| {
+        let (y, x) = (i / columns, i % columns);
+        let (dx, dy) = moved(y, x);
+        let (x, y) = (x as f32 - dx, y as f32 - dy);
+        0.2 * (0.31 * x + 0.05 * y).sin() + 0.2 * (0.23 * y - 0.002 * x * x).cos()
+    };
+    let values = (0..rows * columns).map(value).collect();
+    tensor(values, (rows, columns, 1))
+}
+
+/// The choice between two pictures at one phase: flow and cues.
+fn chosen(
+    context: &Context,
+    luma: [&Tensor; 2],
+    found: &Tensor,
+    t: f32,
+) -> (Vec<f32>, Vec<f32>) {
+    let (h, w, _) = found.dims3().unwrap();
+    let phase = Tensor::full(t, (h, w, 1), &Device::Cpu).unwrap();
+    let spaces = (
+        &Space::new((h, w)).unwrap(),
+        &agreement::Space::new((h, w)).unwrap(),
+    );
+    let (flow, cues) = (zeros(&[h, w, 4]), zeros(&[h, w, CUES]));
+    choose(context, luma, found, &phase, spaces, (&flow, &cues)).unwrap();
+    (values(&flow), values(&cues))
+}
+
+/// One motion everywhere, from left to right in cells.
+fn even((h, w): (usize, usize), [x, y]: [f32; 2]) -> Tensor {
+    tensor([x, y, -x, -y].repeat(h * w), (h, w, 4))
+}
+
+#[test]
+fn fast_and_plain_agree() {
+    let mut random = Random(1);
+    let (plain, fast) = contexts();
+    for size in SIZES {
+        let luma = [0; 2].map(|_| {
+            let (h, w) = (agreement::SAMPLES * size.0, agreement::SAMPLES * size.1);
+            random.dense(&[h, w, 1], 0.5)
+        });
+        let found = random.tensor(size, 4, 3.0);
+        for t in [0.25, 0.5, 0.9] {
+            let [(flow, cues), (flow_fast, cues_fast)] =
+                [&plain, &fast].map(|c| chosen(c, [&luma[0], &luma[1]], &found, t));
+            close("flow", &flow_fast, &flow, TOLERANCE);
+            close("cues", &cues_fast, &cues, TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn even_motion_is_split_by_the_phase() {
+    let (_, context) = contexts();
+    let (size, motion) = ((6, 9), [1.5, -0.75]);
+    let samples = motion.map(|v| v * agreement::SAMPLES as f32);
+    let left = texture(size, |_, _| (0.0, 0.0));
+    let right = texture(size, |_, _| (samples[0], samples[1]));
+    for t in [0.125, 0.5, 0.75] {
+        let (flow, cues) = chosen(&context, [&left, &right], &even(size, motion), t);
+        let (l, r) = (-t, 1.0 - t);
+        let want = [l * motion[0], l * motion[1], r * motion[0], r * motion[1]];
+        close("flow", &flow, &want.repeat(size.0 * size.1), TOLERANCE);
+        for cell in cues.chunks(CUES) {
+            // both ways say the same, only the edges of the epsilon are left
+            assert!(cell[3] < 2e-3 && cell[4] < 2e-3, "{cell:?}");
+        }
+    }
+}
+
+#[test]
+fn the_way_that_explains_a_cell_is_taken() {
+    let (_, context) = contexts();
+    let size = (8, 8);
+    let left = texture(size, |_, _| (0.0, 0.0));
+    let right = texture(size, |_, _| (6.0, 0.0));
+    for (found, name) in [
+        ([1.5, 0.0, 0.4, 0.7], "left to right"),
+        ([0.3, -0.6, -1.5, 0.0], "right to left"),
+    ] {
+        let found = tensor(found.repeat(size.0 * size.1), (size.0, size.1, 4));
+        let (flow, cues) = chosen(&context, [&left, &right], &found, 0.5);
+        let inner = |i: usize| (2..6).contains(&(i / 8)) && (2..6).contains(&(i % 8));
+        for (i, flow) in flow.chunks(4).enumerate().filter(|(i, _)| inner(*i)) {
+            close(name, flow, &[-0.75, 0.0, 0.75, 0.0], TOLERANCE);
+            let (cues, first) = (&cues[CUES * i..], name == "left to right");
+            assert_eq!(cues[0] < cues[1], first, "{name}");
+            // the other way's motion is not this one
+            assert_eq!(cues[3] < cues[4], first, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_still_over_a_moving_picture_stays() {
+    let (_, context) = contexts();
+    let size = (10, 12);
+    let logo = |y: usize, x: usize| (12..28).contains(&y) && (16..36).contains(&x);
+    let left = texture(size, |_, _| (0.0, 0.0));
+    let right = texture(size, |y, x| if logo(y, x) { (0.0, 0.0) } else { (8.0, 2.0) });
+    let (flow, _) = chosen(&context, [&left, &right], &even(size, [2.0, 0.5]), 0.5);
+    // a cell is four samples; its neighbours count, too
+    for (y, x) in [(4, 5), (4, 6), (5, 6), (5, 7)] {
+        assert_eq!(flow[4 * (12 * y + x)..][..4], [0.0; 4], "cell {y}, {x}");
+    }
+    assert_eq!(flow[..4], [-1.0, -0.25, 1.0, 0.25]);
+}
+
+#[test]
+fn motion_is_gathered_by_cells() {
+    let (plain, _) = contexts();
+    // 5x3 pixels, two of them a cell: the last row and column are half there
+    let ahead: Vec<f32> = (0..15).flat_map(|i| [i as f32, 1.0]).collect();
+    let back = vec![-4.0; 30];
+    let found = zeros(&[3, 2, 4]);
+    let ways = [&tensor(ahead, (5, 3, 2)), &tensor(back, (5, 3, 2))];
+    gather(&plain, ways, 2, &found).unwrap();
+    let found = values(&found);
+    close("first", &found[..4], &[1.0, 0.5, -2.0, -2.0], 1e-6);
+    close("right", &found[4..8], &[1.75, 0.5, -2.0, -2.0], 1e-6);
+    close("corner", &found[20..], &[7.0, 0.5, -2.0, -2.0], 1e-6);
+    assert!(gather(&plain, ways, 1, &zeros(&[3, 2, 4])).is_err());
+}
+
+#[test]
+fn wild_motion_stays_inside() {
+    let (plain, fast) = contexts();
+    let size = (5, 7);
+    let luma = texture(size, |_, _| (0.0, 0.0));
+    for wild in [f32::NAN, f32::INFINITY, 1e30] {
+        let found = even(size, [wild, -wild]);
+        for context in [&plain, &fast] {
+            let (_, cues) = chosen(context, [&luma, &luma], &found, 0.5);
+            let costs = cues.chunks(CUES).flat_map(|cell| &cell[..HYPOTHESES]);
+            assert!(costs.into_iter().all(|v| v.is_finite()), "{wild}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+"""Motion between two pictures by dense inverse search (Kroeger et al., 2016), for training.
+
+OpenCV's, with the settings that src/kernels/search follows; the network begins from it.
+"""
+
+import cv2
+import numpy as np
+
+# Finest level searched: pictures of 1 / 2**FINEST of the size.
+FINEST = 2
+# Pixels of a cell.
+CELL = 8
+
+
+def searcher(finest=FINEST):
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis.setFinestScale(finest)
+    dis.setPatchSize(8)
+    dis.setPatchStride(4)
+    dis.setGradientDescentIterations(16)
+    dis.setVariationalRefinementIterations(0)
+    dis.setUseSpatialPropagation(True)
+    return dis
+
+
+def found(dis, left, right):
+    """Luma [H, W] u8, H and W multiples of CELL -> [4, H/8, W/8] f32 in cells: of the left picture's
+    pixels to the right one x, y, of the right one's to the left x, y."""
+    h, w = left.shape
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    pooled = lambda flow: cv2.resize(flow, (w // CELL, h // CELL), interpolation=cv2.INTER_AREA) / CELL
+    both = [pooled(dis.calc(a, b, None)) for a, b in ((left, right), (right, left))]
+    return np.concatenate(both, -1).transpose(2, 0, 1)
