@@ -28,6 +28,7 @@ class Batches(Dataset):
         visible   [n, 2, S, S]: 1 where what is seen at t is also seen in the left frame, the right one
         distance  [n, 1, S, S]: share of the way that is done at t, in 0..1
         found     [B, 4, S/8, S/8]: motion between left and right, see search.found
+        told      [B - n, 2, S/8, S/8]: motion of the real rows at t, see search.told
     """
 
     def __init__(self, clips, args):
@@ -61,7 +62,9 @@ class Batches(Dataset):
         distance = self.tensor([s.distance[None] for s in scenes], (0, 1, size, size))
         searcher = search.searcher()
         found = self.tensor([search.found(searcher, row[0][0], row[2][0]) for row in rows])
-        return a / b, *planes, flow, visible, distance, found
+        real = [[frame[0] for frame in row] for row in rows[n:]]
+        told = self.tensor([search.told(searcher, *row) for row in real], (0, 2, size // 8, size // 8))
+        return a / b, *planes, flow, visible, distance, found, told
 
     @staticmethod
     def tensor(arrays, empty=None):

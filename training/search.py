@@ -26,8 +26,19 @@ def searcher(finest=FINEST):
 def found(dis, left, right):
     """Luma [H, W] u8, H and W multiples of CELL -> [4, H/8, W/8] f32 in cells: of the left picture's
     pixels to the right one x, y, of the right one's to the left x, y."""
-    h, w = left.shape
-    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
-    pooled = lambda flow: cv2.resize(flow, (w // CELL, h // CELL), interpolation=cv2.INTER_AREA) / CELL
-    both = [pooled(dis.calc(a, b, None)) for a, b in ((left, right), (right, left))]
-    return np.concatenate(both, -1).transpose(2, 0, 1)
+    return np.concatenate((motion(dis, left, right), motion(dis, right, left)))
+
+
+def told(dis, left, truth, right):
+    """What only training can know: motion from the picture between two others to both of them, as if it were even.
+
+    Luma as for found -> [2, H/8, W/8] f32 in cells, from left to right x, y, at the picture between.
+    """
+    return motion(dis, truth, right) - motion(dis, truth, left)
+
+
+def motion(dis, a, b):
+    """[2, H/8, W/8] in cells, from a's pixels to b x, y."""
+    h, w = a.shape
+    flow = dis.calc(np.ascontiguousarray(a), np.ascontiguousarray(b), None)
+    return cv2.resize(flow, (w // CELL, h // CELL), interpolation=cv2.INTER_AREA).transpose(2, 0, 1) / CELL

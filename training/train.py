@@ -21,8 +21,12 @@ from torch.utils.data import DataLoader
 
 from batches import Batches
 from clips import Clips
-from model import VARIANTS, Network, synthesise, view
+from model import VARIANTS, Network, along, synthesise, view
 from validate import measure, sheet, table
+
+# What the motion told on real rows counts, against that known on synthetic ones.
+TAUGHT = 1.0
+
 
 def laplacian(x, y, levels=4):
     """Mean absolute difference of Laplacian pyramids, coarse levels weighted by their scale."""
@@ -36,7 +40,7 @@ def laplacian(x, y, levels=4):
 
 def losses(net, batch, flow_weight, decibel_weight):
     """Loss to descend, mean Charbonnier error of the picture, end-point error of the finest flow in pixels."""
-    t, y, u, v, flow, _, _, found = batch
+    t, y, u, v, flow, _, _, found, told = batch
     left = view(y[:, 0:1], u[:, 0:1], v[:, 0:1])
     right = view(y[:, 2:3], u[:, 2:3], v[:, 2:3])
     flows, mask = net(left, right, found, t)
@@ -46,7 +50,8 @@ def losses(net, batch, flow_weight, decibel_weight):
     decibels = torch.log((d * d).mean((1, 2, 3)) + 1e-5).mean()
     picture = charbonnier + 0.3 * laplacian(made, y[:, 1:2]) + decibel_weight * decibels
     supervised, epe = supervise(flows, flow) if len(flow) else (0.0, torch.zeros(()))
-    return picture + flow_weight * supervised, charbonnier.detach(), epe
+    taught = teach(flows, along(told, t)) if len(told) else 0.0
+    return picture + flow_weight * (supervised + TAUGHT * taught), charbonnier.detach(), epe
 
 
 def supervise(flows, truth):
@@ -59,6 +64,17 @@ def supervise(flows, truth):
         error = torch.sqrt((difference**2).view(n, 2, 2, *f.shape[2:]).sum(2) + 1e-6)
         loss = loss + (error + 0.01).pow(0.7).mean()
     return loss, scale * error.detach().mean()
+
+
+def teach(flows, truth):
+    """Robust distance of both flows of the last rows to what a search told of them, in cells."""
+    loss = 0
+    for f in flows:
+        scale = f.shape[-1] // truth.shape[-1]
+        difference = F.avg_pool2d(f[-len(truth) :], scale) / scale - truth
+        error = torch.sqrt((difference**2).view(len(truth), 2, 2, *truth.shape[2:]).sum(2) + 1e-6)
+        loss = loss + (error + 0.01).pow(0.7).mean()
+    return loss
 
 
 def arguments():
@@ -117,7 +133,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self.args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         # flow supervision leads, then steps back for the picture; decibels count towards the end
-        flow_weight = 0.03 * max(0.2, 1 - 1.2 * progress)
+        flow_weight = 0.03 * max(0.3, 1 - progress)
         batch = [x.to(self.device) if torch.is_tensor(x) else x for x in batch]
         loss, picture, epe = losses(self.net, batch, flow_weight, 0.015 * progress)
         self.optimiser.zero_grad()
