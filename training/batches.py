@@ -21,6 +21,7 @@ class Batches(Dataset):
     """Batch of a step, made from (seed, step) alone.
 
     args: steps, batch, size, seed, synthetic, synthetic_end; most_motion (see layers.MOST) if it is there.
+    finest: see search.searcher.
     A batch of B rows, n of them synthetic (they come first), pictures in 0..1:
         t         phase, the same for all rows
         y         [B, 3, S, S]: left, truth at t, right; u, v: [B, 3, S/2, S/2]
@@ -31,8 +32,8 @@ class Batches(Dataset):
         told      [B - n, 2, S/8, S/8]: motion of the real rows at t, see search.told
     """
 
-    def __init__(self, clips, args):
-        self.clips, self.args = clips, args
+    def __init__(self, clips, args, finest):
+        self.clips, self.args, self.finest = clips, args, finest
         self.most = getattr(args, "most_motion", layers.MOST)
         # the longest phase's triplet has to fit into a shot
         self.real = clips.videos and clips.weights(max(b for _, b in PHASES)).any()
@@ -60,7 +61,7 @@ class Batches(Dataset):
         flow = self.tensor([s.flow for s in scenes], (0, 4, size, size))
         visible = self.tensor([s.visible for s in scenes], (0, 2, size, size))
         distance = self.tensor([s.distance[None] for s in scenes], (0, 1, size, size))
-        searcher = search.searcher()
+        searcher = search.searcher(self.finest)
         found = self.tensor([search.found(searcher, row[0][0], row[2][0]) for row in rows])
         real = [[frame[0] for frame in row] for row in rows[n:]]
         told = self.tensor([search.told(searcher, *row) for row in real], (0, 2, size // 8, size // 8))

@@ -24,6 +24,8 @@ def export(state, config, path):
             raise SystemExit(f"{name} is {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}")
         if not torch.isfinite(tensor).all():
             raise SystemExit(f"{name} does not fit into f16")
+    # levels of luma begin at half the size there
+    tensors["search.finest"] = torch.tensor([config.finest - 1], dtype=torch.float16)
     save_file(tensors, path)
     print(f"{path}: {sum(t.numel() for t in tensors.values())} weights")
 

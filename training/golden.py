@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import model
+from export import export
 from model import VARIANTS, Network, double, lrelu
 
 DATA = Path(__file__).resolve().parent.parent / "tests/data"
@@ -139,7 +140,7 @@ def main():
     torch.set_num_threads(1)
     DATA.mkdir(parents=True, exist_ok=True)
     net = network()
-    save_file({k: v.half() for k, v in net.state_dict().items()}, DATA / "network.safetensors")
+    export(net.state_dict(), net.config, DATA / "network.safetensors")
     torch.manual_seed(8)
     for name, (h, w, t) in CASES.items():
         with torch.no_grad():

@@ -35,17 +35,19 @@ NORM_EPSILON = 1e-2
 @dataclass(frozen=True)
 class Config:
     """Channels: features at a quarter of the picture's size, at an eighth, the decoder, what it hands
-    to the refiner."""
+    to the refiner. And the finest level that is searched for motion: pictures of 1 / 2**finest of the size."""
 
     stem: int
     features: int
     width: int
     up: int
+    finest: int = 2
 
 
 VARIANTS = {
     "fast": Config(8, 16, 16, 7),
     "balanced": Config(16, 24, 32, 11),
+    "high": Config(16, 24, 32, 11, finest=1),
 }
 
 

@@ -6,13 +6,12 @@ OpenCV's, with the settings that src/kernels/search follows; the network begins 
 import cv2
 import numpy as np
 
-# Finest level searched: pictures of 1 / 2**FINEST of the size.
-FINEST = 2
 # Pixels of a cell.
 CELL = 8
 
 
-def searcher(finest=FINEST):
+def searcher(finest):
+    """Searches down to pictures of 1 / 2**finest of the size."""
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(finest)
     dis.setPatchSize(8)

@@ -168,7 +168,7 @@ def main():
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     run = Run(args)
-    data = Batches(Clips(args.data), args)
+    data = Batches(Clips(args.data), args, VARIANTS[args.variant].finest)
     loader = DataLoader(data, batch_size=None, sampler=range(run.step, args.steps), num_workers=1, prefetch_factor=6)
     log = open(args.out / "log.jsonl", "a")
     seen, started = [], time.time()

@@ -82,7 +82,7 @@ def made_between(net, video, i, device):
     if net is None:
         made = (a + b) / 2
     else:
-        found = search.found(search.searcher(), *((x[0, 0].cpu().numpy() * 255).round().astype(np.uint8) for x in (a, b)))
+        found = search.found(search.searcher(net.config.finest), *((x[0, 0].cpu().numpy() * 255).round().astype(np.uint8) for x in (a, b)))
         flows, mask = net(va, vb, torch.from_numpy(found)[None].to(device), 0.5)
         made = synthesise(a, b, flows[-1], mask, 0.5)[0]
     made = made[0, 0, : video.height, : video.width]

@@ -118,6 +118,19 @@ impl Checkpoint {
         Ok(self.tensor(name, &[1])?.get(0)?.to_scalar()?)
     }
 
+    /// The single whole number `name`, a tensor of `[1]`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`], and a number that is not whole or outside of `range`.
+    pub fn index(&self, name: &str, range: RangeInclusive<usize>) -> Result<usize> {
+        let number = self.number(name)?;
+        let whole = range.clone().find(|&i| i as f32 == number);
+        whole.ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            self.problem(format!("{name} is {number}, expected {least} to {most}"))
+        })
+    }
+
     /// Weight and bias of the convolution `name`.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ use crate::network::checkpoint::Checkpoint;
 pub const VIEW: usize = 6;
 /// Values of flow and mask that the refiner gets besides features.
 pub const DETAIL: usize = 4 + 1;
+/// Coarsest level of luma that a search may end with: an eighth of the picture's size, where cells are pixels.
+pub const MAX_FINEST: usize = 2;
 /// Most channels of any part.
 const MAX_CHANNELS: usize = 256;
 /// Largest displacement of features, in cells, that is compared.
@@ -25,6 +27,8 @@ pub struct Config {
     pub width: usize,
     /// What the decoder hands to the refiner.
     pub up: usize,
+    /// Finest level of luma that is searched for motion: 0 is half the picture's size, 1 a quarter, 2 an eighth.
+    pub finest: usize,
 }
 
 impl Config {
@@ -41,6 +45,7 @@ impl Config {
             features: outputs("encoder.down.weight", 1)?,
             width: outputs("decoder.entry.weight", 1)?,
             up: detail - DETAIL,
+            finest: checkpoint.index("search.finest", 0..=MAX_FINEST)?,
         })
     }
 }

@@ -19,17 +19,15 @@ mod variant;
 
 pub use variant::Variant;
 
-use config::{Config, Sizes, VIEW, half};
+use config::{Config, MAX_FINEST, Sizes, VIEW, half};
 use decoder::{Decoder, DecoderSpace};
 use encoder::{Encoder, EncoderSpace};
 use refiner::{Refiner, RefinerSpace};
 
 /// Flow at a quarter of the picture's size counts four pixels a step.
 const QUARTER: f32 = 4.0;
-/// Motion is searched at this level of luma and coarser: a quarter of the picture's size.
-const FINEST: usize = 1;
-/// Pixels of that level that a cell is wide and high.
-const PER_CELL: usize = 4 >> FINEST;
+/// Pixels of half the picture's size that a cell is wide and high.
+const HALF_CELL: usize = 4;
 /// A level of luma has at least this many samples each way, unless it is one that everything has.
 const LEAST_SAMPLES: usize = 8;
 /// No picture has more levels of luma than this.
@@ -141,8 +139,9 @@ impl Network {
         context.pool().install(|| {
             let luma = [&left.luma[..], &right.luma[..]];
             let ways = [&ws.ahead, &ws.back];
-            search::search(context, luma, FINEST, &ws.search, ways)?;
-            Ok(hypotheses::gather(context, ways, PER_CELL, &ws.found)?)
+            let finest = self.config.finest;
+            search::search(context, luma, finest, &ws.search, ways)?;
+            Ok(hypotheses::gather(context, ways, HALF_CELL >> finest, &ws.found)?)
         })
     }
 
@@ -245,9 +244,9 @@ impl Workspace {
             context: context.clone(),
             config: *config,
             encoder: EncoderSpace::new(config, &sizes)?,
-            search: search::Space::new(&levels, FINEST)?,
-            ahead: zeros(levels[FINEST], 2)?,
-            back: zeros(levels[FINEST], 2)?,
+            search: search::Space::new(&levels, config.finest)?,
+            ahead: zeros(levels[config.finest], 2)?,
+            back: zeros(levels[config.finest], 2)?,
             found: zeros(coarse, 4)?,
             decoder: DecoderSpace::new(config, coarse)?,
             refiner: RefinerSpace::new(config, fine, coarse)?,
@@ -312,7 +311,7 @@ impl Workspace {
 fn levels(view: (usize, usize)) -> Vec<(usize, usize)> {
     let sizes = std::iter::successors(Some(view), |size| Some(half(*size)));
     let large = |size: &(usize, usize)| size.0.min(size.1) >= LEAST_SAMPLES;
-    let enough = sizes.enumerate().take_while(|(i, size)| *i <= FINEST || large(size));
+    let enough = sizes.enumerate().take_while(|(i, size)| *i <= MAX_FINEST || large(size));
     enough.map(|(_, size)| size).take(MAX_LEVELS).collect()
 }
 
