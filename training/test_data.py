@@ -17,6 +17,7 @@ import torch
 import batches
 import clips
 import layers
+import search
 import validate
 
 SIZE = 256
@@ -302,7 +303,7 @@ def a_shot_that_is_too_short_gives_nothing(folder):
     data.videos[0].shots = [(0, 4), (4, 8)]
     assert data.triplet(np.random.default_rng(0), 256, 1, 4) is None
     assert data.triplet(np.random.default_rng(0), 256, 1, 3) is not None
-    assert not batches.Batches(data, arguments()).synthetic_rows(0) < 4
+    assert not batches.Batches(data, arguments(), 2).synthetic_rows(0) < 4
 
 
 def arguments(**changed):
@@ -313,18 +314,19 @@ def arguments(**changed):
 def batches_have_their_layout(folder):
     data = counting(folder)
     for step, n in ((0, 2), (99, 0)):
-        t, y, u, v, flow, visible, distance = batches.Batches(data, arguments())[step]
+        t, y, u, v, flow, visible, distance, found, told = batches.Batches(data, arguments(), 2)[step]
         assert 0 < t < 1
         assert y.shape == (4, 3, 128, 128) and u.shape == v.shape == (4, 3, 64, 64)
         assert flow.shape == (n, 4, 128, 128) and visible.shape == (n, 2, 128, 128) and distance.shape == (n, 1, 128, 128)
+        assert found.shape == (4, 4, 16, 16) and told.shape == (4 - n, 2, 16, 16)
         assert all(x.dtype == torch.float32 and (x >= 0).all() and (x <= 1).all() for x in (y, u, v, visible, distance))
 
 
 @test
 def the_same_step_makes_the_same_batch(folder):
     data = counting(folder)
-    one, two = (batches.Batches(data, arguments())[7] for _ in range(2))
-    other = batches.Batches(data, arguments(seed=4))[7]
+    one, two = (batches.Batches(data, arguments(), 2)[7] for _ in range(2))
+    other = batches.Batches(data, arguments(seed=4), 2)[7]
     assert one[0] == two[0] and all(torch.equal(a, b) for a, b in zip(one[1:], two[1:]))
     assert not torch.equal(one[1], other[1])
 
@@ -332,8 +334,20 @@ def the_same_step_makes_the_same_batch(folder):
 @test
 def nothing_to_learn_from_is_procedural_rows_alone(folder):
     clips.unpack(None, folder)
-    t, y, *_, flow, visible, distance = batches.Batches(clips.Clips(folder), arguments())[99]
+    t, y, _, _, flow, *_ = batches.Batches(clips.Clips(folder), arguments(), 2)[99]
     assert flow.shape[0] == y.shape[0] == 4 and y.std() > 0.01
+
+
+@test
+def a_search_finds_a_shift_both_ways_and_half_of_it_on_either_side():
+    luma = np.ascontiguousarray(soft_noise()[..., 0])
+    at = lambda s: luma[100 + 4 * s : 100 + 4 * s + SIZE, 100 - 12 * s : 100 - 12 * s + SIZE]
+    left, truth, right = (at(s) for s in (0, 1, 2))
+    inner = (slice(None), slice(4, -4), slice(4, -4))
+    found = search.found(search.searcher(2), left, right)[inner]
+    told = search.told(search.searcher(2), left, truth, right)[inner]
+    for flow, want in ((found[:2], (3, -1)), (found[2:], (-3, 1)), (told, (3, -1))):
+        assert np.abs(flow - np.array(want)[:, None, None]).max() < 0.05
 
 
 @test

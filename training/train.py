@@ -26,6 +26,10 @@ from validate import measure, sheet, table
 
 # What the motion told on real rows counts, against that known on synthetic ones.
 TAUGHT = 1.0
+# What the relative distance of Gram matrices counts against the mean difference of gradients.
+GRAM = 0.02
+# What the look counts in the finish.
+LOOK = 0.3
 
 
 def laplacian(x, y, levels=4):
@@ -38,7 +42,21 @@ def laplacian(x, y, levels=4):
     return loss + 2**levels * d.abs().mean() / 2
 
 
-def losses(net, batch, flow_weight, decibel_weight):
+def look(encoder, made, truth, u, v):
+    """How different two pictures' luma looks: gradients where they are, and which features go together.
+
+    The second is the distance of Gram matrices (Gatys et al., 2016) of the network's own features, relative to the
+    truth's. Both pictures get the truth's chroma.
+    """
+    gradient = lambda x: (x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :])
+    loss = sum((a - b).abs().mean() for a, b in zip(gradient(made), gradient(truth)))
+    for a, b in zip(encoder(view(made, u, v)), encoder(view(truth, u, v))):
+        a, b = (torch.einsum("bchw,bdhw->bcd", x, x) / x[0, 0].numel() for x in (a, b))
+        loss = loss + GRAM * ((a - b).abs().mean((1, 2)) / b.abs().mean((1, 2))).mean()
+    return loss
+
+
+def losses(net, batch, flow_weight, decibel_weight, look_weight=0.0, encoder=None):
     """Loss to descend, mean Charbonnier error of the picture, end-point error of the finest flow in pixels."""
     t, y, u, v, flow, _, _, found, told = batch
     left = view(y[:, 0:1], u[:, 0:1], v[:, 0:1])
@@ -49,6 +67,8 @@ def losses(net, batch, flow_weight, decibel_weight):
     charbonnier = torch.sqrt(d * d + 1e-6).mean()
     decibels = torch.log((d * d).mean((1, 2, 3)) + 1e-5).mean()
     picture = charbonnier + 0.3 * laplacian(made, y[:, 1:2]) + decibel_weight * decibels
+    if look_weight:
+        picture = picture + look_weight * look(encoder, made, y[:, 1:2], u[:, 1:2], v[:, 1:2])
     supervised, epe = supervise(flows, flow) if len(flow) else (0.0, torch.zeros(()))
     taught = teach(flows, along(told, t)) if len(told) else 0.0
     return picture + flow_weight * (supervised + TAUGHT * taught), charbonnier.detach(), epe
@@ -90,6 +110,7 @@ def arguments():
     p.add_argument("--rate", type=float, default=1e-3)
     p.add_argument("--synthetic", type=float, default=0.75, help="share of synthetic rows at the start")
     p.add_argument("--synthetic-end", type=float, default=0.4)
+    p.add_argument("--finish", type=float, default=0.0, help="share of the steps, the last ones, that also learn the look")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--validate-every", type=int, default=1500)
@@ -106,7 +127,7 @@ class Run:
         self.net = Network(VARIANTS[args.variant]).to(self.device)
         if args.init:
             self.net.load_state_dict(torch.load(args.init, map_location=self.device)["average"])
-        self.average = copy.deepcopy(self.net)
+        self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=args.rate, weight_decay=1e-4, betas=(0.9, 0.99))
         self.step = 0
         if args.resume:
@@ -135,7 +156,9 @@ class Run:
         # flow supervision leads, then steps back for the picture; decibels count towards the end
         flow_weight = 0.03 * max(0.3, 1 - progress)
         batch = [x.to(self.device) if torch.is_tensor(x) else x for x in batch]
-        loss, picture, epe = losses(self.net, batch, flow_weight, 0.015 * progress)
+        look_weight = LOOK if progress >= 1 - self.args.finish else 0.0
+        judge = self.average.encoder
+        loss, picture, epe = losses(self.net, batch, flow_weight, 0.015 * progress, look_weight, judge)
         self.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
