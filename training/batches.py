@@ -13,6 +13,8 @@ PHASES = [(1, 2)] * 4 + [(1, 4), (3, 4), (1, 3), (2, 3), (1, 5), (3, 5), (1, 8),
 
 # Shares of synthetic rows whose light changes, and whose sources are noisy or compressed.
 LIGHT, NOISY, COMPRESSED = 0.15, 0.3, 0.25
+# Share of the rows whose left frame counts as a shot's first.
+FIRST = 0.12
 # JPEG qualities, 0..100, of compressed sources.
 QUALITY = (12, 60)
 
@@ -29,7 +31,8 @@ class Batches(Dataset):
         visible   [n, 2, S, S]: 1 where what is seen at t is also seen in the left frame, the right one
         distance  [n, 1, S, S]: share of the way that is done at t, in 0..1
         found     [B, 4, S/8, S/8]: motion between left and right, see search.found
-        told      [B - n, 2, S/8, S/8]: motion of the real rows at t, see search.told
+        past      [B, 3, S/8, S/8]: motion from left to the frame before it in cells x, y; 1 where that is known, else all 0
+        told      [B - n, 4, S/8, S/8]: motion of the real rows at t, see search.told
     """
 
     def __init__(self, clips, args, finest):
@@ -55,21 +58,30 @@ class Batches(Dataset):
         a, b = PHASES[rng.integers(len(PHASES))]
         n = self.synthetic_rows(step)
         scenes = [layers.scene(rng, self.texture, size, a / b, self.most) for _ in range(n)]
-        rows = [degraded(rng, scene.frames, a / b) for scene in scenes]
+        rows = [degraded(rng, [*scene.frames, scene.before], a / b) for scene in scenes]
         rows += [augmented(rng, self.clips.triplet(rng, size, a, b)) for _ in range(args.batch - n)]
-        planes = [self.tensor([[frame[c] for frame in row] for row in rows]) / 255 for c in range(3)]
+        planes = [self.tensor([[frame[c] for frame in row[:3]] for row in rows]) / 255 for c in range(3)]
         flow = self.tensor([s.flow for s in scenes], (0, 4, size, size))
         visible = self.tensor([s.visible for s in scenes], (0, 2, size, size))
         distance = self.tensor([s.distance[None] for s in scenes], (0, 1, size, size))
         searcher = search.searcher(self.finest)
         found = self.tensor([search.found(searcher, row[0][0], row[2][0]) for row in rows])
-        real = [[frame[0] for frame in row] for row in rows[n:]]
-        told = self.tensor([search.told(searcher, *row) for row in real], (0, 2, size // 8, size // 8))
-        return a / b, *planes, flow, visible, distance, found, told
+        past = self.tensor([past_of(rng, searcher, row) for row in rows])
+        real = [[frame[0] for frame in row[:3]] for row in rows[n:]]
+        told = self.tensor([search.told(searcher, *row) for row in real], (0, 4, size // 8, size // 8))
+        return a / b, *planes, flow, visible, distance, found, past, told
 
     @staticmethod
     def tensor(arrays, empty=None):
         return torch.from_numpy(np.array(arrays, np.float32)) if arrays else torch.zeros(empty)
+
+
+def past_of(rng, searcher, row):
+    """Motion from the left frame to the one before it and a plane of ones; zeros if that is not there, or must not be known."""
+    if len(row) < 4 or rng.random() < FIRST:
+        return np.zeros((3, *(n // search.CELL for n in row[0][0].shape)), np.float32)
+    motion = search.motion(searcher, row[0][0], row[3][0])
+    return np.concatenate((motion, np.ones_like(motion[:1])))
 
 
 def split(frame):
@@ -80,7 +92,7 @@ def split(frame):
 
 
 def degraded(rng, frames, t):
-    """Frames [3, 3, S, S] as planes of 4:2:0: other light in all of some, noise and JPEG in the sources.
+    """Frames [3, S, S] at phases 0, t, 1, -1 as planes of 4:2:0: other light in all of some, noise and JPEG in the sources.
 
     The truth keeps the light of its own time and has neither noise nor JPEG: no one can tell the
     noise of a frame that is not there.
@@ -89,13 +101,14 @@ def degraded(rng, frames, t):
         relit(rng, frames, t)
     if rng.random() < NOISY:
         strength = np.float32(rng.uniform(0.5, 5))
-        for frame in frames[::2]:
+        for frame in (*frames[:1], *frames[2:]):
             for plane in frame:
                 plane += layers.noise_crop(rng, plane.shape[0]) * strength
     planes = [split(f) for f in frames]
     if rng.random() < COMPRESSED:
         quality = int(rng.integers(*QUALITY))
-        planes[::2] = [tuple(compressed(p, quality) for p in frame) for frame in planes[::2]]
+        for k in (0, *range(2, len(planes))):
+            planes[k] = tuple(compressed(p, quality) for p in planes[k])
     return planes
 
 
@@ -104,7 +117,7 @@ def relit(rng, frames, t):
     most = 0.5 if rng.random() < 0.25 else 0.06
     gain = np.float32(1 + rng.uniform(-most, 0, 2))
     black = np.float32([16, 128, 128])[:, None, None]
-    for frame, s in zip(frames, (0, t, 1)):
+    for frame, s in zip(frames, (0, t, 1, -1)):
         frame -= black
         frame *= np.float32(gain[0] + (gain[1] - gain[0]) * s)
         frame += black

@@ -245,7 +245,8 @@ class Clips:
         return weights / max(weights.sum(), 1e-9)
 
     def triplet(self, rng, size, a, b):
-        """Three crops of a shot at phases 0, a/b, 1, each y, u, v; seldom without motion.
+        """Three crops of a shot at phases 0, a/b, 1, each y, u, v; seldom without motion. A fourth, at phase -1, if the shot
+        has it.
 
         The sources may be compressed, the truth never is. None if no shot has b + 1 frames.
         """
@@ -281,13 +282,15 @@ class Clips:
 
 
 def cadence(rng, shots, a, b):
-    """Three frames of one shot, the middle one a/b of the way: mostly neighbours, else strides up to 8."""
+    """Three frames of one shot, the middle one a/b of the way: mostly neighbours, else strides up to 8; then the one
+    as far before the first as the last is after it, if the shot has it."""
     room = np.array([max(0, end - start - b) for start, end in shots])
     start, end = shots[rng.choice(len(shots), p=room / room.sum())]
     stride = int(2 ** max(0, rng.uniform(-2, np.log2(LONGEST_STRIDE + 1))))
     stride = max(1, min(stride, LONGEST_SPAN // b, (end - start - 1) // b))
-    first = int(rng.integers(start, end - b * stride))
-    return [first + k * stride for k in (0, a, b)]
+    first = int(rng.integers(min(start + b * stride, end - b * stride - 1), end - b * stride))
+    at = [first + k * stride for k in (0, a, b)]
+    return at + [first - b * stride] * (first - b * stride >= start)
 
 
 if __name__ == "__main__":

@@ -82,10 +82,10 @@ def match(module, left, right, flow, t, level, name, stages):
     return seen, d, e, contrast
 
 
-def decode(net, left, right, found, t, stages):
+def decode(net, left, right, found, past, t, stages):
     """The twin's `estimate`, opened up; `case` compares its result with the original's."""
     dec = net.decoder
-    flow, cues = model.chosen(left[1], right[1], found, t)
+    flow, cues = model.chosen(left[1], right[1], found, past, t)
     stages.add("decoder.chosen.0", flow)
     stages.add("decoder.cues.0", cues)
     seen, d, e, contrast = match(dec, left, right, flow, t, 0, "decoder", stages)
@@ -95,7 +95,7 @@ def decode(net, left, right, found, t, stages):
     stages.add("decoder.expected.0", d)
     stages.add("decoder.squeeze.0", q)
     stages.add("decoder.entry.0", entry)
-    flow, mask, features = dec(left, right, found, t)
+    flow, mask, features = dec(left, right, found, past, t)
     stages.add("decoder.features.0", features)
     stages.add("decoder.state.0", torch.cat((flow, d, mask, phase), 1))
     return flow, mask, features
@@ -128,9 +128,11 @@ def case(net, h, w, t):
     stages.add("right.view", right)
     (fine_a, a), (fine_b, b) = encode(net, left, stages), net.encode(right)
     found = motion(*a[0].shape[-2:])
+    past = torch.cat((1.2 * found[:, 2:] + 0.3, torch.ones_like(found[:, :1])), 1) * (t != 0.5)
     stages.add("found", found)
-    flow, mask = refine(net, fine_a, fine_b, *decode(net, a, b, found, t, stages), t, stages)
-    flows, logit = net(left, right, found, t)
+    stages.add("past", past)
+    flow, mask = refine(net, fine_a, fine_b, *decode(net, a, b, found, past, t, stages), t, stages)
+    flows, logit = net(left, right, found, past, t)
     assert torch.equal(flow, flows[-1]) and torch.equal(mask, logit)
     stages.tensors["phase"] = torch.tensor([t])
     return stages.tensors

@@ -45,6 +45,7 @@ class Scene:
     """What a pair of frames and the one between them show.
 
     frames: [3, 3, S, S] f32, 0..255: at phases 0, t, 1; planes Y, U, V.
+    before: [3, S, S], the frame before the left one, at phase -1.
     flow: [4, S, S] f32, on the grid of phase t, px: to the left frame x, y; to the right one x, y.
     visible: [2, S, S] bool, on the same grid: is what is seen at t also seen in the left frame,
         in the right one? What has left the picture is not.
@@ -54,6 +55,7 @@ class Scene:
     """
 
     frames: np.ndarray
+    before: np.ndarray
     flow: np.ndarray
     visible: np.ndarray
     distance: np.ndarray
@@ -77,6 +79,7 @@ def cut(made, other, t):
     sides = np.array([t <= 0.5, t > 0.5])[:, None, None]
     return Scene(
         frames=np.stack([left, nearer, right]),
+        before=made.before,
         flow=np.zeros_like(made.flow),
         visible=np.broadcast_to(sides, made.visible.shape),
         distance=np.full_like(made.distance, t),
@@ -112,10 +115,12 @@ class Path:
         # at most a quarter of these, as shares of the length: ahead of an even motion, and beside it
         self.ahead, self.beside = (rng.normal(0, 0.12, 2) if rng.random() < 0.3 else (0.0, 0.0))
         self.start = rng.uniform(-0.5, 0.5, 2)
+        # how much of the bend was there before phase 0: what bends goes on doing so, more or less
+        self.past = rng.normal(0.6, 0.7)
 
     def at(self, s):
         """Homography at phase s."""
-        bend = s * (1 - s)
+        bend = s * (1 - s) * (self.past if s < 0 else 1)
         r = s + self.ahead * bend - 0.5
         x, y = self.start + self.move * r + self.beside * bend * np.array([-self.move[1], self.move[0]])
         zoom = np.exp(self.zoom * r)
@@ -419,12 +424,12 @@ def shutter(rng, layers):
 
 
 def render(layers, size, t, shutter=0.0):
-    """The Scene at phases 0, t and 1; shutter: share of the interval that a frame is the mean of."""
-    frames = np.zeros((3, 3, size, size), np.float32)
-    left, here, right = (expose(frame, layers, s, shutter) for frame, s in zip(frames, (0.0, t, 1.0)))
+    """The Scene at phases 0, t, 1 and before; shutter: share of the interval that a frame is the mean of."""
+    frames = np.zeros((4, 3, size, size), np.float32)
+    left, here, right, _ = (expose(frame, layers, s, shutter) for frame, s in zip(frames, (0.0, t, 1.0, -1.0)))
     flow = flow_at(layers, here, t)
     visible = np.stack([seen(flow[:2], here, left), seen(flow[2:], here, right)])
-    return Scene(frames, flow, visible, distance(flow, t))
+    return Scene(frames[:3], frames[3], flow, visible, distance(flow, t))
 
 
 def expose(frame, layers, s, shutter):

@@ -22,12 +22,15 @@ ROUNDS = 3
 STILL_MARGIN = 0.5 / 255
 # Brings that mean to the range of the other inputs.
 CONTRAST = 8.0
-# Changes that a stage makes: flow, mask, and the two gates.
+# Changes that a stage makes: flow, mask, and the two gates; a decoder has a third one, of the acceleration.
 CHANGE = 4 + 1 + 2
 # Flow, displacement of features, mask, phase; displacement of luma, contrast.
 STATE = 4 + 2 + 1 + 1 + 2 + 1
-# What a decoder learns of its hypotheses: differences of luma under each, inconsistency of either side.
-CUES = 3 + 2
+# What a decoder learns of its hypotheses: differences of luma under each, inconsistency of either side; acceleration,
+# and whether it is known.
+CUES = 3 + 2 + 2 + 1
+# An acceleration counts up to this share of the motion, plus so many cells.
+MOST_ACCELERATION, LEAST_ACCELERATION = 0.5, 0.25
 # A feature's norm below this (its square root) counts as "no texture".
 NORM_EPSILON = 1e-2
 
@@ -183,7 +186,7 @@ def difference(a, b, flow):
     return window(F.avg_pool2d((a - b).abs(), SAMPLES))
 
 
-def chosen(a, b, found, t):
+def chosen(a, b, found, past, t):
     """The hypothesis under which luma differs least, and what a decoder learns of all of them [B, CUES, h, w]."""
     flows = hypotheses(found, t)
     still = window(F.avg_pool2d((a - b).abs(), SAMPLES, ceil_mode=True, count_include_pad=False))
@@ -191,7 +194,27 @@ def chosen(a, b, found, t):
     judged = torch.stack((costs[0], costs[1], costs[2] + STILL_MARGIN))
     index = judged.argmin(0, keepdim=True).expand(-1, -1, 4, -1, -1)
     flow = torch.stack(flows).gather(0, index)[0]
-    return flow, torch.cat((CONTRAST * torch.cat(costs, 1), inconsistency(found, flow)), 1)
+    cues = CONTRAST * torch.cat(costs, 1), inconsistency(found, flow), acceleration(past, flow), past[:, 2:]
+    return flow, torch.cat(cues, 1)
+
+
+def acceleration(past, flow):
+    """How much further a thing goes from left to right than it came from the frame before: [B, 2, h, w] in cells, limited.
+
+    past [B, 3, h, w]: motion from left to the frame before it in cells x, y, as if that were as far away in time; 1, or all 0
+    where it is not known.
+    """
+    motion = flow[:, 2:] - flow[:, :2]
+    a = (motion + warp(past[:, :2], flow[:, :2])) * past[:, 2:]
+    length = lambda x: torch.sqrt((x * x).sum(1, keepdim=True) + 1e-6)
+    most = MOST_ACCELERATION * length(motion) + LEAST_ACCELERATION
+    return a * (most / length(a)).clamp(max=1)
+
+
+def bent(flow, change, a, t):
+    """The flow of a motion that is a / 2 * t * (t - 1) ahead of an even one, as far as a gate lets it."""
+    ahead = torch.sigmoid(change[:, CHANGE:]) * a * (t * (1 - t) / 2)
+    return flow + torch.cat((ahead, ahead), 1)
 
 
 def inconsistency(found, flow):
@@ -257,18 +280,18 @@ class Decoder(nn.Module):
         self.entry = nn.Conv2d(c.features + CUES + STATE, c.width, 3, 1, 1)
         self.res1 = nn.Conv2d(c.width, c.width, 3, 1, 1)
         self.res2 = nn.Conv2d(c.width, c.width, 3, 1, 1)
-        self.head = nn.Conv2d(c.width, CHANGE, 1)
+        self.head = nn.Conv2d(c.width, CHANGE + 1, 1)
 
-    def forward(self, left, right, found, t):
+    def forward(self, left, right, found, past, t):
         with torch.no_grad():
-            flow, cues = chosen(left[1], right[1], found, t)
+            flow, cues = chosen(left[1], right[1], found, past, t)
         seen, (d, e, contrast) = self.match(left, right, flow, t)
         q = lrelu(self.squeeze(torch.cat(seen, 1)))
         mask, phase = torch.zeros_like(contrast), torch.full_like(contrast, t)
         r = lrelu(self.entry(torch.cat((q, cues, flow, d, mask, phase, e, contrast), 1)))
         r = lrelu(r + self.res2(lrelu(self.res1(r))))
         o = self.head(r)
-        return moved(flow, o, d, e, t), mask + o[:, 4:5], r
+        return bent(moved(flow, o, d, e, t), o, cues[:, 5:7], t), mask + o[:, 4:5], r
 
 
 class Refiner(nn.Module):
@@ -328,15 +351,15 @@ class Network(nn.Module):
         stem, coarse = self.encoder(view)
         return (stem, F.pixel_shuffle(view[:, :4], 2)), (coarse, view[:, :4].mean(1, keepdim=True))
 
-    def estimate(self, left, right, found, t):
+    def estimate(self, left, right, found, past, t):
         """Flows at an eighth and at a quarter of the size, in their own pixels, and the mask's logit."""
         (left_fine, left), (right_fine, right) = left, right
-        flow, mask, r = self.decoder(left, right, found, t)
+        flow, mask, r = self.decoder(left, right, found, past, t)
         fine, mask = self.refiner(left_fine, right_fine, flow, mask, r, t)
         return [flow, fine], mask
 
-    def forward(self, left, right, found, t):
-        return self.estimate(self.encode(left), self.encode(right), found, t)
+    def forward(self, left, right, found, past, t):
+        return self.estimate(self.encode(left), self.encode(right), found, past, t)
 
 
 def view(y, u, v):

@@ -29,11 +29,11 @@ def found(dis, left, right):
 
 
 def told(dis, left, truth, right):
-    """What only training can know: motion from the picture between two others to both of them, as if it were even.
+    """What only training can know: motion from the picture between two others to both of them.
 
-    Luma as for found -> [2, H/8, W/8] f32 in cells, from left to right x, y, at the picture between.
+    Luma as for found -> [4, H/8, W/8] f32 in cells, to the left one x, y, to the right one x, y.
     """
-    return motion(dis, truth, right) - motion(dis, truth, left)
+    return np.concatenate((motion(dis, truth, left), motion(dis, truth, right)))
 
 
 def motion(dis, a, b):

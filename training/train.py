@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from batches import Batches
 from clips import Clips
-from model import VARIANTS, Network, along, synthesise, view
+from model import VARIANTS, Network, synthesise, view
 from validate import measure, sheet, table
 
 # What the motion told on real rows counts, against that known on synthetic ones.
@@ -58,10 +58,10 @@ def look(encoder, made, truth, u, v):
 
 def losses(net, batch, flow_weight, decibel_weight, look_weight=0.0, encoder=None):
     """Loss to descend, mean Charbonnier error of the picture, end-point error of the finest flow in pixels."""
-    t, y, u, v, flow, _, _, found, told = batch
+    t, y, u, v, flow, _, _, found, past, told = batch
     left = view(y[:, 0:1], u[:, 0:1], v[:, 0:1])
     right = view(y[:, 2:3], u[:, 2:3], v[:, 2:3])
-    flows, mask = net(left, right, found, t)
+    flows, mask = net(left, right, found, past, t)
     made, _, _ = synthesise(y[:, 0:1], y[:, 2:3], flows[-1], mask, t)
     d = made - y[:, 1:2]
     charbonnier = torch.sqrt(d * d + 1e-6).mean()
@@ -70,7 +70,7 @@ def losses(net, batch, flow_weight, decibel_weight, look_weight=0.0, encoder=Non
     if look_weight:
         picture = picture + look_weight * look(encoder, made, y[:, 1:2], u[:, 1:2], v[:, 1:2])
     supervised, epe = supervise(flows, flow) if len(flow) else (0.0, torch.zeros(()))
-    taught = teach(flows, along(told, t)) if len(told) else 0.0
+    taught = teach(flows, told) if len(told) else 0.0
     return picture + flow_weight * (supervised + TAUGHT * taught), charbonnier.detach(), epe
 
 

@@ -82,8 +82,15 @@ def made_between(net, video, i, device):
     if net is None:
         made = (a + b) / 2
     else:
-        found = search.found(search.searcher(net.config.finest), *((x[0, 0].cpu().numpy() * 255).round().astype(np.uint8) for x in (a, b)))
-        flows, mask = net(va, vb, torch.from_numpy(found)[None].to(device), 0.5)
+        searcher = search.searcher(net.config.finest)
+        codes = lambda x: (x[0, 0].cpu().numpy() * 255).round().astype(np.uint8)
+        found = search.found(searcher, codes(a), codes(b))
+        past = np.zeros_like(found[:3])
+        if i >= 3 and not any(i - 3 < start < i for start, _ in video.shots):
+            past[:2] = search.motion(searcher, codes(a), codes(load(video, i - 3, device)[0]))
+            past[2] = 1
+        found, past = (torch.from_numpy(x)[None].to(device) for x in (found, past))
+        flows, mask = net(va, vb, found, past, 0.5)
         made = synthesise(a, b, flows[-1], mask, 0.5)[0]
     made = made[0, 0, : video.height, : video.width]
     return (made.clamp(0, 1) * 255).round().byte().cpu().numpy()

@@ -1,0 +1,102 @@
+//! What interpolation is known to get wrong: things that stand still over a moving picture, and patterns that
+//! repeat.
+
+use gstvideointerpolate::interpolator::{Outcome, Settings};
+use gstvideointerpolate::kernels::PhaseMap;
+use gstvideointerpolate::picture::{Channel, Format};
+
+mod common;
+
+use common::{Owned, interpolate};
+
+const SIZE: (u32, u32) = (320, 192);
+
+/// A texture in the middle of the codes, with detail at several sizes, that nowhere repeats.
+fn texture(x: f32, y: f32) -> f32 {
+    let wave = |a: f32, b: f32, bend: f32| (a * x + b * y + bend * (x * x - y * y)).sin();
+    0.5 + 0.1 * wave(0.06, 0.05, 1e-4) + 0.1 * wave(-0.17, 0.21, 3e-4) + 0.07 * wave(0.43, 0.31, 4e-4)
+}
+
+/// Letters of strokes three pixels wide, light with a dark edge: 1 inside of one, 0 on its edge.
+fn letter(x: f32, y: f32) -> Option<f32> {
+    let inside = |x: i32, y: i32| {
+        let (column, row) = ((x - 96).rem_euclid(20), y - 140);
+        (96..216).contains(&x)
+            && (0..21).contains(&row)
+            && column < 15
+            && match (x - 96) / 20 % 3 {
+                0 => column < 3 || column >= 12 || (9..12).contains(&row),
+                1 => column < 3 || row >= 18 || row < 3,
+                _ => (6..9).contains(&column) || row < 3,
+            }
+    };
+    let (x, y) = (x as i32, y as i32);
+    let near = || (-1..=1).any(|dy| (-1..=1).any(|dx| inside(x + dx, y + dy)));
+    match inside(x, y) {
+        true => Some(1.0),
+        false => near().then_some(0.0),
+    }
+}
+
+fn grey(value: impl Fn(f32, f32) -> f32) -> Owned {
+    Owned::painted(Format::I420, SIZE, 0, |channel, x, y| match channel {
+        Channel::Y => value(x, y),
+        _ => 0.5,
+    })
+}
+
+/// Mean difference of luma in codes, of the pixels that count.
+fn difference(a: &Owned, b: &Owned, counts: impl Fn(usize, usize) -> bool) -> f64 {
+    let (a, b) = (a.picture(), b.picture());
+    let (mut sum, mut count) = (0.0, 0.0);
+    for y in 0..SIZE.1 as usize {
+        for x in (0..SIZE.0 as usize).filter(|&x| counts(x, y)) {
+            sum += f64::from(a.row(0, y)[x].abs_diff(b.row(0, y)[x]));
+            count += 1.0;
+        }
+    }
+    sum / count
+}
+
+fn made(left: &Owned, right: &Owned, t: f32) -> Owned {
+    let map = PhaseMap::Uniform(t);
+    let (outcome, made) = interpolate(left, right, map, &Settings::default()).unwrap();
+    assert_eq!(outcome, Outcome::Interpolated);
+    made
+}
+
+#[test]
+fn a_subtitle_stays_sharp_over_a_moving_picture() {
+    for (dx, dy) in [(6.0, 0.0), (14.0, 3.0), (-24.0, 8.0)] {
+        let at = |s: f32| grey(|x, y| letter(x, y).unwrap_or(texture(x - s * dx, y - s * dy)));
+        let (left, truth, right) = (at(0.0), at(0.5), at(1.0));
+        let made = made(&left, &right, 0.5);
+        let subtitle = |x: usize, y: usize| letter(x as f32, y as f32).is_some();
+        let wrong = difference(&made, &truth, subtitle);
+        // what a dissolve of the moved picture would do to it is 40 codes and more
+        assert!(wrong < SUBTITLE, "({dx}, {dy}): {wrong} codes off");
+        let away = |x: usize, y: usize| (40..280).contains(&x) && (40..120).contains(&y);
+        let moved = difference(&made, &truth, away);
+        assert!(moved < 1.5, "({dx}, {dy}): the rest is {moved} codes off");
+    }
+}
+
+/// Codes that a subtitle may be off in the mean.
+const SUBTITLE: f64 = 6.0;
+
+#[test]
+fn a_repeated_pattern_does_not_jump_by_a_period() {
+    // bars of a fence, tiles, fine waves: period, and shifts below half of it
+    for (period, shifts) in [(8.0, [1.0, 3.0]), (16.0, [3.0, 6.0]), (40.0, [7.0, 17.0])] {
+        for shift in shifts {
+            let wave = |x: f32| (x * std::f32::consts::TAU / period).sin();
+            let at = |s: f32| grey(|x, y| 0.5 + 0.2 * wave(x - s * shift) + 0.1 * wave(0.9 * y));
+            let (left, truth, right) = (at(0.0), at(0.5), at(1.0));
+            let made = made(&left, &right, 0.5);
+            let inner = |x: usize, y: usize| (48..272).contains(&x) && (32..160).contains(&y);
+            let wrong = difference(&made, &truth, inner);
+            // the period next to it would be half a period off in the middle: 32 codes and more
+            assert!(wrong < 4.0, "period {period}, shift {shift}: {wrong} codes off");
+        }
+    }
+}
