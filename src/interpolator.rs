@@ -34,6 +34,10 @@ pub struct Settings {
     pub scene_threshold: f64,
     /// What becomes of two pictures that are a cut apart.
     pub scene_action: SceneAction,
+    /// Time from the left picture to the right one, in any unit that is the same for all pairs. Where the left one was the
+    /// right one of the pair before, the motion of that pair tells of acceleration; not if one pair took
+    /// more than twice the time of the other.
+    pub interval: f32,
 }
 
 impl Default for Settings {
@@ -41,6 +45,7 @@ impl Default for Settings {
         Settings {
             scene_threshold: DEFAULT_SCENE_THRESHOLD,
             scene_action: SceneAction::default(),
+            interval: 1.0,
         }
     }
 }
@@ -62,6 +67,9 @@ const SUSPICIOUS: f64 = 0.5;
 /// 16384×16384. The features of a larger picture take tens of gigabytes, and running out of memory
 /// is no error that could be told.
 const MOST_PIXELS: u64 = 1 << 28;
+
+/// What the interval of a pair may be of that of the pair before, see [`Settings::interval`].
+const PACES: std::ops::RangeInclusive<f32> = 0.5..=2.0;
 
 /// What became of the output picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +125,17 @@ struct Relation {
     repeated: bool,
     /// See [`scene::score`].
     score: f64,
+}
+
+/// The pair whose motion is in the workspace.
+#[derive(Debug, Clone, Copy)]
+struct Searched {
+    /// Serial numbers of the two.
+    pair: [u64; 2],
+    /// See [`Settings::interval`].
+    interval: f32,
+    /// They turned out to be a cut apart.
+    failed: bool,
 }
 
 /// Serial number of the next encoded picture.
@@ -175,8 +194,8 @@ pub struct Interpolator {
     found: Option<Found>,
     /// Of the pair that was asked for last.
     relation: Option<Relation>,
-    /// The pair whose motion is in the workspace.
-    searched: Option<[u64; 2]>,
+    /// What was searched last.
+    searched: Option<Searched>,
     pool: Arc<Pool>,
 }
 
@@ -334,11 +353,15 @@ impl Interpolator {
         if looks && relation.score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        self.search(left.1, right.1)?;
+        self.search(left.1, right.1, settings.interval)?;
         self.network
             .estimate(&mut self.workspace, &one.features, &other.features, phase)?;
         let suspicious = looks && relation.score > SUSPICIOUS;
         if suspicious && self.disagreement(one, other, phase)? > FAILED_MOTION {
+            // such motion tells nothing about the next pair
+            if let Some(searched) = &mut self.searched {
+                searched.failed = true;
+            }
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
         self.judge(phase)?;
@@ -390,14 +413,24 @@ impl Interpolator {
     }
 
     /// Once a pair, not once a phase.
-    fn search(&mut self, left: &Encoded, right: &Encoded) -> Result<()> {
+    fn search(&mut self, left: &Encoded, right: &Encoded, interval: f32) -> Result<()> {
+        let before = self.searched.take();
         let pair = [left.serial, right.serial];
-        if self.searched != Some(pair) {
-            self.searched = None;
-            let (one, other) = (&left.parts().features, &right.parts().features);
-            self.network.search(&mut self.workspace, one, other)?;
-            self.searched = Some(pair);
+        if let Some(same) = before.filter(|s| s.pair == pair) {
+            self.searched = Some(same);
+            return Ok(());
         }
+        let before = before.filter(|s| s.pair[1] == left.serial && !s.failed);
+        let pace = before.map(|s| interval / s.interval);
+        let pace = pace.filter(|pace| PACES.contains(pace));
+        let (one, other) = (&left.parts().features, &right.parts().features);
+        self.network
+            .search(&mut self.workspace, one, other, pace)?;
+        self.searched = Some(Searched {
+            pair,
+            interval,
+            failed: false,
+        });
         Ok(())
     }
 

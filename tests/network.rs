@@ -72,12 +72,13 @@ fn stages_agree(case: &str, context: &Context) {
         .encode_observed(&mut ws, &want["left.view"], &mut left, &mut observe)
         .unwrap();
     let right = encode(&network, &mut ws, &want["right.view"]);
-    ws.assume(want["found"].clone()).unwrap();
+    ws.assume(want["found"].clone(), want["past"].clone())
+        .unwrap();
     network
         .estimate_observed(&mut ws, &left, &right, &phase, &mut observe)
         .unwrap();
-    // All but the two views, the motion found and the phase are stages.
-    assert_eq!(seen, want.len() - 4, "stages of {case}");
+    // All but the two views, the motions found and the phase are stages.
+    assert_eq!(seen, want.len() - 5, "stages of {case}");
 }
 
 #[test]
@@ -104,7 +105,8 @@ fn a_plane_of_one_phase_is_that_phase() {
     let mut ws = network.workspace(&context, 25, 27).unwrap();
     let left = encode(&network, &mut ws, &want["left.view"]);
     let right = encode(&network, &mut ws, &want["right.view"]);
-    ws.assume(want["found"].clone()).unwrap();
+    ws.assume(want["found"].clone(), want["past"].clone())
+        .unwrap();
     let plane = Tensor::full(0.25f32, (7, 7), &Device::Cpu).unwrap();
     let motion = network
         .estimate(&mut ws, &left, &right, &PhaseMap::Plane(plane))
@@ -122,7 +124,7 @@ fn a_pair_leaves_no_trace_in_the_next_one() {
     let left = encode(&network, &mut ws, &want["left.view"]);
     let right = encode(&network, &mut ws, &want["right.view"]);
     let mut flow = |left, right, phase| {
-        network.search(&mut ws, left, right).unwrap();
+        network.search(&mut ws, left, right, None).unwrap();
         let motion = network.estimate(&mut ws, left, right, &PhaseMap::Uniform(phase));
         values(&motion.unwrap().flow)
     };
@@ -141,7 +143,7 @@ fn every_variant_loads_and_answers_at_any_size() {
         let mut ws = network.workspace(&context, h, w).unwrap();
         let view = ws.view().unwrap();
         let a = encode(&network, &mut ws, &view);
-        network.search(&mut ws, &a, &a).unwrap();
+        network.search(&mut ws, &a, &a, None).unwrap();
         let motion = network
             .estimate(&mut ws, &a, &a, &PhaseMap::Uniform(0.5))
             .unwrap();
@@ -161,8 +163,8 @@ fn sizes_that_do_not_fit_are_refused() {
     let other = network.workspace(&context, 16, 24).unwrap();
     let (view, foreign) = (other.view().unwrap(), other.encoded().unwrap());
     assert!(network.encode(&mut ws, &view, &mut encoded).is_err());
-    assert!(network.search(&mut ws, &encoded, &foreign).is_err());
-    assert!(ws.assume(view.clone()).is_err());
+    assert!(network.search(&mut ws, &encoded, &foreign, None).is_err());
+    assert!(ws.assume(view.clone(), view.clone()).is_err());
     let phase = PhaseMap::Uniform(0.5);
     assert!(
         network

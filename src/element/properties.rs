@@ -131,8 +131,10 @@ impl Settings {
         }
     }
 
-    pub fn engine(&self) -> interpolator::Settings {
+    /// What the engine is to do with two frames that are `interval` apart.
+    pub fn engine(&self, interval: u64) -> interpolator::Settings {
         interpolator::Settings {
+            interval: interval as f32,
             scene_threshold: self.scene_threshold,
             scene_action: match self.scene_action {
                 SceneAction::Nearest => interpolator::SceneAction::Nearest,

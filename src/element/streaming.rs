@@ -414,7 +414,7 @@ impl VideoInterpolate {
         let mut buffer = self.acquire(left)?;
         let (settings, show) = {
             let settings = self.settings();
-            (settings.engine(), settings.show)
+            (settings.engine(phase.span), settings.show)
         };
         let (outcome, took) = self.with_engine(left, |engine| {
             let began = Instant::now();

@@ -6,9 +6,13 @@
 //! motion from right to left gives a second one in the same way, and a third is that nothing moves, as logos and
 //! subtitles do. A cell takes the one under which the luma of both sides differs least.
 //!
-//! A cell also gets [`CUES`] values that tell of the choice: the difference of luma (0 to 1) under each hypothesis
-//! times [`CONTRAST`]; then, for the left side and the right one, how far the motion found where the chosen flow
-//! leads to is from that flow, e / (1 + e) with e in cells: large where that side shows something else.
+//! A cell also gets [`CUES`] values that tell of the choice:
+//! - the difference of luma (0 to 1) under each hypothesis, times [`CONTRAST`];
+//! - for the left side and the right one, how far the motion found where the chosen flow leads to is from that flow,
+//!   e / (1 + e) with e in cells: large where that side shows something else;
+//! - acceleration (x, y): how much further the thing goes from left to right than it came from the picture before, in
+//!   cells, at most [`MOST_ACCELERATION`] of its motion and [`LEAST_ACCELERATION`] more;
+//! - 1 where a picture before is known, else 0.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -22,13 +26,18 @@ use super::warp::Taps;
 mod tests;
 
 /// Values that tell of a cell's choice.
-pub const CUES: usize = HYPOTHESES + 2;
+pub const CUES: usize = ACCELERATION + 3;
+/// The first of the two that tell of acceleration.
+pub const ACCELERATION: usize = HYPOTHESES + 2;
 /// From the left picture, from the right one, nothing moves.
 const HYPOTHESES: usize = 3;
 /// Rounds of the fixed point.
 const ROUNDS: usize = 3;
 /// Standing still has to explain a cell this much better (luma, 0 to 1) than the motion found.
 const STILL_MARGIN: f32 = 0.5 / 255.0;
+/// An acceleration counts up to this share of the motion, plus so many cells: what is more is an error.
+const MOST_ACCELERATION: f32 = 0.5;
+const LEAST_ACCELERATION: f32 = 0.25;
 /// Keeps the root of nothing smooth in training.
 const ROOT_EPSILON: f32 = 1e-6;
 
@@ -57,14 +66,14 @@ impl Space {
 
 /// Fills `flow`, `[h, w, 4]` in cells, and `cues`, `[h, w, CUES]`, from the `luma` of both sides (as for
 /// [`agreement::agree`], whose `warped` space is used for work), the motion `found`, `[h, w, 4]` in cells (left to right
-/// x, y, right to left x, y), and the phase of each cell, `[h, w, 1]`.
+/// x, y, right to left x, y), what [`remember`] made of the motion before, and the phase of each cell, `[h, w, 1]`.
 ///
 /// # Errors
 /// Sizes that do not fit.
 pub fn choose(
     context: &Context,
     luma: [&Tensor; 2],
-    found: &Tensor,
+    (found, past): (&Tensor, &Tensor),
     phase: &Tensor,
     (space, warped): (&Space, &agreement::Space),
     (flow, cues): (&Tensor, &Tensor),
@@ -78,7 +87,66 @@ pub fn choose(
     }
     change::of_cells(context, luma, &space.costs.narrow(2, 2, 1)?)?;
     select(context, space, flow, cues)?;
-    check(context, found, flow, &cues.narrow(2, HYPOTHESES, 2)?)
+    check(context, found, flow, &cues.narrow(2, HYPOTHESES, 2)?)?;
+    accelerate(context, past, flow, &cues.narrow(2, ACCELERATION, 3)?)
+}
+
+/// Fills `past`, `[h, w, 3]`, from the motion `found` between the pair before, as for [`choose`]: from the picture that is
+/// the left one now to the one before it, times `pace`, the time of this pair over that of the one before; and 1. All
+/// is 0 where there is no pair before.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn remember(
+    context: &Context,
+    found: &Tensor,
+    pace: Option<f32>,
+    past: &Tensor,
+) -> candle_core::Result<()> {
+    let found = Source::lock(found);
+    let found = found.raster()?;
+    found.expect("the motion found", found.size(), 4)?;
+    write("past", past, |mut out| {
+        out.expect("the past", found.size(), 3)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, cell) in row.chunks_mut(pixel).enumerate() {
+                let back = &found.at(y, x)[2..];
+                let known = pace.map_or([0.0; 3], |pace| [pace * back[0], pace * back[1], 1.0]);
+                cell[..3].copy_from_slice(&known);
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Acceleration along the flow, and whether it is known.
+fn accelerate(
+    context: &Context,
+    past: &Tensor,
+    flow: &Tensor,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let (past, flow) = (Source::lock(past), Source::lock(flow));
+    let (past, flow) = (past.raster()?, flow.raster()?);
+    past.expect("the past", flow.size(), 3)?;
+    write("acceleration", out, |mut out| {
+        out.expect("the acceleration", flow.size(), 3)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                let f = flow.at(y, x);
+                let motion = [f[2] - f[0], f[3] - f[1]];
+                let back = sample(&past, (y, x), 0, [f[0], f[1]]);
+                let known = past.at(y, x)[2];
+                let [ax, ay] = [0, 1].map(|c| (motion[c] + back[c]) * known);
+                let most = MOST_ACCELERATION * length(motion) + LEAST_ACCELERATION;
+                let share = (most / length([ax, ay])).min(1.0);
+                values[..3].copy_from_slice(&[ax * share, ay * share, known]);
+            }
+        });
+        Ok(())
+    })
 }
 
 /// Fills `found`, `[h, w, 4]` in cells, from the motion of each direction in pixels of the level searched, `[H, W, 2]`,
@@ -248,7 +316,11 @@ fn check(
     })
 }
 
-fn apart([x, y]: [f32; 2]) -> f32 {
-    let e = (x * x + y * y + ROOT_EPSILON).sqrt();
+fn apart(by: [f32; 2]) -> f32 {
+    let e = length(by);
     e / (1.0 + e)
+}
+
+fn length([x, y]: [f32; 2]) -> f32 {
+    (x * x + y * y + ROOT_EPSILON).sqrt()
 }

@@ -38,8 +38,9 @@ fn chosen(
         &Space::new((h, w)).unwrap(),
         &agreement::Space::new((h, w)).unwrap(),
     );
-    let (flow, cues) = (zeros(&[h, w, 4]), zeros(&[h, w, CUES]));
-    choose(context, luma, found, &phase, spaces, (&flow, &cues)).unwrap();
+    let (flow, cues, past) = (zeros(&[h, w, 4]), zeros(&[h, w, CUES]), zeros(&[h, w, 3]));
+    remember(context, found, Some(0.5), &past).unwrap();
+    choose(context, luma, (found, &past), &phase, spaces, (&flow, &cues)).unwrap();
     (values(&flow), values(&cues))
 }
 
@@ -82,6 +83,9 @@ fn even_motion_is_split_by_the_phase() {
         for cell in cues.chunks(CUES) {
             // both ways say the same, only the edges of the epsilon are left
             assert!(cell[3] < 2e-3 && cell[4] < 2e-3, "{cell:?}");
+            // half of this motion was there before
+            let want = motion.map(|v| v / 2.0);
+            close("acceleration", &cell[ACCELERATION..], &[want[0], want[1], 1.0], TOLERANCE);
         }
     }
 }
@@ -122,6 +126,22 @@ fn what_stands_still_over_a_moving_picture_stays() {
         assert_eq!(flow[4 * (12 * y + x)..][..4], [0.0; 4], "cell {y}, {x}");
     }
     assert_eq!(flow[..4], [-1.0, -0.25, 1.0, 0.25]);
+}
+
+#[test]
+fn acceleration_has_a_limit_and_none_is_known_of_a_first_pair() {
+    let (context, _) = contexts();
+    let size = (3, 4);
+    let (flow, past, out) = (zeros(&[3, 4, 4]), zeros(&[3, 4, 3]), zeros(&[3, 4, 3]));
+    let wild = even(size, [30.0, 40.0]);
+    remember(&context, &wild, Some(1.0), &past).unwrap();
+    accelerate(&context, &past, &flow, &out).unwrap();
+    let most = LEAST_ACCELERATION + MOST_ACCELERATION * ROOT_EPSILON.sqrt();
+    let want = [-0.6 * most, -0.8 * most, 1.0];
+    close("limited", &values(&out), &want.repeat(12), TOLERANCE);
+    remember(&context, &wild, None, &past).unwrap();
+    accelerate(&context, &past, &flow, &out).unwrap();
+    assert!(values(&out).iter().all(|&v| v == 0.0));
 }
 
 #[test]

@@ -26,7 +26,8 @@ pub const MASK: usize = 6;
 /// Channel of the phase.
 pub const PHASE: usize = 7;
 
-/// Channels of a change: flow, mask, and the gates of the displacements of features and of luma.
+/// Channels of a change: flow, mask, and the gates of the displacements of features and of luma. Where acceleration
+/// is known, its gate follows.
 pub const CHANGE: usize = 7;
 
 /// The phases of one level: one, or `[h, w, 1]`.
@@ -137,7 +138,8 @@ fn with_phases(
 
 /// Adds `change`, `[h, w, 7 or more]` (flow, mask, gates), to `state`, `[h, w, 8]`, and the
 /// displacements that the state's features and that `luma`, `[h, w, 2 or more]`, expect, as far as
-/// the gates' sigmoids let them through, divided by the phase.
+/// the gates' sigmoids let them through, divided by the phase. With an `acceleration` a, `[h, w, 2]`, the flow is that of a
+/// motion a / 2 * t * (t - 1) ahead of an even one, as far as the eighth channel of the change lets it.
 ///
 /// # Errors
 /// Sizes that do not fit.
@@ -145,10 +147,16 @@ pub fn update(
     context: &Context,
     change: &Tensor,
     luma: &Tensor,
+    acceleration: Option<&Tensor>,
     state: &Tensor,
 ) -> candle_core::Result<()> {
     let (change, luma) = (Source::lock(change), Source::lock(luma));
     let (change, luma) = (change.raster()?, luma.raster()?);
+    let acceleration = acceleration.map(Source::lock);
+    let acceleration = acceleration.as_ref().map(Source::raster).transpose()?;
+    if let Some(acceleration) = &acceleration {
+        acceleration.expect("the acceleration", change.size(), 2)?;
+    }
     luma.expect(
         "the displacement of luma",
         change.size(),
@@ -156,9 +164,10 @@ pub fn update(
     )?;
     write("update", state, |mut out| {
         out.expect("the state", change.size(), STATE)?;
-        if change.channels < CHANGE {
+        let channels = CHANGE + usize::from(acceleration.is_some());
+        if change.channels < channels {
             bail!(
-                "a change of {} channels, expected {CHANGE}",
+                "a change of {} channels, expected {channels}",
                 change.channels
             );
         }
@@ -171,10 +180,15 @@ pub fn update(
                 let dx = gates.0 * cell[DISPLACEMENT] + gates.1 * luma[0];
                 let dy = gates.0 * cell[DISPLACEMENT + 1] + gates.1 * luma[1];
                 let t = cell[PHASE];
-                cell[0] += change[0] - t * dx;
-                cell[1] += change[1] - t * dy;
-                cell[2] += change[2] + (1.0 - t) * dx;
-                cell[3] += change[3] + (1.0 - t) * dy;
+                let (ax, ay) = acceleration.as_ref().map_or((0.0, 0.0), |acceleration| {
+                    let ahead = sigmoid(change[CHANGE]) * t * (1.0 - t) / 2.0;
+                    let a = acceleration.at(y, x);
+                    (ahead * a[0], ahead * a[1])
+                });
+                cell[0] += change[0] - t * dx + ax;
+                cell[1] += change[1] - t * dy + ay;
+                cell[2] += change[2] + (1.0 - t) * dx + ax;
+                cell[3] += change[3] + (1.0 - t) * dy + ay;
                 cell[MASK] += change[4];
             }
         });

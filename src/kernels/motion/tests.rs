@@ -38,9 +38,23 @@ fn the_displacement_is_divided_by_the_phase() {
     let state = Tensor::new(&[[[0f32, 0.0, 0.0, 0.0, 4.0, -8.0, 1.0, 0.25]]], &device).unwrap();
     let change = Tensor::new(&[[[0.5f32, 0.0, 0.0, 0.0, -3.0, 100.0, 0.0]]], &device).unwrap();
     let luma = Tensor::new(&[[[8f32, 0.0]]], &device).unwrap();
-    update(&context, &change, &luma, &state).unwrap();
+    update(&context, &change, &luma, None, &state).unwrap();
     // All of (4, -8) and half of (8, 0) over the interval.
     let want = [-1.5, 2.0, 6.0, -6.0, 4.0, -8.0, -2.0, 0.25];
+    close("state", &values(&state), &want, 1e-6);
+}
+
+#[test]
+fn acceleration_bends_both_ways_to_the_same_side() {
+    let (context, _) = contexts();
+    let device = candle_core::Device::Cpu;
+    let state = Tensor::new(&[[[0f32, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25]]], &device).unwrap();
+    // gates shut but that of the acceleration, which is half open
+    let change = Tensor::new(&[[[0f32, 0.0, 0.0, 0.0, 0.0, -99.0, -99.0, 0.0]]], &device).unwrap();
+    let luma = Tensor::new(&[[[8f32, 8.0]]], &device).unwrap();
+    let acceleration = Tensor::new(&[[[32f32, -64.0]]], &device).unwrap();
+    update(&context, &change, &luma, Some(&acceleration), &state).unwrap();
+    let want = [1.5, -3.0, 1.5, -3.0, 0.0, 0.0, 0.0, 0.25];
     close("state", &values(&state), &want, 1e-6);
 }
 
@@ -76,8 +90,13 @@ fn wrong_sizes_are_refused() {
     assert!(begin(&context, &plane, &zeros(&[3, 4, 7])).is_err());
     let state = zeros(&[3, 4, STATE]);
     let luma = zeros(&[3, 4, 2]);
-    assert!(update(&context, &zeros(&[3, 4, 6]), &luma, &state).is_err());
-    assert!(update(&context, &zeros(&[3, 4, 7]), &zeros(&[3, 4, 1]), &state).is_err());
+    assert!(update(&context, &zeros(&[3, 4, 6]), &luma, None, &state).is_err());
+    assert!(update(&context, &zeros(&[3, 4, 7]), &zeros(&[3, 4, 1]), None, &state).is_err());
+    let (seven, eight) = (zeros(&[3, 4, 7]), zeros(&[3, 4, 8]));
+    assert!(update(&context, &eight, &luma, Some(&luma), &state).is_ok());
+    assert!(update(&context, &seven, &luma, Some(&luma), &state).is_err());
+    let other = zeros(&[3, 4, 1]);
+    assert!(update(&context, &eight, &luma, Some(&other), &state).is_err());
     let phase = PhaseMap::Uniform(0.5);
     let (coarser, state) = (zeros(&[2, 2, STATE]), zeros(&[3, 5, STATE]));
     assert!(advance(&context, &coarser, None, &phase, &state).is_err());

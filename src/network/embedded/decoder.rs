@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::kernels::agreement::{self, agree};
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::{correlate, displacements, expected};
-use crate::kernels::hypotheses::CUES;
+use crate::kernels::hypotheses::{ACCELERATION, CUES};
 use crate::kernels::motion::{self, CHANGE, DISPLACEMENT, FLOW, PHASE, STATE};
 use crate::kernels::warp::warp_normalised;
 use crate::kernels::{Context, PhaseMap, hypotheses};
@@ -116,6 +116,8 @@ pub struct DecoderSpace {
     pub matched: Match,
     hypotheses: hypotheses::Space,
     cues: Tensor,
+    /// A view of the cues.
+    acceleration: Tensor,
     squeezed: Tensor,
     entered: Tensor,
     inner: Tensor,
@@ -126,15 +128,17 @@ pub struct DecoderSpace {
 
 impl DecoderSpace {
     pub fn new(c: &Config, size: (usize, usize)) -> Result<Self> {
+        let cues = zeros(size, CUES)?;
         Ok(Self {
             matched: Match::new(size, c.features)?,
             hypotheses: hypotheses::Space::new(size)?,
-            cues: zeros(size, CUES)?,
+            acceleration: cues.narrow(2, ACCELERATION, 2)?,
+            cues,
             squeezed: zeros(size, c.features)?,
             entered: zeros(size, c.width)?,
             inner: zeros(size, c.width)?,
             features: zeros(size, c.width)?,
-            head: zeros(size, CHANGE)?,
+            head: zeros(size, CHANGE + 1)?,
         })
     }
 }
@@ -148,17 +152,17 @@ impl Decoder {
             entry: filter("entry", [c.width, known, 3])?,
             res1: filter("res1", [c.width, c.width, 3])?,
             res2: filter("res2", [c.width, c.width, 3])?,
-            head: filter("head", [CHANGE, c.width, 1])?,
+            head: filter("head", [CHANGE + 1, c.width, 1])?,
             sharpness: Sharpness::load(checkpoint, "decoder")?,
         })
     }
 
-    /// Makes the state from the motion `found` between the pictures and both pictures' features.
+    /// Makes the state from the `motions` found, between the pictures and before, and both pictures' features.
     pub fn run(
         &self,
         context: &Context,
         space: &DecoderSpace,
-        found: &Tensor,
+        motions: (&Tensor, &Tensor),
         sides: [Side; 2],
         phase: &PhaseMap,
         observe: &mut Observer,
@@ -169,7 +173,7 @@ impl Decoder {
         motion::begin(context, phase, &m.state)?;
         let (luma, spaces) = (sides.map(|side| side.1), (&s.hypotheses, &m.agreement));
         let chosen = (&m.flow, &s.cues);
-        hypotheses::choose(context, luma, found, &m.phase, spaces, chosen)?;
+        hypotheses::choose(context, luma, motions, &m.phase, spaces, chosen)?;
         observe("decoder.chosen", 0, &m.flow);
         observe("decoder.cues", 0, &s.cues);
         m.run(context, sides, self.sharpness)?;
@@ -193,7 +197,8 @@ impl Decoder {
         observe("decoder.features", 0, &s.features);
         self.head
             .apply(context, &[&s.features], None, Linear, &s.head)?;
-        motion::update(context, &s.head, &m.summary, &m.state)?;
+        let acceleration = Some(&s.acceleration);
+        motion::update(context, &s.head, &m.summary, acceleration, &m.state)?;
         observe("decoder.state", 0, &m.state);
         Ok(())
     }

@@ -127,21 +127,35 @@ impl Network {
             .install(|| self.encoder.run(context, &ws.encoder, view, out, observe))
     }
 
-    /// Finds the motion between two encoded pictures, both ways, for all phases; it stays in the workspace.
+    /// Finds the motion between two encoded pictures, both ways, for all phases; it stays in the workspace. With a `pace`
+    /// the left one was the right one of the last search, which then tells of acceleration; the pace is the time
+    /// from left to right over that of the pair before.
     ///
     /// # Errors
     /// Pictures of another size than the workspace's.
-    pub fn search(&self, ws: &mut Workspace, left: &Encoded, right: &Encoded) -> Result<()> {
+    pub fn search(
+        &self,
+        ws: &mut Workspace,
+        left: &Encoded,
+        right: &Encoded,
+        pace: Option<f32>,
+    ) -> Result<()> {
         ws.expect_encoded(left)?;
         ws.expect_encoded(right)?;
-        let ws = &*ws;
-        let context = &ws.context;
+        let Workspace {
+            context,
+            search,
+            ways,
+            found,
+            past,
+            ..
+        } = ws;
+        let ways = [&ways[0], &ways[1]];
+        let per_cell = HALF_CELL >> self.config.finest;
         context.pool().install(|| {
-            let luma = [&left.luma[..], &right.luma[..]];
-            let ways = [&ws.ahead, &ws.back];
-            let finest = self.config.finest;
-            search::search(context, luma, finest, &ws.search, ways)?;
-            Ok(hypotheses::gather(context, ways, HALF_CELL >> finest, &ws.found)?)
+            hypotheses::remember(context, found, pace, past)?;
+            search::search(context, [&left.luma, &right.luma], search, ways)?;
+            Ok(hypotheses::gather(context, ways, per_cell, found)?)
         })
     }
 
@@ -195,7 +209,7 @@ impl Network {
         let sides = [left, right].map(|e| (&e.coarse, &e.luma[0]));
         let coarse = ws.phases.coarse(phase)?;
         self.decoder
-            .run(context, decoder, &ws.found, sides, &coarse, observe)?;
+            .run(context, decoder, (&ws.found, &ws.past), sides, &coarse, observe)?;
         let sides = [left, right].map(|e| (&e.fine, &e.fine_luma));
         let fine = ws.phases.fine(phase);
         self.refiner
@@ -219,10 +233,11 @@ pub struct Workspace {
     encoder: EncoderSpace,
     search: search::Space,
     /// Motion from left to right and from right to left, in pixels of the finest level searched.
-    ahead: Tensor,
-    back: Tensor,
+    ways: [Tensor; 2],
     /// Both, in cells.
     found: Tensor,
+    /// See [`hypotheses::remember`].
+    past: Tensor,
     decoder: DecoderSpace,
     refiner: RefinerSpace,
     phases: Phases,
@@ -245,9 +260,12 @@ impl Workspace {
             config: *config,
             encoder: EncoderSpace::new(config, &sizes)?,
             search: search::Space::new(&levels, config.finest)?,
-            ahead: zeros(levels[config.finest], 2)?,
-            back: zeros(levels[config.finest], 2)?,
+            ways: [
+                zeros(levels[config.finest], 2)?,
+                zeros(levels[config.finest], 2)?,
+            ],
             found: zeros(coarse, 4)?,
+            past: zeros(coarse, 3)?,
             decoder: DecoderSpace::new(config, coarse)?,
             refiner: RefinerSpace::new(config, fine, coarse)?,
             phases: Phases::new(&sizes)?,
@@ -279,13 +297,15 @@ impl Workspace {
     }
 
     /// Takes motion that was found elsewhere in place of a search: `[height / 4, width / 4, 4]` of the view, from left
-    /// to right x, y, and from right to left x, y, in cells of 8x8 pixels of the picture.
+    /// to right x, y, and from right to left x, y, in cells of 8x8 pixels of the picture; and of the `past`, with 3
+    /// channels, from the left picture to the one before it x, y, and 1, or 0 where that is not known.
     ///
     /// # Errors
     /// Another size.
-    pub fn assume(&mut self, found: Tensor) -> Result<()> {
+    pub fn assume(&mut self, found: Tensor, past: Tensor) -> Result<()> {
         expect("the motion found", found.dims(), self.found.dims())?;
-        self.found = found;
+        expect("the motion before", past.dims(), self.past.dims())?;
+        (self.found, self.past) = (found, past);
         Ok(())
     }
 

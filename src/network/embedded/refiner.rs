@@ -112,7 +112,7 @@ impl Refiner {
         observe("refiner.features", 0, &s.features);
         self.head
             .apply(context, &[&s.features], None, Linear, &s.head)?;
-        motion::update(context, &s.head, &m.summary, &m.state)?;
+        motion::update(context, &s.head, &m.summary, None, &m.state)?;
         observe("refiner.state", 0, &m.state);
         Ok(())
     }
