@@ -21,6 +21,7 @@ pub mod correlation;
 pub(crate) mod motion;
 pub(crate) mod raster;
 pub(crate) mod resample;
+pub mod search;
 pub(crate) mod synthesis;
 pub(crate) mod view;
 pub mod warp;
