@@ -1,0 +1,239 @@
+//! The search itself, whatever computes with the samples.
+
+use super::{Context, Dense, PASSES, PATCH, Plane, STRIDE, for_each_row};
+
+/// Gauss-Newton steps of a patch each time that it looked around.
+const STEPS: usize = 3;
+/// A step that lowers the cost by less than this share of it is the last one.
+const LEAST_GAIN: f32 = 0.03;
+/// Flows closer than this (the sum along both axes, in samples) need not both be tried: the steps lead
+/// from one to the other.
+const CLOSE: f32 = 0.25;
+/// What lies still does so exactly. Elsewhere flow of zero fits often enough by chance, so that it has
+/// to fit better by this factor and this cost (half that of two codes) to be taken.
+const STILL: (f32, f32) = (4.0, 0.002);
+
+/// What computes with the samples of patches.
+pub trait Arithmetic {
+    /// The samples of a patch at (y, x), and the steps that each of them asks for.
+    type Template;
+
+    fn template(own: &Plane, y: usize, x: usize) -> Self::Template;
+
+    /// How the template fits at the patch's place (y, x) of `other` moved by `flow`.
+    fn fit(template: &Self::Template, other: &Plane, at: (usize, usize), flow: [f32; 2]) -> Patch;
+}
+
+/// What a patch has found.
+#[derive(Debug, Clone, Copy)]
+pub struct Patch {
+    /// In samples.
+    pub flow: [f32; 2],
+    /// Sum of the squared differences to where that leads, their mean left out.
+    pub cost: f32,
+    /// What the next Gauss-Newton step takes from the flow.
+    pub step: [f32; 2],
+}
+
+/// The patches of a level.
+#[derive(Debug)]
+pub struct Grid {
+    pub height: usize,
+    pub width: usize,
+    /// Those of even rows, and those of odd rows: while the ones change, the others are read.
+    rows: [Vec<Patch>; 2],
+}
+
+impl Grid {
+    /// For a level of that height and width.
+    pub fn new(size: (usize, usize)) -> Self {
+        let count = |samples: usize| 1 + samples.saturating_sub(PATCH).div_ceil(STRIDE);
+        let (height, width) = (count(size.0), count(size.1));
+        let unknown = Patch {
+            flow: [0.0; 2],
+            cost: 0.0,
+            step: [0.0; 2],
+        };
+        let rows = [height.div_ceil(2), height / 2].map(|n| vec![unknown; n * width]);
+        Self {
+            height,
+            width,
+            rows,
+        }
+    }
+
+    #[inline]
+    pub fn row(&self, i: usize) -> &[Patch] {
+        &self.rows[i % 2][i / 2 * self.width..][..self.width]
+    }
+
+    /// Everything starts as the coarser level moves.
+    pub fn start(&mut self, coarser: Option<&Dense>) {
+        for (parity, rows) in self.rows.iter_mut().enumerate() {
+            for (i, row) in rows.chunks_mut(self.width).enumerate() {
+                for (j, patch) in row.iter_mut().enumerate() {
+                    let flow = coarser.map(|flow| middle(flow, 2 * i + parity, j));
+                    patch.flow = flow.unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    /// Each patch looks around once and descends.
+    pub fn refine(&mut self, context: &Context, search: &Search) {
+        let (height, width) = (self.height, self.width);
+        let [even, odd] = &mut self.rows;
+        let mut half = |parity: usize| {
+            let (rows, others) = match parity {
+                0 => (&mut *even, &*odd),
+                _ => (&mut *odd, &*even),
+            };
+            let other = |i: usize| others.get(i / 2 * width..).map(|row| &row[..width]);
+            for_each_row(context, rows, width, |i, row| {
+                let i = 2 * i + parity;
+                let above = i.checked_sub(1).and_then(other);
+                let below = (i + 1 < height).then(|| other(i + 1)).flatten();
+                search.row(context, i, row, [above, below]);
+            });
+        };
+        search.turns().into_iter().for_each(&mut half);
+    }
+}
+
+/// Of the coarser level, at the middle of a patch: twice the mean of the four samples there.
+fn middle(coarser: &Dense, i: usize, j: usize) -> [f32; 2] {
+    let (y, x) = ((i + 1) * STRIDE / 2, (j + 1) * STRIDE / 2);
+    let corners = [(y - 1, x - 1), (y - 1, x), (y, x - 1), (y, x)];
+    let corners = corners.map(|(y, x)| coarser.at(y, x));
+    [0, 1].map(|c| 0.5 * corners.iter().map(|flow| flow[c]).sum::<f32>())
+}
+
+/// One direction's search at a level.
+pub struct Search<'a> {
+    own: &'a Plane,
+    other: &'a Plane,
+    /// What was found the other way.
+    opposite: &'a Grid,
+    pass: usize,
+}
+
+impl<'a> Search<'a> {
+    pub fn new(own: &'a Plane, other: &'a Plane, opposite: &'a Grid, pass: usize) -> Self {
+        debug_assert!(pass < PASSES);
+        Self {
+            own,
+            other,
+            opposite,
+            pass,
+        }
+    }
+
+    /// The parities of rows, and of columns, in turn: every second time backwards.
+    fn turns(&self) -> [usize; 2] {
+        match self.pass % 2 {
+            0 => [0, 1],
+            _ => [1, 0],
+        }
+    }
+
+    fn row(&self, context: &Context, i: usize, row: &mut [Patch], near: [Option<&[Patch]>; 2]) {
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::super::CpuLevel::Avx2 => super::cpu::refine(self, i, row, near),
+            _ => super::reference::refine(self, i, row, near),
+        }
+    }
+
+    /// Refines row `i`, between the rows above and below.
+    #[inline(always)]
+    pub fn refine<A: Arithmetic>(
+        &self,
+        i: usize,
+        row: &mut [Patch],
+        [above, below]: [Option<&[Patch]>; 2],
+    ) {
+        for parity in self.turns() {
+            for j in (parity..row.len()).step_by(2) {
+                let around = [
+                    above.map(|row| row[j].flow),
+                    j.checked_sub(1).map(|j| row[j].flow),
+                    row.get(j + 1).map(|patch| patch.flow),
+                    below.map(|row| row[j].flow),
+                    self.back(i, j, row[j].flow),
+                ];
+                row[j] = self.patch::<A>((i * STRIDE, j * STRIDE), row[j], around);
+            }
+        }
+    }
+
+    /// The opposite of what the patch that `flow` leads to has found, once it has.
+    fn back(&self, i: usize, j: usize, flow: [f32; 2]) -> Option<[f32; 2]> {
+        if self.pass == 0 {
+            return None;
+        }
+        let nearest = |i: usize, flow: f32, count: usize| {
+            let at = i as f32 + flow / STRIDE as f32 + 0.5;
+            (at as usize).min(count - 1)
+        };
+        let (grid, [x, y]) = (self.opposite, flow);
+        let there = grid.row(nearest(i, y, grid.height))[nearest(j, x, grid.width)];
+        Some(there.flow.map(|d| -d))
+    }
+
+    /// Takes the best of the patch's own flow and the candidates, and descends.
+    #[inline(always)]
+    fn patch<A: Arithmetic>(
+        &self,
+        at: (usize, usize),
+        patch: Patch,
+        candidates: [Option<[f32; 2]>; 5],
+    ) -> Patch {
+        let template = A::template(self.own, at.0, at.1);
+        let fit = |flow| A::fit(&template, self.other, at, flow);
+        let mut best = patch;
+        if self.pass == 0 {
+            best = fit(patch.flow);
+            let still = fit([0.0; 2]);
+            if still.cost * STILL.0 + STILL.1 < best.cost {
+                best = still;
+            }
+        }
+        for flow in candidates.into_iter().flatten() {
+            if distance(flow, best.flow) > CLOSE {
+                let found = fit(flow);
+                if found.cost < best.cost {
+                    best = found;
+                }
+            }
+        }
+        descend(best, fit)
+    }
+}
+
+/// Follows the steps as long as the cost falls and they stay within a patch's size.
+#[inline(always)]
+fn descend(start: Patch, fit: impl Fn([f32; 2]) -> Patch) -> Patch {
+    let mut best = start;
+    for _ in 0..STEPS {
+        let flow = [0, 1].map(|c| best.flow[c] - best.step[c]);
+        // Nor does what is no number.
+        let near = [0, 1].map(|c| (flow[c] - start.flow[c]).abs() <= PATCH as f32);
+        if near != [true; 2] {
+            break;
+        }
+        let next = fit(flow);
+        let gain = best.cost - next.cost;
+        if gain > 0.0 {
+            best = next;
+        }
+        if gain <= LEAST_GAIN * next.cost {
+            break;
+        }
+    }
+    best
+}
+
+#[inline(always)]
+fn distance(a: [f32; 2], b: [f32; 2]) -> f32 {
+    (a[0] - b[0]).abs() + (a[1] - b[1]).abs()
+}

@@ -1,0 +1,228 @@
+//! Where everything of one picture lies in another: dense inverse search on luma, both ways.
+//!
+//! After T. Kroeger, R. Timofte, D. Dai, L. Van Gool, "Fast Optical Flow using Dense Inverse Search"
+//! (ECCV 2016). From the coarsest level of the pyramids to the finest one searched, patches of
+//! [`PATCH`] x [`PATCH`] samples, [`STRIDE`] apart, start from the coarser level's flow. Three times
+//! each tries what its neighbours have found, and the opposite of what the patch it leads to has found
+//! the other way; of these it takes the flow whose samples differ least, and descends from there with
+//! Gauss-Newton steps on its own gradients. The flow of a sample is the mean over the patches that it
+//! lies in, each weighing the more the less it differs right there.
+//!
+//! Patches take turns by the parity of their row and column, so that no two neighbours change at once:
+//! the answer depends neither on the number of threads nor on their order. Both versions of the
+//! arithmetic follow the same order and round alike (without fused multiply-adds): they agree to the bit.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::Context;
+use super::raster::{Raster, Source, write};
+
+mod descent;
+mod plane;
+
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use descent::{Grid, Search};
+use plane::Plane;
+
+/// Samples that a patch is wide and high.
+pub const PATCH: usize = 8;
+/// Samples from a patch to the next.
+pub const STRIDE: usize = PATCH / 2;
+/// The pyramid's level that suits the network: a quarter of the picture's size.
+pub const QUARTER: usize = 1;
+/// Times that each patch looks around.
+const PASSES: usize = 3;
+/// Differences of luma below this, one code of 8 bits, count alike.
+const CODE: f32 = 1.0 / 255.0;
+/// Weight of a patch across its samples: it knows its middle's motion best.
+const WINDOW: [f32; PATCH] = [0.3, 0.6, 0.85, 1.0, 1.0, 0.85, 0.6, 0.3];
+/// Fewer values than this are not worth a second thread.
+const PARALLEL_VALUES: usize = 1024;
+
+/// What is known between the steps; for pyramids of one size.
+#[derive(Debug)]
+pub struct Space {
+    /// The finest level's place in the pyramid.
+    finest: usize,
+    /// From the finest one searched to the coarsest.
+    levels: Vec<Level>,
+}
+
+/// One level: both pictures, and what was found from the left one to the right one and back.
+#[derive(Debug)]
+struct Level {
+    luma: [Plane; 2],
+    grids: [Grid; 2],
+    flows: [Dense; 2],
+}
+
+impl Space {
+    /// For pyramids whose levels have the given `sizes` (height, width), finest first, and a search
+    /// down to level `finest`.
+    ///
+    /// # Errors
+    /// There is no such level, or it is empty.
+    pub fn new(sizes: &[(usize, usize)], finest: usize) -> candle_core::Result<Self> {
+        let searched = sizes.get(finest..).unwrap_or_default();
+        if searched.first().is_none_or(|(h, w)| h * w == 0) {
+            candle_core::bail!("no level {finest} to search in a pyramid of {sizes:?}");
+        }
+        let large = |&&(h, w): &&(usize, usize)| h.min(w) >= PATCH;
+        let count = searched.iter().take_while(large).count().max(1);
+        let levels = searched[..count].iter().map(|size| Level::new(*size));
+        Ok(Self {
+            finest,
+            levels: levels.collect(),
+        })
+    }
+
+    /// Height and width of the flow.
+    pub fn size(&self) -> (usize, usize) {
+        self.levels[0].flows[0].size
+    }
+}
+
+impl Level {
+    fn new(size: (usize, usize)) -> Self {
+        Self {
+            luma: [Plane::new(size), Plane::new(size)],
+            grids: [Grid::new(size), Grid::new(size)],
+            flows: [Dense::new(size), Dense::new(size)],
+        }
+    }
+}
+
+/// A flow (x, y) of each sample, in samples.
+#[derive(Debug)]
+struct Dense {
+    size: (usize, usize),
+    flow: Vec<f32>,
+}
+
+impl Dense {
+    fn new(size: (usize, usize)) -> Self {
+        let flow = vec![0.0; size.0 * size.1 * 2];
+        Self { size, flow }
+    }
+
+    /// At a place, or the nearest one inside.
+    fn at(&self, y: usize, x: usize) -> [f32; 2] {
+        let (h, w) = self.size;
+        let i = 2 * (y.min(h - 1) * w + x.min(w - 1));
+        [self.flow[i], self.flow[i + 1]]
+    }
+}
+
+/// Fills `out`, twice `[h, w, 2]` for the level that `space` was made for, with the flow (x, y) from
+/// left to right and from right to left: what lies at p in the one lies at p + flow in the other, in
+/// samples of that level. The pyramids hold luma, -0.5 to 0.5, `[h, w, 1]`, each level half the size
+/// (rounded up) of the one before.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn search(
+    context: &Context,
+    pyramids: [&[Tensor]; 2],
+    space: &mut Space,
+    out: [&Tensor; 2],
+) -> candle_core::Result<()> {
+    let finest = space.finest;
+    let mut coarser: Option<&Level> = None;
+    for (i, level) in space.levels.iter_mut().enumerate().rev() {
+        for (plane, pyramid) in level.luma.iter_mut().zip(pyramids) {
+            let Some(luma) = pyramid.get(finest + i) else {
+                candle_core::bail!("no level {} in a pyramid to search", finest + i);
+            };
+            let luma = Source::lock(luma);
+            plane.fill(context, &luma.raster()?)?;
+        }
+        level.run(context, coarser);
+        coarser = Some(level);
+    }
+    for (dense, out) in space.levels[0].flows.iter().zip(out) {
+        dense.copy(context, out)?;
+    }
+    Ok(())
+}
+
+impl Level {
+    fn run(&mut self, context: &Context, coarser: Option<&Level>) {
+        let [left, right] = &mut self.grids;
+        let [a, b] = &self.luma;
+        for (side, grid) in [&mut *left, &mut *right].into_iter().enumerate() {
+            grid.start(coarser.map(|c| &c.flows[side]));
+        }
+        for pass in 0..PASSES {
+            left.refine(context, &Search::new(a, b, right, pass));
+            right.refine(context, &Search::new(b, a, left, pass));
+        }
+        let [forth, back] = &mut self.flows;
+        forth.fill(context, left, [a, b]);
+        back.fill(context, right, [b, a]);
+    }
+}
+
+impl Dense {
+    /// From the patches of `grid`, on `own` luma.
+    fn fill(&mut self, context: &Context, grid: &Grid, [own, other]: [&Plane; 2]) {
+        let blend = Blend { grid, own, other };
+        for_each_row(
+            context,
+            &mut self.flow,
+            2 * self.size.1,
+            |y, row| match context.level() {
+                #[cfg(target_arch = "x86_64")]
+                super::CpuLevel::Avx2 => cpu::blend(&blend, y, row),
+                _ => reference::blend(&blend, y, row),
+            },
+        );
+    }
+
+    fn copy(&self, context: &Context, out: &Tensor) -> candle_core::Result<()> {
+        write("search", out, |mut out| {
+            out.expect("the flow of a search", self.size, 2)?;
+            let pixel = out.pixel;
+            out.for_each_row(context, |y, row| {
+                let flow = self.flow[2 * y * self.size.1..].chunks(2);
+                for (value, flow) in row.chunks_mut(pixel).zip(flow) {
+                    value[..2].copy_from_slice(flow);
+                }
+            });
+            Ok(())
+        })
+    }
+}
+
+/// What the flow of a row of samples is made of.
+struct Blend<'a> {
+    grid: &'a Grid,
+    own: &'a Plane,
+    other: &'a Plane,
+}
+
+/// Calls `f` with the number and the values of each row, on the context's threads if there is enough
+/// to do.
+fn for_each_row<T: Send>(
+    context: &Context,
+    values: &mut [T],
+    row: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
+    if values.len() < PARALLEL_VALUES || context.pool().current_num_threads() == 1 {
+        values
+            .chunks_mut(row)
+            .enumerate()
+            .for_each(|(y, row)| f(y, row));
+    } else {
+        context.pool().install(|| {
+            let rows = values.par_chunks_mut(row).enumerate();
+            rows.for_each(|(y, row)| f(y, row));
+        });
+    }
+}
