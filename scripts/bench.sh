@@ -39,7 +39,7 @@ run() {
     esac
 }
 
-methods=(videorate "videointerpolate model=fast" videointerpolate)
+methods=(videorate "videointerpolate model=fast" videointerpolate "videointerpolate model=high")
 base=videorate
 if command -v ffmpeg >/dev/null 2>&1; then
     methods+=("ffmpeg blend" "ffmpeg minterpolate")

@@ -108,6 +108,7 @@ fn nothing_large_is_allocated_after_the_first_pair() {
             let settings = Settings {
                 scene_threshold,
                 scene_action: SceneAction::Blend,
+                ..Settings::default()
             };
             interpolator
                 .interpolate(

@@ -7,27 +7,31 @@ use once_cell::sync::OnceCell;
 use super::Network;
 use crate::error::Result;
 
-/// The same stages with more or fewer channels; each has a card in `models/`.
+/// The same stages with more or fewer channels, motion searched on finer or coarser pictures; each has a card in
+/// `models/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// About half the arithmetic of `Balanced`.
     Fast,
     /// What `embedded` means.
     Balanced,
+    /// Motion is searched down to half the picture's size, not to a quarter.
+    High,
 }
 
 /// The weights that have been asked for, in the order of [`Variant::ALL`].
-static READ: [OnceCell<Arc<Network>>; 2] = [const { OnceCell::new() }; 2];
+static READ: [OnceCell<Arc<Network>>; 3] = [const { OnceCell::new() }; 3];
 
 impl Variant {
-    /// All of them, the smaller first.
-    pub const ALL: [Self; 2] = [Self::Fast, Self::Balanced];
+    /// All of them, the fastest first.
+    pub const ALL: [Self; 3] = [Self::Fast, Self::Balanced, Self::High];
 
     /// What the property `model` calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
             Self::Balanced => "balanced",
+            Self::High => "high",
         }
     }
 
@@ -43,6 +47,7 @@ impl Variant {
         match self {
             Self::Fast => include_bytes!("../../../models/fast.safetensors"),
             Self::Balanced => include_bytes!("../../../models/balanced.safetensors"),
+            Self::High => include_bytes!("../../../models/high.safetensors"),
         }
     }
 
