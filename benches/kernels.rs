@@ -12,6 +12,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use gstvideointerpolate::kernels::agreement::{CHANNELS, SAMPLES, Space, agree};
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
 use gstvideointerpolate::kernels::correlation::{correlate, displacements, expected};
+use gstvideointerpolate::kernels::search::{self, search};
 use gstvideointerpolate::kernels::warp::warp_normalised;
 use gstvideointerpolate::kernels::{Context, PhaseMap};
 use gstvideointerpolate::network::Network;
@@ -177,6 +178,49 @@ fn agreement(
     });
 }
 
+/// Both directions at a quarter of 1280x720 and of 1920x1080; elements are samples of that level.
+fn searching(c: &mut Criterion) {
+    let context = context();
+    let mut group = c.benchmark_group("search");
+    settle(&mut group);
+    for (name, half) in [("720p", (360, 640)), ("1080p", (540, 960))] {
+        let halved = |(h, w): &(usize, usize)| Some((h.div_ceil(2), w.div_ceil(2)));
+        let sizes: Vec<_> = std::iter::successors(Some(half), halved).take(6).collect();
+        // Waves that move by (6, -3) samples of the first level.
+        let pyramid = |moved: f32| -> Vec<Tensor> {
+            let levels = sizes.iter().enumerate();
+            levels.map(|(i, size)| waves(*size, i, moved)).collect()
+        };
+        let (left, right) = (pyramid(0.0), pyramid(3.0));
+        let mut space = search::Space::new(&sizes, search::QUARTER).unwrap();
+        let (h, w) = space.size();
+        let out = [0, 1].map(|_| zeros((h, w), 2));
+        group.throughput(Throughput::Elements((h * w) as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| search(&context, [&left, &right], &mut space, out.each_ref()).unwrap());
+        });
+    }
+    group.finish();
+}
+
+/// Level `level` of a picture of waves of several lengths.
+fn waves((h, w): (usize, usize), level: usize, moved: f32) -> Tensor {
+    let scale = (1 << level) as f32;
+    let luma = |i: usize| {
+        let (x, y) = ((i % w) as f32 * scale, (i / w) as f32 * scale);
+        let (x, y) = (x - 2.0 * moved, y + moved);
+        let lengths = [13.0f32, 29.0, 67.0, 151.0, 331.0];
+        let wave = |length: f32| {
+            let turn = std::f32::consts::TAU / length;
+            // Too short for the level: the mean is left.
+            let height = if length < 3.0 * scale { 0.0 } else { 0.05 };
+            height * ((turn * (x + 0.3 * y)).sin() + (turn * (y - 0.4 * x)).cos())
+        };
+        lengths.map(wave).iter().sum()
+    };
+    Tensor::from_vec((0..h * w).map(luma).collect(), (h, w, 1), &Device::Cpu).unwrap()
+}
+
 fn network(c: &mut Criterion) {
     let network = Network::embedded().unwrap();
     let mut ws = network.workspace(&context(), 360, 640).unwrap();
@@ -198,5 +242,5 @@ fn network(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, peak, convolutions, matching, network);
+criterion_group!(benches, peak, convolutions, matching, searching, network);
 criterion_main!(benches);

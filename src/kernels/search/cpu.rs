@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::descent::{Arithmetic, Patch, Search};
-use super::reference::{AREA, covering, inverse};
+use super::reference::{AREA, covering, inverse, variance};
 use super::{Blend, CODE, PATCH, Plane, STRIDE, WINDOW};
 use crate::kernels::simd::{LANES, load, store};
 
@@ -14,6 +14,7 @@ struct Avx2;
 
 struct Template {
     luma: [__m256; PATCH],
+    variance: f32,
     /// What each sample's difference adds to the step along x, and along y.
     steps: [[__m256; 2]; PATCH],
 }
@@ -35,6 +36,11 @@ impl Arithmetic for Avx2 {
     fn template(own: &Plane, y: usize, x: usize) -> Template {
         // SAFETY: this module runs only where AVX2 was found.
         unsafe { template(own, y, x) }
+    }
+
+    #[inline(always)]
+    fn variance(template: &Template) -> f32 {
+        template.variance
     }
 
     #[inline(always)]
@@ -79,7 +85,7 @@ fn template(own: &Plane, y: usize, x: usize) -> Template {
     let half = _mm256_set1_ps(0.5);
     let zero = _mm256_setzero_ps();
     let (mut luma, mut gradient) = ([zero; PATCH], [[zero; 2]; PATCH]);
-    let (mut sums, mut products) = ([zero; 2], [zero; 3]);
+    let (mut sums, mut products) = ([zero; 3], [zero; 4]);
     for i in 0..PATCH {
         // SAFETY: rows and columns up to two more than the patch's were asked for.
         let at = |dy, dx| unsafe { rows.at(i + dy, dx) };
@@ -87,17 +93,19 @@ fn template(own: &Plane, y: usize, x: usize) -> Template {
         let slope = |a, b| _mm256_mul_ps(half, _mm256_sub_ps(a, b));
         let (x, y) = (slope(at(1, 2), at(1, 0)), slope(at(2, 1), at(0, 1)));
         gradient[i] = [x, y];
-        for (sum, value) in sums.iter_mut().zip([x, y]) {
+        for (sum, value) in sums.iter_mut().zip([x, y, luma[i]]) {
             *sum = _mm256_add_ps(*sum, value);
         }
-        for (sum, (a, b)) in products.iter_mut().zip([(x, x), (x, y), (y, y)]) {
+        let pairs = [(x, x), (x, y), (y, y), (luma[i], luma[i])];
+        for (sum, (a, b)) in products.iter_mut().zip(pairs) {
             *sum = _mm256_add_ps(*sum, _mm256_mul_ps(a, b));
         }
     }
-    let [xx, xy, yy, _] = totals([products[0], products[1], products[2], zero]);
-    let [x, y, ..] = totals([sums[0], sums[1], zero, zero]);
+    let [xx, xy, yy, squares] = totals(products);
+    let [x, y, sum, _] = totals([sums[0], sums[1], sums[2], zero]);
     Template {
         luma,
+        variance: variance(sum, squares),
         steps: steps(gradient, [x, y], inverse([x, y], [xx, xy, yy])),
     }
 }
@@ -141,7 +149,7 @@ fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2
     let [sum, squares, x, y] = totals(sums);
     Patch {
         flow,
-        cost: (squares - sum * sum / AREA).max(0.0),
+        cost: variance(sum, squares),
         step: [x, y],
     }
 }

@@ -9,9 +9,12 @@ const LEAST_GAIN: f32 = 0.03;
 /// Flows closer than this (the sum along both axes, in samples) need not both be tried: the steps lead
 /// from one to the other.
 const CLOSE: f32 = 0.25;
-/// What lies still does so exactly. Elsewhere flow of zero fits often enough by chance, so that it has
-/// to fit better by this factor and this cost (half that of two codes) to be taken.
+/// What lies still, or moves little, is looked for from a flow of zero. Elsewhere that fits often enough
+/// by chance, so that it has to fit better by this factor and this cost (half that of two codes).
 const STILL: (f32, f32) = (4.0, 0.002);
+/// Share of a patch's variance that each sample of a flow's length costs: of a repeated pattern's places,
+/// which fit equally well, the nearest is taken.
+const LENGTH: f32 = 3e-4;
 
 /// What computes with the samples of patches.
 pub trait Arithmetic {
@@ -19,6 +22,9 @@ pub trait Arithmetic {
     type Template;
 
     fn template(own: &Plane, y: usize, x: usize) -> Self::Template;
+
+    /// The cost of being compared to nothing: the squares of the samples, their mean left out.
+    fn variance(template: &Self::Template) -> f32;
 
     /// How the template fits at the patch's place (y, x) of `other` moved by `flow`.
     fn fit(template: &Self::Template, other: &Plane, at: (usize, usize), flow: [f32; 2]) -> Patch;
@@ -190,18 +196,20 @@ impl<'a> Search<'a> {
     ) -> Patch {
         let template = A::template(self.own, at.0, at.1);
         let fit = |flow| A::fit(&template, self.other, at, flow);
+        let length = LENGTH * A::variance(&template);
+        let rate = |patch: &Patch| patch.cost + length * distance(patch.flow, [0.0; 2]);
         let mut best = patch;
         if self.pass == 0 {
             best = fit(patch.flow);
-            let still = fit([0.0; 2]);
-            if still.cost * STILL.0 + STILL.1 < best.cost {
+            let still = descend(fit([0.0; 2]), fit);
+            if rate(&still) * STILL.0 + STILL.1 < rate(&best) {
                 best = still;
             }
         }
         for flow in candidates.into_iter().flatten() {
             if distance(flow, best.flow) > CLOSE {
                 let found = fit(flow);
-                if found.cost < best.cost {
+                if rate(&found) < rate(&best) {
                     best = found;
                 }
             }

@@ -13,6 +13,7 @@ pub struct Plain;
 
 pub struct Template {
     luma: Samples,
+    variance: f32,
     /// What each sample's difference adds to the step along x, and along y.
     steps: [Samples; 2],
 }
@@ -32,10 +33,16 @@ impl Arithmetic for Plain {
             slope(values(0, -1), values(0, 1)),
             slope(values(-1, 0), values(1, 0)),
         ];
+        let luma = values(0, 0);
         Template {
-            luma: values(0, 0),
+            luma,
+            variance: variance(total(luma), total(zip(luma, luma, |a, b| a * b))),
             steps: steps(gradient),
         }
+    }
+
+    fn variance(template: &Template) -> f32 {
+        template.variance
     }
 
     fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2]) -> Patch {
@@ -45,7 +52,7 @@ impl Arithmetic for Plain {
         let squares = total(zip(difference, difference, |a, b| a * b));
         Patch {
             flow,
-            cost: (squares - sum * sum / AREA).max(0.0),
+            cost: variance(sum, squares),
             step: template
                 .steps
                 .map(|s| total(zip(s, difference, |a, b| a * b))),
@@ -63,6 +70,12 @@ fn steps([gx, gy]: [Samples; 2]) -> [Samples; 2] {
         zip(gx, gy, |x, y| a * (x - mean[0]) + b * (y - mean[1])),
         zip(gx, gy, |x, y| b * (x - mean[0]) + d * (y - mean[1])),
     ]
+}
+
+/// Squares around the mean, from a sum and the sum of the squares.
+#[inline(always)]
+pub fn variance(sum: f32, squares: f32) -> f32 {
+    (squares - sum * sum / AREA).max(0.0)
 }
 
 /// The inverse of the structure tensor (xx, xy, yy), from the sums of the gradients and of their

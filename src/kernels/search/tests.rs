@@ -179,7 +179,7 @@ fn flow_is_in_samples_of_the_finest_level() {
         let far = error(&forth, size.1, inside(size, 16), |_, _| {
             [12.0 * scale, -6.0 * scale]
         });
-        assert!(far < 0.3, "level {finest}: {far} off");
+        assert!(far < 0.5, "level {finest}: {far} off");
     }
 }
 
@@ -253,7 +253,6 @@ fn luma_that_is_no_number_leads_nowhere_outside() {
 }
 
 #[test]
-#[ignore = "aliases still win"]
 fn a_repeated_pattern_moves_the_short_way() {
     let size = (120, 160);
     let turn = std::f32::consts::TAU / 16.0;
