@@ -11,7 +11,7 @@ pub use crate::kernels::confidence::predicted_error;
 use crate::kernels::confidence::{self, Evidence};
 use crate::kernels::raster::Source;
 use crate::kernels::synthesis::synthesise;
-use crate::kernels::{Context, PhaseMap, change, view};
+use crate::kernels::{Context, PhaseMap, change, still, view};
 use crate::network::{self, Network, Workspace};
 use crate::picture::{Format, Picture, PictureMut};
 use crate::scene::{self, Thumbnail};
@@ -191,6 +191,8 @@ pub struct Interpolator {
     change: Tensor,
     /// The same in each cell by itself.
     cells_change: Tensor,
+    /// What stands still in the last pair.
+    standing: still::Space,
     found: Option<Found>,
     /// Of the pair that was asked for last.
     relation: Option<Relation>,
@@ -249,6 +251,7 @@ impl Interpolator {
             disagreement: zeros(1)?,
             change: zeros(1)?,
             cells_change: zeros(1)?,
+            standing: still::Space::new((view_height / 2, view_width / 2))?,
             found: None,
             relation: None,
             searched: None,
@@ -367,6 +370,9 @@ impl Interpolator {
         self.judge(phase)?;
         let flow = &self.workspace.motion().flow;
         synthesise(&self.context, left.0, right.0, flow, &self.mask, out)?;
+        let difference = &self.workspace.motion().difference;
+        let pictures = [left.0, right.0];
+        still::keep(&self.context, &self.standing, difference, pictures, out)?;
         self.found = Some(Found::Motion);
         Ok(Outcome::Interpolated)
     }
@@ -405,6 +411,7 @@ impl Interpolator {
         let (one, other) = (left.1.parts(), right.1.parts());
         let luma = [&one.features.fine_luma, &other.features.fine_luma];
         change::change(&self.context, luma, &self.cells_change, &self.change)?;
+        still::edges(&self.context, luma, &self.standing)?;
         Ok(*self.relation.insert(Relation {
             pair,
             repeated: scene::repeated(left.0, right.0),

@@ -1,0 +1,170 @@
+//! What stands still over a moving picture: subtitles, logos, the lines of an instrument.
+//!
+//! Its strokes are finer than the cells of the flow, so no flow keeps them. They tell themselves by edges that lie at
+//! the same place in both pictures. Where there are such edges and the moved sides disagree, a sample that is the
+//! same in both pictures is taken as it is. A thing that moves over structure that rests is safe as long as its motion is found:
+//! its sides agree.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::Context;
+use super::agreement::SAMPLES;
+use super::raster::{Raster, Source, write};
+use crate::error::Result;
+use crate::picture::{Component, Picture, PictureMut};
+
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+/// Codes of 8 bits by which two samples of the same thing may differ.
+const NOISE: f32 = 3.0;
+/// Codes of 8 bits between two neighbours that are an edge.
+const EDGE: f32 = 28.0;
+/// Edges in 3x3 cells (of at most 144) that are a structure.
+const EDGES: f32 = 5.0;
+/// Codes of 8 bits by which the moved sides disagree where motion does not explain the place.
+const DISAGREEMENT: f32 = 6.0;
+/// The full range of 8 bits.
+const RANGE: f32 = 255.0;
+
+/// Where two pictures have edges in common; for one size of cells.
+#[derive(Debug)]
+pub struct Space {
+    /// Edges in each cell, `[h, w, 1]`.
+    edges: Tensor,
+    /// 1 where samples that are the same are kept, `[h, w, 1]`.
+    kept: Tensor,
+}
+
+impl Space {
+    /// For `height` x `width` cells of 4x4 pixels.
+    ///
+    /// # Errors
+    /// Those of the allocation.
+    pub fn new((height, width): (usize, usize)) -> candle_core::Result<Self> {
+        let zeros = || Tensor::zeros((height, width, 1), DType::F32, &Device::Cpu);
+        Ok(Self {
+            edges: zeros()?,
+            kept: zeros()?,
+        })
+    }
+}
+
+/// Counts the edges that two pictures' `luma`, -0.5 to 0.5, have in common; once a pair. Each luma has at most 4h x 4w samples
+/// and more than 4(h - 1) x 4(w - 1).
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn edges(context: &Context, luma: [&Tensor; 2], space: &Space) -> candle_core::Result<()> {
+    let [left, right] = luma.map(Source::lock);
+    let job = Job {
+        left: left.raster()?,
+        right: right.raster()?,
+    };
+    let (height, width) = job.left.size();
+    job.left.expect("luma", job.right.size(), 1)?;
+    let cells = (height.div_ceil(SAMPLES), width.div_ceil(SAMPLES));
+    write("edges", &space.edges, |mut out| {
+        out.expect("the edges", cells, 1)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::CpuLevel::Avx2 if job.left.pixel == 1 && job.right.pixel == 1 => {
+                cpu::run(&job, context, &mut out);
+            }
+            _ => reference::run(&job, context, &mut out),
+        }
+        Ok(())
+    })
+}
+
+struct Job<'a> {
+    left: Raster<'a>,
+    right: Raster<'a>,
+}
+
+/// Takes the samples that are the same in both pictures where [`edges`] found structure and the moved sides disagree
+/// (`difference`, `[h, w, 1]`, of luma, 0 to 1); the rest of `out` stays as it is.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn keep(
+    context: &Context,
+    space: &Space,
+    difference: &Tensor,
+    [left, right]: [&Picture; 2],
+    out: &mut PictureMut,
+) -> Result<()> {
+    choose(context, space, difference)?;
+    let kept = Source::lock(&space.kept);
+    let kept = kept.raster()?;
+    for y in 0..kept.height {
+        for x in (0..kept.width).filter(|&x| kept.at(y, x)[0] > 0.0) {
+            keep_cell((y, x), [left, right], out);
+        }
+    }
+    Ok(())
+}
+
+/// Which cells are looked at.
+fn choose(context: &Context, space: &Space, difference: &Tensor) -> candle_core::Result<()> {
+    let (edges, difference) = (Source::lock(&space.edges), Source::lock(difference));
+    let (edges, difference) = (edges.raster()?, difference.raster()?);
+    difference.expect("the difference", edges.size(), 1)?;
+    write("kept", &space.kept, |mut out| {
+        out.expect("what is kept", edges.size(), 1)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+                let disagree = difference.at(y, x)[0] > DISAGREEMENT / RANGE;
+                let kept = disagree && 9.0 * super::change::mean_around(&edges, (y, x), 0) >= EDGES;
+                *value = f32::from(u8::from(kept));
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Keeps what is the same in one cell: of components that share their samples' places all or none.
+fn keep_cell(cell: (usize, usize), pictures: [&Picture; 2], out: &mut PictureMut) {
+    let components = pictures[0].format().components().iter();
+    for whole in [true, false] {
+        let group = |c: &&Component| (c.sub_x + c.sub_y == 0) == whole;
+        keep_samples(cell, components.clone().filter(group), pictures, out);
+    }
+}
+
+/// Keeps the samples of a cell at which all `components`, alike in size, are the same in both pictures.
+fn keep_samples<'a>(
+    (cell_y, cell_x): (usize, usize),
+    components: impl Iterator<Item = &'a Component> + Clone,
+    [left, right]: [&Picture; 2],
+    out: &mut PictureMut,
+) {
+    let Some(first) = components.clone().next() else {
+        return;
+    };
+    let span = |cell: usize, sub: u32, size: usize| {
+        let at = |cell: usize| ((cell * SAMPLES) >> sub).min(size);
+        at(cell)..at(cell + 1)
+    };
+    let rows = span(cell_y, first.sub_y, first.height(left.height()));
+    let columns = span(cell_x, first.sub_x, first.width(left.width()));
+    for y in rows {
+        for x in columns.clone() {
+            let codes = |c: &Component| [left, right].map(|p| c.load(p.row(c.plane, y), x));
+            let alike = |c: &Component| {
+                let [l, r] = codes(c);
+                l.abs_diff(r) as f32 * RANGE <= NOISE * c.max() as f32
+            };
+            if components.clone().all(alike) {
+                for c in components.clone() {
+                    let [l, r] = codes(c);
+                    c.store(out.row_mut(c.plane, y), x, (l + r) / 2);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use super::*;
+use crate::kernels::testing::{Random, contexts};
+use crate::picture::owned::Owned;
+use crate::picture::{Channel, Format};
+
+fn edge_counts(context: &Context, left: &Tensor, right: &Tensor) -> Vec<f32> {
+    let (h, w, _) = left.dims3().unwrap();
+    let space = Space::new((h.div_ceil(SAMPLES), w.div_ceil(SAMPLES))).unwrap();
+    edges(context, [left, right], &space).unwrap();
+    space.edges.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn fast_and_plain_count_the_same_edges() {
+    let (plain, fast) = contexts();
+    let mut random = Random(4);
+    for (h, w) in [(1, 1), (1, 9), (4, 8), (5, 17), (7, 4), (12, 33), (16, 40)] {
+        let left = random.dense(&[h, w, 1], 0.2);
+        // some samples the same, some nearly, some not
+        let noise = random.dense(&[h, w, 1], 0.013);
+        let right = (&left + &noise).unwrap();
+        for right in [&left, &right] {
+            let [a, b] = [&plain, &fast].map(|c| edge_counts(c, &left, right));
+            assert_eq!(a, b, "{h}x{w}");
+        }
+    }
+    let left = random.dense(&[16, 40, 1], 0.2);
+    assert!(edge_counts(&fast, &left, &left).iter().sum::<f32>() > 100.0);
+}
+
+#[test]
+fn an_edge_counts_where_both_pictures_have_it() {
+    let (_, context) = contexts();
+    let device = Device::Cpu;
+    let at = |edge: usize| {
+        let value = |i: usize| if i % 16 < edge { -0.2f32 } else { 0.2 };
+        Tensor::from_vec((0..8 * 16).map(value).collect(), (8, 16, 1), &device).unwrap()
+    };
+    let both = edge_counts(&context, &at(6), &at(6));
+    assert_eq!(both, [0.0, 4.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0]);
+    assert!(edge_counts(&context, &at(6), &at(7)).iter().all(|&n| n == 0.0));
+}
+
+/// A light stroke three pixels wide on what differs between the pictures.
+fn stroke(format: Format, other: f32) -> Owned {
+    let mut owned = Owned::new(format, (32, 24), 3);
+    for c in format.components() {
+        for y in 0..c.height(24) {
+            for x in 0..c.width(32) {
+                let pixel = x << c.sub_x;
+                let light = matches!(c.channel, Channel::Y | Channel::R | Channel::G | Channel::B);
+                let share = match (light, (12..15).contains(&pixel)) {
+                    (true, true) => 0.9,
+                    (true, false) => other,
+                    _ => 0.5,
+                };
+                let code = (share * c.max() as f32) as u32;
+                c.store(owned.row(c.plane, y), x, code);
+            }
+        }
+    }
+    owned
+}
+
+#[test]
+fn strokes_are_kept_in_every_format_and_the_rest_is_not() {
+    let (_, context) = contexts();
+    for format in Format::ALL {
+        let (left, right) = (stroke(format, 0.3), stroke(format, 0.5));
+        let space = Space::new((6, 8)).unwrap();
+        // luma as the network sees it, with the stroke's edge and a background that is the same
+        let value = |i: usize| if (12..15).contains(&(i % 32)) { 0.4f32 } else { -0.2 };
+        let luma = (0..24 * 32).map(value).collect();
+        let luma = Tensor::from_vec(luma, (24, 32, 1), &Device::Cpu).unwrap();
+        edges(&context, [&luma, &luma], &space).unwrap();
+        for (disagree, kept) in [(0.5, true), (0.01, false)] {
+            let difference = Tensor::full(disagree as f32, (6, 8, 1), &Device::Cpu).unwrap();
+            let mut out = Owned::new(format, (32, 24), 3);
+            let untouched = Owned::new(format, (32, 24), 3);
+            // what differs between the pictures is never kept
+            let sides = [&left.picture(), &right.picture()];
+            keep(&context, &space, &difference, sides, &mut out.picture_mut()).unwrap();
+            for c in format.components().iter().filter(|c| c.sub_x + c.sub_y == 0) {
+                let from = if kept { &left } else { &untouched };
+                let what = format!("{format:?} {:?}", c.channel);
+                assert_eq!(out.code(c, 13, 9), from.code(c, 13, 9), "{what}");
+                assert_eq!(out.code(c, 17, 9), untouched.code(c, 17, 9), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_refused() {
+    let (context, _) = contexts();
+    let luma = |h, w| Tensor::zeros((h, w, 1), DType::F32, &Device::Cpu).unwrap();
+    let space = Space::new((2, 3)).unwrap();
+    assert!(edges(&context, [&luma(8, 12), &luma(8, 12)], &space).is_ok());
+    assert!(edges(&context, [&luma(8, 12), &luma(8, 11)], &space).is_err());
+    assert!(edges(&context, [&luma(8, 16), &luma(8, 16)], &space).is_err());
+}
