@@ -41,7 +41,7 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// `[height / 4, width / 4, 1]`: mean luma of each 4x4 pixels, -0.5 to 0.5.
+    /// `[height / 4, width / 4, 1]`: smoothed luma of each 4x4 pixels, -0.5 to 0.5.
     pub(crate) fn cell_luma(&self) -> &Tensor {
         &self.luma[1]
     }

@@ -31,6 +31,41 @@ pub fn half(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Res
     })
 }
 
+/// Fills `out`, `[ceil(h / 2), ceil(w / 2), 1]`, with means of 4x4 pixels of `input`, `[h, w, 1]`, the middle ones weighing three
+/// times as much each way: a mean of 2x2 would let fine patterns come back as coarse ones. Beyond the edge the edge
+/// repeats.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn half_smooth(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    let input = Source::lock(input);
+    let input = input.raster()?;
+    write("smooth half", out, |mut out| {
+        let size = (input.height.div_ceil(2), input.width.div_ceil(2));
+        input.expect("the input of a halving", input.size(), 1)?;
+        out.expect("the output of a halving", size, 1)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            let ys = four(y, input.height);
+            for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+                let xs = four(x, input.width);
+                let across = |y| weighted(xs.map(|x| input.at(y, x)[0]));
+                *value = weighted(ys.map(across));
+            }
+        });
+        Ok(())
+    })
+}
+
+/// The four inputs around output `i` of a halving, the edge repeated.
+fn four(i: usize, size: usize) -> [usize; 4] {
+    [0, 1, 2, 3].map(|k| (2 * i + k).saturating_sub(1).min(size - 1))
+}
+
+fn weighted(values: [f32; 4]) -> f32 {
+    0.125 * (values[0] + values[3]) + 0.375 * (values[1] + values[2])
+}
+
 /// Fills `out`, `[h, w, c]`, with `input`, `[ceil(h / 2), ceil(w / 2), c]`, enlarged bilinearly
 /// with half-pixel centres; beyond the edge the edge repeats.
 ///

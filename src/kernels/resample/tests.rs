@@ -50,6 +50,27 @@ fn an_odd_side_repeats_its_edge_when_halved() {
 }
 
 #[test]
+fn a_smooth_halving_lets_no_fine_pattern_come_back() {
+    let (context, _) = contexts();
+    let device = candle_core::Device::Cpu;
+    // three pixels a period: what the means of two would make of it has half the range
+    let wave = |x: usize| (x as f32 * std::f32::consts::TAU / 3.0).cos();
+    let values: Vec<f32> = (0..6 * 24).map(|i| 7.0 + wave(i % 24)).collect();
+    let input = Tensor::from_vec(values, (6, 24, 1), &device).unwrap();
+    let out = zeros(&[3, 12, 1]);
+    half_smooth(&context, &input, &out).unwrap();
+    let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
+    for (i, value) in out.iter().enumerate().filter(|(i, _)| (1..11).contains(&(i % 12))) {
+        assert!((value - 7.0).abs() < 0.126, "value {i} is {value}");
+    }
+    let input = Tensor::from_vec(vec![1f32, 2.0, 4.0], (1, 3, 1), &device).unwrap();
+    let out = zeros(&[1, 2, 1]);
+    half_smooth(&context, &input, &out).unwrap();
+    let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
+    close("smooth half", &out, &[0.125 + 0.375 + 0.75 + 0.5, 0.25 + 1.5 + 1.5 + 0.5], 1e-6);
+}
+
+#[test]
 fn doubling_has_half_pixel_centres() {
     let (context, _) = contexts();
     let input = Tensor::new(&[[[0f32], [4.0]]], &candle_core::Device::Cpu).unwrap();
