@@ -216,7 +216,7 @@ fn waves((h, w): (usize, usize), level: usize, moved: f32) -> Tensor {
             let height = if length < 3.0 * scale { 0.0 } else { 0.05 };
             height * ((turn * (x + 0.3 * y)).sin() + (turn * (y - 0.4 * x)).cos())
         };
-        lengths.map(wave).iter().sum()
+        lengths.map(wave).iter().sum::<f32>()
     };
     Tensor::from_vec((0..h * w).map(luma).collect(), (h, w, 1), &Device::Cpu).unwrap()
 }

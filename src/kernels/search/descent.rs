@@ -37,7 +37,7 @@ pub struct Patch {
     pub flow: [f32; 2],
     /// Sum of the squared differences to where that leads, their mean left out.
     pub cost: f32,
-    /// What the next Gauss-Newton step takes from the flow.
+    /// What the next Gauss-Newton step takes from the flow; zero once steps lead nowhere.
     pub step: [f32; 2],
 }
 
@@ -194,6 +194,10 @@ impl<'a> Search<'a> {
         patch: Patch,
         candidates: [Option<[f32; 2]>; 5],
     ) -> Patch {
+        let tried = |flow: &[f32; 2]| distance(*flow, patch.flow) <= CLOSE;
+        if self.pass > 0 && patch.step == [0.0; 2] && candidates.iter().flatten().all(tried) {
+            return patch;
+        }
         let template = A::template(self.own, at.0, at.1);
         let fit = |flow| A::fit(&template, self.other, at, flow);
         let length = LENGTH * A::variance(&template);
@@ -226,7 +230,7 @@ fn descend(start: Patch, fit: impl Fn([f32; 2]) -> Patch) -> Patch {
         let flow = [0, 1].map(|c| best.flow[c] - best.step[c]);
         // Nor does what is no number.
         let near = [0, 1].map(|c| (flow[c] - start.flow[c]).abs() <= PATCH as f32);
-        if near != [true; 2] {
+        if near != [true; 2] || best.step == [0.0; 2] {
             break;
         }
         let next = fit(flow);
@@ -234,8 +238,8 @@ fn descend(start: Patch, fit: impl Fn([f32; 2]) -> Patch) -> Patch {
         if gain > 0.0 {
             best = next;
         }
-        if gain <= LEAST_GAIN * next.cost {
-            break;
+        if gain.is_nan() || gain <= LEAST_GAIN * next.cost {
+            best.step = [0.0; 2];
         }
     }
     best
