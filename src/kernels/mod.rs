@@ -28,7 +28,7 @@ pub mod warp;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// Environment variable that, set to `reference`, makes every kernel take its plain version.
 pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";
