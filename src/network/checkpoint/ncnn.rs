@@ -215,7 +215,7 @@ impl Reader<'_> {
     }
 
     fn floats(&mut self, line: &Line, count: usize) -> Result<Vec<f32>, Problem> {
-        let bytes = self.take(line, count.checked_mul(4).unwrap_or(usize::MAX))?;
+        let bytes = self.take(line, count.saturating_mul(4))?;
         let (floats, _) = bytes.as_chunks::<4>();
         Ok(floats.iter().map(|b| f32::from_le_bytes(*b)).collect())
     }
