@@ -14,6 +14,7 @@ use rayon::ThreadPool;
 use crate::error::{Error, Result};
 
 pub mod agreement;
+pub(crate) mod answers;
 pub(crate) mod change;
 pub(crate) mod confidence;
 pub mod conv;
