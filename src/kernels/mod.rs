@@ -20,6 +20,7 @@ pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
 pub(crate) mod motion;
+pub(crate) mod picture;
 pub(crate) mod raster;
 pub(crate) mod resample;
 pub(crate) mod synthesis;

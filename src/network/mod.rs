@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 pub mod checkpoint;
 pub mod embedded;
+pub mod published;
 
 pub use embedded::{Network, Variant, Workspace};
 

@@ -165,6 +165,29 @@ pub fn activate(context: &Context, input: &Tensor, out: &Tensor) -> candle_core:
     })
 }
 
+/// Fills `out` with the sum of `a` and `b`; all have the same shape.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn add(context: &Context, a: &Tensor, b: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    let (a, b) = (Source::lock(a), Source::lock(b));
+    let (a, b) = (a.raster()?, b.raster()?);
+    write("add", out, |mut out| {
+        out.expect("a sum", a.size(), a.channels)?;
+        b.expect("a summand", a.size(), a.channels)?;
+        let (pixel, channels) = (out.pixel, out.channels);
+        out.for_each_row(context, |y, row| {
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                let sums = a.at(y, x).iter().zip(b.at(y, x)).map(|(a, b)| a + b);
+                for (value, sum) in values[..channels].iter_mut().zip(sums) {
+                    *value = sum;
+                }
+            }
+        });
+        Ok(())
+    })
+}
+
 /// Tensors of one size, read as one with all their channels.
 #[derive(Clone, Copy)]
 struct Concatenation<'a> {

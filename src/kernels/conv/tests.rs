@@ -235,13 +235,13 @@ fn a_transposed_convolution_is_the_textbook_one() {
             let all: Vec<_> = (0..8).map(Some).collect();
             let transposed = Transposed::new(&weight, &bias, 1, &all).unwrap();
             let out = zeros(&[2 * h, 2 * w, 8]);
-            transposed.apply(context, &input, &out).unwrap();
+            transposed.apply(context, &input, 0, &out).unwrap();
             let got: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
             close("transposed", &got, &want, TOLERANCE);
             // two channels of four, in another order, one of zeros, and a gap behind them
             let transposed = Transposed::new(&weight, &bias, 2, &[Some(1), None, Some(0)]).unwrap();
             let out = zeros(&[4 * h, 4 * w, 4]);
-            transposed.apply(context, &input, &out).unwrap();
+            transposed.apply(context, &input, 0, &out).unwrap();
             let got: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
             for (i, got) in got.chunks_exact(4).enumerate() {
                 let (y, x) = (i / (4 * w), i % (4 * w));

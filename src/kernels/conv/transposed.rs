@@ -65,8 +65,8 @@ impl Transposed {
         self.factor
     }
 
-    /// Fills the first channels of `out`, `[factor h, factor w, outputs or more]` without gaps, from
-    /// `input`, `[h, w, inputs]`.
+    /// Fills the channels from `first` on of `out`, `[factor h, factor w, first + outputs or more]`
+    /// without gaps, from `input`, `[h, w, inputs]`.
     ///
     /// # Errors
     /// Sizes that do not fit.
@@ -74,18 +74,22 @@ impl Transposed {
         &self,
         context: &Context,
         input: &Tensor,
+        first: usize,
         out: &Tensor,
     ) -> candle_core::Result<()> {
         let (height, width, channels) = out.dims3()?;
         let n = self.factor;
         let (h, w) = (height / n, width / n);
-        if !out.is_contiguous() || channels < self.outputs {
+        if !out.is_contiguous() || channels < first + self.outputs {
             bail!("the output of a transposed convolution is {out:?}");
         }
         let places = out.reshape((h, n, w, n, channels))?;
         for (i, filter) in self.filters.iter().enumerate() {
             let place = places.narrow(1, i / n, 1)?.narrow(3, i % n, 1)?;
-            let place = place.squeeze(3)?.squeeze(1)?.narrow(2, 0, self.outputs)?;
+            let place = place
+                .squeeze(3)?
+                .squeeze(1)?
+                .narrow(2, first, self.outputs)?;
             filter.apply(context, &[input], None, Activation::Linear, &place)?;
         }
         Ok(())

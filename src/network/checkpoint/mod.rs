@@ -133,6 +133,13 @@ impl Checkpoint {
         &self.path
     }
 
+    /// How many values the tensors have that were asked for.
+    pub fn used_values(&self) -> usize {
+        let used = self.used.borrow();
+        let tensors = used.iter().filter_map(|name| self.tensors.get(name));
+        tensors.map(Tensor::elem_count).sum()
+    }
+
     /// Fails if there are tensors that were never asked for, but for those whose names begin with
     /// one of `ignored`; `family` is what the others are part of.
     ///
