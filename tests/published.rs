@@ -1,12 +1,23 @@
 //! The published networks against what their authors' code answers (`training/parity/`).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use gstvideointerpolate::interpolator::{Interpolator, Outcome, Settings};
 use gstvideointerpolate::kernels::{Context, CpuLevel, PhaseMap};
+use gstvideointerpolate::network::Model;
 use gstvideointerpolate::network::checkpoint::Checkpoint;
 use gstvideointerpolate::network::published::{Encoded, Options, Published, Workspace};
+use gstvideointerpolate::picture::{Channel, Format};
+
+#[path = "common/checkpoints.rs"]
+mod checkpoints;
+mod common;
+
+use checkpoints::{folder, tensors};
+use common::Owned;
 
 /// Largest and mean difference to the authors' picture, full scale being 1.
 const MOST: f32 = 1e-3;
@@ -14,42 +25,8 @@ const MEAN: f32 = 1e-5;
 /// Largest difference of flow, pixels, relative to the larger of 1 and the authors'.
 const FLOW: f32 = 1e-2;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/published")
-}
-
-/// `count` values of -1 to 1: as `hashed` in training/parity/common.py.
-fn hashed(name: &str, count: usize) -> impl Iterator<Item = f32> {
-    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |seed, byte| {
-        (seed ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
-    (1..=count as u64).map(move |i| {
-        let mut x = seed.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^= x >> 31;
-        (x >> 40) as f32 / (1 << 23) as f32 - 1.0
-    })
-}
-
-/// The checkpoint whose names, sizes and spans `name`.txt lists.
-fn checkpoint(name: &str) -> Checkpoint {
-    let list = std::fs::read_to_string(folder().join(format!("{name}.txt"))).unwrap();
-    let tensor = |line: &str| {
-        let words: Vec<_> = line.split(' ').collect();
-        let sizes = words[1].split(',').filter(|s| !s.is_empty());
-        let sizes: Vec<usize> = sizes.map(|s| s.parse().unwrap()).collect();
-        let [offset, gain] = [2, 3].map(|i: usize| words[i].parse::<f32>().unwrap());
-        let values = hashed(words[0], sizes.iter().product()).map(|v| offset + gain * v);
-        let values: Vec<f32> = values.collect();
-        let tensor = Tensor::from_vec(values, sizes, &Device::Cpu).unwrap();
-        (words[0].to_string(), tensor)
-    };
-    Checkpoint::of(name, list.lines().map(tensor).collect())
-}
-
 /// `[height, width, 3]` of waves: as `picture` in training/parity/common.py.
-fn paint(height: usize, width: usize, moved: f64, out: &Encoded) {
+fn paint(height: usize, width: usize, moved: f64) -> Tensor {
     let mut values = Vec::with_capacity(height * width * 3);
     for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
         let (x, y) = (x as f64 - moved, y as f64 - moved / 2.0);
@@ -59,8 +36,7 @@ fn paint(height: usize, width: usize, moved: f64, out: &Encoded) {
             values.push((0.5 + waves) as f32);
         }
     }
-    let picture = Tensor::from_vec(values, (height, width, 3), &Device::Cpu).unwrap();
-    out.set_colors(&picture).unwrap();
+    Tensor::from_vec(values, (height, width, 3), &Device::Cpu).unwrap()
 }
 
 /// Pixels that the pictures are apart.
@@ -124,7 +100,8 @@ fn run(network: &Published, context: &Context, case: &Case, phase: &PhaseMap) ->
     let mut workspace = network.workspace(context, size, case.options).unwrap();
     let sides = [0.0, MOTION].map(|moved| {
         let mut encoded = network.encoded(&workspace).unwrap();
-        paint(case.height, case.width, moved, &encoded);
+        let picture = paint(case.height, case.width, moved);
+        workspace.set_colors(&encoded, &picture).unwrap();
         network.encode(&mut workspace, &mut encoded).unwrap();
         encoded
     });
@@ -137,8 +114,7 @@ fn run(network: &Published, context: &Context, case: &Case, phase: &PhaseMap) ->
 
 /// Runs all cases of a network; prints what the README's table says.
 fn agrees(name: &str, context: &Context) {
-    let checkpoint = checkpoint(name);
-    let network = Published::load(&checkpoint, None).unwrap();
+    let network = Published::load(&Checkpoint::of(name, tensors(name)), None).unwrap();
     let (mut most, mut mean) = (0f32, 0f32);
     for case in cases(name) {
         let run = run(&network, context, &case, &PhaseMap::Uniform(case.phase));
@@ -187,4 +163,208 @@ fn the_plain_kernels_agree_too() {
     for name in ["rife-4.0", "rife-4.22.lite", "rife-4.25.lite"] {
         agrees(name, &context);
     }
+}
+
+/// The network of a fixture, its last layers scaled by `gain`.
+fn model(name: &str, gain: f64) -> Model {
+    let mut tensors = tensors(name);
+    let last = tensors.iter_mut().filter(|(n, _)| n.contains("lastconv"));
+    last.for_each(|(_, t)| *t = (&*t * gain).unwrap());
+    let network = Published::load(&Checkpoint::of(name, tensors), None).unwrap();
+    Model::Published(Arc::new(network))
+}
+
+/// Eight to sixteen bits a sample, planar, interleaved, of three colours.
+const FORMATS: [Format; 7] = [
+    Format::I420,
+    Format::Nv12,
+    Format::I420_10,
+    Format::P010,
+    Format::Yuy2,
+    Format::Rgb,
+    Format::Gray8,
+];
+const SIZE: (u32, u32) = (96, 50);
+/// One of each family; they share what is tested here.
+const FAMILIES: [&str; 1] = ["rife-4.25.lite"];
+
+/// Waves whose means do not change as they move, noise on the left half, which stands still.
+fn scene(format: Format, moved: f32) -> Owned {
+    Owned::painted(format, SIZE, 3, |channel, x, y| {
+        let phase = 0.7 * channel as u8 as f32;
+        let turn = std::f32::consts::TAU / 48.0;
+        if x < 48.0 {
+            return 0.5 + 0.2 * (12.9 * x + 78.2 * y + phase).sin();
+        }
+        0.5 + 0.2 * (turn * (x - moved) + phase).sin() + 0.1 * (turn * (y + x) + phase).cos()
+    })
+}
+
+fn made(model: Model, [left, right]: [&Owned; 2], phase: f32) -> Owned {
+    let (format, (w, h)) = (left.format, left.size);
+    let mut interpolator = Interpolator::new(model, format, w, h, 2).unwrap();
+    let (l, r) = (left.picture(), right.picture());
+    let (le, re) = (
+        interpolator.encode(&l).unwrap(),
+        interpolator.encode(&r).unwrap(),
+    );
+    let mut out = Owned::new(format, left.size, 5);
+    let (phase, settings) = (PhaseMap::Uniform(phase), Settings::default());
+    let target = &mut out.picture_mut();
+    let outcome = interpolator.interpolate((&l, &le), (&r, &re), &phase, &settings, target);
+    assert_eq!(outcome.unwrap(), Outcome::Interpolated);
+    out
+}
+
+/// Mean of each component in codes of 8 bits, over all or the first `columns` of it.
+fn means(owned: &Owned) -> Vec<(Channel, f64)> {
+    let mean = |c: &gstvideointerpolate::picture::Component| {
+        let (w, h) = (c.width(SIZE.0 as usize), c.height(SIZE.1 as usize));
+        let picture = owned.picture();
+        let rows = (0..h).map(|y| {
+            let row = picture.row(c.plane, y);
+            (0..w).map(|x| f64::from(c.load(row, x))).sum::<f64>()
+        });
+        let unit = f64::from(1u32 << (c.depth - 8));
+        (c.channel, rows.sum::<f64>() / (w * h) as f64 / unit)
+    };
+    owned.format.components().iter().map(mean).collect()
+}
+
+/// Codes of 8 bits that the mean of a made picture may be off.
+const CALM: f64 = 0.25;
+
+#[test]
+fn brightness_and_colour_of_made_pictures_are_those_of_the_originals() {
+    for name in FAMILIES {
+        // hardly any motion, and flows of several pixels wherever they point to
+        for (gain, calm) in [(0.01, CALM), (1.0, 8.0 * CALM)] {
+            let model = model(name, gain);
+            for format in FORMATS {
+                let (left, right) = (scene(format, 0.0), scene(format, 3.0));
+                let want = means(&left);
+                let made = made(model.clone(), [&left, &right], 0.5);
+                for ((channel, got), (_, want)) in means(&made).into_iter().zip(want) {
+                    let off = (got - want).abs();
+                    let what = format!("{name} times {gain}, {format:?} {channel:?}");
+                    assert!(off <= calm, "{what}: {got} for {want}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_still_is_kept_bit_for_bit() {
+    for name in FAMILIES {
+        let model = model(name, 0.01);
+        for format in FORMATS {
+            let (left, right) = (scene(format, 0.0), scene(format, 3.0));
+            let made = made(model.clone(), [&left, &right], 0.3);
+            for c in format.components() {
+                for y in 0..c.height(SIZE.1 as usize) {
+                    // up to where eight samples together are still
+                    for x in 0..(40 >> c.sub_x) {
+                        let [l, m] = [&left, &made].map(|o| c.load(o.picture().row(c.plane, y), x));
+                        assert_eq!(l, m, "{name}, {format:?} {:?} at {x},{y}", c.channel);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plane_of_one_phase_is_that_phase() {
+    let context = Context::new(2).unwrap();
+    let name = "rife-4.25";
+    let network = Published::load(&Checkpoint::of(name, tensors(name)), None).unwrap();
+    let case = &cases(name)[2];
+    let plane = Tensor::full(case.phase, (7, 13), &Device::Cpu).unwrap();
+    let [uniform, plane] = [PhaseMap::Uniform(case.phase), PhaseMap::Plane(plane)].map(|phase| {
+        let run = run(&network, &context, case, &phase);
+        kept(run.workspace.motion(), case)
+    });
+    let (most, _) = errors(&plane, &uniform);
+    assert!(most <= 1e-5, "{most:e}");
+}
+
+fn message(tensors: HashMap<String, Tensor>) -> String {
+    let checkpoint = Checkpoint::of("some/where", tensors);
+    let error = Published::load(&checkpoint, None).unwrap_err().to_string();
+    assert!(error.contains("some/where"), "{error}");
+    error
+}
+
+#[test]
+fn what_does_not_fit_a_version_is_named() {
+    let whole = tensors("rife-4.6");
+    let without = |name: &str| {
+        let mut tensors = whole.clone();
+        tensors.remove(name).unwrap();
+        message(tensors)
+    };
+    let missing = "block2.convblock.3.conv.bias";
+    assert!(without(missing).contains(&format!("no tensor {missing}")));
+    let nearest = without("block0.conv0.0.0.weight");
+    assert!(nearest.contains("nearest to RIFE 4.0 to 4.26"), "{nearest}");
+    assert!(without("block3.conv0.1.0.weight").contains("no known version"));
+
+    let mut surplus = whole.clone();
+    surplus.insert("block0.extra.weight".into(), whole[missing].clone());
+    let surplus = message(surplus);
+    assert!(
+        surplus.contains("block0.extra.weight, which RIFE 4.6 lacks"),
+        "{surplus}"
+    );
+    let mut trained = whole.clone();
+    trained.insert("teacher.conv.bias".into(), whole[missing].clone());
+    assert!(Published::load(&Checkpoint::of("x", trained), None).is_ok());
+
+    let mut other = whole.clone();
+    other.insert(
+        missing.into(),
+        whole["block0.conv0.0.0.bias"].narrow(0, 0, 5).unwrap(),
+    );
+    assert!(message(other).contains("expected [96]"));
+    let mut odd = whole.clone();
+    let last = odd["block0.lastconv.0.weight"].narrow(1, 0, 8).unwrap();
+    odd.insert("block0.lastconv.0.weight".into(), last);
+    assert!(message(odd).contains("has 8 outputs"));
+}
+
+#[test]
+fn networks_that_cannot_be_run_are_told_which_can() {
+    let tensor = Tensor::new(&[1f32], &Device::Cpu).unwrap();
+    let unknown = ["feat_pyramid.conv.weight", "motion_estimator.conv.weight"];
+    let unknown = message(unknown.map(|n| (n.to_string(), tensor.clone())).into());
+    assert!(unknown.contains("feat_pyramid.conv.weight"), "{unknown}");
+    assert!(unknown.contains("supported are") && unknown.contains("RIFE 4.0 to 4.26"));
+    assert!(message(HashMap::new()).contains("first tensor is none"));
+}
+
+#[test]
+fn half_precision_is_read() {
+    let (whole, name) = (tensors("rife-4.25.lite"), "rife-4.25.lite");
+    let context = Context::new(2).unwrap();
+    let case = &cases(name)[0];
+    let pictures = [
+        candle_core::DType::F32,
+        candle_core::DType::F16,
+        candle_core::DType::BF16,
+    ];
+    let pictures = pictures.map(|dtype| {
+        let halves = whole
+            .iter()
+            .map(|(n, t)| (n.clone(), t.to_dtype(dtype).unwrap()));
+        let network = Published::load(&Checkpoint::of(name, halves.collect()), None).unwrap();
+        let run = run(&network, &context, case, &PhaseMap::Uniform(case.phase));
+        kept(
+            &run.workspace.picture(&run.sides[0], &run.sides[1]).unwrap(),
+            case,
+        )
+    });
+    let (_, f16) = errors(&pictures[1], &pictures[0]);
+    let (_, bf16) = errors(&pictures[2], &pictures[0]);
+    assert!(f16 < 1e-3 && bf16 < 1e-2, "{f16:e} {bf16:e}");
 }

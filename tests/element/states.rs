@@ -10,12 +10,13 @@ use gst::prelude::*;
 
 use crate::support::{self, MS, Pads, Rig, caps, info, watched};
 
-const PROPERTIES: [&str; 10] = [
+const PROPERTIES: [&str; 11] = [
     "framerate",
     "multiplier",
     "model",
     "device",
     "threads",
+    "scale",
     "scene-threshold",
     "scene-action",
     "max-gap",

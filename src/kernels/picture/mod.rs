@@ -1,4 +1,4 @@
-//! Pictures of red, green and blue, 0 to 1: made of two by a motion.
+//! Full-size tensors: a picture from two by a motion, the mean of cells, a copy.
 
 use candle_core::Tensor;
 
@@ -53,16 +53,43 @@ pub fn blend(
 ///
 /// # Errors
 /// The shapes differ.
-pub fn copy(picture: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+pub fn copy(context: &Context, picture: &Tensor, out: &Tensor) -> candle_core::Result<()> {
     let picture = Source::lock(picture);
     let picture = picture.raster()?;
-    let context = Context::new(1).map_err(candle_core::Error::wrap)?;
     write("copy", out, |mut out| {
         out.expect("a picture", picture.size(), picture.channels)?;
         let (pixel, channels) = (out.pixel, out.channels);
-        out.for_each_row(&context, |y, row| {
+        out.for_each_row(context, |y, row| {
             for (x, values) in row.chunks_mut(pixel).enumerate() {
                 values[..channels].copy_from_slice(picture.at(y, x));
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Fills `out`, `[h, w, c]`, with the means of 4x4 pixels of `full`, `[4 h, 4 w, c]`.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn quarter(context: &Context, full: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    const CELL: usize = 4;
+    let full = Source::lock(full);
+    let full = full.raster()?;
+    write("quarter", out, |mut out| {
+        let size = (CELL * out.height, CELL * out.width);
+        full.expect("what is made smaller", size, out.channels)?;
+        let (pixel, channels) = (out.pixel, out.channels);
+        out.for_each_row(context, |y, row| {
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                let values = &mut values[..channels];
+                values.fill(0.0);
+                for y in CELL * y..CELL * (y + 1) {
+                    for x in CELL * x..CELL * (x + 1) {
+                        let sums = values.iter_mut().zip(full.at(y, x));
+                        sums.for_each(|(sum, v)| *sum += v / (CELL * CELL) as f32);
+                    }
+                }
             }
         });
         Ok(())

@@ -10,7 +10,7 @@ use std::fmt;
 use candle_core::Tensor;
 
 use super::checkpoint::Checkpoint;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::answers::CONCLUSION;
 use crate::kernels::{Context, PhaseMap, picture};
 
@@ -37,6 +37,13 @@ impl Family {
         match self {
             Self::Rife => "rife",
         }
+    }
+
+    /// The family and the path of `family:path`; `None` where no family stands before a colon.
+    pub fn prefixed(model: &str) -> Option<(Self, &str)> {
+        let (prefix, path) = model.split_once(':')?;
+        let family = Self::ALL.into_iter().find(|f| f.prefix() == prefix)?;
+        Some((family, path))
     }
 
     /// What error messages call it, and which versions of it can be run.
@@ -191,6 +198,23 @@ impl Published {
         }
     }
 
+    /// Fails unless `encoded` is of this network and of a picture of the workspace's size.
+    ///
+    /// # Errors
+    /// As said.
+    pub(crate) fn expect(&self, workspace: &Workspace, encoded: &Encoded) -> Result<()> {
+        let channels = match &self.net {
+            Net::Rife(net) => net.side(),
+        };
+        let wanted = [workspace.padded.0, workspace.padded.1, channels];
+        let found = encoded.image.dims();
+        if found == wanted {
+            return Ok(());
+        }
+        let message = format!("an encoded picture of {found:?}, expected {wanted:?}");
+        Err(Error::Candle(candle_core::Error::Msg(message)))
+    }
+
     /// Completes a picture whose colours are in `encoded`.
     ///
     /// # Errors
@@ -254,6 +278,16 @@ impl Workspace {
         &self.motion
     }
 
+    /// Gives a picture its colours, `[height, width, 3]`, 0 to 1.
+    ///
+    /// # Errors
+    /// It is larger than the padded size.
+    pub fn set_colors(&self, encoded: &Encoded, picture: &Tensor) -> Result<()> {
+        let (h, w, _) = picture.dims3()?;
+        let own = encoded.colors()?.narrow(0, 0, h)?.narrow(1, 0, w)?;
+        Ok(picture::copy(&self.context, picture, &own)?)
+    }
+
     /// The network's own picture after [`Published::estimate`], `[padded height, padded width, 3]`.
     ///
     /// # Errors
@@ -283,15 +317,5 @@ impl Encoded {
     /// picture.
     pub(crate) fn colors(&self) -> Result<Tensor> {
         Ok(self.image.narrow(2, 0, RGB)?)
-    }
-
-    /// Takes over the colours of a picture, `[height, width, 3]`, 0 to 1.
-    ///
-    /// # Errors
-    /// It is larger than the padded size.
-    pub fn set_colors(&self, picture: &Tensor) -> Result<()> {
-        let (h, w, _) = picture.dims3()?;
-        let own = self.colors()?.narrow(0, 0, h)?.narrow(1, 0, w)?;
-        Ok(picture::copy(picture, &own)?)
     }
 }

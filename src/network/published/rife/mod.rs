@@ -92,6 +92,11 @@ impl Rife {
         self.version.name
     }
 
+    /// Channels of an encoded picture.
+    pub fn side(&self) -> usize {
+        self.side
+    }
+
     /// The size that pictures are padded to; at a `scale` below 1 motion is sought at a lower
     /// resolution.
     pub fn padded(&self, (height, width): (usize, usize), scale: f32) -> (usize, usize) {
