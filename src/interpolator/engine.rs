@@ -9,6 +9,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
+use crate::kernels::color::residual;
 use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{Context, PhaseMap, change, color, confidence, picture, resample, view, warp};
 use crate::network::published::{self, Options, Published};
@@ -297,7 +298,11 @@ impl Full {
     fn synthesise(&self, [left, right]: [&Picture; 2], out: &mut PictureMut) -> Result<()> {
         let flow = self.own_motion()?.narrow(2, 0, 4)?;
         let motion = (&flow, &self.mask, Lattice::Full);
-        synthesise(&self.context, left, right, motion, out)
+        synthesise(&self.context, left, right, motion, out)?;
+        match self.workspace.residual() {
+            Some(residual) => residual::add(&self.context, residual, [left, right], out),
+            None => Ok(()),
+        }
     }
 }
 

@@ -73,33 +73,15 @@ pub fn assemble(
 ) -> candle_core::Result<()> {
     let [left, right] = sides.map(Source::lock);
     let sides = [left.raster()?, right.raster()?];
-    let plane = match phase {
-        PhaseMap::Uniform(_) => None,
-        PhaseMap::Plane(plane) => Some(plane.unsqueeze(2)?),
-    };
-    let plane = plane.as_ref().map(Source::lock);
-    let phase = Phases {
-        uniform: match phase {
-            PhaseMap::Uniform(phase) => *phase,
-            PhaseMap::Plane(_) => 0.5,
-        },
-        plane: plane.as_ref().map(Source::raster).transpose()?,
-    };
-    with_sum(answers, |sum| {
-        write("assemble", out, |mut out| {
+    with_phases(phase, |phase| {
+        with_sum(answers, |sum| {
             let job = Assemble {
                 sides,
                 sum,
-                phase: &phase,
+                phase,
                 scale,
             };
-            job.check(&out)?;
-            match context.level() {
-                #[cfg(target_arch = "x86_64")]
-                super::CpuLevel::Avx2 => cpu::assemble(&job, context, &mut out),
-                _ => reference::assemble(&job, context, &mut out),
-            }
-            Ok(())
+            write("assemble", out, |out| job.run(context, out))
         })
     })
 }
@@ -128,6 +110,49 @@ pub fn conclude(
     })
 }
 
+/// Fills `out`, `[h, w, 1]`, with the phase in the middle of each cell of `cell` pixels.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn phases(
+    context: &Context,
+    phase: &PhaseMap,
+    cell: usize,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    with_phases(phase, |phases| {
+        write("phases", out, |mut out| {
+            let pixel = out.pixel;
+            out.for_each_row(context, |y, row| {
+                for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+                    *value = phases.in_cell(y, x, cell as f32);
+                }
+            });
+            Ok(())
+        })
+    })
+}
+
+fn with_phases(
+    phase: &PhaseMap,
+    run: impl FnOnce(&Phases) -> candle_core::Result<()>,
+) -> candle_core::Result<()> {
+    match phase {
+        PhaseMap::Uniform(uniform) => run(&Phases {
+            uniform: *uniform,
+            plane: None,
+        }),
+        PhaseMap::Plane(plane) => {
+            let plane = plane.unsqueeze(2)?;
+            let plane = Source::lock(&plane);
+            run(&Phases {
+                uniform: 0.5,
+                plane: Some(plane.raster()?),
+            })
+        }
+    }
+}
+
 /// The phase of each pixel.
 struct Phases<'a> {
     uniform: f32,
@@ -136,12 +161,17 @@ struct Phases<'a> {
 
 impl Phases<'_> {
     fn at(&self, y: usize, x: usize) -> f32 {
+        self.in_cell(y, x, 1.0)
+    }
+
+    /// In the middle of a cell of this many pixels.
+    fn in_cell(&self, y: usize, x: usize, cell: f32) -> f32 {
         let Some(plane) = &self.plane else {
             return self.uniform;
         };
         let (ty, tx) = (
-            Taps::of(y, PHASE_CELL, plane.height),
-            Taps::of(x, PHASE_CELL, plane.width),
+            Taps::of(y, PHASE_CELL / cell, plane.height),
+            Taps::of(x, PHASE_CELL / cell, plane.width),
         );
         let row = |y| {
             mix(
@@ -163,6 +193,16 @@ struct Assemble<'a> {
 }
 
 impl Assemble<'_> {
+    fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
+        self.check(&out)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::CpuLevel::Avx2 => cpu::assemble(self, context, &mut out),
+            _ => reference::assemble(self, context, &mut out),
+        }
+        Ok(())
+    }
+
     fn check(&self, out: &RasterMut) -> candle_core::Result<()> {
         let side = &self.sides[0];
         let cells = |n: usize| (n as f32 / self.scale) as usize;
@@ -262,6 +302,6 @@ fn mix(a: f32, b: f32, share: f32) -> f32 {
     a * (1.0 - share) + b * share
 }
 
-fn sigmoid(x: f32) -> f32 {
+pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }

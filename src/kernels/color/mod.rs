@@ -13,6 +13,7 @@ use super::resample::between;
 use crate::error::Result;
 use crate::picture::{Color, Component, Picture};
 
+pub mod residual;
 #[cfg(test)]
 mod tests;
 

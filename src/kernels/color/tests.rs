@@ -84,3 +84,72 @@ fn what_lies_outside_of_the_colours_is_brought_in() {
         0.0,
     );
 }
+
+/// A picture of one colour between two others, and what becomes of it with a residual.
+fn added(format: Format, color: Color, residual: [f32; 3], sides_differ: bool) -> Vec<u32> {
+    let size = (21, 5);
+    let painted = |code: u32| {
+        let mut owned = Owned::new(format, size, 2);
+        for c in format.components() {
+            for y in 0..c.height(5) {
+                for x in 0..c.width(21) {
+                    c.store(owned.row(c.plane, y), x, code << (c.depth - 8));
+                }
+            }
+        }
+        owned
+    };
+    let (left, mut out) = (painted(100), painted(100));
+    let right = painted(if sides_differ { 101 } else { 100 });
+    let values = residual.repeat(8 * 24);
+    let residual = Tensor::from_vec(values, (8, 24, 3), &candle_core::Device::Cpu).unwrap();
+    let sides = [left.picture_of(color), right.picture_of(color)];
+    let context = Context::new(2).unwrap();
+    let target = &mut out.picture_mut();
+    residual::add(&context, &residual, [&sides[0], &sides[1]], target).unwrap();
+    out.assert_guarded("a residual");
+    let components = format.components();
+    components
+        .iter()
+        .map(|c| out.code(c, c.width(21) - 1, c.height(5) - 1))
+        .collect()
+}
+
+#[test]
+fn a_residual_becomes_the_codes_that_the_standard_says() {
+    // a tenth of white is 21.9 codes of luma, less one for noise
+    for format in [Format::I420, Format::Nv12, Format::Y444] {
+        assert_eq!(added(format, Color::BT709, [0.1; 3], true), [121, 100, 100]);
+        assert_eq!(added(format, Color::BT709, [-0.1; 3], true), [79, 100, 100]);
+        // red: 0.2126 of 21.9, and 0.5 of 22.4 in V, against U by 0.2126 / (2 * 0.9278)
+        assert_eq!(
+            added(format, Color::BT709, [0.1, 0.0, 0.0], true),
+            [104, 98, 110]
+        );
+    }
+    assert_eq!(
+        added(Format::I420_10, Color::BT709, [0.1; 3], true),
+        [484, 400, 400]
+    );
+    assert_eq!(
+        added(Format::Rgb, Color::BT709, [0.1, 0.0, -0.1], true),
+        [124, 100, 76]
+    );
+    assert_eq!(
+        added(Format::Rgb, Color::BT709, [9.0, 0.0, -9.0], true),
+        [255, 100, 0]
+    );
+}
+
+#[test]
+fn what_is_still_or_weak_is_left_alone() {
+    assert_eq!(added(Format::I420, Color::BT709, [0.5; 3], false), [100; 3]);
+    assert_eq!(
+        added(Format::I420, Color::BT709, [0.004; 3], true),
+        [100; 3]
+    );
+    assert_eq!(
+        added(Format::P010, Color::BT709, [-0.004; 3], true),
+        [400; 3]
+    );
+}

@@ -316,8 +316,9 @@ fn store<const P: usize, const V: usize>(
         let residual = job.residual.map(|r| r.at(y, x + p));
         for (v, sum) in sums.iter().enumerate() {
             let first = (block * V + v) * LANES;
+            // A last block may have whole vectors that no output is in.
             let Some(out) = pixel.get_mut(first..) else {
-                return;
+                break;
             };
             let mut sum = *sum;
             if let Some(residual) = residual {

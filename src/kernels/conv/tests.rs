@@ -257,3 +257,57 @@ fn a_transposed_convolution_is_the_textbook_one() {
         }
     }
 }
+
+#[test]
+fn many_channels_agree() {
+    let mut random = Random(9);
+    for (inputs, outputs, stride) in [
+        (3, 32, 2),
+        (32, 32, 1),
+        (72, 96, 2),
+        (97, 192, 1),
+        (24, 24, 1),
+        (160, 36, 1),
+    ] {
+        let slopes: Vec<f32> = (0..outputs).map(|_| random.value()).collect();
+        let filter = filter(&mut random, outputs, inputs, 3, stride)
+            .with_slopes(slopes)
+            .unwrap();
+        for (h, w) in [(4, 6), (32, 48), (7, 35)] {
+            let input = random.dense(&[h, w, inputs], 0.1);
+            let gaps = random.tensor((h, w), inputs, 0.1);
+            let size = (h.div_ceil(stride), w.div_ceil(stride));
+            let residual = random.tensor(size, outputs, 1.0);
+            for (what, input) in [("dense", &input), ("gaps", &gaps)] {
+                let name = format!("{what} {inputs} to {outputs} at {h}x{w}");
+                compare(&name, size, outputs, TOLERANCE, |context, out| {
+                    let leaky = Activation::Leaky;
+                    filter
+                        .apply(context, &[input], Some(&residual), leaky, out)
+                        .unwrap();
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn transposed_convolutions_of_many_channels_agree() {
+    let mut random = Random(10);
+    for (inputs, n) in [(192, 76), (96, 8), (216, 52)] {
+        let (weight, bias) = (
+            random.dense(&[inputs, n, 4, 4], 0.1),
+            random.dense(&[n], 1.0),
+        );
+        let all: Vec<_> = (0..n).map(Some).collect();
+        let transposed = Transposed::new(&weight, &bias, 1, &all).unwrap();
+        let input = random.dense(&[4, 6, inputs], 1.0);
+        let (plain, fast) = contexts();
+        let [want, got] = [plain, fast].map(|context| {
+            let out = zeros(&[8, 12, n]);
+            transposed.apply(&context, &input, 0, &out).unwrap();
+            out.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        });
+        close("transposed", &got, &want, TOLERANCE);
+    }
+}

@@ -1,9 +1,9 @@
-//! Full-size tensors: a picture from two by a motion, the mean of cells, a copy.
+//! Plain loops over full-size tensors, each pixel by itself or with its neighbours.
 
 use candle_core::Tensor;
 
 use super::Context;
-use super::answers::{CONCLUSION, MASK};
+use super::answers::{self, CONCLUSION, MASK};
 use super::raster::{Source, write};
 use super::warp::Taps;
 
@@ -91,6 +91,104 @@ pub fn quarter(context: &Context, full: &Tensor, out: &Tensor) -> candle_core::R
                     }
                 }
             }
+        });
+        Ok(())
+    })
+}
+
+/// Mean of all values of a `[h, w, c]` tensor.
+///
+/// # Errors
+/// None that such a tensor has.
+pub fn mean(values: &Tensor) -> candle_core::Result<f32> {
+    let source = Source::lock(values);
+    let raster = source.raster()?;
+    let row = |y: usize| -> f64 {
+        let pixels = raster.row(y).chunks(raster.pixel);
+        let sums = pixels.map(|p| p[..raster.channels].iter().sum::<f32>());
+        f64::from(sums.sum::<f32>())
+    };
+    let count = raster.height * raster.width * raster.channels;
+    Ok(((0..raster.height).map(row).sum::<f64>() / count as f64) as f32)
+}
+
+/// Fills `out` with `values`, of the same shape, less `by`.
+///
+/// # Errors
+/// The shapes differ.
+pub fn lower(context: &Context, values: &Tensor, by: f32, out: &Tensor) -> candle_core::Result<()> {
+    map(context, values, out, |v| v - by)
+}
+
+/// Fills `out` with the sigmoid of `values`, of the same shape.
+///
+/// # Errors
+/// The shapes differ.
+pub fn sigmoid(context: &Context, values: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    map(context, values, out, answers::sigmoid)
+}
+
+fn map(
+    context: &Context,
+    values: &Tensor,
+    out: &Tensor,
+    f: impl Fn(f32) -> f32 + Sync,
+) -> candle_core::Result<()> {
+    let values = Source::lock(values);
+    let values = values.raster()?;
+    write("map", out, |mut out| {
+        out.expect("a result", values.size(), values.channels)?;
+        let (pixel, channels) = (out.pixel, out.channels);
+        out.for_each_row(context, |y, row| {
+            for (x, results) in row.chunks_mut(pixel).enumerate() {
+                for (result, v) in results[..channels].iter_mut().zip(values.at(y, x)) {
+                    *result = f(*v);
+                }
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Repeats the edge of the first `height` x `width` pixels of `image`, `[h, w, c]`, all over the rest.
+///
+/// # Errors
+/// It is smaller than that.
+pub fn extend(image: &Tensor, (height, width): (usize, usize)) -> candle_core::Result<()> {
+    write("extend", image, |mut out| {
+        let (rows, columns) = out.size();
+        if height == 0 || width == 0 || height > rows || width > columns {
+            candle_core::bail!("no edge at {height}x{width} of {rows}x{columns}");
+        }
+        let (pixel, channels) = (out.pixel, out.channels);
+        for y in 0..height {
+            let row = out.row_mut(y);
+            let edge = (width - 1) * pixel..(width - 1) * pixel + channels;
+            for x in width..columns {
+                row.copy_within(edge.clone(), x * pixel);
+            }
+        }
+        for y in height..rows {
+            out.copy_row(height - 1, y);
+        }
+        Ok(())
+    })
+}
+
+/// Fills `out` with `image` plus `residual`, all of one shape, brought into 0 to 1.
+///
+/// # Errors
+/// The shapes differ.
+pub fn add_clamped(
+    context: &Context,
+    image: &Tensor,
+    residual: &Tensor,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    super::conv::add(context, image, residual, out)?;
+    write("clamp", out, |mut out| {
+        out.for_each_row(context, |_, row| {
+            row.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
         });
         Ok(())
     })

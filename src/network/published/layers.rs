@@ -6,6 +6,9 @@ use crate::error::Result;
 use crate::kernels::conv::{Filter, Transposed};
 use crate::network::checkpoint::Checkpoint;
 
+/// Most channels of any layer.
+pub const WIDEST: usize = 4096;
+
 /// Slope of the published networks' leaky activations below zero.
 pub const SLOPE: f32 = 0.2;
 

@@ -14,9 +14,11 @@ use crate::error::{Error, Result};
 use crate::kernels::answers::CONCLUSION;
 use crate::kernels::{Context, PhaseMap, picture};
 
+mod ifrnet;
 mod layers;
 mod rife;
 
+use ifrnet::Ifrnet;
 use rife::Rife;
 
 /// Colours of a picture.
@@ -26,16 +28,18 @@ pub const RGB: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     Rife,
+    Ifrnet,
 }
 
 impl Family {
     /// All that can be run.
-    pub const ALL: [Self; 1] = [Self::Rife];
+    pub const ALL: [Self; 2] = [Self::Rife, Self::Ifrnet];
 
     /// How `model` calls it, before a colon.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Rife => "rife",
+            Self::Ifrnet => "ifrnet",
         }
     }
 
@@ -50,6 +54,7 @@ impl Family {
     pub fn description(self) -> &'static str {
         match self {
             Self::Rife => "RIFE 4.0 to 4.26",
+            Self::Ifrnet => "IFRNet S, IFRNet and IFRNet L",
         }
     }
 
@@ -57,6 +62,7 @@ impl Family {
     fn mark(self) -> &'static str {
         match self {
             Self::Rife => "block0.conv0.0.0.weight",
+            Self::Ifrnet => "encoder.pyramid1.0.0.weight",
         }
     }
 
@@ -64,6 +70,7 @@ impl Family {
     fn beginnings(self) -> &'static [&'static str] {
         match self {
             Self::Rife => &["block", "encode."],
+            Self::Ifrnet => &["encoder.pyramid", "decoder"],
         }
     }
 
@@ -119,6 +126,7 @@ pub struct Published {
 #[derive(Debug)]
 enum Net {
     Rife(Rife),
+    Ifrnet(Ifrnet),
 }
 
 impl fmt::Debug for Published {
@@ -139,6 +147,7 @@ impl Published {
         };
         let net = match family {
             Family::Rife => Net::Rife(Rife::load(checkpoint)?),
+            Family::Ifrnet => Net::Ifrnet(Ifrnet::load(checkpoint)?),
         };
         Ok(Self {
             family,
@@ -151,6 +160,7 @@ impl Published {
     pub fn name(&self) -> String {
         match &self.net {
             Net::Rife(net) => format!("RIFE {}", net.version()),
+            Net::Ifrnet(net) => net.version().into(),
         }
     }
 
@@ -174,27 +184,40 @@ impl Published {
         (height, width): (usize, usize),
         options: Options,
     ) -> Result<Workspace> {
-        let (padded, space) = match &self.net {
+        let size = (height, width);
+        let (padded, space, has_residual) = match &self.net {
             Net::Rife(net) => {
-                let padded = net.padded((height, width), options.scale);
-                (padded, Space::Rife(net.space(padded, options.scale)?))
+                let padded = net.padded(size, options.scale);
+                (
+                    padded,
+                    Space::Rife(net.space(padded, options.scale)?),
+                    false,
+                )
+            }
+            Net::Ifrnet(net) => {
+                let padded = net.padded(size);
+                (padded, Space::Ifrnet(net.space(padded)?), true)
             }
         };
+        let zeros = |channels| layers::zeros([padded.0, padded.1, channels]);
         Ok(Workspace {
             context: context.clone(),
-            motion: layers::zeros([padded.0, padded.1, CONCLUSION])?,
+            motion: zeros(CONCLUSION)?,
+            residual: has_residual.then(|| zeros(RGB)).transpose()?,
+            size,
             padded,
             space,
         })
     }
 
-    /// Room for one picture; its padding is zeros.
+    /// Room for one picture.
     ///
     /// # Errors
     /// None that a picture inside of memory has.
     pub fn encoded(&self, workspace: &Workspace) -> Result<Encoded> {
         match &self.net {
             Net::Rife(net) => net.encoded(workspace.padded),
+            Net::Ifrnet(net) => net.encoded(workspace.padded),
         }
     }
 
@@ -205,6 +228,7 @@ impl Published {
     pub(crate) fn expect(&self, workspace: &Workspace, encoded: &Encoded) -> Result<()> {
         let channels = match &self.net {
             Net::Rife(net) => net.side(),
+            Net::Ifrnet(_) => RGB,
         };
         let wanted = [workspace.padded.0, workspace.padded.1, channels];
         let found = encoded.image.dims();
@@ -221,9 +245,11 @@ impl Published {
     /// It is of another size or network than the workspace.
     pub fn encode(&self, workspace: &mut Workspace, encoded: &mut Encoded) -> Result<()> {
         let context = &workspace.context;
-        let Net::Rife(net) = &self.net;
-        let Space::Rife(space) = &workspace.space;
-        let run = || net.encode(context, space, encoded);
+        let run = || match (&self.net, &workspace.space) {
+            (Net::Rife(net), Space::Rife(space)) => net.encode(context, space, encoded),
+            (Net::Ifrnet(_), _) => Ok(picture::extend(&encoded.image, workspace.size)?),
+            _ => Err(foreign()),
+        };
         context.pool().install(run)
     }
 
@@ -238,31 +264,42 @@ impl Published {
         right: &Encoded,
         phase: &PhaseMap,
     ) -> Result<()> {
-        let Workspace {
-            context,
-            motion,
-            space: Space::Rife(space),
-            ..
-        } = &*workspace;
-        let Net::Rife(net) = &self.net;
-        let sides = [&left.image, &right.image];
-        let run = || net.run(context, space, sides, phase, motion);
+        let (ws, sides) = (&*workspace, [&left.image, &right.image]);
+        let (context, motion) = (&ws.context, &ws.motion);
+        let run = || match (&self.net, &ws.space, &ws.residual) {
+            (Net::Rife(net), Space::Rife(space), _) => {
+                net.run(context, space, sides, phase, motion)
+            }
+            (Net::Ifrnet(net), Space::Ifrnet(space), Some(residual)) => {
+                net.run(context, space, sides, phase, (motion, residual))
+            }
+            _ => Err(foreign()),
+        };
         context.pool().install(run)
     }
+}
+
+fn foreign() -> Error {
+    Error::Candle(candle_core::Error::Msg(
+        "a workspace of another network".into(),
+    ))
 }
 
 /// Memory for pictures of one size.
 #[derive(Debug)]
 pub struct Workspace {
     context: Context,
+    size: (usize, usize),
     padded: (usize, usize),
     space: Space,
     motion: Tensor,
+    residual: Option<Tensor>,
 }
 
 #[derive(Debug)]
 enum Space {
     Rife(rife::Space),
+    Ifrnet(ifrnet::Space),
 }
 
 impl Workspace {
@@ -276,6 +313,12 @@ impl Workspace {
     /// position, in pixels; and the left one's weight, 0 to 1.
     pub fn motion(&self) -> &Tensor {
         &self.motion
+    }
+
+    /// What the network's own picture has beyond that, `[padded height, padded width, 3]`, if it has
+    /// one: red, green and blue, to be added.
+    pub fn residual(&self) -> Option<&Tensor> {
+        self.residual.as_ref()
     }
 
     /// Gives a picture its colours, `[height, width, 3]`, 0 to 1.
@@ -297,7 +340,12 @@ impl Workspace {
         let sides = [&left.image, &right.image].map(|side| side.narrow(2, 0, RGB));
         let [left, right] = sides;
         picture::blend(&self.context, [&left?, &right?], &self.motion, &out)?;
-        Ok(out)
+        let Some(residual) = &self.residual else {
+            return Ok(out);
+        };
+        let whole = layers::zeros([self.padded.0, self.padded.1, RGB])?;
+        picture::add_clamped(&self.context, &out, residual, &whole)?;
+        Ok(whole)
     }
 }
 
