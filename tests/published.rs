@@ -52,6 +52,20 @@ struct Case {
     want: HashMap<String, Vec<f32>>,
 }
 
+/// What the last number of a case means.
+fn options(name: &str, last: f32) -> Options {
+    match name {
+        "film" => Options {
+            recursion: last as u32,
+            ..Options::default()
+        },
+        _ => Options {
+            scale: last,
+            ..Options::default()
+        },
+    }
+}
+
 fn cases(name: &str) -> Vec<Case> {
     let path = folder().join(format!("{name}.safetensors"));
     let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
@@ -67,7 +81,7 @@ fn cases(name: &str) -> Vec<Case> {
             height: setup[0] as usize,
             width: setup[1] as usize,
             phase: setup[2],
-            options: Options { scale: setup[3] },
+            options: options(name, setup[3]),
             want,
         })
     };
@@ -163,6 +177,11 @@ fn every_version_of_ifrnet_agrees_with_its_authors() {
     for name in all("ifrnet") {
         agrees(&name, &context);
     }
+}
+
+#[test]
+fn film_agrees_with_its_port_and_halves_as_its_authors_do() {
+    agrees("film", &Context::new(2).unwrap());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use gst::prelude::*;
 use super::caps::Wanted;
 use super::model::{self, EMBEDDED};
 use crate::interpolator::{self, DEFAULT_SCENE_THRESHOLD};
+use crate::network::published::{MOST_RECURSION, RECURSION};
 
 const DEFAULT_MULTIPLIER: gst::Fraction = gst::Fraction::new_raw(2, 1);
 const NOT_SET: gst::Fraction = gst::Fraction::new_raw(0, 1);
@@ -94,6 +95,7 @@ pub struct Settings {
     pub device: String,
     pub threads: u32,
     pub scale: f64,
+    pub recursion: u32,
     pub scene_threshold: f64,
     pub scene_action: SceneAction,
     pub max_gap: gst::ClockTime,
@@ -110,6 +112,7 @@ impl Default for Settings {
             device: "auto".into(),
             threads: 0,
             scale: 1.0,
+            recursion: RECURSION,
             scene_threshold: DEFAULT_SCENE_THRESHOLD,
             scene_action: SceneAction::default(),
             max_gap: DEFAULT_MAX_GAP,
@@ -145,6 +148,7 @@ impl Settings {
             .exp2();
         interpolator::Options {
             scale: scale as f32,
+            recursion: self.recursion,
         }
     }
 
@@ -174,6 +178,7 @@ impl Settings {
             "device" => self.device = text(value, "auto"),
             "threads" => take(&mut self.threads, value),
             "scale" => take(&mut self.scale, value),
+            "recursion" => take(&mut self.recursion, value),
             "scene-threshold" => take(&mut self.scene_threshold, value),
             "scene-action" => take(&mut self.scene_action, value),
             "max-gap" => {
@@ -201,6 +206,7 @@ impl Settings {
             "device" => self.device.to_value(),
             "threads" => self.threads.to_value(),
             "scale" => self.scale.to_value(),
+            "recursion" => self.recursion.to_value(),
             "scene-threshold" => self.scene_threshold.to_value(),
             "scene-action" => self.scene_action.to_value(),
             "max-gap" => self.max_gap.nseconds().to_value(),
@@ -281,6 +287,13 @@ fn engine() -> Vec<glib::ParamSpec> {
             .minimum(LEAST_SCALE)
             .maximum(MOST_SCALE)
             .default_value(1.0)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("recursion")
+            .nick("Recursion")
+            .blurb("How often FILM halves the way to a phase, to the nearest there is (0: scale its flows instead)")
+            .maximum(MOST_RECURSION)
+            .default_value(RECURSION)
             .mutable_ready()
             .build(),
     ]

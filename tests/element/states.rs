@@ -10,13 +10,14 @@ use gst::prelude::*;
 
 use crate::support::{self, MS, Pads, Rig, caps, info, watched};
 
-const PROPERTIES: [&str; 11] = [
+const PROPERTIES: [&str; 12] = [
     "framerate",
     "multiplier",
     "model",
     "device",
     "threads",
     "scale",
+    "recursion",
     "scene-threshold",
     "scene-action",
     "max-gap",

@@ -104,6 +104,11 @@ impl Filter {
         self
     }
 
+    /// Channels of the output.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     /// Multiplications that a pixel of the output costs.
     pub fn products(&self) -> usize {
         self.kernel * self.kernel * self.inputs * self.outputs

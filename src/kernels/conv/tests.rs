@@ -235,13 +235,13 @@ fn a_transposed_convolution_is_the_textbook_one() {
             let all: Vec<_> = (0..8).map(Some).collect();
             let transposed = Transposed::new(&weight, &bias, 1, &all).unwrap();
             let out = zeros(&[2 * h, 2 * w, 8]);
-            transposed.apply(context, &input, 0, &out).unwrap();
+            transposed.apply(context, &[&input], 0, &out).unwrap();
             let got: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
             close("transposed", &got, &want, TOLERANCE);
             // two channels of four, in another order, one of zeros, and a gap behind them
             let transposed = Transposed::new(&weight, &bias, 2, &[Some(1), None, Some(0)]).unwrap();
             let out = zeros(&[4 * h, 4 * w, 4]);
-            transposed.apply(context, &input, 0, &out).unwrap();
+            transposed.apply(context, &[&input], 0, &out).unwrap();
             let got: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
             for (i, got) in got.chunks_exact(4).enumerate() {
                 let (y, x) = (i / (4 * w), i % (4 * w));
@@ -305,9 +305,39 @@ fn transposed_convolutions_of_many_channels_agree() {
         let (plain, fast) = contexts();
         let [want, got] = [plain, fast].map(|context| {
             let out = zeros(&[8, 12, n]);
-            transposed.apply(&context, &input, 0, &out).unwrap();
+            transposed.apply(&context, &[&input], 0, &out).unwrap();
             out.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         });
         close("transposed", &got, &want, TOLERANCE);
+    }
+}
+
+#[test]
+fn pixels_may_be_repeated_before_a_convolution() {
+    let mut random = Random(11);
+    let (context, _) = contexts();
+    let (weight, bias) = (random.dense(&[4, 5, 2, 2], 1.0), random.dense(&[4], 1.0));
+    let plain = Filter::new(&weight, &bias, 1).unwrap();
+    let repeating = Transposed::repeating(&weight, &bias).unwrap();
+    for (h, w) in SIZES {
+        let parts = [2, 3].map(|c| random.dense(&[h, w, c], 1.0));
+        let input = Tensor::cat(&[&parts[0], &parts[1]], 2).unwrap();
+        let twice = input.unsqueeze(1).unwrap().unsqueeze(3).unwrap();
+        let twice = twice
+            .broadcast_as((h, 2, w, 2, 5))
+            .unwrap()
+            .contiguous()
+            .unwrap();
+        let twice = twice.reshape((2 * h, 2 * w, 5)).unwrap();
+        let (want, got) = (zeros(&[2 * h, 2 * w, 4]), zeros(&[2 * h, 2 * w, 4]));
+        let linear = Activation::Linear;
+        plain
+            .apply(&context, &[&twice], None, linear, &want)
+            .unwrap();
+        repeating
+            .apply(&context, &[&parts[0], &parts[1]], 0, &got)
+            .unwrap();
+        let [got, want] = [got, want].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        close("repeated", &got, &want, TOLERANCE);
     }
 }

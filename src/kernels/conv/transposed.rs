@@ -1,5 +1,6 @@
-//! The transposed convolution of 4x4 by 2 with a padding of 1, alone or with the pixels of its
-//! output spread over twice the size ("pixel shuffle").
+//! Convolutions whose output is larger than their input: the transposed one of 4x4 by 2 with a
+//! padding of 1, alone or with the pixels of its output spread over twice the size ("pixel
+//! shuffle"), and the one of 2x2 of an input enlarged to twice the size by repeating its pixels.
 //!
 //! An output reads 2x2 pixels of the input, through other taps for even and odd rows and columns:
 //! one ordinary convolution of 2x2 for each place within a pixel of the input, which writes to
@@ -17,7 +18,11 @@ const KERNEL: usize = 4;
 /// the left) or at the pixel of the input that it lies in, and whether it lies above.
 const TAPS: [([usize; 2], usize); 2] = [([3, 1], 1), ([2, 0], 0)];
 
-/// Weights of one transposed convolution.
+/// Which of the two rows (or columns) of taps of a 2x2 kernel read the first and the second of two
+/// pixels, where the kernel lies on an even or odd row of the pixels repeated.
+const REPEATED: [[&[usize]; 2]; 2] = [[&[0, 1], &[]], [&[0], &[1]]];
+
+/// Weights of one such convolution.
 #[derive(Debug)]
 pub struct Transposed {
     /// Of each place within a pixel of the input, row by row.
@@ -60,20 +65,54 @@ impl Transposed {
         })
     }
 
+    /// From a weight of `[n, inputs, 2, 2]`, which covers a pixel and those to its right and below, and
+    /// a bias of `[n]`: the convolution of an input enlarged to twice the size by repeating its
+    /// pixels.
+    ///
+    /// # Errors
+    /// Other shapes.
+    pub fn repeating(weight: &Tensor, bias: &Tensor) -> candle_core::Result<Self> {
+        let (outputs, inputs, ky, kx) = weight.dims4()?;
+        if [ky, kx] != [2; 2] {
+            bail!("no convolution of repeated pixels: {weight:?}");
+        }
+        let values: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+        let place = |(y, x): (usize, usize)| {
+            let mut taps: Vec<f32> = Vec::with_capacity(values.len());
+            for kernel in values.chunks_exact(4) {
+                for (rows, columns) in REPEATED[y].iter().flat_map(|r| REPEATED[x].map(|c| (r, c)))
+                {
+                    let pairs = rows
+                        .iter()
+                        .flat_map(|ky| columns.iter().map(move |kx| (ky, kx)));
+                    taps.push(pairs.map(|(ky, kx)| kernel[2 * ky + kx]).sum());
+                }
+            }
+            let weight = Tensor::from_vec(taps, (outputs, inputs, 2, 2), &Device::Cpu)?;
+            Filter::new(&weight, bias, 1)
+        };
+        let places = [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter();
+        Ok(Self {
+            filters: places.map(place).collect::<candle_core::Result<_>>()?,
+            factor: 2,
+            outputs,
+        })
+    }
+
     /// How many times as high and wide as the input the output is.
     pub fn factor(&self) -> usize {
         self.factor
     }
 
     /// Fills the channels from `first` on of `out`, `[factor h, factor w, first + outputs or more]`
-    /// without gaps, from `input`, `[h, w, inputs]`.
+    /// without gaps, from the concatenation of `inputs`, each `[h, w, c]`.
     ///
     /// # Errors
     /// Sizes that do not fit.
     pub fn apply(
         &self,
         context: &Context,
-        input: &Tensor,
+        inputs: &[&Tensor],
         first: usize,
         out: &Tensor,
     ) -> candle_core::Result<()> {
@@ -90,7 +129,7 @@ impl Transposed {
                 .squeeze(3)?
                 .squeeze(1)?
                 .narrow(2, first, self.outputs)?;
-            filter.apply(context, &[input], None, Activation::Linear, &place)?;
+            filter.apply(context, inputs, None, Activation::Linear, &place)?;
         }
         Ok(())
     }

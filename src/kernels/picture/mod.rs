@@ -193,3 +193,70 @@ pub fn add_clamped(
         Ok(())
     })
 }
+
+/// Fills `out` with one value.
+///
+/// # Errors
+/// None that a `[h, w, c]` tensor has.
+pub fn fill(context: &Context, value: f32, out: &Tensor) -> candle_core::Result<()> {
+    change(context, out, |_, _, values| values.fill(value))
+}
+
+/// Fills `out` with `factor` times `values`, of the same shape.
+///
+/// # Errors
+/// The shapes differ.
+pub fn scale(
+    context: &Context,
+    factor: f32,
+    values: &Tensor,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    map(context, values, out, |v| factor * v)
+}
+
+/// Takes `values` away from `out`, of the same shape.
+///
+/// # Errors
+/// The shapes differ.
+pub fn subtract(context: &Context, values: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    add_weighted(context, values, &|_, _| -1.0, out)
+}
+
+/// Adds `values` to `out`, of the same shape, times the `weight` of row and column.
+///
+/// # Errors
+/// The shapes differ.
+pub fn add_weighted(
+    context: &Context,
+    values: &Tensor,
+    weight: &(impl Fn(usize, usize) -> f32 + Sync),
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let values = Source::lock(values);
+    let values = values.raster()?;
+    let (height, width, channels) = out.dims3()?;
+    values.expect("what is added", (height, width), channels)?;
+    change(context, out, |y, x, sums| {
+        let weight = weight(y, x);
+        let added = sums.iter_mut().zip(values.at(y, x));
+        added.for_each(|(sum, v)| *sum += weight * v);
+    })
+}
+
+/// Lets `f` change each pixel; it is given row, column and channels.
+fn change(
+    context: &Context,
+    out: &Tensor,
+    f: impl Fn(usize, usize, &mut [f32]) + Sync,
+) -> candle_core::Result<()> {
+    write("change", out, |mut out| {
+        let (pixel, channels) = (out.pixel, out.channels);
+        out.for_each_row(context, |y, row| {
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                f(y, x, &mut values[..channels]);
+            }
+        });
+        Ok(())
+    })
+}

@@ -66,7 +66,7 @@ fn what_is_added_to_is_doubled_as_ever() {
     let (coarser, detail) = (random.tensor((3, 4), 4, 1.0), random.tensor((6, 8), 4, 1.0));
     let (doubled, out) = (zeros(&[6, 8, 4]), zeros(&[6, 8, 4]));
     double(&context, &coarser, &doubled).unwrap();
-    double_and_add(&context, &coarser, 2.0, &detail, &out).unwrap();
+    double_and_add(&context, &coarser, 2.0, Some(&detail), &out).unwrap();
     let want = ((doubled * 2.0).unwrap() + detail).unwrap();
     let [out, want] = [out, want].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap());
     close("double and add", &out, &want, TOLERANCE);

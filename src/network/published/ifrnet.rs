@@ -92,7 +92,6 @@ impl Ifrnet {
     pub fn encoded(&self, (height, width): (usize, usize)) -> Result<Encoded> {
         Ok(Encoded {
             image: zeros([height, width, RGB])?,
-            features: Vec::new(),
         })
     }
 
@@ -158,7 +157,7 @@ impl Ifrnet {
         let (finest, answer) = (&space.levels[0], &space.levels[0].answer);
         let flow = answer.narrow(2, 0, FLOW)?;
         let own = motion.narrow(2, 0, FLOW)?;
-        resample::double_and_add(context, &finest.flow, 2.0, &flow, &own)?;
+        resample::double_and_add(context, &finest.flow, 2.0, Some(&flow), &own)?;
         let mask = answer.narrow(2, FLOW, 1)?;
         picture::sigmoid(context, &mask, &motion.narrow(2, MASK, 1)?)?;
         let surplus = answer.narrow(2, FLOW + 1, RGB)?;
@@ -191,7 +190,10 @@ impl Ifrnet {
         };
         let flow = coarser.answer.narrow(2, 0, FLOW)?;
         match i + 2 < LEVELS {
-            true => resample::double_and_add(context, &coarser.flow, 2.0, &flow, &level.flow)?,
+            true => {
+                let before = &coarser.flow;
+                resample::double_and_add(context, before, 2.0, Some(&flow), &level.flow)?;
+            }
             false => picture::copy(context, &flow, &level.flow)?,
         }
         for (side, warped) in level.warped.iter().enumerate() {
@@ -271,7 +273,7 @@ impl Decoder {
         run(conv3, &[&first(a)?, &level.side], None, b)?;
         run(conv4, &[&last(b)?], None, &level.side)?;
         run(conv5, &[&first(b)?, &level.side], Some(x), a)?;
-        Ok(self.last.apply(context, a, 0, &level.answer)?)
+        Ok(self.last.apply(context, &[a], 0, &level.answer)?)
     }
 }
 

@@ -14,10 +14,13 @@ use crate::error::{Error, Result};
 use crate::kernels::answers::CONCLUSION;
 use crate::kernels::{Context, PhaseMap, picture};
 
+mod film;
 mod ifrnet;
 mod layers;
 mod rife;
+mod tiles;
 
+use film::Film;
 use ifrnet::Ifrnet;
 use rife::Rife;
 
@@ -29,17 +32,19 @@ pub const RGB: usize = 3;
 pub enum Family {
     Rife,
     Ifrnet,
+    Film,
 }
 
 impl Family {
     /// All that can be run.
-    pub const ALL: [Self; 2] = [Self::Rife, Self::Ifrnet];
+    pub const ALL: [Self; 3] = [Self::Rife, Self::Ifrnet, Self::Film];
 
     /// How `model` calls it, before a colon.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Rife => "rife",
             Self::Ifrnet => "ifrnet",
+            Self::Film => "film",
         }
     }
 
@@ -55,6 +60,7 @@ impl Family {
         match self {
             Self::Rife => "RIFE 4.0 to 4.26",
             Self::Ifrnet => "IFRNet S, IFRNet and IFRNet L",
+            Self::Film => "FILM",
         }
     }
 
@@ -63,6 +69,7 @@ impl Family {
         match self {
             Self::Rife => "block0.conv0.0.0.weight",
             Self::Ifrnet => "encoder.pyramid1.0.0.weight",
+            Self::Film => "extract.extract_sublevels.convs.0.0.0.weight",
         }
     }
 
@@ -71,6 +78,7 @@ impl Family {
         match self {
             Self::Rife => &["block", "encode."],
             Self::Ifrnet => &["encoder.pyramid", "decoder"],
+            Self::Film => &["extract.", "predict_flow.", "fuse."],
         }
     }
 
@@ -108,11 +116,21 @@ impl Family {
 pub struct Options {
     /// Resolution at which motion is sought, relative to the usual one: 0.25, 0.5, 1 or 2.
     pub scale: f32,
+    /// How often FILM may halve the way to a phase; 0: its flows are scaled instead.
+    pub recursion: u32,
 }
+
+/// How often FILM halves unless something else is said: to eighths.
+pub const RECURSION: u32 = 3;
+/// Most halvings.
+pub const MOST_RECURSION: u32 = 6;
 
 impl Default for Options {
     fn default() -> Self {
-        Options { scale: 1.0 }
+        Options {
+            scale: 1.0,
+            recursion: RECURSION,
+        }
     }
 }
 
@@ -127,6 +145,7 @@ pub struct Published {
 enum Net {
     Rife(Rife),
     Ifrnet(Ifrnet),
+    Film(Film),
 }
 
 impl fmt::Debug for Published {
@@ -148,6 +167,7 @@ impl Published {
         let net = match family {
             Family::Rife => Net::Rife(Rife::load(checkpoint)?),
             Family::Ifrnet => Net::Ifrnet(Ifrnet::load(checkpoint)?),
+            Family::Film => Net::Film(Film::load(checkpoint)?),
         };
         Ok(Self {
             family,
@@ -161,6 +181,7 @@ impl Published {
         match &self.net {
             Net::Rife(net) => format!("RIFE {}", net.version()),
             Net::Ifrnet(net) => net.version().into(),
+            Net::Film(_) => "FILM".into(),
         }
     }
 
@@ -198,6 +219,10 @@ impl Published {
                 let padded = net.padded(size);
                 (padded, Space::Ifrnet(net.space(padded)?), true)
             }
+            Net::Film(net) => {
+                let space = net.space(size, options.recursion)?;
+                (net.padded(size), Space::Film(Box::new(space)), true)
+            }
         };
         let zeros = |channels| layers::zeros([padded.0, padded.1, channels]);
         Ok(Workspace {
@@ -218,6 +243,7 @@ impl Published {
         match &self.net {
             Net::Rife(net) => net.encoded(workspace.padded),
             Net::Ifrnet(net) => net.encoded(workspace.padded),
+            Net::Film(net) => net.encoded(workspace.padded),
         }
     }
 
@@ -228,7 +254,7 @@ impl Published {
     pub(crate) fn expect(&self, workspace: &Workspace, encoded: &Encoded) -> Result<()> {
         let channels = match &self.net {
             Net::Rife(net) => net.side(),
-            Net::Ifrnet(_) => RGB,
+            Net::Ifrnet(_) | Net::Film(_) => RGB,
         };
         let wanted = [workspace.padded.0, workspace.padded.1, channels];
         let found = encoded.image.dims();
@@ -247,7 +273,9 @@ impl Published {
         let context = &workspace.context;
         let run = || match (&self.net, &workspace.space) {
             (Net::Rife(net), Space::Rife(space)) => net.encode(context, space, encoded),
-            (Net::Ifrnet(_), _) => Ok(picture::extend(&encoded.image, workspace.size)?),
+            (Net::Ifrnet(_) | Net::Film(_), _) => {
+                Ok(picture::extend(&encoded.image, workspace.size)?)
+            }
             _ => Err(foreign()),
         };
         context.pool().install(run)
@@ -273,9 +301,20 @@ impl Published {
             (Net::Ifrnet(net), Space::Ifrnet(space), Some(residual)) => {
                 net.run(context, space, sides, phase, (motion, residual))
             }
+            (Net::Film(net), Space::Film(space), Some(residual)) => {
+                net.run(context, space, sides, mean(phase)?, (motion, residual))
+            }
             _ => Err(foreign()),
         };
         context.pool().install(run)
+    }
+}
+
+/// The phase for networks that take one number.
+fn mean(phase: &PhaseMap) -> Result<f32> {
+    match phase {
+        PhaseMap::Uniform(phase) => Ok(*phase),
+        PhaseMap::Plane(plane) => Ok(plane.mean_all()?.to_scalar()?),
     }
 }
 
@@ -300,6 +339,7 @@ pub struct Workspace {
 enum Space {
     Rife(rife::Space),
     Ifrnet(ifrnet::Space),
+    Film(Box<film::Space>),
 }
 
 impl Workspace {
@@ -355,9 +395,6 @@ pub struct Encoded {
     /// `[padded height, padded width, 3 or more]`: red, green, blue, 0 to 1; what the network made
     /// of them behind.
     pub(crate) image: Tensor,
-    /// What the network made of it at other sizes.
-    #[allow(dead_code, reason = "for the families that have such features")]
-    pub(crate) features: Vec<Tensor>,
 }
 
 impl Encoded {

@@ -112,7 +112,6 @@ impl Rife {
     pub fn encoded(&self, (height, width): (usize, usize)) -> Result<Encoded> {
         Ok(Encoded {
             image: zeros([height, width, self.side])?,
-            features: Vec::new(),
         })
     }
 
@@ -203,7 +202,7 @@ impl Rife {
         let n = block.last.factor();
         let (h, w) = sizes.quarter;
         let answer = space.answers[i].tensor([n * h, n * w, self.answer_channels()])?;
-        block.last.apply(context, &last, 0, &answer)?;
+        block.last.apply(context, &[&last], 0, &answer)?;
         Ok(answer)
     }
 
@@ -332,7 +331,7 @@ impl Encoder {
             input = target.clone();
             (out, free) = (free, Ok(target));
         }
-        Ok(self.last.apply(context, &input, RGB, image)?)
+        Ok(self.last.apply(context, &[&input], RGB, image)?)
     }
 }
 
