@@ -406,3 +406,52 @@ fn half_precision_is_read() {
     let (_, bf16) = errors(&pictures[2], &pictures[0]);
     assert!(f16 < 1e-3 && bf16 < 1e-2, "{f16:e} {bf16:e}");
 }
+
+/// CPU time of this process, seconds.
+fn cpu_seconds() -> f64 {
+    // user and system time, in hundredths of a second
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let behind = stat.rsplit(')').next().unwrap();
+    let ticks = behind.split_whitespace().skip(11).take(2);
+    ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+}
+
+/// One thread; `training/parity/rife.py` with `--time` says the same of the authors' code.
+#[test]
+#[ignore = "a measurement"]
+fn time_of_a_720p_picture() {
+    let context = Context::new(1).unwrap();
+    let names = [
+        "rife-4.25",
+        "rife-4.6",
+        "rife-4.22.lite",
+        "ifrnet-s",
+        "ifrnet",
+    ];
+    for name in names {
+        let network = Published::load(&Checkpoint::of(name, tensors(name)), None).unwrap();
+        let case = Case {
+            height: 720,
+            width: 1280,
+            phase: 0.5,
+            options: Options::default(),
+            want: HashMap::new(),
+        };
+        let phase = PhaseMap::Uniform(0.5);
+        let mut run = run(&network, &context, &case, &phase);
+        const RUNS: usize = 3;
+        let mut least = f64::INFINITY;
+        for _ in 0..RUNS {
+            let before = cpu_seconds();
+            network
+                .encode(&mut run.workspace, &mut run.sides[1])
+                .unwrap();
+            let [left, right] = &run.sides;
+            network
+                .estimate(&mut run.workspace, left, right, &phase)
+                .unwrap();
+            least = least.min(cpu_seconds() - before);
+        }
+        println!("{name}: {:.0} ms of CPU time", 1000.0 * least);
+    }
+}

@@ -1,13 +1,16 @@
 """Runs RIFE 4 as its users run it and writes what it answers, for tests/published.rs.
 
     python training/parity/rife.py VS-RIFE tests/data/published
+    python training/parity/rife.py VS-RIFE --time
 
-VS-RIFE is a checkout of HolyWu/vs-rife. One version of each architecture is run.
+VS-RIFE is a checkout of HolyWu/vs-rife. One version of each architecture is run. With --time the CPU
+time of a 1280x720 picture on one thread is printed instead, and what its convolutions cost.
 """
 
 import importlib
 import math
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -81,12 +84,19 @@ class Runner:
         if self.has_head:
             arguments += [self.net.encode(img0), self.net.encode(img1)]
         self.answers = []
+        self.arguments = arguments
         out = self.net(*arguments)[:, :, :h, :w]
         return {
             "setup": torch.tensor(case, dtype=torch.float32),
             "picture": kept(out),
             "flow": kept(self.flow()[:, :, :h, :w]),
         }
+
+    def again(self) -> None:
+        """The same once more, one picture encoded, as the other was for the pair before."""
+        if self.has_head:
+            self.net.encode(self.arguments[1])
+        self.net(*self.arguments)
 
     def watch(self) -> None:
         """Notes what every block answers."""
@@ -135,7 +145,44 @@ def run(checkout: Path, folder: Path, version: str, flows: list[float], name: st
     print(f"{name}: largest flow {largest:.1f}, blocks {len(first.blocks())}, answers {len(first.answers)}")
 
 
+def flop(net: torch.nn.Module) -> list[int]:
+    """A list that the operations of all convolutions are added to, two a product."""
+    counted = []
+
+    def count(module: torch.nn.Module, inputs: tuple, out: torch.Tensor) -> None:
+        is_transposed = isinstance(module, torch.nn.ConvTranspose2d)
+        places = inputs[0] if is_transposed else out
+        counted.append(2 * module.weight.numel() * places.shape[2] * places.shape[3])
+
+    for module in net.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+            module.register_forward_hook(count)
+    return counted
+
+
+@torch.inference_mode()
+def measure(checkout: Path) -> None:
+    for version, (has_head, multiple) in VERSIONS.items():
+        net = network(checkout, version, 1.0)
+        weights = Weights(net)
+        runner = Runner(net, has_head, multiple, 1.0)
+        runner.watch()
+        calibrate(runner, weights, FLOWS)
+        counted = flop(net)
+        runner((720, 1280, 0.5, 1.0))
+        times = []
+        for _ in range(3):
+            counted.clear()
+            before = time.process_time()
+            runner.again()
+            times.append(time.process_time() - before)
+        print(f"{version}: {1000 * min(times):.0f} ms, {sum(counted) / 1e9:.1f} GFLOP")
+
+
 if __name__ == "__main__":
+    if sys.argv[2] == "--time":
+        measure(Path(sys.argv[1]))
+        sys.exit()
     checkout, folder = Path(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     for version in VERSIONS:
