@@ -59,6 +59,10 @@ fn options(name: &str, last: f32) -> Options {
             recursion: last as u32,
             ..Options::default()
         },
+        "ifrnet-dr" => Options {
+            iterations: last as u32,
+            ..Options::default()
+        },
         _ => Options {
             scale: last,
             ..Options::default()

@@ -8,7 +8,7 @@ use gst::prelude::*;
 use super::caps::Wanted;
 use super::model::{self, EMBEDDED};
 use crate::interpolator::{self, DEFAULT_SCENE_THRESHOLD};
-use crate::network::published::{MOST_RECURSION, RECURSION};
+use crate::network::published::{ITERATIONS, MOST_ITERATIONS, MOST_RECURSION, RECURSION};
 
 const DEFAULT_MULTIPLIER: gst::Fraction = gst::Fraction::new_raw(2, 1);
 const NOT_SET: gst::Fraction = gst::Fraction::new_raw(0, 1);
@@ -96,6 +96,7 @@ pub struct Settings {
     pub threads: u32,
     pub scale: f64,
     pub recursion: u32,
+    pub iterations: u32,
     pub scene_threshold: f64,
     pub scene_action: SceneAction,
     pub max_gap: gst::ClockTime,
@@ -113,6 +114,7 @@ impl Default for Settings {
             threads: 0,
             scale: 1.0,
             recursion: RECURSION,
+            iterations: ITERATIONS,
             scene_threshold: DEFAULT_SCENE_THRESHOLD,
             scene_action: SceneAction::default(),
             max_gap: DEFAULT_MAX_GAP,
@@ -149,6 +151,7 @@ impl Settings {
         interpolator::Options {
             scale: scale as f32,
             recursion: self.recursion,
+            iterations: self.iterations,
         }
     }
 
@@ -179,6 +182,7 @@ impl Settings {
             "threads" => take(&mut self.threads, value),
             "scale" => take(&mut self.scale, value),
             "recursion" => take(&mut self.recursion, value),
+            "reference-iterations" => take(&mut self.iterations, value),
             "scene-threshold" => take(&mut self.scene_threshold, value),
             "scene-action" => take(&mut self.scene_action, value),
             "max-gap" => {
@@ -207,6 +211,7 @@ impl Settings {
             "threads" => self.threads.to_value(),
             "scale" => self.scale.to_value(),
             "recursion" => self.recursion.to_value(),
+            "reference-iterations" => self.iterations.to_value(),
             "scene-threshold" => self.scene_threshold.to_value(),
             "scene-action" => self.scene_action.to_value(),
             "max-gap" => self.max_gap.nseconds().to_value(),
@@ -294,6 +299,14 @@ fn engine() -> Vec<glib::ParamSpec> {
             .blurb("How often FILM halves the way to a phase, to the nearest there is (0: scale its flows instead)")
             .maximum(MOST_RECURSION)
             .default_value(RECURSION)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("reference-iterations")
+            .nick("Reference iterations")
+            .blurb("Steps that a network with iterative references goes to a phase; each costs a whole run")
+            .minimum(1)
+            .maximum(MOST_ITERATIONS)
+            .default_value(ITERATIONS)
             .mutable_ready()
             .build(),
     ]

@@ -10,7 +10,7 @@ use gst::prelude::*;
 
 use crate::support::{self, MS, Pads, Rig, caps, info, watched};
 
-const PROPERTIES: [&str; 12] = [
+const PROPERTIES: [&str; 13] = [
     "framerate",
     "multiplier",
     "model",
@@ -18,6 +18,7 @@ const PROPERTIES: [&str; 12] = [
     "threads",
     "scale",
     "recursion",
+    "reference-iterations",
     "scene-threshold",
     "scene-action",
     "max-gap",

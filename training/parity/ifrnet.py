@@ -50,14 +50,14 @@ class Runner:
         }
 
 
-def calibrate(runner: Runner, weights: Weights) -> None:
+def calibrate(runner: Runner, weights: Weights, case: tuple[int, int, float, float]) -> None:
     """Every decoder's flow and the residual as large as wanted: by rows of the last layers."""
     outputs = {}
     for level in (4, 3, 2, 1):
         block = getattr(runner.net, f"decoder{level}").convblock
         block.register_forward_hook(lambda _, __, out, level=level: outputs.update({level: out}))
     for level in (4, 3, 2, 1):
-        runner(CASES[0])
+        runner(case)
         name = f"decoder{level}.convblock.2"
         largest = outputs[level][:, :4].abs().max().item()
         weights.scale(f"{name}.weight", FLOW / largest)
@@ -70,7 +70,7 @@ def run(checkout: Path, folder: Path, name: str) -> None:
     net = module.Model().eval()
     weights = Weights(net)
     runner = Runner(net, module)
-    calibrate(runner, weights)
+    calibrate(runner, weights, CASES[0])
     weights.write(folder / f"{name}.txt")
     cases = [runner(case) for case in CASES]
     largest = max(c["flow"].abs().max().item() for c in cases)

@@ -4,6 +4,11 @@
 //! of the first kernel.
 //!
 //! Pictures are padded by repeating their edge on the right and below.
+//!
+//! `zzh-tech/InterpAny-Clearer` trains the middle one on distances instead of times ([D]): the phase
+//! is the distance everywhere, and nothing else changes. With iterative references ([D,R]) the
+//! coarsest decoder also sees a picture nearer to the wanted one, and its distance: the left one
+//! first, then what was made of it part of the way.
 
 use candle_core::Tensor;
 
@@ -25,16 +30,18 @@ const FLOW: usize = 4;
 const LAST: usize = FLOW + 1 + RGB;
 
 /// Widths of the encoder's levels, and what the network is called that has them.
-const VERSIONS: [([usize; LEVELS], &str); 3] = [
-    ([24, 36, 54, 72], "IFRNet S"),
-    ([32, 48, 72, 96], "IFRNet"),
-    ([64, 96, 144, 192], "IFRNet L"),
+const VERSIONS: [([usize; LEVELS], &str, &str); 3] = [
+    ([24, 36, 54, 72], "IFRNet S", "IFRNet S [D,R]"),
+    ([32, 48, 72, 96], "IFRNet", "IFRNet [D,R]"),
+    ([64, 96, 144, 192], "IFRNet L", "IFRNet L [D,R]"),
 ];
 
 /// The weights.
 #[derive(Debug)]
 pub struct Ifrnet {
     widths: [usize; LEVELS],
+    /// Whether the coarsest decoder sees a reference.
+    has_reference: bool,
     /// Finest first: what halves the size, and what follows.
     encoder: Vec<[Filter; 2]>,
     /// Finest first.
@@ -63,21 +70,39 @@ impl Ifrnet {
             *width = checkpoint.outputs(&name, 1..=layers::WIDEST)?;
         }
         let side = checkpoint.outputs("decoder4.convblock.1.conv2.0.weight", 1..=layers::WIDEST)?;
+        let has_reference = match checkpoint.shape("decoder4.convblock.0.0.weight") {
+            Some([_, inputs, ..]) => *inputs == 3 * widths[LEVELS - 1] + 2,
+            _ => false,
+        };
+        let inputs = |i: usize| match (i + 1 == LEVELS, has_reference) {
+            // features of both pictures and the phase, the same of the reference
+            (true, false) => 2 * widths[i] + 1,
+            (true, true) => 3 * widths[i] + 2,
+            // features of the picture between, the warped ones of both, flow
+            (false, _) => 3 * widths[i] + FLOW,
+        };
         let encoder = (0..LEVELS).map(|i| encoder(checkpoint, &widths, i));
-        let decoders = (0..LEVELS).map(|i| Decoder::load(checkpoint, &widths, side, i));
+        let decoders = (0..LEVELS).map(|i| Decoder::load(checkpoint, &widths, side, i, inputs(i)));
         let net = Self {
             encoder: encoder.collect::<Result<_>>()?,
             decoders: decoders.collect::<Result<_>>()?,
             widths,
+            has_reference,
         };
         checkpoint.expect_no_more("IFRNet", &[])?;
         Ok(net)
     }
 
-    /// Which of the three it is.
+    /// Which of the three it is, and whether with references.
     pub fn version(&self) -> &'static str {
-        let known = VERSIONS.iter().find(|(widths, _)| *widths == self.widths);
-        known.map_or("IFRNet of other widths", |(_, name)| name)
+        let known = VERSIONS.iter().find(|(widths, ..)| *widths == self.widths);
+        known.map_or(
+            "IFRNet of other widths",
+            |(_, usual, referring)| match self.has_reference {
+                true => referring,
+                false => usual,
+            },
+        )
     }
 
     /// The size that pictures are padded to.
@@ -95,16 +120,20 @@ impl Ifrnet {
         })
     }
 
-    /// Memory for pictures of a padded size.
-    pub fn space(&self, (h, w): (usize, usize)) -> Result<Space> {
+    /// Memory for pictures of a padded size. A network with references goes `iterations` steps to a
+    /// phase.
+    pub fn space(&self, (h, w): (usize, usize), iterations: u32) -> Result<Space> {
         let level = |i: usize| (h >> (i + 1), w >> (i + 1));
+        let references = usize::from(self.has_reference);
         let levels = (0..LEVELS).map(|i| {
             let ((h, w), width) = (level(i), self.widths[i]);
             let decoder = &self.decoders[i];
             let room = |c: usize| zeros([h, w, c]);
             Ok(Level {
                 middle: room(width)?,
-                features: [room(width)?, room(width)?],
+                features: (0..2 + references)
+                    .map(|_| room(width))
+                    .collect::<Result<_>>()?,
                 warped: [room(width)?, room(width)?],
                 flow: room(FLOW)?,
                 wide: [
@@ -119,7 +148,14 @@ impl Ifrnet {
         let (y, x) = level(LEVELS - 1);
         Ok(Space {
             centred: zeros([h, w, RGB])?,
-            phase: zeros([y, x, 1])?,
+            reference: zeros([h, w, RGB])?,
+            whole_phase: zeros([y, x, 1])?,
+            phases: [zeros([y, x, 1])?, zeros([y, x, 1])?],
+            steps: if self.has_reference {
+                iterations.max(1)
+            } else {
+                1
+            },
             levels: levels.collect::<Result<_>>()?,
         })
     }
@@ -150,7 +186,35 @@ impl Ifrnet {
             picture::lower(context, side, mean, &space.centred)?;
             self.encode(context, space, i)?;
         }
-        answers::phases(context, phase, MULTIPLE, &space.phase)?;
+        answers::phases(context, phase, MULTIPLE, &space.whole_phase)?;
+        picture::copy(context, sides[0], &space.reference)?;
+        for step in 0..space.steps {
+            // The phases of the reference and of what is made of it.
+            for (phase, share) in space.phases.iter().zip([step, step + 1]) {
+                let share = share as f32 / space.steps as f32;
+                picture::scale(context, share, &space.whole_phase, phase)?;
+            }
+            if self.has_reference {
+                picture::lower(context, &space.reference, mean, &space.centred)?;
+                self.encode(context, space, 2)?;
+            }
+            self.step(context, space, motion, residual)?;
+            if step + 1 < space.steps {
+                picture::blend(context, sides, motion, &space.centred)?;
+                picture::add_clamped(context, &space.centred, residual, &space.reference)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From features and phases to motion and residual.
+    fn step(
+        &self,
+        context: &Context,
+        space: &Space,
+        motion: &Tensor,
+        residual: &Tensor,
+    ) -> Result<()> {
         for i in (0..LEVELS).rev() {
             self.decode(context, space, i)?;
         }
@@ -184,9 +248,11 @@ impl Ifrnet {
     /// Runs the decoder of level `i`, from what the one before answered.
     fn decode(&self, context: &Context, space: &Space, i: usize) -> Result<()> {
         let (decoder, level) = (&self.decoders[i], &space.levels[i]);
-        let [left, right] = &level.features;
         let Some(coarser) = space.levels.get(i + 1) else {
-            return decoder.run(context, level, &[left, right, &space.phase]);
+            // all features, the phase, and that of the reference if there is one
+            let mut inputs: Vec<_> = level.features.iter().collect();
+            inputs.extend(space.phases.iter().rev().take(level.features.len() - 1));
+            return decoder.run(context, level, &inputs);
         };
         let flow = coarser.answer.narrow(2, 0, FLOW)?;
         match i + 2 < LEVELS {
@@ -226,13 +292,15 @@ fn encoder(checkpoint: &Checkpoint, widths: &[usize], i: usize) -> Result<[Filte
 
 impl Decoder {
     /// Of level `i`, which the authors count from 1.
-    fn load(checkpoint: &Checkpoint, widths: &[usize], side: usize, i: usize) -> Result<Self> {
+    fn load(
+        checkpoint: &Checkpoint,
+        widths: &[usize],
+        side: usize,
+        i: usize,
+        inputs: usize,
+    ) -> Result<Self> {
         let name = format!("decoder{}.convblock", i + 1);
-        // A picture's features or the warped ones of both, and the phase, or features and flow.
-        let (inputs, width) = match i + 1 == LEVELS {
-            true => (2 * widths[i] + 1, 2 * widths[i]),
-            false => (3 * widths[i] + FLOW, 3 * widths[i]),
-        };
+        let width = if i + 1 == LEVELS { 2 } else { 3 } * widths[i];
         let outputs = match i {
             0 => LAST,
             _ => FLOW + widths[i - 1],
@@ -282,8 +350,12 @@ impl Decoder {
 pub struct Space {
     /// A picture without the mean of both.
     centred: Tensor,
-    /// The phase at the coarsest level.
-    phase: Tensor,
+    /// What the next step begins with.
+    reference: Tensor,
+    /// The phase at the coarsest level; that of the reference, and that of the present step.
+    whole_phase: Tensor,
+    phases: [Tensor; 2],
+    steps: u32,
     /// Finest first.
     levels: Vec<Level>,
 }
@@ -291,7 +363,8 @@ pub struct Space {
 #[derive(Debug)]
 struct Level {
     middle: Tensor,
-    features: [Tensor; 2],
+    /// Of both pictures, and of the reference if there is one.
+    features: Vec<Tensor>,
     warped: [Tensor; 2],
     flow: Tensor,
     /// What the decoder works in.

@@ -118,18 +118,25 @@ pub struct Options {
     pub scale: f32,
     /// How often FILM may halve the way to a phase; 0: its flows are scaled instead.
     pub recursion: u32,
+    /// Steps that a network with references goes to a phase, 1 to 3.
+    pub iterations: u32,
 }
 
 /// How often FILM halves unless something else is said: to eighths.
 pub const RECURSION: u32 = 3;
 /// Most halvings.
 pub const MOST_RECURSION: u32 = 6;
+/// Steps with references unless something else is said, as their authors take.
+pub const ITERATIONS: u32 = 2;
+/// Most steps.
+pub const MOST_ITERATIONS: u32 = 3;
 
 impl Default for Options {
     fn default() -> Self {
         Options {
             scale: 1.0,
             recursion: RECURSION,
+            iterations: ITERATIONS,
         }
     }
 }
@@ -217,7 +224,11 @@ impl Published {
             }
             Net::Ifrnet(net) => {
                 let padded = net.padded(size);
-                (padded, Space::Ifrnet(net.space(padded)?), true)
+                (
+                    padded,
+                    Space::Ifrnet(net.space(padded, options.iterations)?),
+                    true,
+                )
             }
             Net::Film(net) => {
                 let space = net.space(size, options.recursion)?;
