@@ -420,6 +420,14 @@ fn cpu_seconds() -> f64 {
     ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
+/// The most memory that this process has had.
+fn peak_mebibytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kibibytes = line.unwrap().trim().split(' ').next().unwrap();
+    kibibytes.parse::<u64>().unwrap() / 1024
+}
+
 /// One thread; `training/parity/rife.py` with `--time` says the same of the authors' code.
 #[test]
 #[ignore = "a measurement"]
@@ -456,6 +464,10 @@ fn time_of_a_720p_picture() {
                 .unwrap();
             least = least.min(cpu_seconds() - before);
         }
-        println!("{name}: {:.0} ms of CPU time", 1000.0 * least);
+        let peak = peak_mebibytes();
+        println!(
+            "{name}: {:.0} ms of CPU time, at most {peak} MiB so far",
+            1000.0 * least
+        );
     }
 }

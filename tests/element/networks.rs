@@ -45,16 +45,25 @@ fn doubled(model: &str) -> Rig {
 #[test]
 fn a_published_network_doubles_a_stream_and_says_what_it_is() {
     watched(|| {
-        let file = File::new("rife-4.25.lite");
-        for model in [file.path().to_string(), format!("rife:{}", file.path())] {
-            let mut rig = doubled(&model);
-            assert_eq!(rig.errors(), Vec::<String>::new());
-            assert_eq!(rig.times().len(), 8);
-            assert_eq!(rig.counter("interpolated"), 3);
-            let stats: gst::Structure = rig.element.property("stats");
-            assert_eq!(stats.get::<String>("network").unwrap(), "RIFE 4.25.lite");
+        for (name, family, network) in [
+            ("rife-4.25.lite", "rife", "RIFE 4.25.lite"),
+            ("ifrnet-s", "ifrnet", "IFRNet S"),
+        ] {
+            let file = File::new(name);
+            assert_doubled(file.path(), network);
+            assert_doubled(&format!("{family}:{}", file.path()), network);
         }
     });
+}
+
+#[track_caller]
+fn assert_doubled(model: &str, network: &str) {
+    let mut rig = doubled(model);
+    assert_eq!(rig.errors(), Vec::<String>::new());
+    assert_eq!(rig.times().len(), 8);
+    assert_eq!(rig.counter("interpolated"), 3);
+    let stats: gst::Structure = rig.element.property("stats");
+    assert_eq!(stats.get::<String>("network").unwrap(), network);
 }
 
 #[test]

@@ -9,6 +9,7 @@ time of a 1280x720 picture on one thread is printed instead, and what its convol
 
 import importlib
 import math
+import resource
 import sys
 import time
 import types
@@ -176,7 +177,9 @@ def measure(checkout: Path) -> None:
             before = time.process_time()
             runner.again()
             times.append(time.process_time() - before)
-        print(f"{version}: {1000 * min(times):.0f} ms, {sum(counted) / 1e9:.1f} GFLOP")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        gflop = sum(counted) / 1e9
+        print(f"{version}: {1000 * min(times):.0f} ms, {gflop:.1f} GFLOP, at most {peak} MiB so far")
 
 
 if __name__ == "__main__":
