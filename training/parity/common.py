@@ -4,6 +4,9 @@ their names, and the files that the tests read.
 Nothing of the authors' code or weights is stored: a weight is a hash of its name and place, scaled.
 """
 
+import importlib
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +73,19 @@ class Weights:
             f"{name} {','.join(map(str, state[name].shape))} {offset!r} {np.float32(gain)!s}"
             for name, (offset, gain) in self.spans.items()
         ]
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n")
+
+
+def without_readers() -> None:
+    """Lets modules be imported that import what reads picture files."""
+    for missing in ("imageio", "PIL", "cv2"):
+        try:
+            importlib.import_module(missing)
+        except ImportError:
+            stub = types.ModuleType(missing)
+            stub.imread = stub.imwrite = stub.Image = stub.ImageFile = types.SimpleNamespace()
+            sys.modules[missing] = stub
 
 
 def picture(height: int, width: int, moved: float) -> torch.Tensor:

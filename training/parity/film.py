@@ -7,13 +7,12 @@ PORT is a checkout of dajes/frame-interpolation-pytorch.
 
 import math
 import sys
-import types
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from common import Weights, kept, picture, write_cases
+from common import Weights, kept, picture, without_readers, write_cases
 
 # Height, width, phase, recursion; the second size needs padding. At recursion 0 flows are scaled.
 CASES = [(64, 128, 0.5, 0), (64, 128, 0.3, 0), (50, 100, 0.5, 3), (50, 100, 0.375, 3)]
@@ -99,6 +98,5 @@ def run(folder: Path) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
-    # what the authors' modules import for reading pictures
-    sys.modules.setdefault("cv2", types.ModuleType("cv2"))
+    without_readers()
     run(Path(sys.argv[2]))

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from common import Weights, kept, picture, write_cases
+from common import Weights, kept, picture, without_readers, write_cases
 
 VERSIONS = {"ifrnet-s": "IFRNet_S", "ifrnet": "IFRNet", "ifrnet-l": "IFRNet_L"}
 CASES = [(64, 96, 0.5, 1.0), (64, 96, 0.25, 1.0), (50, 70, 0.5, 1.0), (50, 70, 0.8, 1.0)]
@@ -84,13 +84,6 @@ def run(checkout: Path, folder: Path, name: str) -> None:
 if __name__ == "__main__":
     checkout, folder = Path(sys.argv[1]), Path(sys.argv[2])
     sys.path.insert(0, str(checkout))
-    # what the authors' modules import for reading files
-    for missing in ("imageio", "PIL"):
-        try:
-            importlib.import_module(missing)
-        except ImportError:
-            stub = types.ModuleType(missing)
-            stub.imread = stub.imwrite = stub.Image = stub.ImageFile = types.SimpleNamespace()
-            sys.modules[missing] = stub
+    without_readers()
     for name in VERSIONS:
         run(checkout, folder, name)

@@ -9,14 +9,13 @@ INTERPANY is a checkout of zzh-tech/InterpAny-Clearer.
 import importlib
 import math
 import sys
-import types
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
 import ifrnet
-from common import Weights, kept, picture, write_cases
+from common import Weights, kept, picture, without_readers, write_cases
 
 # Height, width, phase, steps.
 CASES = [(64, 96, 0.5, 2), (64, 96, 0.25, 1), (50, 70, 0.5, 2), (50, 70, 0.8, 3)]
@@ -57,12 +56,5 @@ def run(folder: Path, name: str) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(sys.argv[1]) / "models" / "DI-AMT-and-IFRNet"))
-    # what the authors' modules import for reading files
-    for missing in ("imageio", "PIL"):
-        try:
-            importlib.import_module(missing)
-        except ImportError:
-            stub = types.ModuleType(missing)
-            stub.imread = stub.imwrite = stub.Image = stub.ImageFile = types.SimpleNamespace()
-            sys.modules[missing] = stub
+    without_readers()
     run(Path(sys.argv[2]), "ifrnet-dr")

@@ -7,6 +7,9 @@ use super::answers::{self, CONCLUSION, MASK};
 use super::raster::{Source, write};
 use super::warp::Taps;
 
+#[cfg(test)]
+mod tests;
+
 /// Fills `out`, `[h, w, c]`, with both `sides`, `[h, w, c]` each, warped and weighted by `motion`,
 /// `[h, w, 5]`: flow to the left (x, y) and to the right (x, y) in pixels, the left one's weight.
 /// A plain loop: no frame is made with it but where a test wants a network's own picture.

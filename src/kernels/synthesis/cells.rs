@@ -89,10 +89,8 @@ impl Cells {
         y: usize,
         samples: &Range<usize>,
     ) {
-        self.pattern = if component.sub_x == 0 { &FOUR } else { &TWO };
-        self.start = samples.start;
-        let one = |sub| 1.0 / (1 << sub) as f32;
-        self.scale = (one(component.sub_x), one(component.sub_y));
+        let pattern = if component.sub_x == 0 { &FOUR } else { &TWO };
+        self.begin(pattern, component, samples.start);
         let (above, below, t) = between(y, 4 >> component.sub_y, flow.height);
         let used = samples.len().div_ceil(self.pattern.scale) + 2;
         let column = samples.start / self.pattern.scale;
@@ -112,6 +110,13 @@ impl Cells {
         }
     }
 
+    fn begin(&mut self, pattern: &'static Pattern, component: &Component, start: usize) {
+        let one = |sub| 1.0 / (1 << sub) as f32;
+        self.pattern = pattern;
+        self.start = start;
+        self.scale = (one(component.sub_x), one(component.sub_y));
+    }
+
     /// As [`Cells::fill`], from flow and mask on the pixels: the mean of those that a sample covers.
     pub fn fill_full(
         &mut self,
@@ -121,10 +126,7 @@ impl Cells {
         y: usize,
         samples: &Range<usize>,
     ) {
-        self.pattern = &ONE;
-        self.start = samples.start;
-        let one = |sub| 1.0 / (1 << sub) as f32;
-        self.scale = (one(component.sub_x), one(component.sub_y));
+        self.begin(&ONE, component, samples.start);
         let share = self.scale.0 * self.scale.1;
         let (sx, sy) = (self.scale.0 * share, self.scale.1 * share);
         let covered = |i: usize, sub: u32, size: usize| {
