@@ -10,11 +10,16 @@ use crate::error::{Error, Result};
 pub use crate::kernels::confidence::predicted_error;
 use crate::kernels::confidence::{self, Evidence};
 use crate::kernels::raster::Source;
-use crate::kernels::synthesis::synthesise;
+use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{Context, PhaseMap, change, still, view};
-use crate::network::{self, Network, Workspace};
+use crate::network::Model;
+pub use crate::network::published::Options;
 use crate::picture::{Format, Picture, PictureMut};
 use crate::scene::{self, Thumbnail};
+
+mod engine;
+
+use engine::{Engine, Features};
 
 /// What to do where two pictures do not belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,7 +118,7 @@ enum Found {
 /// What is kept of one source picture.
 #[derive(Debug)]
 struct Parts {
-    features: network::Encoded,
+    features: Features,
     thumbnail: Thumbnail,
 }
 
@@ -177,9 +182,8 @@ pub struct Interpolator {
     format: Format,
     width: u32,
     height: u32,
-    network: Arc<Network>,
     context: Context,
-    workspace: Workspace,
+    engine: Engine,
     view: Tensor,
     /// Flow of nothing moving, `[h, w, 4]` at a quarter of the size.
     still: Tensor,
@@ -214,11 +218,26 @@ impl Interpolator {
     /// # Errors
     /// The size is empty or too large, or the threads cannot be started.
     pub fn new(
-        network: Arc<Network>,
+        model: impl Into<Model>,
         format: Format,
         width: u32,
         height: u32,
         threads: usize,
+    ) -> Result<Self> {
+        let options = Options::default();
+        Self::with_options(model, format, (width, height), threads, options)
+    }
+
+    /// As [`Interpolator::new`], with what a published network lets one choose.
+    ///
+    /// # Errors
+    /// As [`Interpolator::new`].
+    pub fn with_options(
+        model: impl Into<Model>,
+        format: Format,
+        (width, height): (u32, u32),
+        threads: usize,
+        options: Options,
     ) -> Result<Self> {
         if width == 0 || height == 0 {
             return Err(Error::EmptyPicture { width, height });
@@ -232,32 +251,27 @@ impl Interpolator {
             });
         }
         let context = Context::new(threads)?;
-        let (view_height, view_width) = view::size(height as usize, width as usize);
-        let workspace = network.workspace(&context, view_height, view_width)?;
+        let size = (height as usize, width as usize);
+        let view = view::size(size.0, size.1);
         let zeros = |channels: usize| {
-            Tensor::zeros(
-                (view_height / 2, view_width / 2, channels),
-                DType::F32,
-                &Device::Cpu,
-            )
+            Tensor::zeros((view.0 / 2, view.1 / 2, channels), DType::F32, &Device::Cpu)
         };
         Ok(Interpolator {
             format,
             width,
             height,
-            view: workspace.view()?,
+            view: Tensor::zeros((view.0, view.1, view::CHANNELS), DType::F32, &Device::Cpu)?,
             still: zeros(4)?,
             mask: zeros(1)?,
             disagreement: zeros(1)?,
             change: zeros(1)?,
             cells_change: zeros(1)?,
-            standing: still::Space::new((view_height / 2, view_width / 2))?,
+            standing: still::Space::new((view.0 / 2, view.1 / 2))?,
             found: None,
             relation: None,
             searched: None,
-            network,
+            engine: Engine::new(model.into(), &context, size, view, options)?,
             context,
-            workspace,
             pool: Arc::default(),
         })
     }
@@ -270,8 +284,8 @@ impl Interpolator {
         picture.expect(self.format, self.width, self.height)?;
         let mut parts = self.parts()?;
         view::view(&self.context, picture, &self.view)?;
-        self.network
-            .encode(&mut self.workspace, &self.view, &mut parts.features)?;
+        self.engine
+            .encode(picture, &self.view, &mut parts.features)?;
         self.thumbnail(&mut parts)?;
         Ok(Arc::new(Encoded {
             parts: Some(parts),
@@ -299,7 +313,7 @@ impl Interpolator {
             return Ok(parts);
         }
         let (width, height) = self.view_cells();
-        let features = self.workspace.encoded()?;
+        let features = self.engine.features()?;
         Ok(Box::new(Parts {
             features,
             thumbnail: Thumbnail::new(width, height),
@@ -343,8 +357,8 @@ impl Interpolator {
         let (height, width, _) = self.view.dims3()?;
         phase.check((height / 4, width / 4))?;
         let (one, other) = (left.1.parts(), right.1.parts());
-        self.workspace.expect_encoded(&one.features)?;
-        self.workspace.expect_encoded(&other.features)?;
+        self.engine.expect(&one.features)?;
+        self.engine.expect(&other.features)?;
         let relation = self.relation(left, right)?;
         if relation.repeated {
             self.found = Some(Found::Same);
@@ -357,8 +371,8 @@ impl Interpolator {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
         self.search(left.1, right.1, settings.interval)?;
-        self.network
-            .estimate(&mut self.workspace, &one.features, &other.features, phase)?;
+        self.engine
+            .estimate(&one.features, &other.features, phase)?;
         let suspicious = looks && relation.score > SUSPICIOUS;
         if suspicious && self.disagreement(one, other, phase)? > FAILED_MOTION {
             // such motion tells nothing about the next pair
@@ -367,12 +381,11 @@ impl Interpolator {
             }
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        self.judge(phase)?;
-        let flow = &self.workspace.motion().flow;
-        synthesise(&self.context, left.0, right.0, flow, &self.mask, out)?;
-        let difference = &self.workspace.motion().difference;
-        let pictures = [left.0, right.0];
-        still::keep(&self.context, &self.standing, difference, pictures, out)?;
+        let (context, engine) = (&self.context, &self.engine);
+        engine.judge(context, &self.change, phase, &self.mask)?;
+        engine.synthesise(context, [left.0, right.0], &self.mask, out)?;
+        let difference = &engine.motion().difference;
+        still::keep(context, &self.standing, difference, [left.0, right.0], out)?;
         self.found = Some(Found::Motion);
         Ok(Outcome::Interpolated)
     }
@@ -380,7 +393,7 @@ impl Interpolator {
     /// What the last call of [`Interpolator::interpolate`] found; `None` before the first one,
     /// after one that failed, and after [`Interpolator::forget`].
     pub fn findings(&self) -> Option<Findings<'_>> {
-        let motion = self.workspace.motion();
+        let motion = self.engine.motion();
         self.found.map(|found| match found {
             Found::Motion => Findings::Motion {
                 flow: &motion.flow,
@@ -409,7 +422,7 @@ impl Interpolator {
         }
         self.relation = None;
         let (one, other) = (left.1.parts(), right.1.parts());
-        let luma = [&one.features.fine_luma, &other.features.fine_luma];
+        let luma = [one.features.fine_luma(), other.features.fine_luma()];
         change::change(&self.context, luma, &self.cells_change, &self.change)?;
         still::edges(&self.context, luma, &self.standing)?;
         Ok(*self.relation.insert(Relation {
@@ -431,8 +444,7 @@ impl Interpolator {
         let pace = before.map(|s| interval / s.interval);
         let pace = pace.filter(|pace| PACES.contains(pace));
         let (one, other) = (&left.parts().features, &right.parts().features);
-        self.network
-            .search(&mut self.workspace, one, other, pace)?;
+        self.engine.search(one, other, pace)?;
         self.searched = Some(Searched {
             pair,
             interval,
@@ -441,18 +453,10 @@ impl Interpolator {
         Ok(())
     }
 
-    /// Leaves the confidence in the workspace, and the mask to use in `mask`.
-    fn judge(&self, phase: &PhaseMap) -> Result<()> {
-        let (context, motion) = (&self.context, self.workspace.motion());
-        let confidence = &motion.confidence;
-        confidence::estimate(context, &motion.difference, &self.change, confidence)?;
-        confidence::toward_nearer(context, &motion.mask, confidence, phase, &self.mask)
-    }
-
     /// Mean disagreement of the two sides.
     fn disagreement(&self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<f32> {
         let evidence = Evidence {
-            flow: &self.workspace.motion().flow,
+            flow: &self.engine.motion().flow,
             luma: [left.features.cell_luma(), right.features.cell_luma()],
             brightness: left.thumbnail.mean() - right.thumbnail.mean(),
         };
@@ -475,7 +479,8 @@ impl Interpolator {
             return Ok(Outcome::Cut);
         }
         confidence::weight_of_time(&self.context, phase, &self.mask)?;
-        synthesise(&self.context, left, right, &self.still, &self.mask, out)?;
+        let still = (&self.still, &self.mask, Lattice::Quarter);
+        synthesise(&self.context, left, right, still, out)?;
         Ok(Outcome::Blended)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gstvideointerpolate::error::Result;
 use gstvideointerpolate::interpolator::{Encoded, Findings, Interpolator, Outcome, Settings};
 use gstvideointerpolate::kernels::PhaseMap;
-use gstvideointerpolate::network::Network;
+use gstvideointerpolate::network::{Model, Variant};
 use gstvideointerpolate::picture::{Color, Format, Picture, PictureMut};
 
 use super::frame::Frame;
@@ -24,12 +24,12 @@ impl Middle {
         (width, height): (usize, usize),
         threads: usize,
     ) -> Result<Self> {
-        let network = match model {
-            Some(model) => Network::open(model)?,
-            None => Network::embedded()?,
+        let model = match model {
+            Some(model) => Model::open(model)?,
+            None => Variant::Balanced.network()?.into(),
         };
         let interpolator =
-            Interpolator::new(network, Format::I420, width as u32, height as u32, threads)?;
+            Interpolator::new(model, Format::I420, width as u32, height as u32, threads)?;
         Ok(Self {
             interpolator,
             settings: Settings::default(),

@@ -95,7 +95,10 @@ impl ObjectImpl for VideoInterpolate {
             "interpolated" => counters.interpolated.to_value(),
             "duplicate" => counters.duplicate.to_value(),
             "drop" => counters.dropped().to_value(),
-            _ => stats::structure(&counters, &self.settings().clone()).to_value(),
+            _ => {
+                let settings = self.settings().clone();
+                stats::structure(&counters, &settings, self.model.name()).to_value()
+            }
         }
     }
 }

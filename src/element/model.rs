@@ -8,7 +8,7 @@ use gst::prelude::*;
 
 use super::bridge::{self, Failure};
 use crate::error::Error;
-use crate::network::Network;
+use crate::network;
 
 /// The value of `model` that means the network inside the plugin.
 pub const EMBEDDED: &str = "embedded";
@@ -43,7 +43,7 @@ pub fn check_device(device: &str) -> Result<(), Failure> {
 enum Loading {
     Idle,
     Running,
-    Ready(Arc<Network>),
+    Ready(network::Model),
     Failed,
 }
 
@@ -115,12 +115,12 @@ impl Model {
     ///
     /// # Errors
     /// `Flushing` if the wait was cancelled, `Error` if loading failed (a message is out).
-    pub fn wait(&self) -> Result<Arc<Network>, gst::FlowError> {
+    pub fn wait(&self) -> Result<network::Model, gst::FlowError> {
         let mut shared = lock(&self.shared);
         loop {
             match &shared.loading {
                 _ if shared.cancelled => return Err(gst::FlowError::Flushing),
-                Loading::Ready(network) => return Ok(network.clone()),
+                Loading::Ready(model) => return Ok(model.clone()),
                 Loading::Failed => return Err(gst::FlowError::Error),
                 Loading::Idle => return Err(gst::FlowError::Flushing),
                 Loading::Running => {
@@ -128,6 +128,14 @@ impl Model {
                     shared = woken.unwrap_or_else(PoisonError::into_inner);
                 }
             }
+        }
+    }
+
+    /// Family and version of the network, once it is there.
+    pub fn name(&self) -> Option<String> {
+        match &lock(&self.shared).loading {
+            Loading::Ready(model) => Some(model.name()),
+            _ => None,
         }
     }
 
@@ -183,12 +191,11 @@ fn run(
     }
     // told before the streaming thread wakes and ends the stream
     let loading = match result {
-        Ok(network) => {
-            progress(
-                gst::ProgressType::Complete,
-                &format!("Model {model} is loaded"),
-            );
-            Loading::Ready(network)
+        Ok(loaded) => {
+            let text = format!("Model {model} is loaded: {}", loaded.name());
+            gst::info!(bridge::category(), "{text}");
+            progress(gst::ProgressType::Complete, &text);
+            Loading::Ready(loaded)
         }
         Err(failure) => {
             progress(gst::ProgressType::Error, &failure.to_string());
@@ -207,9 +214,9 @@ fn run(
 }
 
 /// Reads the network of this name or path.
-fn load(model: &str) -> Result<Arc<Network>, Failure> {
+fn load(model: &str) -> Result<network::Model, Failure> {
     // A panic while reading must not leave the streaming thread waiting.
-    let read = || Network::open(Path::new(model));
+    let read = || network::Model::open(Path::new(model));
     let failure = |problem| Failure::Model {
         model: model.into(),
         problem,

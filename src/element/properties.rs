@@ -8,6 +8,7 @@ use gst::prelude::*;
 use super::caps::Wanted;
 use super::model::{self, EMBEDDED};
 use crate::interpolator::{self, DEFAULT_SCENE_THRESHOLD};
+use crate::network::published::{ITERATIONS, MOST_ITERATIONS, MOST_RECURSION, RECURSION};
 
 const DEFAULT_MULTIPLIER: gst::Fraction = gst::Fraction::new_raw(2, 1);
 const NOT_SET: gst::Fraction = gst::Fraction::new_raw(0, 1);
@@ -16,6 +17,8 @@ const LONGEST_MAX_GAP: gst::ClockTime = gst::ClockTime::from_seconds(60);
 /// Below the interval of any stream: with it nothing is interpolated, and every frame is an anchor.
 const SHORTEST_MAX_GAP: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 const MOST_THREADS: u32 = 1024;
+const LEAST_SCALE: f64 = 0.25;
+const MOST_SCALE: f64 = 2.0;
 
 /// What happens where two frames do not belong together.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -91,6 +94,9 @@ pub struct Settings {
     pub model: String,
     pub device: String,
     pub threads: u32,
+    pub scale: f64,
+    pub recursion: u32,
+    pub iterations: u32,
     pub scene_threshold: f64,
     pub scene_action: SceneAction,
     pub max_gap: gst::ClockTime,
@@ -106,6 +112,9 @@ impl Default for Settings {
             model: EMBEDDED.into(),
             device: "auto".into(),
             threads: 0,
+            scale: 1.0,
+            recursion: RECURSION,
+            iterations: ITERATIONS,
             scene_threshold: DEFAULT_SCENE_THRESHOLD,
             scene_action: SceneAction::default(),
             max_gap: DEFAULT_MAX_GAP,
@@ -128,6 +137,21 @@ impl Settings {
         model::Wanted {
             model: self.model.clone(),
             device: self.device.clone(),
+        }
+    }
+
+    /// What published networks let one choose; the scale is the nearest that they have.
+    pub fn network(&self) -> interpolator::Options {
+        let scale = self
+            .scale
+            .clamp(LEAST_SCALE, MOST_SCALE)
+            .log2()
+            .round()
+            .exp2();
+        interpolator::Options {
+            scale: scale as f32,
+            recursion: self.recursion,
+            iterations: self.iterations,
         }
     }
 
@@ -158,6 +182,9 @@ impl Settings {
             "model" => self.model = text(value, EMBEDDED),
             "device" => self.device = text(value, "auto"),
             "threads" => take(&mut self.threads, value),
+            "scale" => take(&mut self.scale, value),
+            "recursion" => take(&mut self.recursion, value),
+            "reference-iterations" => take(&mut self.iterations, value),
             "scene-threshold" => take(&mut self.scene_threshold, value),
             "scene-action" => take(&mut self.scene_action, value),
             "max-gap" => {
@@ -184,6 +211,9 @@ impl Settings {
             "model" => self.model.to_value(),
             "device" => self.device.to_value(),
             "threads" => self.threads.to_value(),
+            "scale" => self.scale.to_value(),
+            "recursion" => self.recursion.to_value(),
+            "reference-iterations" => self.iterations.to_value(),
             "scene-threshold" => self.scene_threshold.to_value(),
             "scene-action" => self.scene_action.to_value(),
             "max-gap" => self.max_gap.nseconds().to_value(),
@@ -241,7 +271,7 @@ fn engine() -> Vec<glib::ParamSpec> {
     vec![
         glib::ParamSpecString::builder("model")
             .nick("Model")
-            .blurb("Network: \"embedded\", or the path of a safetensors file")
+            .blurb("Network: \"embedded\", or the path of a checkpoint")
             .default_value(Some(EMBEDDED))
             .mutable_ready()
             .build(),
@@ -256,6 +286,29 @@ fn engine() -> Vec<glib::ParamSpec> {
             .blurb("CPU threads (0: all)")
             .maximum(MOST_THREADS)
             .default_value(0)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecDouble::builder("scale")
+            .nick("Scale")
+            .blurb("Resolution at which RIFE seeks motion, relative to the usual one: 0.25, 0.5, 1 or 2")
+            .minimum(LEAST_SCALE)
+            .maximum(MOST_SCALE)
+            .default_value(1.0)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("recursion")
+            .nick("Recursion")
+            .blurb("How often FILM halves the way to a phase, to the nearest there is (0: scale its flows instead)")
+            .maximum(MOST_RECURSION)
+            .default_value(RECURSION)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("reference-iterations")
+            .nick("Reference iterations")
+            .blurb("Steps that a network with iterative references goes to a phase; each costs a whole run")
+            .minimum(1)
+            .maximum(MOST_ITERATIONS)
+            .default_value(ITERATIONS)
             .mutable_ready()
             .build(),
     ]

@@ -4,7 +4,12 @@ use super::properties::Settings;
 use super::state::Counters;
 use crate::kernels::{CpuLevel, cpu_level};
 
-pub fn structure(counters: &Counters, settings: &Settings) -> gst::Structure {
+/// `network`: family and version of what was loaded, nothing while it is not there.
+pub fn structure(
+    counters: &Counters,
+    settings: &Settings,
+    network: Option<String>,
+) -> gst::Structure {
     let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
     gst::Structure::builder("videointerpolate-stats")
         .field("in", counters.input)
@@ -20,6 +25,7 @@ pub fn structure(counters: &Counters, settings: &Settings) -> gst::Structure {
         .field("worst-inference-time", ns(counters.inference_worst))
         .field("device", "cpu")
         .field("model", &settings.model)
+        .field("network", network)
         .field(
             "tier",
             match cpu_level() {

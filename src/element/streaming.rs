@@ -481,7 +481,7 @@ impl VideoInterpolate {
         source: &Source,
         run: impl FnOnce(&mut Interpolator) -> Result<T, Failure>,
     ) -> Result<T, Stopped> {
-        let network = self.model.wait().map_err(Stopped::Flow)?;
+        let model = self.model.wait().map_err(Stopped::Flow)?;
         let stream = &source.stream;
         let mut slot = self.engine();
         let engine = match slot
@@ -489,17 +489,18 @@ impl VideoInterpolate {
             .filter(|e| super::caps::same_picture(&e.caps, &stream.caps))
         {
             Some(engine) => engine,
-            None => Engine {
-                interpolator: Interpolator::new(
-                    network,
-                    stream.format,
-                    stream.info.width(),
-                    stream.info.height(),
-                    self.settings().threads as usize,
-                )
-                .map_err(Failure::from)?,
-                caps: stream.caps.clone(),
-            },
+            None => {
+                let (threads, options) = {
+                    let settings = self.settings();
+                    (settings.threads as usize, settings.network())
+                };
+                let size = (stream.info.width(), stream.info.height());
+                let made = Interpolator::with_options(model, stream.format, size, threads, options);
+                Engine {
+                    interpolator: made.map_err(Failure::from)?,
+                    caps: stream.caps.clone(),
+                }
+            }
         };
         Ok(run(&mut slot.insert(engine).interpolator)?)
     }

@@ -14,12 +14,15 @@ use rayon::ThreadPool;
 use crate::error::{Error, Result};
 
 pub mod agreement;
+pub(crate) mod answers;
 pub(crate) mod change;
+pub(crate) mod color;
 pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
 pub mod hypotheses;
 pub(crate) mod motion;
+pub(crate) mod picture;
 pub(crate) mod raster;
 pub(crate) mod resample;
 pub mod search;
@@ -31,7 +34,7 @@ pub mod warp;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// Environment variable that, set to `reference`, makes every kernel take its plain version.
 pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";

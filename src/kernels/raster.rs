@@ -167,6 +167,19 @@ impl std::ops::Deref for RasterMut<'_> {
 }
 
 impl RasterMut<'_> {
+    /// A row, from its first value to its last.
+    pub fn row_mut(&mut self, y: usize) -> &mut [f32] {
+        let content = self.geometry.content();
+        &mut self.data[y * self.geometry.row..][..content]
+    }
+
+    /// Makes row `to` equal to row `from`, what lies between its pixels included.
+    pub fn copy_row(&mut self, from: usize, to: usize) {
+        let (row, content) = (self.geometry.row, self.geometry.content());
+        self.data
+            .copy_within(from * row..from * row + content, to * row);
+    }
+
     /// Calls `f` with the number and the values of each row, on the context's threads if the
     /// raster is large enough. What lies between the pixels must be left alone.
     pub fn for_each_row(&mut self, context: &Context, f: impl Fn(usize, &mut [f32]) + Sync) {

@@ -1,11 +1,66 @@
-//! What a network offers: encode a picture once, estimate the motion between two at a phase.
+//! The networks: each encodes a picture once and estimates the motion between two at a phase.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 
+use crate::error::Result;
+
 pub mod checkpoint;
 pub mod embedded;
+pub mod published;
 
+use checkpoint::Checkpoint;
 pub use embedded::{Network, Variant, Workspace};
+use published::{Family, Published};
+
+/// Any network that makes pictures.
+#[derive(Debug, Clone)]
+pub enum Model {
+    /// The built-in one, or others of its kind.
+    Embedded(Arc<Network>),
+    /// One that others have published.
+    Published(Arc<Published>),
+}
+
+impl From<Arc<Network>> for Model {
+    fn from(network: Arc<Network>) -> Self {
+        Self::Embedded(network)
+    }
+}
+
+impl Model {
+    /// A built-in network by its name (see [`Variant::named`]), or one from a file or folder, before
+    /// which its family may stand: `rife:/path/to/flownet.pkl`.
+    ///
+    /// # Errors
+    /// The file cannot be read, is of no network that can be run, or a tensor is missing, has another
+    /// shape, or is one too many; all name the path.
+    pub fn open(model: &Path) -> Result<Self> {
+        if let Some(variant) = model.to_str().and_then(Variant::named) {
+            return Ok(Self::Embedded(variant.network()?));
+        }
+        let (family, path) = match model.to_str().and_then(Family::prefixed) {
+            Some((family, path)) => (Some(family), Path::new(path)),
+            None => (None, model),
+        };
+        let checkpoint = Checkpoint::open(path)?;
+        if family.is_none() && Network::is_of(&checkpoint) {
+            return Ok(Self::Embedded(Network::from_checkpoint(&checkpoint)?));
+        }
+        let network = Published::load(&checkpoint, family)?;
+        Ok(Self::Published(Arc::new(network)))
+    }
+
+    /// Family and version.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Embedded(_) => "built-in".into(),
+            Self::Published(network) => network.name(),
+        }
+    }
+}
 
 /// Sees every stage of a network: its name as in the twin, the level (0 is the finest), the
 /// values.

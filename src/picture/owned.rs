@@ -73,12 +73,16 @@ impl Owned {
     }
 
     pub fn picture(&self) -> Picture<'_> {
+        self.picture_of(Color::BT709)
+    }
+
+    pub fn picture_of(&self, color: Color) -> Picture<'_> {
         let planes: Vec<_> = self
             .planes
             .iter()
             .map(|(d, s)| (&d[GUARD..d.len() - GUARD], *s as isize))
             .collect();
-        Picture::new(self.format, self.size.0, self.size.1, Color::BT709, &planes).unwrap()
+        Picture::new(self.format, self.size.0, self.size.1, color, &planes).unwrap()
     }
 
     pub fn picture_mut(&mut self) -> PictureMut<'_> {

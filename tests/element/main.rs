@@ -2,12 +2,15 @@
 //! promises that the element keeps.
 
 mod allocation;
+#[path = "../common/checkpoints.rs"]
+mod checkpoints;
 mod disorder;
 mod duplicates;
 mod errors;
 mod latency;
 mod metas;
 mod negotiation;
+mod networks;
 mod qos;
 mod segments;
 mod show;

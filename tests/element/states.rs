@@ -10,12 +10,15 @@ use gst::prelude::*;
 
 use crate::support::{self, MS, Pads, Rig, caps, info, watched};
 
-const PROPERTIES: [&str; 10] = [
+const PROPERTIES: [&str; 13] = [
     "framerate",
     "multiplier",
     "model",
     "device",
     "threads",
+    "scale",
+    "recursion",
+    "reference-iterations",
     "scene-threshold",
     "scene-action",
     "max-gap",

@@ -219,7 +219,8 @@ pub fn mean(values: &Tensor, height: usize, width: usize) -> Result<f32> {
 }
 
 /// Fills `out` from `mask`, the left side's weight: where the predicted error is large and the mask
-/// undecided, the nearer side has all of it; at one half that is the left one.
+/// undecided, the nearer side has all of it; at one half that is the left one. Both may be some
+/// whole number of times as large as `confidence`.
 ///
 /// # Errors
 /// The sizes differ.
@@ -235,11 +236,14 @@ pub fn toward_nearer(
     with_phases(phase, |phases| {
         raster::write("toward the nearer", out, |mut out| {
             out.expect("mask", mask.size(), 1)?;
-            confidence.expect("confidence", mask.size(), 1)?;
+            let finer = (mask.height / confidence.height).max(1);
+            let size = (mask.height / finer, mask.width / finer);
+            confidence.expect("confidence", size, 1)?;
             let step = out.pixel;
             out.for_each_row(context, |y, row| {
                 for (x, value) in row.iter_mut().step_by(step).enumerate() {
                     let weight = mask.at(y, x)[0];
+                    let (x, y) = (x / finer, y / finer);
                     let nearer = if phases.at(x, y) <= 0.5 { 1.0 } else { 0.0 };
                     // A mask that has decided has seen an occlusion.
                     let undecided = 4.0 * weight * (1.0 - weight);

@@ -3,17 +3,18 @@
 
 use std::arch::x86_64::*;
 
-use super::{Activation, Job, MAX_INPUTS, SLOPE};
+use super::{Activation, Job, MAX_INPUTS};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::simd::{LANES, Lanes, load, store as store_vector};
 
-/// Weights as `[block][ky][kx][input][channel of the block]` and the bias as
+/// Weights as `[block][ky][kx][input][channel of the block]`, bias and slopes as
 /// `[block][channel of the block]`, the last block filled up with zeros.
 #[derive(Debug)]
 pub struct Packed {
     weight: Vec<Lanes>,
     bias: Vec<Lanes>,
+    slopes: Vec<Lanes>,
     /// Vectors of output channels in a block: 1, 2 or 3.
     vectors: usize,
     blocks: usize,
@@ -22,7 +23,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    pub fn new(weight: &[f32], bias: &[f32], inputs: usize, kernel: usize) -> Self {
+    pub fn new(weight: &[f32], bias: &[f32], slopes: &[f32], inputs: usize, kernel: usize) -> Self {
         let (outputs, taps) = (bias.len(), kernel * kernel);
         let vectors = match outputs {
             0..=LANES => 1,
@@ -46,18 +47,30 @@ impl Packed {
                 }
             }
         }
-        let bias = (0..blocks * vectors)
-            .map(|v| std::array::from_fn(|l| bias.get(v * LANES + l).copied().unwrap_or(0.0)))
-            .map(Lanes)
-            .collect();
-        Self {
+        let mut packed = Self {
             weight: packed,
-            bias,
+            bias: in_lanes(bias, blocks * vectors),
+            slopes: Vec::new(),
             vectors,
             blocks,
             zeros: vec![0.0; inputs],
-        }
+        };
+        packed.set_slopes(slopes);
+        packed
     }
+
+    /// As many as there are outputs.
+    pub fn set_slopes(&mut self, slopes: &[f32]) {
+        self.slopes = in_lanes(slopes, self.blocks * self.vectors);
+    }
+}
+
+/// `count` vectors of values, filled up with zeros.
+fn in_lanes(values: &[f32], count: usize) -> Vec<Lanes> {
+    (0..count)
+        .map(|v| std::array::from_fn(|l| values.get(v * LANES + l).copied().unwrap_or(0.0)))
+        .map(Lanes)
+        .collect()
 }
 
 pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
@@ -128,7 +141,7 @@ impl<'a> InputRows<'a> {
     fn new(job: &'a Job<'a>, y: usize) -> Self {
         let filter = job.filter;
         let (height, width) = job.input.parts[0].map_or((1, 1), |p| p.size());
-        let pad = filter.kernel / 2;
+        let (pad, _) = filter.pad;
         let top = y * filter.stride;
         let first = pad.saturating_sub(top);
         let last = filter.kernel.min(height + pad - top);
@@ -160,7 +173,7 @@ impl<'a> InputRows<'a> {
         weight: *const f32,
     ) -> [[__m256; V]; P] {
         let filter = self.job.filter;
-        let (stride, pad) = (filter.stride, filter.kernel / 2);
+        let (stride, (_, pad)) = (filter.stride, filter.pad);
         let inside = x * stride >= pad
             && x + P <= width
             && (x + P - 1) * stride + filter.kernel - pad <= self.width;
@@ -193,7 +206,7 @@ impl<'a> InputRows<'a> {
         mut weight: *const f32,
     ) -> [[__m256; V]; P] {
         let filter = self.job.filter;
-        let (stride, left) = (filter.stride, x * filter.stride - filter.kernel / 2);
+        let (stride, left) = (filter.stride, x * filter.stride - filter.pad.1);
         let (taps, length) = match self.dense {
             true => (1, filter.kernel),
             false => (filter.kernel, 1),
@@ -228,7 +241,7 @@ impl<'a> InputRows<'a> {
         mut weight: *const f32,
     ) -> [[__m256; V]; P] {
         let filter = self.job.filter;
-        let (stride, pad) = (filter.stride, filter.kernel / 2);
+        let (stride, (_, pad)) = (filter.stride, filter.pad);
         for kx in 0..filter.kernel {
             for part in self.parts.iter().flatten() {
                 let sources = std::array::from_fn(|p| {
@@ -292,8 +305,9 @@ fn store<const P: usize, const V: usize>(
     block: usize,
     sums: &[[__m256; V]; P],
 ) {
-    let slope = _mm256_set1_ps(SLOPE);
+    let zero = _mm256_setzero_ps();
     let outputs = job.filter.outputs;
+    let slopes = &job.filter.packed.slopes[block * V..][..V];
     for (p, sums) in sums.iter().enumerate() {
         if x + p >= target.width {
             return;
@@ -302,15 +316,17 @@ fn store<const P: usize, const V: usize>(
         let residual = job.residual.map(|r| r.at(y, x + p));
         for (v, sum) in sums.iter().enumerate() {
             let first = (block * V + v) * LANES;
+            // A last block may have whole vectors that no output is in.
             let Some(out) = pixel.get_mut(first..) else {
-                return;
+                break;
             };
             let mut sum = *sum;
             if let Some(residual) = residual {
                 sum = _mm256_add_ps(sum, load(&residual[first..]));
             }
             if job.activation == Activation::Leaky {
-                sum = _mm256_max_ps(sum, _mm256_mul_ps(sum, slope));
+                let below = _mm256_min_ps(sum, zero);
+                sum = _mm256_fmadd_ps(below, slopes[v].load(), _mm256_max_ps(sum, zero));
             }
             store_vector(out, sum);
         }

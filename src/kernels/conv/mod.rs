@@ -1,4 +1,4 @@
-//! Convolution, 3x3 with a padding of 1 or 1x1, with bias, residual and activation in one pass.
+//! Convolution with bias, residual and activation in one pass. Beyond the picture lie zeros.
 //!
 //! The input may be several tensors that are read as one concatenation, so that none is made.
 
@@ -12,9 +12,14 @@ mod cpu;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod transposed;
 
-/// Slope of the activation below zero.
+pub use transposed::Transposed;
+
+/// Slope of the embedded network's activations below zero.
 pub const SLOPE: f32 = 0.1;
+/// Sizes of the kernels that there are.
+const KERNELS: [usize; 4] = [1, 2, 3, 7];
 /// Most tensors that one convolution reads as a concatenation.
 pub const MAX_INPUTS: usize = 6;
 
@@ -23,33 +28,38 @@ pub const MAX_INPUTS: usize = 6;
 pub enum Activation {
     /// The sum itself.
     Linear,
-    /// Leaky ReLU of slope [`SLOPE`].
+    /// Leaky ReLU, of slope [`SLOPE`] or those of [`Filter::with_slopes`].
     Leaky,
 }
 
 /// Weights of one convolution, also in the order in which the fast kernels read them.
 #[derive(Debug)]
 pub struct Filter {
-    /// 1 or 3.
+    /// One of [`KERNELS`].
     kernel: usize,
     stride: usize,
+    /// Rows and columns of taps above and to the left of a pixel.
+    pad: (usize, usize),
     inputs: usize,
     outputs: usize,
     /// `[outputs][inputs][ky][kx]`.
     weight: Vec<f32>,
     bias: Vec<f32>,
+    /// Of the activation below zero, one an output.
+    slopes: Vec<f32>,
     #[cfg(target_arch = "x86_64")]
     packed: cpu::Packed,
 }
 
 impl Filter {
-    /// From a weight of `[outputs, inputs, k, k]` (k is 1 or 3) and a bias of `[outputs]`.
+    /// From a weight of `[outputs, inputs, k, k]` (k is 1, 2, 3 or 7) and a bias of `[outputs]`. An
+    /// odd kernel is centred; one of 2 covers a pixel and those to its right and below.
     ///
     /// # Errors
     /// Other shapes.
     pub fn new(weight: &Tensor, bias: &Tensor, stride: usize) -> candle_core::Result<Self> {
         let (outputs, inputs, kernel, kx) = weight.dims4()?;
-        if kernel != kx || ![1, 3].contains(&kernel) || ![1, 2].contains(&stride) {
+        if kernel != kx || !KERNELS.contains(&kernel) || ![1, 2].contains(&stride) {
             bail!("no kernel for a convolution of {kernel}x{kx} by {stride}");
         }
         if bias.dims1()? != outputs || outputs * inputs == 0 {
@@ -57,16 +67,46 @@ impl Filter {
         }
         let weight: Vec<f32> = weight.flatten_all()?.to_vec1()?;
         let bias: Vec<f32> = bias.to_vec1()?;
+        let slopes = vec![SLOPE; outputs];
         Ok(Self {
             #[cfg(target_arch = "x86_64")]
-            packed: cpu::Packed::new(&weight, &bias, inputs, kernel),
+            packed: cpu::Packed::new(&weight, &bias, &slopes, inputs, kernel),
             kernel,
             stride,
+            pad: ((kernel - 1) / 2, (kernel - 1) / 2),
             inputs,
             outputs,
             weight,
             bias,
+            slopes,
         })
+    }
+
+    /// The same with another slope below zero for each output.
+    ///
+    /// # Errors
+    /// More or fewer slopes than outputs.
+    pub fn with_slopes(mut self, slopes: Vec<f32>) -> candle_core::Result<Self> {
+        if slopes.len() != self.outputs {
+            bail!("{} slopes for {} outputs", slopes.len(), self.outputs);
+        }
+        #[cfg(target_arch = "x86_64")]
+        self.packed.set_slopes(&slopes);
+        self.slopes = slopes;
+        Ok(self)
+    }
+
+    /// The same with its taps moved: `pad` rows of them lie above, and columns to the left of, a
+    /// pixel; each less than the kernel.
+    pub(crate) fn with_pad(mut self, pad: (usize, usize)) -> Self {
+        debug_assert!(pad.0.max(pad.1) < self.kernel);
+        self.pad = pad;
+        self
+    }
+
+    /// Channels of the output.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// Multiplications that a pixel of the output costs.
@@ -123,6 +163,29 @@ pub fn activate(context: &Context, input: &Tensor, out: &Tensor) -> candle_core:
             for (x, values) in row.chunks_mut(pixel).enumerate() {
                 for (value, v) in values[..channels].iter_mut().zip(input.at(y, x)) {
                     *value = v.max(v * SLOPE);
+                }
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Fills `out` with the sum of `a` and `b`; all have the same shape.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn add(context: &Context, a: &Tensor, b: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    let (a, b) = (Source::lock(a), Source::lock(b));
+    let (a, b) = (a.raster()?, b.raster()?);
+    write("add", out, |mut out| {
+        out.expect("a sum", a.size(), a.channels)?;
+        b.expect("a summand", a.size(), a.channels)?;
+        let (pixel, channels) = (out.pixel, out.channels);
+        out.for_each_row(context, |y, row| {
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                let sums = a.at(y, x).iter().zip(b.at(y, x)).map(|(a, b)| a + b);
+                for (value, sum) in values[..channels].iter_mut().zip(sums) {
+                    *value = sum;
                 }
             }
         });

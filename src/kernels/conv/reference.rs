@@ -1,6 +1,6 @@
 //! The definition.
 
-use super::{Activation, Job, SLOPE};
+use super::{Activation, Job};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
 
@@ -20,14 +20,14 @@ fn one(job: &Job, y: usize, x: usize, o: usize) -> f32 {
     let filter = job.filter;
     let taps = filter.kernel * filter.kernel;
     let weight = &filter.weight[o * filter.inputs * taps..][..filter.inputs * taps];
-    let pad = filter.kernel / 2;
+    let pad = filter.pad;
     let mut sum = filter.bias[o];
     for (tap, (ky, kx)) in (0..filter.kernel)
         .flat_map(|ky| (0..filter.kernel).map(move |kx| (ky, kx)))
         .enumerate()
     {
-        let sy = (y * filter.stride + ky) as isize - pad as isize;
-        let sx = (x * filter.stride + kx) as isize - pad as isize;
+        let sy = (y * filter.stride + ky) as isize - pad.0 as isize;
+        let sx = (x * filter.stride + kx) as isize - pad.1 as isize;
         let mut channel = 0;
         for part in job.input.parts() {
             for (c, v) in part.get(sy, sx).into_iter().flatten().enumerate() {
@@ -40,7 +40,7 @@ fn one(job: &Job, y: usize, x: usize, o: usize) -> f32 {
         sum += residual.at(y, x)[o];
     }
     match job.activation {
-        Activation::Leaky if sum < 0.0 => sum * SLOPE,
+        Activation::Leaky if sum < 0.0 => sum * filter.slopes[o],
         _ => sum,
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{Random, SIZES, compare, contexts, zeros};
+use crate::kernels::testing::{Random, SIZES, close, compare, contexts, zeros};
 
 /// Sums of up to 9 * 52 products of values below 1 with weights below 1, in another order and
 /// with fused rounding: each step loses at most half a unit in the last place of a partial sum.
@@ -139,4 +139,205 @@ fn activation_alone_scales_what_is_negative() {
     activate(&context, &input, &out).unwrap();
     let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
     assert_eq!(out, [3.0, -3.0 * SLOPE, 0.0, -0.5 * SLOPE]);
+}
+
+#[test]
+fn other_kernels_agree_wherever_their_taps_lie() {
+    let mut random = Random(6);
+    for (k, stride, pad) in [
+        (2, 1, (0, 0)),
+        (2, 1, (1, 0)),
+        (2, 1, (0, 1)),
+        (7, 2, (3, 3)),
+    ] {
+        for (inputs, outputs) in [(3, 16), (5, 22), (4, 5)] {
+            let filter = filter(&mut random, outputs, inputs, k, stride).with_pad(pad);
+            for (h, w) in SIZES {
+                let input = random.dense(&[h, w, inputs], 1.0);
+                let size = (h.div_ceil(stride), w.div_ceil(stride));
+                let name = format!("{k}x{k} by {stride} at {pad:?}, {h}x{w}");
+                compare(&name, size, outputs, TOLERANCE, |context, out| {
+                    let linear = Activation::Linear;
+                    filter.apply(context, &[&input], None, linear, out).unwrap();
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn slopes_may_be_anything() {
+    let mut random = Random(7);
+    let slopes: Vec<f32> = (0..22).map(|i| i as f32 / 5.0 - 1.5).collect();
+    let filter = filter(&mut random, 22, 9, 3, 1)
+        .with_slopes(slopes.clone())
+        .unwrap();
+    for size in SIZES {
+        let input = random.tensor(size, 9, 1.0);
+        compare("slopes", size, 22, TOLERANCE, |context, out| {
+            filter
+                .apply(context, &[&input], None, Activation::Leaky, out)
+                .unwrap();
+        });
+    }
+    let (context, _) = contexts();
+    let input = random.tensor((2, 3), 9, 1.0);
+    let run = |activation| {
+        let out = zeros(&[2, 3, 22]);
+        filter
+            .apply(&context, &[&input], None, activation, &out)
+            .unwrap();
+        out.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let (linear, leaky) = (run(Activation::Linear), run(Activation::Leaky));
+    for (i, (l, a)) in linear.iter().zip(&leaky).enumerate() {
+        let want = if *l < 0.0 { l * slopes[i % 22] } else { *l };
+        assert_eq!(*a, want);
+    }
+    let few = Filter::new(
+        &random.dense(&[2, 1, 1, 1], 1.0),
+        &random.dense(&[2], 1.0),
+        1,
+    );
+    assert!(few.unwrap().with_slopes(vec![0.1]).is_err());
+}
+
+/// Each input spreads its kernel over 4x4 pixels of an output of twice the size, one outside.
+fn spread_by_definition(input: &Tensor, weight: &Tensor, bias: &[f32]) -> Vec<f32> {
+    let (h, w, inputs) = input.dims3().unwrap();
+    let n = bias.len();
+    let mut out: Vec<f32> = (0..4 * h * w * n).map(|i| bias[i % n]).collect();
+    let input: Vec<f32> = input.flatten_all().unwrap().to_vec1().unwrap();
+    let weight: Vec<f32> = weight.flatten_all().unwrap().to_vec1().unwrap();
+    for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
+        for (i, c, k) in
+            (0..inputs).flat_map(|i| (0..n).flat_map(move |c| (0..16).map(move |k| (i, c, k))))
+        {
+            let (oy, ox) = (2 * y + k / 4, 2 * x + k % 4);
+            if (1..=2 * h).contains(&oy) && (1..=2 * w).contains(&ox) {
+                let product = input[(y * w + x) * inputs + i] * weight[(i * n + c) * 16 + k];
+                out[((oy - 1) * 2 * w + ox - 1) * n + c] += product;
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn a_transposed_convolution_is_the_textbook_one() {
+    let mut random = Random(8);
+    let contexts = contexts();
+    for (h, w) in SIZES {
+        let input = random.dense(&[h, w, 5], 1.0);
+        let (weight, bias) = (random.dense(&[5, 8, 4, 4], 1.0), random.dense(&[8], 1.0));
+        let want = spread_by_definition(&input, &weight, &bias.to_vec1().unwrap());
+        for context in [&contexts.0, &contexts.1] {
+            let all: Vec<_> = (0..8).map(Some).collect();
+            let transposed = Transposed::new(&weight, &bias, 1, &all).unwrap();
+            let out = zeros(&[2 * h, 2 * w, 8]);
+            transposed.apply(context, &[&input], 0, &out).unwrap();
+            let got: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
+            close("transposed", &got, &want, TOLERANCE);
+            // two channels of four, in another order, one of zeros, and a gap behind them
+            let transposed = Transposed::new(&weight, &bias, 2, &[Some(1), None, Some(0)]).unwrap();
+            let out = zeros(&[4 * h, 4 * w, 4]);
+            transposed.apply(context, &[&input], 0, &out).unwrap();
+            let got: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
+            for (i, got) in got.chunks_exact(4).enumerate() {
+                let (y, x) = (i / (4 * w), i % (4 * w));
+                let within = y % 2 * 2 + x % 2;
+                let want = &want[((y / 2) * 2 * w + x / 2) * 8..][..8];
+                close(
+                    "spread",
+                    got,
+                    &[want[4 + within], 0.0, want[within], 0.0],
+                    TOLERANCE,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn many_channels_agree() {
+    let mut random = Random(9);
+    for (inputs, outputs, stride) in [
+        (3, 32, 2),
+        (32, 32, 1),
+        (72, 96, 2),
+        (97, 192, 1),
+        (24, 24, 1),
+        (160, 36, 1),
+    ] {
+        let slopes: Vec<f32> = (0..outputs).map(|_| random.value()).collect();
+        let filter = filter(&mut random, outputs, inputs, 3, stride)
+            .with_slopes(slopes)
+            .unwrap();
+        for (h, w) in [(4, 6), (32, 48), (7, 35)] {
+            let input = random.dense(&[h, w, inputs], 0.1);
+            let gaps = random.tensor((h, w), inputs, 0.1);
+            let size = (h.div_ceil(stride), w.div_ceil(stride));
+            let residual = random.tensor(size, outputs, 1.0);
+            for (what, input) in [("dense", &input), ("gaps", &gaps)] {
+                let name = format!("{what} {inputs} to {outputs} at {h}x{w}");
+                compare(&name, size, outputs, TOLERANCE, |context, out| {
+                    let leaky = Activation::Leaky;
+                    filter
+                        .apply(context, &[input], Some(&residual), leaky, out)
+                        .unwrap();
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn transposed_convolutions_of_many_channels_agree() {
+    let mut random = Random(10);
+    for (inputs, n) in [(192, 76), (96, 8), (216, 52)] {
+        let (weight, bias) = (
+            random.dense(&[inputs, n, 4, 4], 0.1),
+            random.dense(&[n], 1.0),
+        );
+        let all: Vec<_> = (0..n).map(Some).collect();
+        let transposed = Transposed::new(&weight, &bias, 1, &all).unwrap();
+        let input = random.dense(&[4, 6, inputs], 1.0);
+        let (plain, fast) = contexts();
+        let [want, got] = [plain, fast].map(|context| {
+            let out = zeros(&[8, 12, n]);
+            transposed.apply(&context, &[&input], 0, &out).unwrap();
+            out.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        });
+        close("transposed", &got, &want, TOLERANCE);
+    }
+}
+
+#[test]
+fn pixels_may_be_repeated_before_a_convolution() {
+    let mut random = Random(11);
+    let (context, _) = contexts();
+    let (weight, bias) = (random.dense(&[4, 5, 2, 2], 1.0), random.dense(&[4], 1.0));
+    let plain = Filter::new(&weight, &bias, 1).unwrap();
+    let repeating = Transposed::repeating(&weight, &bias).unwrap();
+    for (h, w) in SIZES {
+        let parts = [2, 3].map(|c| random.dense(&[h, w, c], 1.0));
+        let input = Tensor::cat(&[&parts[0], &parts[1]], 2).unwrap();
+        let twice = input.unsqueeze(1).unwrap().unsqueeze(3).unwrap();
+        let twice = twice
+            .broadcast_as((h, 2, w, 2, 5))
+            .unwrap()
+            .contiguous()
+            .unwrap();
+        let twice = twice.reshape((2 * h, 2 * w, 5)).unwrap();
+        let (want, got) = (zeros(&[2 * h, 2 * w, 4]), zeros(&[2 * h, 2 * w, 4]));
+        let linear = Activation::Linear;
+        plain
+            .apply(&context, &[&twice], None, linear, &want)
+            .unwrap();
+        repeating
+            .apply(&context, &[&parts[0], &parts[1]], 0, &got)
+            .unwrap();
+        let [got, want] = [got, want].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        close("repeated", &got, &want, TOLERANCE);
+    }
 }

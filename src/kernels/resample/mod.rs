@@ -65,6 +65,44 @@ pub fn double(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::R
     })
 }
 
+/// Fills `out`, `[2 h, 2 w, c]`, with `factor` times `coarser`, `[h, w, c]`, enlarged as by
+/// [`double`], plus `detail`, of the same shape as `out`, if there is one.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn double_and_add(
+    context: &Context,
+    coarser: &Tensor,
+    factor: f32,
+    detail: Option<&Tensor>,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let (coarser, detail) = (Source::lock(coarser), detail.map(Source::lock));
+    let coarser = coarser.raster()?;
+    let detail = detail.as_ref().map(Source::raster).transpose()?;
+    write("double and add", out, |mut out| {
+        check_double(&coarser, &out)?;
+        if let Some(detail) = &detail {
+            detail.expect("what is added", out.size(), out.channels)?;
+        }
+        let (pixel, channels) = (out.pixel, out.channels);
+        out.for_each_row(context, |y, row| {
+            let ys = neighbours(y, coarser.height);
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                let xs = neighbours(x, coarser.width);
+                let [a, b] = [xs.0, xs.1].map(|x| (coarser.at(ys.0, x), coarser.at(ys.1, x)));
+                let detail = detail.map(|d| d.at(y, x));
+                for (c, value) in values[..channels].iter_mut().enumerate() {
+                    let column = |(near, far): (&[f32], &[f32])| 0.75 * near[c] + 0.25 * far[c];
+                    let added = detail.map_or(0.0, |d| d[c]);
+                    *value = added + factor * (0.75 * column(a) + 0.25 * column(b));
+                }
+            }
+        });
+        Ok(())
+    })
+}
+
 /// Fills `out`, `[h, w, 1]`, with the mean over the channels of `input`, `[h, w, c]`.
 ///
 /// # Errors

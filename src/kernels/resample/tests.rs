@@ -50,6 +50,19 @@ fn doubling_has_half_pixel_centres() {
 }
 
 #[test]
+fn what_is_added_to_is_doubled_as_ever() {
+    let (context, _) = contexts();
+    let mut random = Random(3);
+    let (coarser, detail) = (random.tensor((3, 4), 4, 1.0), random.tensor((6, 8), 4, 1.0));
+    let (doubled, out) = (zeros(&[6, 8, 4]), zeros(&[6, 8, 4]));
+    double(&context, &coarser, &doubled).unwrap();
+    double_and_add(&context, &coarser, 2.0, Some(&detail), &out).unwrap();
+    let want = ((doubled * 2.0).unwrap() + detail).unwrap();
+    let [out, want] = [out, want].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+    close("double and add", &out, &want, TOLERANCE);
+}
+
+#[test]
 fn a_mean_is_over_the_channels() {
     let (context, _) = contexts();
     let input = Tensor::new(&[[[1f32, 2.0, 3.0, 6.0]]], &candle_core::Device::Cpu).unwrap();

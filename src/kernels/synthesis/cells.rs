@@ -10,9 +10,9 @@ use crate::picture::Component;
 
 /// Samples of a row whose cells fit on the stack.
 pub const TILE: usize = 512;
-/// Cells of a tile where they are densest (two samples a cell), one more on each side, and what
-/// eight lanes read beyond.
-const CELLS: usize = TILE / 2 + 2 + 6;
+/// Cells of a tile where they are densest (one a sample), and what eight lanes and the cell after
+/// them read beyond.
+const CELLS: usize = TILE + SEGMENT;
 
 /// Which cells the eight samples of a segment lie between, and how far: sample `i` of a segment
 /// is `lerp(cell[index[i]], cell[index[i] + 1], t[i])`, counted from the segment's first cell.
@@ -37,8 +37,16 @@ static TWO: Pattern = Pattern {
     scale: 2,
 };
 
+/// One cell a sample: flow and mask on the pixels.
+static ONE: Pattern = Pattern {
+    index: [0, 1, 2, 3, 4, 5, 6, 7],
+    t: [0.0; SEGMENT],
+    scale: 1,
+};
+
 /// Cell `i` of each array is column `first_sample / scale - 1 + i` of the lattice, its edge
-/// repeated outwards. Flow is in samples of the plane.
+/// repeated outwards; with flow and mask on the pixels, it is that of sample
+/// `first_sample + i`. Flow is in samples of the plane.
 pub struct Cells {
     pub left_x: [f32; CELLS],
     pub left_y: [f32; CELLS],
@@ -81,10 +89,8 @@ impl Cells {
         y: usize,
         samples: &Range<usize>,
     ) {
-        self.pattern = if component.sub_x == 0 { &FOUR } else { &TWO };
-        self.start = samples.start;
-        let one = |sub| 1.0 / (1 << sub) as f32;
-        self.scale = (one(component.sub_x), one(component.sub_y));
+        let pattern = if component.sub_x == 0 { &FOUR } else { &TWO };
+        self.begin(pattern, component, samples.start);
         let (above, below, t) = between(y, 4 >> component.sub_y, flow.height);
         let used = samples.len().div_ceil(self.pattern.scale) + 2;
         let column = samples.start / self.pattern.scale;
@@ -101,6 +107,44 @@ impl Cells {
         }
         for i in end..used {
             self.between(flow_rows, mask_rows, last..last + 1, i, t);
+        }
+    }
+
+    fn begin(&mut self, pattern: &'static Pattern, component: &Component, start: usize) {
+        let one = |sub| 1.0 / (1 << sub) as f32;
+        self.pattern = pattern;
+        self.start = start;
+        self.scale = (one(component.sub_x), one(component.sub_y));
+    }
+
+    /// As [`Cells::fill`], from flow and mask on the pixels: the mean of those that a sample covers.
+    pub fn fill_full(
+        &mut self,
+        flow: &Raster,
+        mask: &Raster,
+        component: &Component,
+        y: usize,
+        samples: &Range<usize>,
+    ) {
+        self.begin(&ONE, component, samples.start);
+        let share = self.scale.0 * self.scale.1;
+        let (sx, sy) = (self.scale.0 * share, self.scale.1 * share);
+        let covered = |i: usize, sub: u32, size: usize| {
+            let (first, end) = (i << sub, (i + 1) << sub);
+            (first..end).map(move |at| at.min(size - 1))
+        };
+        for (i, x) in samples.clone().enumerate() {
+            let (mut sum, mut weight) = ([0.0; 4], 0.0);
+            for y in covered(y, component.sub_y, flow.height) {
+                for x in covered(x, component.sub_x, flow.width) {
+                    let flow = flow.at(y, x);
+                    sum.iter_mut().zip(flow).for_each(|(sum, f)| *sum += f);
+                    weight += mask.at(y, x)[0];
+                }
+            }
+            (self.left_x[i], self.left_y[i]) = (finite(sum[0] * sx), finite(sum[1] * sy));
+            (self.right_x[i], self.right_y[i]) = (finite(sum[2] * sx), finite(sum[3] * sy));
+            self.weight[i] = finite(weight * share);
         }
     }
 
@@ -135,6 +179,17 @@ impl Cells {
         for ((a, b), weight) in mask.zip(&mut self.weight[cells]) {
             *weight = lerp(*a, *b, t);
         }
+    }
+}
+
+/// The value, or one beyond all pictures on the same side, so that a share of 0 of it is 0; 0 for
+/// what is no number.
+#[inline(always)]
+fn finite(value: f32) -> f32 {
+    const FAR: f32 = 1e6;
+    match value.is_nan() {
+        true => 0.0,
+        false => value.clamp(-FAR, FAR),
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Flow and mask lie on a lattice of one cell for 4x4 pixels, both centred ("half-pixel"), so that
 //! a sample's value is the bilinear mean of the four cells around its centre; beyond the outermost
-//! centres the outermost cells hold. A subsampled plane is centred on the same area as luma.
+//! centres the outermost cells hold. A subsampled plane is centred on the same area as luma. They
+//! may also lie on the pixels themselves; then a sample of a subsampled plane has their mean.
 //!
 //! Where eight neighbouring samples are the same bytes in both pictures and hardly move, the bytes
 //! are copied: what stands still is kept bit for bit, whatever noise the flow has there.
@@ -84,9 +85,29 @@ struct Job<'a> {
     right: &'a Picture<'a>,
     flow: Raster<'a>,
     mask: Raster<'a>,
+    lattice: Lattice,
     groups: Vec<Group>,
     strides: [usize; 4],
     level: CpuLevel,
+}
+
+/// Where flow and mask lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lattice {
+    /// One value for 4x4 pixels.
+    Quarter,
+    /// One for each pixel.
+    Full,
+}
+
+impl Lattice {
+    /// Pixels of a cell along a side.
+    fn pixels(self) -> usize {
+        match self {
+            Self::Quarter => 4,
+            Self::Full => 1,
+        }
+    }
 }
 
 /// The rows of an output that one thread makes: `rows` of luma and what belongs to them.
@@ -99,8 +120,8 @@ struct Band<'a> {
 ///
 /// `flow` is `[h, w, 4]`: where a pixel lies in the left and in the right picture, relative to its
 /// own position, in pixels of the full picture, (x, y) each. `mask` is `[h, w, 1]`: the left one's
-/// weight. `h` and `w` are at least a quarter of the picture's size, rounded up. Coordinates are
-/// clamped to the picture; a value that is no number counts as 0.
+/// weight. `h` and `w` are at least the picture's size in cells of the lattice, rounded up.
+/// Coordinates are clamped to the picture; a value that is no number counts as 0.
 ///
 /// # Errors
 /// Formats or sizes differ, or the lattice is too small.
@@ -108,8 +129,7 @@ pub fn synthesise(
     context: &Context,
     left: &Picture,
     right: &Picture,
-    flow: &Tensor,
-    mask: &Tensor,
+    (flow, mask, lattice): (&Tensor, &Tensor, Lattice),
     out: &mut PictureMut,
 ) -> Result<()> {
     let (width, height) = (left.width() as u32, left.height() as u32);
@@ -118,12 +138,12 @@ pub fn synthesise(
     let (flow, mask) = (Source::lock(flow), Source::lock(mask));
     let (flow, mask) = (flow.raster()?, mask.raster()?);
     let cells = (
-        left.height().div_ceil(4).max(flow.height),
-        left.width().div_ceil(4).max(flow.width),
+        left.height().div_ceil(lattice.pixels()).max(flow.height),
+        left.width().div_ceil(lattice.pixels()).max(flow.width),
     );
     flow.expect("flow", cells, 4)?;
     mask.expect("mask", cells, 1)?;
-    if flow.pixel != 4 || mask.pixel != 1 {
+    if lattice == Lattice::Quarter && (flow.pixel != 4 || mask.pixel != 1) {
         let message = "flow and mask must not be parts of wider tensors".into();
         return Err(Error::Candle(candle_core::Error::Msg(message)));
     }
@@ -134,6 +154,7 @@ pub fn synthesise(
         right,
         flow,
         mask,
+        lattice,
         groups: groups(left.format()),
         strides: planes.each_ref().map(|p| p.stride),
         level: context.level(),
@@ -221,7 +242,10 @@ impl Job<'_> {
         };
         for x in (0..row.width).step_by(TILE) {
             let samples = x..row.width.min(x + TILE);
-            cells.fill(&self.flow, &self.mask, c, y, &samples);
+            match self.lattice {
+                Lattice::Quarter => cells.fill(&self.flow, &self.mask, c, y, &samples),
+                Lattice::Full => cells.fill_full(&self.flow, &self.mask, c, y, &samples),
+            }
             row_of_tile(self.level, &row, cells, samples, out);
         }
     }

@@ -28,6 +28,21 @@ fn lattice(
     )
 }
 
+/// As [`lattice`], of any kind.
+fn lattice_of(
+    kind: Lattice,
+    size: (u32, u32),
+    extra: usize,
+    cell: impl FnMut(usize, usize) -> ([f32; 4], f32),
+) -> (Tensor, Tensor) {
+    match kind {
+        Lattice::Quarter => lattice(size, extra, cell),
+        Lattice::Full => lattice((4 * size.0, 4 * size.1), extra, cell),
+    }
+}
+
+const LATTICES: [Lattice; 2] = [Lattice::Quarter, Lattice::Full];
+
 fn context(level: CpuLevel) -> Context {
     Context::with_level(2, level).unwrap()
 }
@@ -103,8 +118,8 @@ fn fast_path_gives_the_same_bits() {
     let (fast_context, plain_context) = (context(CpuLevel::Avx2), context(CpuLevel::Reference));
     for format in Format::ALL {
         for (s, &size) in SIZES.iter().enumerate() {
-            for (name, cell) in flows() {
-                let what = format!("{format:?} {size:?} {name}");
+            for ((name, cell), kind) in flows().into_iter().flat_map(|f| LATTICES.map(|k| (f, k))) {
+                let what = format!("{format:?} {size:?} {name} {kind:?}");
                 let mut noise = Noise::new(s as u64 + 1);
                 let left = Owned::new(format, size, 3).noise(&mut noise);
                 let mut right = Owned::new(format, size, 5).noise(&mut noise);
@@ -114,11 +129,18 @@ fn fast_path_gives_the_same_bits() {
                         right.row(p, y).copy_from_slice(left.picture().row(p, y));
                     }
                 }
-                let (flow, mask) = lattice(size, s % 3, |x, y| cell(&mut noise, x, y));
+                let (flow, mask) = lattice_of(kind, size, s % 3, |x, y| cell(&mut noise, x, y));
                 let made = |context: &Context, padding| {
                     let mut out = Owned::new(format, size, padding);
                     let (l, r) = (left.picture(), right.picture());
-                    synthesise(context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+                    synthesise(
+                        context,
+                        &l,
+                        &r,
+                        (&flow, &mask, kind),
+                        &mut out.picture_mut(),
+                    )
+                    .unwrap();
                     out.assert_guarded(&what);
                     out
                 };
@@ -138,8 +160,11 @@ fn a_known_shift_is_exact() {
     // The content moves by (12, 8) from left to right: a pixel of the middle came from (-6, -4).
     // Chroma of half the size moves by whole samples too.
     let (size, shift) = ((83u32, 45u32), (6usize, 4usize));
-    let (flow, mask) = lattice(size, 1, |_, _| ([-6.0, -4.0, 6.0, 4.0], 0.3));
-    for context in levels() {
+    for (context, kind) in levels()
+        .into_iter()
+        .flat_map(|c| LATTICES.map(|k| (c.clone(), k)))
+    {
+        let (flow, mask) = lattice_of(kind, size, 1, |_, _| ([-6.0, -4.0, 6.0, 4.0], 0.3));
         for format in Format::ALL {
             let mut noise = Noise::new(7);
             let scene = Owned::new(format, (size.0 + 24, size.1 + 16), 0).noise(&mut noise);
@@ -158,7 +183,14 @@ fn a_known_shift_is_exact() {
             let (left, middle, right) = (view(12, 8), view(6, 4), view(0, 0));
             let mut out = Owned::new(format, size, 1);
             let (l, r) = (left.picture(), right.picture());
-            synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+            synthesise(
+                &context,
+                &l,
+                &r,
+                (&flow, &mask, kind),
+                &mut out.picture_mut(),
+            )
+            .unwrap();
             for c in format.components() {
                 let (mx, my) = (shift.0 >> c.sub_x, shift.1 >> c.sub_y);
                 for y in my..c.height(size.1 as usize) - my {
@@ -188,8 +220,7 @@ fn what_stands_still_is_kept_bit_for_bit() {
                 &context,
                 &picture,
                 &picture,
-                &flow,
-                &mask,
+                (&flow, &mask, Lattice::Quarter),
                 &mut out.picture_mut(),
             )
             .unwrap();
@@ -229,7 +260,14 @@ fn a_sample_lies_between_those_it_is_made_from() {
             for context in levels() {
                 let mut out = Owned::new(format, size, 1);
                 let (l, r) = (left.picture(), right.picture());
-                synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+                synthesise(
+                    &context,
+                    &l,
+                    &r,
+                    (&flow, &mask, Lattice::Quarter),
+                    &mut out.picture_mut(),
+                )
+                .unwrap();
                 assert_between(&out, [&left, &right], flow_of_all);
             }
         }
@@ -276,7 +314,14 @@ fn unused_bytes_are_the_left_pictures() {
     for context in levels() {
         let mut out = Owned::new(Format::Bgrx, size, 0);
         let (l, r) = (left.picture(), right.picture());
-        synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+        synthesise(
+            &context,
+            &l,
+            &r,
+            (&flow, &mask, Lattice::Quarter),
+            &mut out.picture_mut(),
+        )
+        .unwrap();
         for y in 0..3 {
             for x in 0..13 {
                 assert_eq!(
@@ -298,7 +343,14 @@ fn low_bits_of_p010_are_zero() {
     for context in levels() {
         let mut out = Owned::new(Format::P010, size, 0);
         let (l, r) = (left.picture(), right.picture());
-        synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+        synthesise(
+            &context,
+            &l,
+            &r,
+            (&flow, &mask, Lattice::Quarter),
+            &mut out.picture_mut(),
+        )
+        .unwrap();
         for sample in out.picture().row(0, 2).chunks(2) {
             assert_eq!(sample[0] & 0x3f, 0);
         }
@@ -319,7 +371,14 @@ fn the_lattice_is_centred_on_its_cells() {
     for context in levels() {
         let mut out = Owned::new(Format::Gray16, size, 0);
         let (l, r) = (left.picture(), right.picture());
-        synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+        synthesise(
+            &context,
+            &l,
+            &r,
+            (&flow, &mask, Lattice::Quarter),
+            &mut out.picture_mut(),
+        )
+        .unwrap();
         let c = Format::Gray16.components()[0];
         let found: Vec<u32> = (0..8).map(|x| out.code(&c, x, 1)).collect();
         let expected = expected.map(|v: f32| (v * 65535.0).round_ties_even() as u32);
@@ -339,9 +398,27 @@ fn pictures_that_do_not_match_are_refused() {
         Owned::new(Format::Gray8, (8, 8), 0),
     );
     let (pa, pb) = (a.picture(), b.picture());
-    assert!(synthesise(&context, &pa, &pb, &flow, &mask, &mut out.picture_mut()).is_err());
+    assert!(
+        synthesise(
+            &context,
+            &pa,
+            &pb,
+            (&flow, &mask, Lattice::Quarter),
+            &mut out.picture_mut()
+        )
+        .is_err()
+    );
     let (flow, mask) = lattice((4, 4), 0, |_, _| ([0.0; 4], 0.5));
-    assert!(synthesise(&context, &pa, &pa, &flow, &mask, &mut out.picture_mut()).is_err());
+    assert!(
+        synthesise(
+            &context,
+            &pa,
+            &pa,
+            (&flow, &mask, Lattice::Quarter),
+            &mut out.picture_mut()
+        )
+        .is_err()
+    );
 }
 
 /// Run with `--ignored --nocapture` on a quiet machine.
@@ -371,7 +448,14 @@ fn time_of_a_1080p_picture() {
             for _ in 0..8 {
                 let start = std::time::Instant::now();
                 let (l, r) = (left.picture(), right.picture());
-                synthesise(&context, &l, &r, &flow, &mask, &mut out.picture_mut()).unwrap();
+                synthesise(
+                    &context,
+                    &l,
+                    &r,
+                    (&flow, &mask, Lattice::Quarter),
+                    &mut out.picture_mut(),
+                )
+                .unwrap();
                 best = best.min(start.elapsed().as_secs_f64());
             }
             println!(

@@ -19,6 +19,8 @@ mod tests;
 
 /// Values of a cell of the view.
 pub const CHANNELS: usize = 6;
+/// The first of them: luma.
+pub const LUMA: usize = 4;
 /// The view's sides are multiples of this.
 const MULTIPLE: usize = 4;
 

@@ -44,18 +44,20 @@ fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize, 
             blend_vectors::<C>(&corners, &weights, job.epsilon, values);
         } else {
             let square = blend(&corners, &weights, values);
-            scale(values, 1.0 / (square + job.epsilon).sqrt());
+            if let Some(epsilon) = job.epsilon {
+                scale(values, 1.0 / (square + epsilon).sqrt());
+            }
         }
     }
 }
 
-/// Weighted sum of the corners at unit length, `C` vectors of it in registers.
+/// Weighted sum of the corners, at unit length if that is wanted, `C` vectors of it in registers.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn blend_vectors<const C: usize>(
     corners: &[&[f32]; 4],
     weights: &[f32; 4],
-    epsilon: f32,
+    epsilon: Option<f32>,
     values: &mut [f32],
 ) {
     let values = &mut values[..C * LANES];
@@ -69,11 +71,14 @@ fn blend_vectors<const C: usize>(
             *v = _mm256_fmadd_ps(corner, weight, *v);
         }
     }
-    let mut square = _mm256_setzero_ps();
-    for v in &blended {
-        square = _mm256_fmadd_ps(*v, *v, square);
+    let mut factor = _mm256_set1_ps(1.0);
+    if let Some(epsilon) = epsilon {
+        let mut square = _mm256_setzero_ps();
+        for v in &blended {
+            square = _mm256_fmadd_ps(*v, *v, square);
+        }
+        factor = _mm256_set1_ps(1.0 / (sum(square) + epsilon).sqrt());
     }
-    let factor = _mm256_set1_ps(1.0 / (sum(square) + epsilon).sqrt());
     for (c, v) in blended.iter().enumerate() {
         // SAFETY: as above, for the values.
         unsafe {

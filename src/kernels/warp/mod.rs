@@ -1,7 +1,7 @@
-//! Features fetched from where the flow points to, at unit length.
+//! Features fetched from where the flow points to, as they are or at unit length.
 //!
-//! `out = f / sqrt(|f|^2 + epsilon)` with `f` the features at (position + flow), bilinear, the
-//! coordinates clamped to the picture.
+//! `f` are the features at (position + flow), bilinear, the coordinates clamped to the picture; at
+//! unit length `f / sqrt(|f|^2 + epsilon)`.
 
 use candle_core::Tensor;
 
@@ -19,11 +19,34 @@ mod tests;
 ///
 /// # Errors
 /// Sizes that do not fit.
+pub fn warp(
+    context: &Context,
+    features: &Tensor,
+    flow: &Tensor,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    run(context, features, flow, None, out)
+}
+
+/// As [`warp`], at unit length.
+///
+/// # Errors
+/// Sizes that do not fit.
 pub fn warp_normalised(
     context: &Context,
     features: &Tensor,
     flow: &Tensor,
     epsilon: f32,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    run(context, features, flow, Some(epsilon), out)
+}
+
+fn run(
+    context: &Context,
+    features: &Tensor,
+    flow: &Tensor,
+    epsilon: Option<f32>,
     out: &Tensor,
 ) -> candle_core::Result<()> {
     let (features, flow) = (Source::lock(features), Source::lock(flow));
@@ -38,7 +61,8 @@ pub fn warp_normalised(
 struct Job<'a> {
     features: Raster<'a>,
     flow: Raster<'a>,
-    epsilon: f32,
+    /// What the result is brought to unit length with, if it is.
+    epsilon: Option<f32>,
 }
 
 impl Job<'_> {
@@ -66,6 +90,7 @@ impl Job<'_> {
 }
 
 /// Two neighbours along one axis, and the share of the second one, 0 to 1.
+#[derive(Clone, Copy)]
 pub(super) struct Taps {
     pub first: usize,
     pub second: usize,

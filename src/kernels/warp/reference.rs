@@ -23,8 +23,9 @@ fn one(job: &Job, y: usize, x: usize, values: &mut [f32]) {
         };
         *value = mix(row(ty.first), row(ty.second), ty.share);
     }
+    let Some(epsilon) = job.epsilon else { return };
     let square: f32 = values.iter().map(|v| v * v).sum();
-    let scale = 1.0 / (square + job.epsilon).sqrt();
+    let scale = 1.0 / (square + epsilon).sqrt();
     for value in values {
         *value *= scale;
     }

@@ -16,6 +16,9 @@ fn fast_and_plain_agree_near_and_far_outside() {
                 compare("warp", size, channels, TOLERANCE, |context, out| {
                     warp_normalised(context, &features, &flow, EPSILON, out).unwrap();
                 });
+                compare("plain warp", size, channels, TOLERANCE, |context, out| {
+                    warp(context, &features, &flow, out).unwrap();
+                });
             }
         }
     }

@@ -78,7 +78,12 @@ impl Network {
         Self::from_checkpoint(&Checkpoint::parse(path, bytes)?)
     }
 
-    fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Arc<Self>> {
+    /// Whether a checkpoint is of a network of this kind.
+    pub(crate) fn is_of(checkpoint: &Checkpoint) -> bool {
+        checkpoint.shape("encoder.stem.weight").is_some()
+    }
+
+    pub(crate) fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Arc<Self>> {
         let config = Config::of(checkpoint)?;
         Ok(Arc::new(Self {
             encoder: Encoder::load(checkpoint, &config)?,

@@ -1,0 +1,116 @@
+//! What the families' layers have in common: reading them, and room for what they make.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::Result;
+use crate::kernels::conv::{Filter, Transposed};
+use crate::network::checkpoint::Checkpoint;
+
+/// Most channels of any layer.
+pub const WIDEST: usize = 4096;
+
+/// Slope of the published networks' leaky activations below zero.
+pub const SLOPE: f32 = 0.2;
+
+/// What follows a convolution.
+#[derive(Debug, Clone)]
+pub enum Slopes {
+    /// Slope [`SLOPE`] everywhere.
+    Leaky,
+    /// Those that the checkpoint has under this name without `.weight`.
+    Named(String),
+}
+
+/// The convolution `name` of `[outputs, inputs, kernel]`.
+///
+/// # Errors
+/// As [`Checkpoint::tensor`].
+pub fn convolution(
+    checkpoint: &Checkpoint,
+    name: &str,
+    shape: [usize; 3],
+    stride: usize,
+    slopes: &Slopes,
+) -> Result<Filter> {
+    let filter = checkpoint.filter(name, shape, stride)?;
+    Ok(filter.with_slopes(read_slopes(checkpoint, slopes, shape[0])?)?)
+}
+
+/// As many slopes as there are outputs.
+///
+/// # Errors
+/// As [`Checkpoint::tensor`].
+pub fn read_slopes(checkpoint: &Checkpoint, slopes: &Slopes, outputs: usize) -> Result<Vec<f32>> {
+    match slopes {
+        Slopes::Leaky => Ok(vec![SLOPE; outputs]),
+        Slopes::Named(name) => {
+            let slopes = checkpoint.tensor(&format!("{name}.weight"), &[outputs])?;
+            Ok(slopes.to_vec1()?)
+        }
+    }
+}
+
+/// The transposed convolution `name` of `[inputs, channels]`, see [`Transposed::new`].
+///
+/// # Errors
+/// As [`Checkpoint::tensor`].
+pub fn transposed(
+    checkpoint: &Checkpoint,
+    name: &str,
+    [inputs, channels]: [usize; 2],
+    spread: usize,
+    outputs: &[Option<usize>],
+) -> Result<Transposed> {
+    let weight = checkpoint.tensor(&format!("{name}.weight"), &[inputs, channels, 4, 4])?;
+    let bias = checkpoint.tensor(&format!("{name}.bias"), &[channels])?;
+    Ok(Transposed::new(&weight, &bias, spread, outputs)?)
+}
+
+/// A convolution's weight with its inputs elsewhere: input `i` reads what was input `from[i]`, or
+/// nothing.
+///
+/// # Errors
+/// An input that there is not.
+pub fn rearranged(weight: &Tensor, from: &[Option<usize>]) -> Result<Tensor> {
+    let (outputs, _, ky, kx) = weight.dims4()?;
+    let nothing = Tensor::zeros((outputs, 1, ky, kx), DType::F32, &Device::Cpu)?;
+    let input = |i: &Option<usize>| match i {
+        Some(i) => weight.narrow(1, *i, 1),
+        None => Ok(nothing.clone()),
+    };
+    let inputs: Vec<_> = from.iter().map(input).collect::<candle_core::Result<_>>()?;
+    Ok(Tensor::cat(&inputs, 1)?)
+}
+
+/// A tensor of zeros.
+///
+/// # Errors
+/// None that a size inside of memory has.
+pub fn zeros(shape: [usize; 3]) -> Result<Tensor> {
+    Ok(Tensor::zeros(&shape, DType::F32, &Device::Cpu)?)
+}
+
+/// Memory that tensors of several sizes are made in, one at a time.
+#[derive(Debug)]
+pub struct Buffer(Tensor);
+
+impl Buffer {
+    /// Room for the largest of `shapes`.
+    ///
+    /// # Errors
+    /// As [`zeros`].
+    pub fn new(shapes: impl IntoIterator<Item = [usize; 3]>) -> Result<Self> {
+        let sizes = shapes.into_iter().map(|[h, w, c]| h * w * c);
+        let most = sizes.max().unwrap_or(0).max(1);
+        Ok(Self(Tensor::zeros(most, DType::F32, &Device::Cpu)?))
+    }
+
+    /// A tensor that lies at its beginning; what was there shows through.
+    ///
+    /// # Errors
+    /// It is larger than the buffer.
+    pub fn tensor(&self, shape: [usize; 3]) -> Result<Tensor> {
+        let count = shape.iter().product();
+        Ok(self.0.narrow(0, 0, count)?.reshape(&shape)?)
+    }
+}

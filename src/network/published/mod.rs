@@ -1,0 +1,417 @@
+//! The networks that others have published, from the files they are published in.
+//!
+//! Each sees two RGB pictures (0 to 1, gamma as it is) and a phase, and answers at full size with
+//! where a pixel comes from in both, and how much of each. Some also answer with what their own
+//! picture has beyond that: the residual. The interpolator makes the picture from these in the
+//! stream's own planes.
+
+use std::fmt;
+
+use candle_core::Tensor;
+
+use super::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::kernels::answers::CONCLUSION;
+use crate::kernels::{Context, PhaseMap, picture};
+
+mod film;
+mod ifrnet;
+mod layers;
+mod rife;
+mod tiles;
+
+use film::Film;
+use ifrnet::Ifrnet;
+use rife::Rife;
+
+/// Colours of a picture.
+pub const RGB: usize = 3;
+
+/// What a network belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    Rife,
+    Ifrnet,
+    Film,
+}
+
+impl Family {
+    /// All that can be run.
+    pub const ALL: [Self; 3] = [Self::Rife, Self::Ifrnet, Self::Film];
+
+    /// How `model` calls it, before a colon.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Rife => "rife",
+            Self::Ifrnet => "ifrnet",
+            Self::Film => "film",
+        }
+    }
+
+    /// The family and the path of `family:path`; `None` where no family stands before a colon.
+    pub fn prefixed(model: &str) -> Option<(Self, &str)> {
+        let (prefix, path) = model.split_once(':')?;
+        let family = Self::ALL.into_iter().find(|f| f.prefix() == prefix)?;
+        Some((family, path))
+    }
+
+    /// What error messages call it, and which versions of it can be run.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Rife => "RIFE 4.0 to 4.26",
+            Self::Ifrnet => "IFRNet S, IFRNet and IFRNet L",
+            Self::Film => "FILM",
+        }
+    }
+
+    /// A tensor that every network of it has, and no other.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Rife => "block0.conv0.0.0.weight",
+            Self::Ifrnet => "encoder.pyramid1.0.0.weight",
+            Self::Film => "extract.extract_sublevels.convs.0.0.0.weight",
+        }
+    }
+
+    /// What names of its tensors begin with.
+    fn beginnings(self) -> &'static [&'static str] {
+        match self {
+            Self::Rife => &["block", "encode."],
+            Self::Ifrnet => &["encoder.pyramid", "decoder"],
+            Self::Film => &["extract.", "predict_flow.", "fuse."],
+        }
+    }
+
+    /// Told from the names of the tensors.
+    ///
+    /// # Errors
+    /// It is none that can be run; all that can are named, and the one that it is nearest to.
+    pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
+        let is_marked = |f: &Self| checkpoint.shape(f.mark()).is_some();
+        if let Some(family) = Self::ALL.into_iter().find(is_marked) {
+            return Ok(family);
+        }
+        let names = checkpoint.names();
+        let is_of = |f: &Self, name: &str| f.beginnings().iter().any(|b| name.starts_with(b));
+        let count = |f: &Self| names.iter().filter(|n| is_of(f, n)).count();
+        let nearest = Self::ALL.into_iter().max_by_key(count);
+        let nearest = nearest.filter(|f| 2 * count(f) > names.len());
+        let nearest = nearest.map_or(String::new(), |f| {
+            format!(
+                "; it is nearest to {}, but has no tensor {}",
+                f.description(),
+                f.mark()
+            )
+        });
+        let first = names.first().copied().unwrap_or("none");
+        let supported = Self::ALL.map(Self::description).join(", ");
+        Err(checkpoint.problem(format!(
+            "is of no network that can be run (its first tensor is {first}){nearest}; supported are the built-in network, {supported}"
+        )))
+    }
+}
+
+/// What the caller may choose.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Resolution at which motion is sought, relative to the usual one: 0.25, 0.5, 1 or 2.
+    pub scale: f32,
+    /// How often FILM may halve the way to a phase; 0: its flows are scaled instead.
+    pub recursion: u32,
+    /// Steps that a network with references goes to a phase, 1 to 3.
+    pub iterations: u32,
+}
+
+/// How often FILM halves unless something else is said: to eighths.
+pub const RECURSION: u32 = 3;
+/// Most halvings.
+pub const MOST_RECURSION: u32 = 6;
+/// Steps with references unless something else is said, as their authors take.
+pub const ITERATIONS: u32 = 2;
+/// Most steps.
+pub const MOST_ITERATIONS: u32 = 3;
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            scale: 1.0,
+            recursion: RECURSION,
+            iterations: ITERATIONS,
+        }
+    }
+}
+
+/// A network, ready to run.
+pub struct Published {
+    family: Family,
+    parameters: usize,
+    net: Net,
+}
+
+#[derive(Debug)]
+enum Net {
+    Rife(Rife),
+    Ifrnet(Ifrnet),
+    Film(Film),
+}
+
+impl fmt::Debug for Published {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("Published").field(&self.name()).finish()
+    }
+}
+
+impl Published {
+    /// Finds out what a checkpoint is, unless `family` says it, and reads it.
+    ///
+    /// # Errors
+    /// It is unknown, or a tensor is missing, has another shape, or is one too many.
+    pub fn load(checkpoint: &Checkpoint, family: Option<Family>) -> Result<Self> {
+        let family = match family {
+            Some(family) => family,
+            None => Family::of(checkpoint)?,
+        };
+        let net = match family {
+            Family::Rife => Net::Rife(Rife::load(checkpoint)?),
+            Family::Ifrnet => Net::Ifrnet(Ifrnet::load(checkpoint)?),
+            Family::Film => Net::Film(Film::load(checkpoint)?),
+        };
+        Ok(Self {
+            family,
+            parameters: checkpoint.used_values(),
+            net,
+        })
+    }
+
+    /// Family and version.
+    pub fn name(&self) -> String {
+        match &self.net {
+            Net::Rife(net) => format!("RIFE {}", net.version()),
+            Net::Ifrnet(net) => net.version().into(),
+            Net::Film(_) => "FILM".into(),
+        }
+    }
+
+    /// Which family it is of.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Numbers that were learnt.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// Memory for pictures of `height` x `width`, to be run on `context`.
+    ///
+    /// # Errors
+    /// None that a picture inside of memory has.
+    pub fn workspace(
+        &self,
+        context: &Context,
+        (height, width): (usize, usize),
+        options: Options,
+    ) -> Result<Workspace> {
+        let size = (height, width);
+        let (padded, space, has_residual) = match &self.net {
+            Net::Rife(net) => {
+                let padded = net.padded(size, options.scale);
+                (
+                    padded,
+                    Space::Rife(net.space(padded, options.scale)?),
+                    false,
+                )
+            }
+            Net::Ifrnet(net) => {
+                let padded = net.padded(size);
+                (
+                    padded,
+                    Space::Ifrnet(net.space(padded, options.iterations)?),
+                    true,
+                )
+            }
+            Net::Film(net) => {
+                let space = net.space(size, options.recursion)?;
+                (net.padded(size), Space::Film(Box::new(space)), true)
+            }
+        };
+        let zeros = |channels| layers::zeros([padded.0, padded.1, channels]);
+        Ok(Workspace {
+            context: context.clone(),
+            motion: zeros(CONCLUSION)?,
+            residual: has_residual.then(|| zeros(RGB)).transpose()?,
+            size,
+            padded,
+            space,
+        })
+    }
+
+    /// Room for one picture.
+    ///
+    /// # Errors
+    /// None that a picture inside of memory has.
+    pub fn encoded(&self, workspace: &Workspace) -> Result<Encoded> {
+        match &self.net {
+            Net::Rife(net) => net.encoded(workspace.padded),
+            Net::Ifrnet(net) => net.encoded(workspace.padded),
+            Net::Film(net) => net.encoded(workspace.padded),
+        }
+    }
+
+    /// Fails unless `encoded` is of this network and of a picture of the workspace's size.
+    ///
+    /// # Errors
+    /// As said.
+    pub(crate) fn expect(&self, workspace: &Workspace, encoded: &Encoded) -> Result<()> {
+        let channels = match &self.net {
+            Net::Rife(net) => net.side(),
+            Net::Ifrnet(_) | Net::Film(_) => RGB,
+        };
+        let wanted = [workspace.padded.0, workspace.padded.1, channels];
+        let found = encoded.image.dims();
+        if found == wanted {
+            return Ok(());
+        }
+        let message = format!("an encoded picture of {found:?}, expected {wanted:?}");
+        Err(Error::Candle(candle_core::Error::Msg(message)))
+    }
+
+    /// Completes a picture whose colours are in `encoded`.
+    ///
+    /// # Errors
+    /// It is of another size or network than the workspace.
+    pub fn encode(&self, workspace: &mut Workspace, encoded: &mut Encoded) -> Result<()> {
+        let context = &workspace.context;
+        let run = || match (&self.net, &workspace.space) {
+            (Net::Rife(net), Space::Rife(space)) => net.encode(context, space, encoded),
+            (Net::Ifrnet(_) | Net::Film(_), _) => {
+                Ok(picture::extend(&encoded.image, workspace.size)?)
+            }
+            _ => Err(foreign()),
+        };
+        context.pool().install(run)
+    }
+
+    /// Finds the motion between two pictures at a phase; it stays in the workspace.
+    ///
+    /// # Errors
+    /// They are of another size or network than the workspace.
+    pub fn estimate(
+        &self,
+        workspace: &mut Workspace,
+        left: &Encoded,
+        right: &Encoded,
+        phase: &PhaseMap,
+    ) -> Result<()> {
+        let (ws, sides) = (&*workspace, [&left.image, &right.image]);
+        let (context, motion) = (&ws.context, &ws.motion);
+        let run = || match (&self.net, &ws.space, &ws.residual) {
+            (Net::Rife(net), Space::Rife(space), _) => {
+                net.run(context, space, sides, phase, motion)
+            }
+            (Net::Ifrnet(net), Space::Ifrnet(space), Some(residual)) => {
+                net.run(context, space, sides, phase, (motion, residual))
+            }
+            (Net::Film(net), Space::Film(space), Some(residual)) => {
+                net.run(context, space, sides, mean(phase)?, (motion, residual))
+            }
+            _ => Err(foreign()),
+        };
+        context.pool().install(run)
+    }
+}
+
+/// The phase for networks that take one number.
+fn mean(phase: &PhaseMap) -> Result<f32> {
+    match phase {
+        PhaseMap::Uniform(phase) => Ok(*phase),
+        PhaseMap::Plane(plane) => Ok(plane.mean_all()?.to_scalar()?),
+    }
+}
+
+fn foreign() -> Error {
+    Error::Candle(candle_core::Error::Msg(
+        "a workspace of another network".into(),
+    ))
+}
+
+/// Memory for pictures of one size.
+#[derive(Debug)]
+pub struct Workspace {
+    context: Context,
+    size: (usize, usize),
+    padded: (usize, usize),
+    space: Space,
+    motion: Tensor,
+    residual: Option<Tensor>,
+}
+
+#[derive(Debug)]
+enum Space {
+    Rife(rife::Space),
+    Ifrnet(ifrnet::Space),
+    Film(Box<film::Space>),
+}
+
+impl Workspace {
+    /// Height and width that pictures are padded to.
+    pub fn padded(&self) -> (usize, usize) {
+        self.padded
+    }
+
+    /// What the last estimate found, `[padded height, padded width, 5]`: where a pixel of the new
+    /// picture lies in the left one (x, y) and in the right one (x, y), relative to its own
+    /// position, in pixels; and the left one's weight, 0 to 1.
+    pub fn motion(&self) -> &Tensor {
+        &self.motion
+    }
+
+    /// What the network's own picture has beyond that, `[padded height, padded width, 3]`, if it has
+    /// one: red, green and blue, to be added.
+    pub fn residual(&self) -> Option<&Tensor> {
+        self.residual.as_ref()
+    }
+
+    /// Gives a picture its colours, `[height, width, 3]`, 0 to 1.
+    ///
+    /// # Errors
+    /// It is larger than the padded size.
+    pub fn set_colors(&self, encoded: &Encoded, picture: &Tensor) -> Result<()> {
+        let (h, w, _) = picture.dims3()?;
+        let own = encoded.colors()?.narrow(0, 0, h)?.narrow(1, 0, w)?;
+        Ok(picture::copy(&self.context, picture, &own)?)
+    }
+
+    /// The network's own picture after [`Published::estimate`], `[padded height, padded width, 3]`.
+    ///
+    /// # Errors
+    /// The pictures are of another size.
+    pub fn picture(&self, left: &Encoded, right: &Encoded) -> Result<Tensor> {
+        let out = layers::zeros([self.padded.0, self.padded.1, RGB])?;
+        let sides = [&left.image, &right.image].map(|side| side.narrow(2, 0, RGB));
+        let [left, right] = sides;
+        picture::blend(&self.context, [&left?, &right?], &self.motion, &out)?;
+        let Some(residual) = &self.residual else {
+            return Ok(out);
+        };
+        let whole = layers::zeros([self.padded.0, self.padded.1, RGB])?;
+        picture::add_clamped(&self.context, &out, residual, &whole)?;
+        Ok(whole)
+    }
+}
+
+/// One source picture as a network sees it.
+#[derive(Debug)]
+pub struct Encoded {
+    /// `[padded height, padded width, 3 or more]`: red, green, blue, 0 to 1; what the network made
+    /// of them behind.
+    pub(crate) image: Tensor,
+}
+
+impl Encoded {
+    /// Where the colours are written: `[padded height, padded width, 3]`, 0 to 1, zeros beyond the
+    /// picture.
+    pub(crate) fn colors(&self) -> Result<Tensor> {
+        Ok(self.image.narrow(2, 0, RGB)?)
+    }
+}

@@ -1,0 +1,93 @@
+//! Networks that others have published, through the element.
+
+use std::path::PathBuf;
+
+use gst::prelude::*;
+
+use crate::checkpoints::tensors;
+use crate::support::{MS, Rig, caps, watched};
+
+/// A checkpoint of a fixture, in a file of its own, which goes with it.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str) -> Self {
+        let own = format!("{name}-{}.safetensors", std::process::id());
+        let path = std::env::temp_dir().join(own);
+        candle_core::safetensors::save(&tensors(name), &path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn doubled(model: &str) -> Rig {
+    let mut rig = Rig::new(
+        &[("model", model)],
+        &caps("25/1"),
+        "video/x-raw, framerate=50/1",
+    );
+    for i in 0..4 {
+        rig.push(i * 40 * MS).unwrap();
+    }
+    rig.eos();
+    rig
+}
+
+#[test]
+fn a_published_network_doubles_a_stream_and_says_what_it_is() {
+    watched(|| {
+        for (name, family, network) in [
+            ("rife-4.25.lite", "rife", "RIFE 4.25.lite"),
+            ("ifrnet-s", "ifrnet", "IFRNet S"),
+        ] {
+            let file = File::new(name);
+            assert_doubled(file.path(), network);
+            assert_doubled(&format!("{family}:{}", file.path()), network);
+        }
+    });
+}
+
+#[track_caller]
+fn assert_doubled(model: &str, network: &str) {
+    let mut rig = doubled(model);
+    assert_eq!(rig.errors(), Vec::<String>::new());
+    assert_eq!(rig.times().len(), 8);
+    assert_eq!(rig.counter("interpolated"), 3);
+    let stats: gst::Structure = rig.element.property("stats");
+    assert_eq!(stats.get::<String>("network").unwrap(), network);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_run_is_an_error_that_says_what_can() {
+    watched(|| {
+        let path = std::env::temp_dir().join(format!("unknown-{}.safetensors", std::process::id()));
+        let tensor = candle_core::Tensor::new(&[1f32], &candle_core::Device::Cpu).unwrap();
+        tensor
+            .save_safetensors("feat_pyramid.weight", &path)
+            .unwrap();
+        let rig = doubled_without_push(path.to_str().unwrap());
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(rig.len(), 1, "{rig:?}");
+        assert!(rig[0].contains("feat_pyramid.weight"), "{rig:?}");
+        assert!(rig[0].contains("RIFE 4.0 to 4.26"), "{rig:?}");
+    });
+}
+
+fn doubled_without_push(model: &str) -> Vec<String> {
+    let mut rig = Rig::new(
+        &[("model", model)],
+        &caps("25/1"),
+        "video/x-raw, framerate=50/1",
+    );
+    assert!(rig.push(0).is_err());
+    rig.errors()
+}
