@@ -7,6 +7,60 @@ use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::simd::{LANES, load, store};
 
+pub fn half(input: Raster, context: &Context, out: &mut RasterMut) {
+    let (pixel, channels) = (out.pixel, out.channels);
+    // Without gaps and in order, a pixel may be written eight wide: the next one corrects what
+    // of it was hit, and the last ones of a row are written exactly.
+    let wide = pixel == channels && input.pixel == channels && channels <= LANES;
+    out.for_each_row(context, |y, row| {
+        let below = (2 * y + 1).min(input.height - 1);
+        let first = match wide {
+            // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+            true => unsafe { half_wide(input.row(2 * y), input.row(below), channels, row) },
+            false => 0,
+        };
+        for (x, values) in row.chunks_mut(pixel).enumerate().skip(first) {
+            let beside = (2 * x + 1).min(input.width - 1);
+            let taps = [
+                (2 * y, 2 * x),
+                (2 * y, beside),
+                (below, 2 * x),
+                (below, beside),
+            ];
+            let taps = taps.map(|(y, x)| input.at(y, x));
+            // SAFETY: as above.
+            unsafe { blend(&taps, [0.25; 4], &mut values[..channels]) };
+        }
+    });
+}
+
+/// Halves two rows without gaps, of at most eight channels, as far as eight floats can be read
+/// and written at once; returns the number of pixels done.
+#[target_feature(enable = "avx2,fma")]
+fn half_wide(upper: &[f32], lower: &[f32], channels: usize, out: &mut [f32]) -> usize {
+    let quarter = _mm256_set1_ps(0.25);
+    let mut x = 0;
+    loop {
+        let (near, far) = (2 * x * channels, (2 * x + 1) * channels);
+        let fits = far + LANES <= upper.len().min(lower.len());
+        let Some(out) = out
+            .get_mut(x * channels..x * channels + LANES)
+            .filter(|_| fits)
+        else {
+            return x;
+        };
+        // SAFETY: eight floats from `far` on, and so from `near` on, lie inside both rows, and
+        // `out` has eight.
+        unsafe {
+            let at = |row: &[f32], i: usize| _mm256_loadu_ps(row.as_ptr().add(i));
+            let top = _mm256_add_ps(at(upper, near), at(upper, far));
+            let sum = _mm256_add_ps(_mm256_add_ps(top, at(lower, near)), at(lower, far));
+            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_mul_ps(sum, quarter));
+        }
+        x += 1;
+    }
+}
+
 pub fn double(input: Raster, context: &Context, out: &mut RasterMut) {
     let (pixel, channels) = (out.pixel, out.channels);
     const WEIGHTS: [f32; 4] = [0.5625, 0.1875, 0.1875, 0.0625];
@@ -16,7 +70,7 @@ pub fn double(input: Raster, context: &Context, out: &mut RasterMut) {
             let xs = neighbours(x, input.width);
             let taps = [(ys.0, xs.0), (ys.0, xs.1), (ys.1, xs.0), (ys.1, xs.1)];
             let taps = taps.map(|(y, x)| input.at(y, x));
-            // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+            // SAFETY: as above.
             unsafe { blend(&taps, WEIGHTS, &mut values[..channels]) };
         }
     });

@@ -11,9 +11,8 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-/// Fills `out`, `[ceil(h / 2), ceil(w / 2), 1]`, with means of 4x4 pixels of `input`, `[h, w, 1]`, the middle ones weighing three
-/// times as much each way: a mean of 2x2 would let fine patterns come back as coarse ones. Beyond the edge the edge
-/// repeats.
+/// Fills `out`, `[ceil(h / 2), ceil(w / 2), c]`, with the means of 2x2 pixels of `input`,
+/// `[h, w, c]`; an odd side repeats its edge.
 ///
 /// # Errors
 /// Sizes that do not fit.
@@ -21,6 +20,27 @@ pub fn half(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Res
     let input = Source::lock(input);
     let input = input.raster()?;
     write("half", out, |mut out| {
+        let size = (input.height.div_ceil(2), input.width.div_ceil(2));
+        out.expect("the output of a halving", size, input.channels)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::CpuLevel::Avx2 => cpu::half(input, context, &mut out),
+            _ => reference::half(input, context, &mut out),
+        }
+        Ok(())
+    })
+}
+
+/// Fills `out`, `[ceil(h / 2), ceil(w / 2), 1]`, with means of 4x4 pixels of `input`, `[h, w, 1]`, the middle ones weighing three
+/// times as much each way: a mean of 2x2 would let fine patterns come back as coarse ones. Beyond the edge the edge
+/// repeats.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn half_smooth(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    let input = Source::lock(input);
+    let input = input.raster()?;
+    write("smooth half", out, |mut out| {
         let size = (input.height.div_ceil(2), input.width.div_ceil(2));
         input.expect("the input of a halving", input.size(), 1)?;
         out.expect("the output of a halving", size, 1)?;

@@ -9,7 +9,11 @@ fn fast_and_plain_agree() {
     let mut random = Random(1);
     for channels in [1, 4, 6, 8, 16, 19] {
         for (h, w) in SIZES {
+            let input = random.tensor((h, w), channels, 1.0);
             let size = (h.div_ceil(2), w.div_ceil(2));
+            compare("half", size, channels, TOLERANCE, |context, out| {
+                half(context, &input, out).unwrap();
+            });
             let input = random.tensor(size, channels, 1.0);
             compare("double", (h, w), channels, TOLERANCE, |context, out| {
                 double(context, &input, out).unwrap();
@@ -19,7 +23,34 @@ fn fast_and_plain_agree() {
 }
 
 #[test]
-fn a_halving_lets_no_fine_pattern_come_back() {
+fn halving_without_gaps_gives_the_same() {
+    let (plain, fast) = contexts();
+    let mut random = Random(2);
+    for channels in [1, 6, 8, 9] {
+        for (h, w) in SIZES {
+            let input = random.dense(&[h, w, channels], 1.0);
+            let [want, got] = [&plain, &fast].map(|context| {
+                let out = zeros(&[h.div_ceil(2), w.div_ceil(2), channels]);
+                half(context, &input, &out).unwrap();
+                out.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            });
+            close("half", &got, &want, TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn an_odd_side_repeats_its_edge_when_halved() {
+    let (context, _) = contexts();
+    let input = Tensor::new(&[[[1f32], [3.0], [5.0]]], &candle_core::Device::Cpu).unwrap();
+    let out = zeros(&[1, 2, 1]);
+    half(&context, &input, &out).unwrap();
+    let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
+    assert_eq!(out, [2.0, 5.0]);
+}
+
+#[test]
+fn a_smooth_halving_lets_no_fine_pattern_come_back() {
     let (context, _) = contexts();
     let device = candle_core::Device::Cpu;
     // three pixels a period: what the means of two would make of it has half the range
@@ -27,14 +58,14 @@ fn a_halving_lets_no_fine_pattern_come_back() {
     let values: Vec<f32> = (0..6 * 24).map(|i| 7.0 + wave(i % 24)).collect();
     let input = Tensor::from_vec(values, (6, 24, 1), &device).unwrap();
     let out = zeros(&[3, 12, 1]);
-    half(&context, &input, &out).unwrap();
+    half_smooth(&context, &input, &out).unwrap();
     let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
     for (i, value) in out.iter().enumerate().filter(|(i, _)| (1..11).contains(&(i % 12))) {
         assert!((value - 7.0).abs() < 0.126, "value {i} is {value}");
     }
     let input = Tensor::from_vec(vec![1f32, 2.0, 4.0], (1, 3, 1), &device).unwrap();
     let out = zeros(&[1, 2, 1]);
-    half(&context, &input, &out).unwrap();
+    half_smooth(&context, &input, &out).unwrap();
     let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
     close("half", &out, &[0.125 + 0.375 + 0.75 + 0.5, 0.25 + 1.5 + 1.5 + 0.5], 1e-6);
 }

@@ -70,7 +70,7 @@ impl Encoder {
         resample::spread(context, &luma, &out.fine_luma)?;
         resample::mean(context, &luma, &out.luma[0])?;
         for level in 1..out.luma.len() {
-            resample::half(context, &out.luma[level - 1], &out.luma[level])?;
+            resample::half_smooth(context, &out.luma[level - 1], &out.luma[level])?;
         }
         Ok(())
     }
