@@ -229,21 +229,27 @@ fn carried(found: &Raster, (y, x): (usize, usize), first: usize, t: f32) -> [f32
     let at = found.at(y, x);
     let mut motion = [at[first], at[first + 1]];
     for _ in 0..ROUNDS {
-        motion = sample(found, (y, x), first, motion.map(|v| -t * v));
+        motion = sample(found, (y, x), first, [-t * motion[0], -t * motion[1]]);
     }
     motion
 }
 
 /// Two channels, from `first` on, at a cell moved by (x, y).
+#[inline]
 fn sample(values: &Raster, (y, x): (usize, usize), first: usize, by: [f32; 2]) -> [f32; 2] {
     let ty = Taps::new(y as f32 + by[1], values.height);
     let tx = Taps::new(x as f32 + by[0], values.width);
     let mix = |a: f32, b: f32, share: f32| a + share * (b - a);
-    let corners = [ty.first, ty.second].map(|y| [tx.first, tx.second].map(|x| values.at(y, x)));
-    [first, first + 1].map(|c| {
-        let [above, below] = corners.map(|[l, r]| mix(l[c], r[c], tx.share));
-        mix(above, below, ty.share)
-    })
+    let at = |y: usize, x: usize| {
+        let cell = &values.at(y, x)[first..first + 2];
+        (cell[0], cell[1])
+    };
+    let row = |y: usize| {
+        let (left, right) = (at(y, tx.first), at(y, tx.second));
+        (mix(left.0, right.0, tx.share), mix(left.1, right.1, tx.share))
+    };
+    let (above, below) = (row(ty.first), row(ty.second));
+    [mix(above.0, below.0, ty.share), mix(above.1, below.1, ty.share)]
 }
 
 /// The flow of least difference, and the differences.

@@ -44,13 +44,14 @@ pub fn half_smooth(context: &Context, input: &Tensor, out: &Tensor) -> candle_co
         let size = (input.height.div_ceil(2), input.width.div_ceil(2));
         input.expect("the input of a halving", input.size(), 1)?;
         out.expect("the output of a halving", size, 1)?;
-        let pixel = out.pixel;
+        let (pixel, step) = (out.pixel, input.pixel);
         out.for_each_row(context, |y, row| {
-            let ys = four(y, input.height);
+            let [a, b, c, d] = four(y, input.height).map(|y| input.row(y));
+            let down = |x: usize| weighted(a[x], b[x], c[x], d[x]);
             for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
-                let xs = four(x, input.width);
-                let across = |y| weighted(xs.map(|x| input.at(y, x)[0]));
-                *value = weighted(ys.map(across));
+                let [e, f, g, h] = four(x, input.width);
+                let (e, f, g, h) = (e * step, f * step, g * step, h * step);
+                *value = weighted(down(e), down(f), down(g), down(h));
             }
         });
         Ok(())
@@ -58,12 +59,16 @@ pub fn half_smooth(context: &Context, input: &Tensor, out: &Tensor) -> candle_co
 }
 
 /// The four inputs around output `i` of a halving, the edge repeated.
+#[inline]
 fn four(i: usize, size: usize) -> [usize; 4] {
-    [0, 1, 2, 3].map(|k| (2 * i + k).saturating_sub(1).min(size - 1))
+    let (first, last) = (2 * i, size - 1);
+    let at = |i: usize| i.min(last);
+    [first.saturating_sub(1), at(first), at(first + 1), at(first + 2)]
 }
 
-fn weighted(values: [f32; 4]) -> f32 {
-    0.125 * (values[0] + values[3]) + 0.375 * (values[1] + values[2])
+#[inline]
+fn weighted(a: f32, b: f32, c: f32, d: f32) -> f32 {
+    0.125 * (a + d) + 0.375 * (b + c)
 }
 
 /// Fills `out`, `[h, w, c]`, with `input`, `[ceil(h / 2), ceil(w / 2), c]`, enlarged bilinearly
