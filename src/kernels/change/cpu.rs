@@ -11,7 +11,11 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |y, row| {
         let whole = SAMPLES * (y + 1) <= job.left.height;
-        let fast = if whole { job.left.width / (SAMPLES * LANES) } else { 0 };
+        let fast = if whole {
+            job.left.width / (SAMPLES * LANES)
+        } else {
+            0
+        };
         for group in 0..fast {
             // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
             let means = unsafe { eight(job, y, group * LANES) };
@@ -37,7 +41,10 @@ fn eight(job: &Job, y: usize, x: usize) -> [f32; LANES] {
         let right = &job.right.row(SAMPLES * y + i)[SAMPLES * x..][..SAMPLES * LANES];
         let pairs = left.chunks_exact(LANES).zip(right.chunks_exact(LANES));
         for (sum, (l, r)) in sums.iter_mut().zip(pairs) {
-            *sum = _mm256_add_ps(*sum, _mm256_andnot_ps(sign, _mm256_sub_ps(load(l), load(r))));
+            *sum = _mm256_add_ps(
+                *sum,
+                _mm256_andnot_ps(sign, _mm256_sub_ps(load(l), load(r))),
+            );
         }
     }
     let [a, b, c, d] = sums;

@@ -42,11 +42,7 @@ pub fn change(context: &Context, luma: [&Tensor; 2], cells: &Tensor, out: &Tenso
 ///
 /// # Errors
 /// Sizes that do not fit.
-pub fn of_cells(
-    context: &Context,
-    luma: [&Tensor; 2],
-    out: &Tensor,
-) -> candle_core::Result<()> {
+pub fn of_cells(context: &Context, luma: [&Tensor; 2], out: &Tensor) -> candle_core::Result<()> {
     let [left, right] = luma.map(Source::lock);
     let job = Job {
         left: left.raster()?,

@@ -246,10 +246,16 @@ fn sample(values: &Raster, (y, x): (usize, usize), first: usize, by: [f32; 2]) -
     };
     let row = |y: usize| {
         let (left, right) = (at(y, tx.first), at(y, tx.second));
-        (mix(left.0, right.0, tx.share), mix(left.1, right.1, tx.share))
+        (
+            mix(left.0, right.0, tx.share),
+            mix(left.1, right.1, tx.share),
+        )
     };
     let (above, below) = (row(ty.first), row(ty.second));
-    [mix(above.0, below.0, ty.share), mix(above.1, below.1, ty.share)]
+    [
+        mix(above.0, below.0, ty.share),
+        mix(above.1, below.1, ty.share),
+    ]
 }
 
 /// The flow of least difference, and the differences.

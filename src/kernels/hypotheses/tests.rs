@@ -26,12 +26,7 @@ fn texture((h, w): (usize, usize), moved: impl Fn(usize, usize) -> (f32, f32)) -
 }
 
 /// The choice between two pictures at one phase: flow and cues.
-fn chosen(
-    context: &Context,
-    luma: [&Tensor; 2],
-    found: &Tensor,
-    t: f32,
-) -> (Vec<f32>, Vec<f32>) {
+fn chosen(context: &Context, luma: [&Tensor; 2], found: &Tensor, t: f32) -> (Vec<f32>, Vec<f32>) {
     let (h, w, _) = found.dims3().unwrap();
     let phase = Tensor::full(t, (h, w, 1), &Device::Cpu).unwrap();
     let spaces = (
@@ -40,7 +35,15 @@ fn chosen(
     );
     let (flow, cues, past) = (zeros(&[h, w, 4]), zeros(&[h, w, CUES]), zeros(&[h, w, 3]));
     remember(context, found, Some(0.5), &past).unwrap();
-    choose(context, luma, (found, &past), &phase, spaces, (&flow, &cues)).unwrap();
+    choose(
+        context,
+        luma,
+        (found, &past),
+        &phase,
+        spaces,
+        (&flow, &cues),
+    )
+    .unwrap();
     (values(&flow), values(&cues))
 }
 
@@ -85,7 +88,12 @@ fn even_motion_is_split_by_the_phase() {
             assert!(cell[3] < 2e-3 && cell[4] < 2e-3, "{cell:?}");
             // half of this motion was there before
             let want = motion.map(|v| v / 2.0);
-            close("acceleration", &cell[ACCELERATION..], &[want[0], want[1], 1.0], TOLERANCE);
+            close(
+                "acceleration",
+                &cell[ACCELERATION..],
+                &[want[0], want[1], 1.0],
+                TOLERANCE,
+            );
         }
     }
 }
@@ -119,7 +127,10 @@ fn what_stands_still_over_a_moving_picture_stays() {
     let size = (10, 12);
     let logo = |y: usize, x: usize| (12..28).contains(&y) && (16..36).contains(&x);
     let left = texture(size, |_, _| (0.0, 0.0));
-    let right = texture(size, |y, x| if logo(y, x) { (0.0, 0.0) } else { (8.0, 2.0) });
+    let right = texture(
+        size,
+        |y, x| if logo(y, x) { (0.0, 0.0) } else { (8.0, 2.0) },
+    );
     let (flow, _) = chosen(&context, [&left, &right], &even(size, [2.0, 0.5]), 0.5);
     // a cell is four samples; its neighbours count, too
     for (y, x) in [(4, 5), (4, 6), (5, 6), (5, 7)] {

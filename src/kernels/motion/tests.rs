@@ -91,7 +91,16 @@ fn wrong_sizes_are_refused() {
     let state = zeros(&[3, 4, STATE]);
     let luma = zeros(&[3, 4, 2]);
     assert!(update(&context, &zeros(&[3, 4, 6]), &luma, None, &state).is_err());
-    assert!(update(&context, &zeros(&[3, 4, 7]), &zeros(&[3, 4, 1]), None, &state).is_err());
+    assert!(
+        update(
+            &context,
+            &zeros(&[3, 4, 7]),
+            &zeros(&[3, 4, 1]),
+            None,
+            &state
+        )
+        .is_err()
+    );
     let (seven, eight) = (zeros(&[3, 4, 7]), zeros(&[3, 4, 8]));
     assert!(update(&context, &eight, &luma, Some(&luma), &state).is_ok());
     assert!(update(&context, &seven, &luma, Some(&luma), &state).is_err());

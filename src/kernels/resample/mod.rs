@@ -63,7 +63,12 @@ pub fn half_smooth(context: &Context, input: &Tensor, out: &Tensor) -> candle_co
 fn four(i: usize, size: usize) -> [usize; 4] {
     let (first, last) = (2 * i, size - 1);
     let at = |i: usize| i.min(last);
-    [first.saturating_sub(1), at(first), at(first + 1), at(first + 2)]
+    [
+        first.saturating_sub(1),
+        at(first),
+        at(first + 1),
+        at(first + 2),
+    ]
 }
 
 #[inline]

@@ -60,14 +60,23 @@ fn a_smooth_halving_lets_no_fine_pattern_come_back() {
     let out = zeros(&[3, 12, 1]);
     half_smooth(&context, &input, &out).unwrap();
     let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
-    for (i, value) in out.iter().enumerate().filter(|(i, _)| (1..11).contains(&(i % 12))) {
+    for (i, value) in out
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| (1..11).contains(&(i % 12)))
+    {
         assert!((value - 7.0).abs() < 0.126, "value {i} is {value}");
     }
     let input = Tensor::from_vec(vec![1f32, 2.0, 4.0], (1, 3, 1), &device).unwrap();
     let out = zeros(&[1, 2, 1]);
     half_smooth(&context, &input, &out).unwrap();
     let out: Vec<f32> = out.flatten_all().unwrap().to_vec1().unwrap();
-    close("half", &out, &[0.125 + 0.375 + 0.75 + 0.5, 0.25 + 1.5 + 1.5 + 0.5], 1e-6);
+    close(
+        "half",
+        &out,
+        &[0.125 + 0.375 + 0.75 + 0.5, 0.25 + 1.5 + 1.5 + 0.5],
+        1e-6,
+    );
 }
 
 #[test]

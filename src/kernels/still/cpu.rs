@@ -23,7 +23,11 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
 fn count(job: &Job, y: usize, cells: &mut [f32], pixel: usize) {
     let width = job.left.width;
     // the next sample has to be there, too, and the row below
-    let whole = if y + 1 < job.left.height { (width - 1) / LANES } else { 0 };
+    let whole = if y + 1 < job.left.height {
+        (width - 1) / LANES
+    } else {
+        0
+    };
     let rows = [&job.left, &job.right].map(|p| p.row(y));
     for group in 0..whole {
         let x = group * LANES;

@@ -38,7 +38,11 @@ fn an_edge_counts_where_both_pictures_have_it() {
     };
     let both = edge_counts(&context, &at(6), &at(6));
     assert_eq!(both, [0.0, 4.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0]);
-    assert!(edge_counts(&context, &at(6), &at(7)).iter().all(|&n| n == 0.0));
+    assert!(
+        edge_counts(&context, &at(6), &at(7))
+            .iter()
+            .all(|&n| n == 0.0)
+    );
 }
 
 /// A light stroke three pixels wide on what differs between the pictures.
@@ -69,7 +73,13 @@ fn strokes_are_kept_in_every_format_and_the_rest_is_not() {
         let (left, right) = (stroke(format, 0.3), stroke(format, 0.5));
         let space = Space::new((6, 8)).unwrap();
         // luma as the network sees it, with the stroke's edge and a background that is the same
-        let value = |i: usize| if (12..15).contains(&(i % 32)) { 0.4f32 } else { -0.2 };
+        let value = |i: usize| {
+            if (12..15).contains(&(i % 32)) {
+                0.4f32
+            } else {
+                -0.2
+            }
+        };
         let luma = (0..24 * 32).map(value).collect();
         let luma = Tensor::from_vec(luma, (24, 32, 1), &Device::Cpu).unwrap();
         edges(&context, [&luma, &luma], &space).unwrap();
@@ -80,7 +90,11 @@ fn strokes_are_kept_in_every_format_and_the_rest_is_not() {
             // what differs between the pictures is never kept
             let sides = [&left.picture(), &right.picture()];
             keep(&context, &space, &difference, sides, &mut out.picture_mut()).unwrap();
-            for c in format.components().iter().filter(|c| c.sub_x + c.sub_y == 0) {
+            for c in format
+                .components()
+                .iter()
+                .filter(|c| c.sub_x + c.sub_y == 0)
+            {
                 let from = if kept { &left } else { &untouched };
                 let what = format!("{format:?} {:?}", c.channel);
                 assert_eq!(out.code(c, 13, 9), from.code(c, 13, 9), "{what}");

@@ -213,8 +213,14 @@ impl Network {
         let (decoder, refiner) = (&ws.decoder, &ws.refiner);
         let sides = [left, right].map(|e| (&e.coarse, &e.luma[0]));
         let coarse = ws.phases.coarse(phase)?;
-        self.decoder
-            .run(context, decoder, (&ws.found, &ws.past), sides, &coarse, observe)?;
+        self.decoder.run(
+            context,
+            decoder,
+            (&ws.found, &ws.past),
+            sides,
+            &coarse,
+            observe,
+        )?;
         let sides = [left, right].map(|e| (&e.fine, &e.fine_luma));
         let fine = ws.phases.fine(phase);
         self.refiner
@@ -336,7 +342,9 @@ impl Workspace {
 fn levels(view: (usize, usize)) -> Vec<(usize, usize)> {
     let sizes = std::iter::successors(Some(view), |size| Some(half(*size)));
     let large = |size: &(usize, usize)| size.0.min(size.1) >= LEAST_SAMPLES;
-    let enough = sizes.enumerate().take_while(|(i, size)| *i <= MAX_FINEST || large(size));
+    let enough = sizes
+        .enumerate()
+        .take_while(|(i, size)| *i <= MAX_FINEST || large(size));
     enough.map(|(_, size)| size).take(MAX_LEVELS).collect()
 }
 
