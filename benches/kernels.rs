@@ -84,10 +84,10 @@ const SHAPES: [Shape; 9] = [
     ("stem 6-16 by 2", QUARTER, &[6], 16, 3, 2),
     ("down 16-24 by 2", EIGHTH, &[16], 24, 3, 2),
     ("deep 24-24", EIGHTH, &[24], 24, 3, 1),
-    ("squeeze 122-24 1x1", EIGHTH, &[24, 24, 49, 25], 24, 1, 1),
-    ("entry 51-24", EIGHTH, &[24, 16, 8, 3], 24, 3, 1),
-    ("res 24-24", EIGHTH, &[24], 24, 3, 1),
-    ("head 24-23 1x1", EIGHTH, &[24], 23, 1, 1),
+    ("squeeze 98-24 1x1", EIGHTH, &[24, 24, 25, 25], 24, 1, 1),
+    ("entry 43-32", EIGHTH, &[24, 8, 8, 3], 32, 3, 1),
+    ("res 32-32", EIGHTH, &[32], 32, 3, 1),
+    ("head 32-8 1x1", EIGHTH, &[32], 8, 1, 1),
     (
         "refiner squeeze 104-16 1x1",
         QUARTER,
@@ -128,7 +128,7 @@ fn matching(c: &mut Criterion) {
     let context = context();
     let mut group = c.benchmark_group("match");
     settle(&mut group);
-    for (name, size, channels, radius) in [("decoder", EIGHTH, 24, 3), ("refiner", QUARTER, 16, 2)]
+    for (name, size, channels, radius) in [("decoder", EIGHTH, 24, 2), ("refiner", QUARTER, 16, 2)]
     {
         let cells = (size.0 * size.1) as u64;
         let features = noise(&[size.0, size.1, channels], 1.0);
@@ -192,7 +192,7 @@ fn searching(c: &mut Criterion) {
             levels.map(|(i, size)| waves(*size, i, moved)).collect()
         };
         let (left, right) = (pyramid(0.0), pyramid(3.0));
-        let mut space = search::Space::new(&sizes, search::QUARTER).unwrap();
+        let mut space = search::Space::new(&sizes, 1).unwrap();
         let (h, w) = space.size();
         let out = [0, 1].map(|_| zeros((h, w), 2));
         group.throughput(Throughput::Elements((h * w) as u64));

@@ -34,8 +34,6 @@ use plane::Plane;
 pub const PATCH: usize = 8;
 /// Samples from a patch to the next.
 pub const STRIDE: usize = PATCH / 2;
-/// The pyramid's level that suits the network: a quarter of the picture's size.
-pub const QUARTER: usize = 1;
 /// Times that each patch looks around.
 const PASSES: usize = 3;
 /// Differences of luma below this, one code of 8 bits, count alike.

@@ -51,17 +51,6 @@ impl Network {
         Variant::Balanced.network()
     }
 
-    /// A built-in network by its name (see [`Variant::named`]), or one from a safetensors file.
-    ///
-    /// # Errors
-    /// As [`Network::load`].
-    pub fn open(model: &Path) -> Result<Arc<Self>> {
-        match model.to_str().and_then(Variant::named) {
-            Some(variant) => variant.network(),
-            None => Self::load(model),
-        }
-    }
-
     /// A network from a safetensors file.
     ///
     /// # Errors
