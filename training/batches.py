@@ -1,10 +1,14 @@
 """Batches for training: synthetic rows with their flow first, then real ones."""
 
+import pathlib
+import tempfile
+
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+import clips
 import layers
 import search
 
@@ -13,6 +17,8 @@ PHASES = [(1, 2)] * 4 + [(1, 4), (3, 4), (1, 3), (2, 3), (1, 5), (3, 5), (1, 8),
 
 # Shares of synthetic rows whose light changes, and whose sources are noisy or compressed.
 LIGHT, NOISY, COMPRESSED = 0.15, 0.3, 0.25
+# Of the compressed ones: those that a video encoder compresses, the others are JPEG.
+CODED = 0.3
 # Share of the rows whose left frame counts as a shot's first.
 FIRST = 0.12
 # JPEG qualities, 0..100, of compressed sources.
@@ -92,9 +98,9 @@ def split(frame):
 
 
 def degraded(rng, frames, t):
-    """Frames [3, S, S] at phases 0, t, 1, -1 as planes of 4:2:0: other light in all of some, noise and JPEG in the sources.
+    """Frames [3, S, S] at phases 0, t, 1, -1 as planes of 4:2:0: other light in all of some, noise and what a codec leaves in the sources.
 
-    The truth keeps the light of its own time and has neither noise nor JPEG: no one can tell the
+    The truth keeps the light of its own time and has neither: no one can tell the
     noise of a frame that is not there.
     """
     if rng.random() < LIGHT:
@@ -106,9 +112,14 @@ def degraded(rng, frames, t):
                 plane += layers.noise_crop(rng, plane.shape[0]) * strength
     planes = [split(f) for f in frames]
     if rng.random() < COMPRESSED:
-        quality = int(rng.integers(*QUALITY))
-        for k in (0, *range(2, len(planes))):
-            planes[k] = tuple(compressed(p, quality) for p in planes[k])
+        # in the order of time
+        sources = [*range(3, len(planes)), 0, 2]
+        low = encoded(rng, [planes[k] for k in sources]) if rng.random() < CODED else None
+        if low is None:
+            quality = int(rng.integers(*QUALITY))
+            low = [tuple(compressed(p, quality) for p in planes[k]) for k in sources]
+        for k, frame in zip(sources, low):
+            planes[k] = frame
     return planes
 
 
@@ -126,6 +137,22 @@ def relit(rng, frames, t):
 def compressed(plane, quality):
     """A plane after a round trip through JPEG."""
     return cv2.imdecode(cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+
+
+def encoded(rng, frames):
+    """Frames of planes Y, U, V after x264 or x265 at a low bit rate; None if there is no encoder."""
+    h, w = frames[0][0].shape
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / "frames.yuv"
+        source.write_bytes(b"".join(np.ascontiguousarray(p).tobytes() for frame in frames for p in frame))
+        codec = clips.CODECS[rng.integers(len(clips.CODECS))]
+        low = clips.compress(source, w, h, codec, int(rng.choice(clips.QUALITY)))
+        if low is None:
+            return None
+        data = np.fromfile(low, np.uint8).reshape(len(frames), -1)
+    n = w * h
+    cut = lambda f: (f[:n].reshape(h, w), *(c.reshape(h // 2, w // 2) for c in (f[n : n * 5 // 4], f[n * 5 // 4 :])))
+    return [cut(f) for f in data]
 
 
 def augmented(rng, planes):

@@ -368,13 +368,26 @@ def noise_leaves_the_truth_alone():
 def jpeg_leaves_the_truth_alone():
     frame = smooth(np.random.default_rng(0), 64).transpose(2, 0, 1).astype(np.float32)
     clean, coded = batches.split(frame), 0
-    with swapped(batches, LIGHT=0.0, NOISY=0.0):
+    with swapped(batches, LIGHT=0.0, NOISY=0.0, CODED=0.0):
         for seed in range(60):
             left, truth, right = batches.degraded(np.random.default_rng(seed), np.stack([frame] * 3), 0.5)
             assert all(np.array_equal(a, b) for a, b in zip(truth, clean))
             assert all(np.array_equal(a, b) for a, b in zip(left, right))
             coded += not np.array_equal(left[0], clean[0])
     assert 6 < coded < 26, coded
+
+
+@test
+def a_video_encoder_leaves_the_truth_alone_and_the_sources_in_their_place():
+    scene = [batches.split(smooth(np.random.default_rng(k), 64).transpose(2, 0, 1).astype(np.float32)) for k in range(4)]
+    frames = [np.stack([cv2.resize(p, (64, 64)) for p in frame]).astype(np.float32) for frame in scene]
+    with swapped(batches, LIGHT=0.0, NOISY=0.0, COMPRESSED=1.0, CODED=1.0):
+        low = batches.degraded(np.random.default_rng(1), [f.copy() for f in frames], 0.5)
+    clean = [batches.split(f) for f in frames]
+    assert all(np.array_equal(a, b) for a, b in zip(low[1], clean[1]))
+    for k in (0, 2, 3):
+        error = [np.abs(low[k][0].astype(int) - clean[j][0]).mean() for j in range(4)]
+        assert np.argmin(error) == k and error[k] > 0.1, (k, error)
 
 
 @test
