@@ -7,7 +7,7 @@ use gstvideointerpolate::picture::{Channel, Format};
 
 mod common;
 
-use common::{Owned, interpolate};
+use common::{Owned, interpolate, interpolator};
 
 const SIZE: (u32, u32) = (320, 192);
 
@@ -118,4 +118,49 @@ fn a_repeated_pattern_does_not_jump_by_a_period() {
             );
         }
     }
+}
+
+/// Codes that the middle frame of the last pair is off, of a texture at these places (pixels).
+fn off_after(places: &[f32], truth: f32, interval: f32) -> f64 {
+    let at = |s: f32| grey(|x, y| texture(x - s, y));
+    let frames: Vec<_> = places.iter().map(|&s| at(s)).collect();
+    let pictures: Vec<_> = frames.iter().map(Owned::picture).collect();
+    let mut engine = interpolator(Format::I420, SIZE);
+    let encoded: Vec<_> = pictures.iter().map(|p| engine.encode(p).unwrap()).collect();
+    let mut out = Owned::new(Format::I420, SIZE, 0);
+    for i in 1..frames.len() {
+        let settings = Settings {
+            interval: if i + 1 == frames.len() { interval } else { 1.0 },
+            ..Settings::default()
+        };
+        let (left, right) = (
+            (&pictures[i - 1], &*encoded[i - 1]),
+            (&pictures[i], &*encoded[i]),
+        );
+        let map = PhaseMap::Uniform(0.5);
+        engine
+            .interpolate(left, right, &map, &settings, &mut out.picture_mut())
+            .unwrap();
+    }
+    let inner = |x: usize, y: usize| (40..280).contains(&x) && (24..168).contains(&y);
+    difference(&out, &at(truth), inner)
+}
+
+#[test]
+fn what_speeds_up_is_followed_with_the_pair_before() {
+    // 6 t + 3 t^2: an even motion would be at 4.5 in the middle
+    let (places, truth) = ([-3.0, 0.0, 9.0], 3.75);
+    let alone = off_after(&places[1..], truth, 1.0);
+    let followed = off_after(&places, truth, 1.0);
+    assert!(followed < 0.8 * alone, "{followed} codes, alone {alone}");
+    // the pair before took twice the time: then 9 pixels now and 6 in the same time are as before
+    let even = off_after(&[-6.0, 0.0, 9.0], 4.5, 1.0);
+    let slower = off_after(&[-18.0, 0.0, 9.0], 4.5, 0.5);
+    assert!(
+        slower < even,
+        "{slower} codes, {even} if both took the same time"
+    );
+    // nothing is asked of a pair that took more than twice the time
+    let apart = off_after(&places, truth, 0.4);
+    assert!((apart - alone).abs() < 1e-9, "{apart} codes, alone {alone}");
 }
