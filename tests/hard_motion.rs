@@ -88,35 +88,33 @@ const SUBTITLE: f64 = 2.0;
 
 #[test]
 fn a_repeated_pattern_does_not_jump_by_a_period() {
-    // bars of a fence: period, and shifts
-    for (period, shifts) in [
-        (12.0, [2.0, 2.0]),
-        (16.0, [2.0, 4.0]),
-        (24.0, [4.0, 8.0]),
-        (40.0, [8.0, 16.0]),
+    // bars of a fence: period and shift
+    for (period, shift) in [
+        (12.0, 2.0),
+        (16.0, 2.0),
+        (16.0, 4.0),
+        (24.0, 4.0),
+        (24.0, 8.0),
+        (40.0, 8.0),
+        (40.0, 16.0),
     ] {
-        for shift in shifts {
-            let bar = |x: f32| (x + 400.0).rem_euclid(period) < 0.4 * period;
-            let behind = |x: f32, y: f32| 0.4 + 0.1 * (0.05 * y + 0.02 * x).sin();
-            let at = |s: f32| {
-                grey(|x, y| {
-                    if bar(x - s * shift) {
-                        0.75
-                    } else {
-                        behind(x, y)
-                    }
-                })
-            };
-            let (left, truth, right) = (at(0.0), at(0.5), at(1.0));
-            let made = made(&left, &right, 0.5);
-            let inner = |x: usize, y: usize| (48..272).contains(&x) && (32..160).contains(&y);
-            let wrong = difference(&made, &truth, inner);
-            // the period next to it would be half a period off in the middle: 50 codes and more
-            assert!(
-                wrong < 2.0,
-                "period {period}, shift {shift}: {wrong} codes off"
-            );
-        }
+        let bar = |x: f32| (x + 400.0).rem_euclid(period) < 0.4 * period;
+        let behind = |x: f32, y: f32| 0.4 + 0.1 * (0.05 * y + 0.02 * x).sin();
+        let at = |s: f32| {
+            grey(|x, y| match bar(x - s * shift) {
+                true => 0.75,
+                false => behind(x, y),
+            })
+        };
+        let (left, truth, right) = (at(0.0), at(0.5), at(1.0));
+        let made = made(&left, &right, 0.5);
+        let inner = |x: usize, y: usize| (48..272).contains(&x) && (32..160).contains(&y);
+        let wrong = difference(&made, &truth, inner);
+        // the period next to it would be half a period off in the middle: 50 codes and more
+        assert!(
+            wrong < 2.0,
+            "period {period}, shift {shift}: {wrong} codes off"
+        );
     }
 }
 

@@ -271,7 +271,7 @@ fn engine() -> Vec<glib::ParamSpec> {
     vec![
         glib::ParamSpecString::builder("model")
             .nick("Model")
-            .blurb("Network: \"embedded\", or the path of a checkpoint")
+            .blurb("Network: \"embedded\", \"fast\", \"balanced\" or \"high\", or the path of a checkpoint")
             .default_value(Some(EMBEDDED))
             .mutable_ready()
             .build(),

@@ -2,29 +2,29 @@
 
 use std::arch::x86_64::*;
 
-use super::{Job, SAMPLES, reference};
+use super::{Pair, SAMPLES, reference};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::{LANES, load, store};
 
-pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
+pub fn run(pair: &Pair, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |y, row| {
-        let whole = SAMPLES * (y + 1) <= job.left.height;
+        let whole = SAMPLES * (y + 1) <= pair.left.height;
         let fast = if whole {
-            job.left.width / (SAMPLES * LANES)
+            pair.left.width / (SAMPLES * LANES)
         } else {
             0
         };
         for group in 0..fast {
             // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
-            let means = unsafe { eight(job, y, group * LANES) };
+            let means = unsafe { eight(pair, y, group * LANES) };
             for (i, mean) in means.into_iter().enumerate() {
                 row[(group * LANES + i) * pixel] = mean;
             }
         }
         for x in fast * LANES..row.len().div_ceil(pixel) {
-            row[x * pixel] = reference::one(job, y, x);
+            row[x * pixel] = reference::one(pair, y, x);
         }
     });
 }
@@ -32,13 +32,13 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
 /// Mean differences in the cells `x` to `x + 7`, all of whose samples are there.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn eight(job: &Job, y: usize, x: usize) -> [f32; LANES] {
+fn eight(pair: &Pair, y: usize, x: usize) -> [f32; LANES] {
     let sign = _mm256_set1_ps(-0.0);
     // two cells in each
     let mut sums = [_mm256_setzero_ps(); SAMPLES];
     for i in 0..SAMPLES {
-        let left = &job.left.row(SAMPLES * y + i)[SAMPLES * x..][..SAMPLES * LANES];
-        let right = &job.right.row(SAMPLES * y + i)[SAMPLES * x..][..SAMPLES * LANES];
+        let left = &pair.left.row(SAMPLES * y + i)[SAMPLES * x..][..SAMPLES * LANES];
+        let right = &pair.right.row(SAMPLES * y + i)[SAMPLES * x..][..SAMPLES * LANES];
         let pairs = left.chunks_exact(LANES).zip(right.chunks_exact(LANES));
         for (sum, (l, r)) in sums.iter_mut().zip(pairs) {
             *sum = _mm256_add_ps(

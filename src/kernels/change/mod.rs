@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::Context;
 use super::agreement::SAMPLES;
-use super::raster::{self, Raster, Source};
+use super::raster::{self, Raster, RasterMut, Source};
 use crate::error::Result;
 
 #[cfg(target_arch = "x86_64")]
@@ -43,32 +43,51 @@ pub fn change(context: &Context, luma: [&Tensor; 2], cells: &Tensor, out: &Tenso
 /// # Errors
 /// Sizes that do not fit.
 pub fn of_cells(context: &Context, luma: [&Tensor; 2], out: &Tensor) -> candle_core::Result<()> {
-    let [left, right] = luma.map(Source::lock);
-    let job = Job {
-        left: left.raster()?,
-        right: right.raster()?,
-    };
-    job.left.expect("luma", job.right.size(), 1)?;
-    let cells = (
-        job.left.height.div_ceil(SAMPLES),
-        job.left.width.div_ceil(SAMPLES),
-    );
-    raster::write("change of cells", out, |mut out| {
-        out.expect("the change", cells, 1)?;
+    for_cells("change of cells", luma, out, |pair, out| {
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 if job.left.pixel == 1 && job.right.pixel == 1 => {
-                cpu::run(&job, context, &mut out);
-            }
-            _ => reference::run(&job, context, &mut out),
+            super::CpuLevel::Avx2 if pair.is_dense() => cpu::run(pair, context, out),
+            _ => reference::run(pair, context, out),
         }
-        Ok(())
     })
 }
 
-struct Job<'a> {
-    left: Raster<'a>,
-    right: Raster<'a>,
+/// Luma of two pictures, alike in size.
+pub struct Pair<'a> {
+    pub left: Raster<'a>,
+    pub right: Raster<'a>,
+}
+
+impl Pair<'_> {
+    /// Whether the samples of a row lie side by side, as vectors need them.
+    pub fn is_dense(&self) -> bool {
+        self.left.pixel == 1 && self.right.pixel == 1
+    }
+}
+
+/// Has `fill` write a value for each cell of 4x4 samples of two pictures' `luma` to `out`, `[h, w, 1]`.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn for_cells(
+    name: &'static str,
+    luma: [&Tensor; 2],
+    out: &Tensor,
+    fill: impl Fn(&Pair, &mut RasterMut),
+) -> candle_core::Result<()> {
+    let [left, right] = luma.map(Source::lock);
+    let pair = Pair {
+        left: left.raster()?,
+        right: right.raster()?,
+    };
+    let (height, width) = pair.left.size();
+    pair.left.expect("luma", pair.right.size(), 1)?;
+    let cells = (height.div_ceil(SAMPLES), width.div_ceil(SAMPLES));
+    raster::write(name, out, |mut out| {
+        out.expect(name, cells, 1)?;
+        fill(&pair, &mut out);
+        Ok(())
+    })
 }
 
 /// Mean of a channel of the 3x3 values around a place, the edge repeated.

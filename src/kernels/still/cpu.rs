@@ -2,42 +2,43 @@
 
 use std::arch::x86_64::*;
 
-use super::{EDGE, Job, NOISE, RANGE, SAMPLES, reference};
+use super::{EDGE, NOISE, RANGE, SAMPLES, reference};
 use crate::kernels::Context;
+use crate::kernels::change::Pair;
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::{LANES, load};
 
-pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
+pub fn run(pair: &Pair, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |cell, row| {
         row.iter_mut().step_by(pixel).for_each(|count| *count = 0.0);
-        for y in SAMPLES * cell..job.left.height.min(SAMPLES * (cell + 1)) {
+        for y in SAMPLES * cell..pair.left.height.min(SAMPLES * (cell + 1)) {
             // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
-            unsafe { count(job, y, row, pixel) };
+            unsafe { count(pair, y, row, pixel) };
         }
     });
 }
 
 /// Adds the edges of a row of samples to its row of cells.
 #[target_feature(enable = "avx2")]
-fn count(job: &Job, y: usize, cells: &mut [f32], pixel: usize) {
-    let width = job.left.width;
+fn count(pair: &Pair, y: usize, cells: &mut [f32], pixel: usize) {
+    let width = pair.left.width;
     // the next sample has to be there, too, and the row below
-    let whole = if y + 1 < job.left.height {
+    let whole = if y + 1 < pair.left.height {
         (width - 1) / LANES
     } else {
         0
     };
-    let rows = [&job.left, &job.right].map(|p| p.row(y));
+    let rows = [&pair.left, &pair.right].map(|p| p.row(y));
     for group in 0..whole {
         let x = group * LANES;
-        let below = [&job.left, &job.right].map(|p| &p.row(y + 1)[x..]);
+        let below = [&pair.left, &pair.right].map(|p| &p.row(y + 1)[x..]);
         let bits = edges([&rows[0][x..], &rows[1][x..]], below);
         cells[2 * group * pixel] += (bits & 15).count_ones() as f32;
         cells[(2 * group + 1) * pixel] += (bits >> SAMPLES).count_ones() as f32;
     }
     for x in whole * LANES..width {
-        cells[x / SAMPLES * pixel] += f32::from(u8::from(reference::is_edge(job, y, x)));
+        cells[x / SAMPLES * pixel] += f32::from(u8::from(reference::is_edge(pair, y, x)));
     }
 }
 

@@ -9,7 +9,8 @@ use candle_core::{DType, Device, Tensor};
 
 use super::Context;
 use super::agreement::SAMPLES;
-use super::raster::{Raster, Source, write};
+use super::change::{for_cells, mean_around};
+use super::raster::{Source, write};
 use crate::error::Result;
 use crate::picture::{Component, Picture, PictureMut};
 
@@ -59,30 +60,13 @@ impl Space {
 /// # Errors
 /// Sizes that do not fit.
 pub fn edges(context: &Context, luma: [&Tensor; 2], space: &Space) -> candle_core::Result<()> {
-    let [left, right] = luma.map(Source::lock);
-    let job = Job {
-        left: left.raster()?,
-        right: right.raster()?,
-    };
-    let (height, width) = job.left.size();
-    job.left.expect("luma", job.right.size(), 1)?;
-    let cells = (height.div_ceil(SAMPLES), width.div_ceil(SAMPLES));
-    write("edges", &space.edges, |mut out| {
-        out.expect("the edges", cells, 1)?;
+    for_cells("edges", luma, &space.edges, |pair, out| {
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 if job.left.pixel == 1 && job.right.pixel == 1 => {
-                cpu::run(&job, context, &mut out);
-            }
-            _ => reference::run(&job, context, &mut out),
+            super::CpuLevel::Avx2 if pair.is_dense() => cpu::run(pair, context, out),
+            _ => reference::run(pair, context, out),
         }
-        Ok(())
     })
-}
-
-struct Job<'a> {
-    left: Raster<'a>,
-    right: Raster<'a>,
 }
 
 /// Takes the samples that are the same in both pictures where [`edges`] found structure and the moved sides disagree
@@ -119,7 +103,7 @@ fn choose(context: &Context, space: &Space, difference: &Tensor) -> candle_core:
         out.for_each_row(context, |y, row| {
             for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
                 let disagree = difference.at(y, x)[0] > DISAGREEMENT / RANGE;
-                let kept = disagree && 9.0 * super::change::mean_around(&edges, (y, x), 0) >= EDGES;
+                let kept = disagree && 9.0 * mean_around(&edges, (y, x), 0) >= EDGES;
                 *value = f32::from(u8::from(kept));
             }
         });
