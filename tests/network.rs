@@ -11,9 +11,11 @@ use gstvideointerpolate::network::{Encoded, Network, Variant, Workspace};
 /// Largest difference to the twin, relative to the larger of 1 and the twin's value. A sum of
 /// some hundred products of numbers near 1 differs by about 1e-6 when its order does; the twin
 /// computes a warp's coordinates in -1 to 1 and back, which moves a sample by another 1e-6 of the
-/// width; each level passes this on to the next, sharpened by the softmax, and the flow that comes
-/// out counts four pixels a cell.
-const TOLERANCE: f32 = 1e-4;
+/// width. Where that crosses the middle of two steps, of which warped luma has 128 a sample, luma differs by up to a
+/// code. Each stage passes this on to the next, sharpened by the softmax, and the flow that comes out counts four pixels
+/// a cell. So single values may be this far off, and the mean much less.
+const TOLERANCE: f32 = 5e-3;
+const MEAN_TOLERANCE: f32 = 1e-4;
 
 type Tensors = HashMap<String, Tensor>;
 
@@ -47,6 +49,8 @@ fn compare(want: &Tensors, stage: &str, got: &Tensor) -> bool {
         want[i],
         error(i)
     );
+    let mean = (0..want.len()).map(error).sum::<f32>() / want.len() as f32;
+    assert!(mean <= MEAN_TOLERANCE, "{stage}: mean error {mean:e}");
     true
 }
 
@@ -72,8 +76,8 @@ fn stages_agree(case: &str, context: &Context) {
         .encode_observed(&mut ws, &want["left.view"], &mut left, &mut observe)
         .unwrap();
     let right = encode(&network, &mut ws, &want["right.view"]);
-    ws.assume(want["found"].clone(), want["past"].clone())
-        .unwrap();
+    let (found, past) = (want["found"].clone(), want["past"].clone());
+    ws.assume([&left, &right], found, past).unwrap();
     network
         .estimate_observed(&mut ws, &left, &right, &phase, &mut observe)
         .unwrap();
@@ -105,8 +109,8 @@ fn a_plane_of_one_phase_is_that_phase() {
     let mut ws = network.workspace(&context, 25, 27).unwrap();
     let left = encode(&network, &mut ws, &want["left.view"]);
     let right = encode(&network, &mut ws, &want["right.view"]);
-    ws.assume(want["found"].clone(), want["past"].clone())
-        .unwrap();
+    let (found, past) = (want["found"].clone(), want["past"].clone());
+    ws.assume([&left, &right], found, past).unwrap();
     let plane = Tensor::full(0.25f32, (7, 7), &Device::Cpu).unwrap();
     let motion = network
         .estimate(&mut ws, &left, &right, &PhaseMap::Plane(plane))
@@ -164,7 +168,8 @@ fn sizes_that_do_not_fit_are_refused() {
     let (view, foreign) = (other.view().unwrap(), other.encoded().unwrap());
     assert!(network.encode(&mut ws, &view, &mut encoded).is_err());
     assert!(network.search(&mut ws, &encoded, &foreign, None).is_err());
-    assert!(ws.assume(view.clone(), view.clone()).is_err());
+    let pair = [&encoded, &encoded];
+    assert!(ws.assume(pair, view.clone(), view.clone()).is_err());
     let phase = PhaseMap::Uniform(0.5);
     assert!(
         network

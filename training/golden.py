@@ -46,7 +46,31 @@ def views(h, w):
     base = F.interpolate(torch.rand(1, 6, h // 2 + 4, w // 2 + 4), scale_factor=2, mode="bicubic")
     noise = 0.1 * torch.rand(2, 6, h, w)
     left, right = base[..., 3 : 3 + h, 2 : 2 + w], base[..., 2 : 2 + h, 4 : 4 + w]
-    return (torch.cat((left, right)) + noise).clamp(0, 1).sub(0.5).split(1)
+    codes = (torch.cat((left, right)) + noise).clamp(0, 1).mul(255).round()
+    return codes.div(255).sub(0.5).split(1)
+
+
+def moved_in_steps(luma, flow):
+    """Luma warped as the plugin does (src/kernels/luma): in bytes, and with its steps of place and of value."""
+    h, w = luma.shape[-2:]
+    codes = (luma[0, 0] + 0.5).mul(255).add(0.5).floor().long() - 128
+    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    x, y = (x + flow[0, 0]).clamp(0, w - 1), (y + flow[0, 1]).clamp(0, h - 1)
+    x0, y0 = x.long(), y.long()
+    x1, y1 = (x0 + 1).clamp(max=w - 1), (y0 + 1).clamp(max=h - 1)
+    across = ((x - x0) * 128).round().long()
+    down = ((y - y0) * 32768).round().long().clamp(max=32767)
+    above, below = (codes[y, x0] * (128 - across) + codes[y, x1] * across for y in (y0, y1))
+    mixed = above + (((below - above) * down + (1 << 14)) >> 15)
+    return ((mixed + 4) >> 3)[None, None] / (16 * 255)
+
+
+def warped_in_steps(a, b, flow):
+    """In place of the twin's `warped_luma`, through which training needs gradients."""
+    f = model.SAMPLES * F.interpolate(flow, scale_factor=model.SAMPLES, mode="bilinear")
+    extra = (0, f.shape[-1] - a.shape[-1], 0, f.shape[-2] - a.shape[-2])
+    pairs = ((a, f[:, :2]), (b, f[:, 2:]))
+    return [moved_in_steps(F.pad(x, extra, mode="replicate"), f) for x, f in pairs]
 
 
 def motion(h, w):
@@ -141,6 +165,7 @@ def case(net, h, w, t):
 def main():
     torch.set_num_threads(1)
     DATA.mkdir(parents=True, exist_ok=True)
+    model.warped_luma = warped_in_steps
     net = network()
     export(net.state_dict(), net.config, DATA / "network.safetensors")
     torch.manual_seed(8)

@@ -21,6 +21,7 @@ pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
 pub mod hypotheses;
+pub mod luma;
 pub(crate) mod motion;
 pub(crate) mod picture;
 pub(crate) mod raster;

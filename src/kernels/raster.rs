@@ -1,4 +1,7 @@
-//! A tensor of `[height, width, channels]` as memory, to read and to write in place.
+//! A tensor of `[height, width, channels]` as memory, to read and to write in place; of floats, if nothing else is said.
+
+use std::any::type_name;
+use std::marker::PhantomData;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Storage, StorageRef, Tensor, bail};
 use rayon::prelude::*;
@@ -17,9 +20,9 @@ pub struct Geometry {
     pub width: usize,
     /// Values of a pixel.
     pub channels: usize,
-    /// Floats from a pixel to its right neighbour, at least `channels`.
+    /// Values from a pixel to its right neighbour, at least `channels`.
     pub pixel: usize,
-    /// Floats from a row to the next, at least a row's content.
+    /// Values from a row to the next, at least a row's content.
     pub row: usize,
 }
 
@@ -51,12 +54,12 @@ impl Geometry {
         Ok(geometry)
     }
 
-    /// Floats from the first to the last value of a row.
+    /// Values from the first to the last value of a row.
     fn content(&self) -> usize {
         (self.width - 1) * self.pixel + self.channels
     }
 
-    /// Floats from the first to the last value of all.
+    /// Values from the first to the last value of all.
     fn len(&self) -> usize {
         (self.height - 1) * self.row + self.content()
     }
@@ -87,6 +90,38 @@ impl Geometry {
     }
 }
 
+/// What a tensor on the CPU holds.
+pub trait Element: Copy + Send + Sync + 'static {
+    /// The values, if they are of this type.
+    fn of(storage: &CpuStorage) -> Option<&[Self]>;
+    /// The same, to be written.
+    fn of_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
+}
+
+macro_rules! element {
+    ($type:ty, $variant:ident) => {
+        impl Element for $type {
+            fn of(storage: &CpuStorage) -> Option<&[Self]> {
+                match storage {
+                    CpuStorage::$variant(data) => Some(data),
+                    _ => None,
+                }
+            }
+
+            fn of_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+                match storage {
+                    CpuStorage::$variant(data) => Some(data),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+element!(f32, F32);
+element!(u8, U8);
+element!(i16, I16);
+
 /// A tensor locked for reading.
 pub struct Source<'a> {
     storage: StorageRef<'a>,
@@ -100,14 +135,26 @@ impl<'a> Source<'a> {
         Self { storage, layout }
     }
 
+    /// The values, of `f32`.
+    ///
+    /// # Errors
+    /// As [`Source::raster_of`].
+    pub fn raster(&self) -> candle_core::Result<Raster<'_>> {
+        self.raster_of()
+    }
+
     /// The values.
     ///
     /// # Errors
-    /// No `f32` on the CPU, no three dimensions, empty, or channels that are not adjacent.
-    pub fn raster(&self) -> candle_core::Result<Raster<'_>> {
+    /// Another type, not on the CPU, no three dimensions, empty, or channels that are not adjacent.
+    pub fn raster_of<T: Element>(&self) -> candle_core::Result<Raster<'_, T>> {
         let geometry = Geometry::new(self.layout)?;
-        let Storage::Cpu(CpuStorage::F32(data)) = &*self.storage else {
-            bail!("expected a tensor of f32 on the CPU");
+        let data = match &*self.storage {
+            Storage::Cpu(storage) => T::of(storage),
+            _ => None,
+        };
+        let Some(data) = data else {
+            bail!("expected a tensor of {} on the CPU", type_name::<T>());
         };
         let start = self.layout.start_offset();
         let Some(data) = data.get(start..start + geometry.len()) else {
@@ -119,12 +166,12 @@ impl<'a> Source<'a> {
 
 /// Values to read. `data` holds all that `geometry` reaches.
 #[derive(Clone, Copy)]
-pub struct Raster<'a> {
-    data: &'a [f32],
+pub struct Raster<'a, T = f32> {
+    data: &'a [T],
     geometry: Geometry,
 }
 
-impl std::ops::Deref for Raster<'_> {
+impl<T> std::ops::Deref for Raster<'_, T> {
     type Target = Geometry;
 
     fn deref(&self) -> &Geometry {
@@ -132,33 +179,39 @@ impl std::ops::Deref for Raster<'_> {
     }
 }
 
-impl<'a> Raster<'a> {
+impl<'a, T> Raster<'a, T> {
+    /// All values from the first one on, and what lies between them.
+    #[inline]
+    pub fn data(&self) -> &'a [T] {
+        self.data
+    }
+
     /// A row, from its first value to its last.
     #[inline]
-    pub fn row(&self, y: usize) -> &'a [f32] {
+    pub fn row(&self, y: usize) -> &'a [T] {
         &self.data[y * self.row..][..self.content()]
     }
 
     /// The channels of one pixel.
     #[inline]
-    pub fn at(&self, y: usize, x: usize) -> &'a [f32] {
+    pub fn at(&self, y: usize, x: usize) -> &'a [T] {
         &self.data[y * self.row + x * self.pixel..][..self.channels]
     }
 
     /// The channels of one pixel, or `None` outside.
-    pub fn get(&self, y: isize, x: isize) -> Option<&'a [f32]> {
+    pub fn get(&self, y: isize, x: isize) -> Option<&'a [T]> {
         let (y, x) = (usize::try_from(y).ok()?, usize::try_from(x).ok()?);
         (y < self.height && x < self.width).then(|| self.at(y, x))
     }
 }
 
 /// Values to write; the whole storage is exclusively ours meanwhile.
-pub struct RasterMut<'a> {
-    data: &'a mut [f32],
+pub struct RasterMut<'a, T = f32> {
+    data: &'a mut [T],
     geometry: Geometry,
 }
 
-impl std::ops::Deref for RasterMut<'_> {
+impl<T> std::ops::Deref for RasterMut<'_, T> {
     type Target = Geometry;
 
     fn deref(&self) -> &Geometry {
@@ -166,9 +219,9 @@ impl std::ops::Deref for RasterMut<'_> {
     }
 }
 
-impl RasterMut<'_> {
+impl<T: Element> RasterMut<'_, T> {
     /// A row, from its first value to its last.
-    pub fn row_mut(&mut self, y: usize) -> &mut [f32] {
+    pub fn row_mut(&mut self, y: usize) -> &mut [T] {
         let content = self.geometry.content();
         &mut self.data[y * self.geometry.row..][..content]
     }
@@ -182,39 +235,55 @@ impl RasterMut<'_> {
 
     /// Calls `f` with the number and the values of each row, on the context's threads if the
     /// raster is large enough. What lies between the pixels must be left alone.
-    pub fn for_each_row(&mut self, context: &Context, f: impl Fn(usize, &mut [f32]) + Sync) {
+    pub fn for_each_row(&mut self, context: &Context, f: impl Fn(usize, &mut [T]) + Sync) {
         let content = self.geometry.content();
-        let (height, row) = (self.height, self.row);
+        self.for_each_band(context, 1, |y, band| f(y, &mut band.data[..content]));
+    }
+
+    /// Calls `f` with each band of `rows` rows (the last one may have fewer) and the number of its first row, on the
+    /// context's threads if the raster is large enough. What lies between the pixels must be left alone.
+    pub fn for_each_band(
+        &mut self,
+        context: &Context,
+        rows: usize,
+        f: impl Fn(usize, RasterMut<T>) + Sync,
+    ) {
+        let geometry = self.geometry;
+        let content = geometry.content();
+        let band = |(i, data): (usize, &mut [T])| {
+            let height = rows.min(geometry.height - i * rows);
+            let geometry = Geometry { height, ..geometry };
+            f(i * rows, RasterMut { data, geometry });
+        };
         let all = &mut self.data[..];
-        if height * content < PARALLEL_VALUES || context.pool().current_num_threads() == 1 {
-            for (y, row) in all.chunks_mut(row).take(height).enumerate() {
-                f(y, &mut row[..content]);
-            }
+        let bands = all.chunks_mut(rows * geometry.row);
+        let threads = context.pool().current_num_threads();
+        if geometry.height * content < PARALLEL_VALUES || threads == 1 {
+            bands.enumerate().for_each(band);
         } else {
             context.pool().install(|| {
-                all.par_chunks_mut(row)
-                    .take(height)
-                    .enumerate()
-                    .for_each(|(y, row)| f(y, &mut row[..content]));
+                let bands = all.par_chunks_mut(rows * geometry.row);
+                bands.enumerate().for_each(band);
             });
         }
     }
 }
 
-struct InPlace<F> {
+struct InPlace<F, T> {
     name: &'static str,
     fill: F,
+    element: PhantomData<T>,
 }
 
-impl<F: Fn(RasterMut) -> candle_core::Result<()>> InplaceOp1 for InPlace<F> {
+impl<T: Element, F: Fn(RasterMut<T>) -> candle_core::Result<()>> InplaceOp1 for InPlace<F, T> {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
         let geometry = Geometry::new(layout)?;
-        let CpuStorage::F32(data) = storage else {
-            bail!("{}: expected a tensor of f32", self.name);
+        let Some(data) = T::of_mut(storage) else {
+            bail!("{}: expected a tensor of {}", self.name, type_name::<T>());
         };
         let start = layout.start_offset();
         let Some(data) = data.get_mut(start..start + geometry.len()) else {
@@ -231,5 +300,19 @@ pub fn write(
     out: &Tensor,
     fill: impl Fn(RasterMut) -> candle_core::Result<()>,
 ) -> candle_core::Result<()> {
-    out.inplace_op1(&InPlace { name, fill })
+    write_of(name, out, fill)
+}
+
+/// As [`write`], of another type.
+pub fn write_of<T: Element>(
+    name: &'static str,
+    out: &Tensor,
+    fill: impl Fn(RasterMut<T>) -> candle_core::Result<()>,
+) -> candle_core::Result<()> {
+    let element = PhantomData;
+    out.inplace_op1(&InPlace {
+        name,
+        fill,
+        element,
+    })
 }

@@ -78,15 +78,6 @@ pub fn sum(v: __m256) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
 }
 
-/// Largest of the eight lanes.
-#[inline]
-#[target_feature(enable = "avx")]
-pub fn largest(v: __m256) -> f32 {
-    let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-    let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
-    _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
-}
-
 /// Sums of eight vectors, one a lane.
 #[inline]
 #[target_feature(enable = "avx")]
@@ -150,6 +141,16 @@ pub fn exp_negative(x: __m256) -> __m256 {
         _mm256_set1_epi32(127),
     ));
     _mm256_mul_ps(p, _mm256_castsi256_ps(exponent))
+}
+
+/// 1 / (1 + exp(-x)).
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn sigmoid(x: __m256) -> __m256 {
+    let one = _mm256_set1_ps(1.0);
+    let small = exp_negative(_mm256_or_ps(x, _mm256_set1_ps(-0.0)));
+    let top = _mm256_blendv_ps(one, small, x);
+    _mm256_div_ps(top, _mm256_add_ps(one, small))
 }
 
 #[cfg(test)]

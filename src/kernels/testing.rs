@@ -53,6 +53,13 @@ impl Random {
     }
 }
 
+/// Luma of -0.5 to 0.5 in bytes.
+pub fn bytes(luma: &Tensor) -> Tensor {
+    let values: Vec<f32> = luma.flatten_all().unwrap().to_vec1().unwrap();
+    let codes = values.iter().map(|v| ((v + 0.5) * 255.0).round() as u8);
+    Tensor::from_vec(codes.collect::<Vec<_>>(), luma.dims(), &Device::Cpu).unwrap()
+}
+
 /// A value that no kernel computes, to see what was written.
 const UNTOUCHED: f32 = 12345.0;
 

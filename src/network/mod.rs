@@ -93,6 +93,8 @@ pub struct Encoded {
     pub(crate) fine_luma: Tensor,
     /// The same at half the size, at a quarter, and so on, as far as motion is searched.
     pub(crate) luma: Vec<Tensor>,
+    /// Luma in bytes, whole and at half the size, see [`crate::kernels::luma::gather`].
+    pub(crate) bytes: [Tensor; 2],
 }
 
 impl Encoded {

@@ -1,5 +1,7 @@
 use super::*;
-use crate::kernels::testing::{Random, SIZES, close, compare, contexts};
+use candle_core::{DType, Device};
+
+use crate::kernels::testing::{Random, SIZES, bytes, close, compare, contexts};
 
 /// Sums of 36 x 16 differences below 1 over a mean that may be small; a softmax of up to 15 times
 /// their rounding.
@@ -7,7 +9,7 @@ const TOLERANCE: f32 = 5e-5;
 
 /// Luma of some samples less than the cells have room for, where there are enough.
 fn luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {
-    random.dense(&[SAMPLES * h - less, SAMPLES * w - less, 1], 0.5)
+    bytes(&random.dense(&[SAMPLES * h - less, SAMPLES * w - less, 1], 0.5))
 }
 
 fn run(context: &Context, luma: [&Tensor; 2], flow: &Tensor, phase: &Tensor, out: &Tensor) {
@@ -85,7 +87,7 @@ fn flow_that_is_no_number_reads_inside() {
 fn a_shift_of_a_sample_is_found() {
     let (plain, fast) = contexts();
     let (h, w) = (6, 7);
-    let wide = Random(4).dense(&[SAMPLES * h, SAMPLES * w + 2, 1], 0.5);
+    let wide = bytes(&Random(4).dense(&[SAMPLES * h, SAMPLES * w + 2, 1], 0.5));
     // The content moves by (-2, 0) samples, half a cell, from left to right.
     let [left, right] = [0, 2].map(|x| wide.narrow(1, x, SAMPLES * w).unwrap().copy().unwrap());
     let flow = Tensor::zeros((h, w, 4), DType::F32, &Device::Cpu).unwrap();
@@ -122,9 +124,9 @@ fn the_difference_is_that_of_the_flow_itself() {
     // the flow's own.
     let checks = |light: f32| {
         let codes = (0..SAMPLES * size.0 * SAMPLES * size.1)
-            .map(|i| light * ((i % (SAMPLES * size.1) + i / (SAMPLES * size.1)) % 2) as f32);
+            .map(|i| -0.5 + light * ((i % (SAMPLES * size.1) + i / (SAMPLES * size.1)) % 2) as f32);
         let shape = (SAMPLES * size.0, SAMPLES * size.1, 1);
-        Tensor::from_vec(codes.collect(), shape, &Device::Cpu).unwrap()
+        bytes(&Tensor::from_vec(codes.collect(), shape, &Device::Cpu).unwrap())
     };
     let flow = Tensor::zeros((size.0, size.1, 4), DType::F32, &Device::Cpu).unwrap();
     let phase = Tensor::full(0.5f32, (size.0, size.1, 1), &Device::Cpu).unwrap();
@@ -152,7 +154,7 @@ fn sizes_that_do_not_fit_are_refused() {
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
     let space = Space::new((3, 4)).unwrap();
     let try_with = |luma: &[usize], flow: &[usize], phase: &[usize], out: &[usize]| {
-        let luma = zeros(luma);
+        let luma = bytes(&zeros(luma));
         let (flow, phase, out) = (zeros(flow), zeros(phase), zeros(out));
         agree(&context, [&luma, &luma], &flow, &phase, 1.0, &space, &out)
     };

@@ -5,9 +5,7 @@ use std::arch::x86_64::*;
 use super::{Axis, Correlate, Expected, MAX_CHANNELS, MAX_SIDE, displacements};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
-use crate::kernels::simd::{
-    LANES, Lanes, exp_negative, largest, load, store, sum, sums, tail_mask, transpose,
-};
+use crate::kernels::simd::{LANES, exp_negative, load, store, sums, transpose};
 
 const MAX_DISPLACEMENTS: usize = MAX_SIDE * MAX_SIDE;
 /// What lies outside of the picture.
@@ -194,134 +192,60 @@ fn dot(left: &[f32], right: &[f32]) -> __m256 {
 
 pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
-    let offsets = Offsets::new(job.radius);
     out.for_each_row(context, |y, row| {
         // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
-        let done = unsafe { expected_groups(job, y, row, pixel) };
-        for (x, values) in row.chunks_mut(pixel).enumerate().skip(done) {
-            // SAFETY: as above.
-            let d = unsafe { softmax_mean(job.scores.at(y, x), job.sharpness, &offsets) };
-            values[..2].copy_from_slice(&d);
-        }
+        unsafe { expected_row(job, y, row, pixel) };
     });
 }
 
-/// Displacements of a row as far as whole groups of eight pixels go; returns how many pixels.
+/// Displacements of a row, of eight pixels at a time; beyond the last pixel it is repeated.
 #[target_feature(enable = "avx2,fma")]
-fn expected_groups(job: &Expected, y: usize, row: &mut [f32], pixel: usize) -> usize {
-    let groups = job.scores.width / LANES;
-    for group in 0..groups {
-        let x = group * LANES;
-        let scores: [&[f32]; LANES] = std::array::from_fn(|i| job.scores.at(y, x + i));
-        let (dx, dy) = softmax_means(&scores, job.sharpness, job.radius);
-        for (i, (dx, dy)) in dx.into_iter().zip(dy).enumerate() {
+fn expected_row(job: &Expected, y: usize, row: &mut [f32], pixel: usize) {
+    let width = job.scores.width;
+    let count = displacements(job.radius);
+    for x in (0..width).step_by(LANES) {
+        let pixels: [&[f32]; LANES] =
+            std::array::from_fn(|i| job.scores.at(y, (x + i).min(width - 1)));
+        let mut scores = [_mm256_setzero_ps(); MAX_VECTORS * LANES];
+        for (block, scores) in scores.chunks_exact_mut(LANES).enumerate() {
+            if block * LANES < count {
+                let part = pixels.map(|pixel| load(&pixel[block * LANES..]));
+                scores.copy_from_slice(&transpose(&part));
+            }
+        }
+        let [dx, dy] = softmax_means(&scores[..count], job.sharpness, job.radius).map(|d| {
+            let mut values = [0.0; LANES];
+            store(&mut values, d);
+            values
+        });
+        for i in 0..LANES.min(width - x) {
             let at = (x + i) * pixel;
-            row[at..at + 2].copy_from_slice(&[dx, dy]);
+            row[at..at + 2].copy_from_slice(&[dx[i], dy[i]]);
         }
     }
-    groups * LANES
 }
 
-/// The means (x, y) of eight pixels under the softmax of `sharpness * scores`, a pixel a lane.
+/// The mean displacements (x, y) of eight pixels under the softmax of `sharpness * scores`, a pixel a lane.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn softmax_means(
-    scores: &[&[f32]; LANES],
-    sharpness: f32,
-    radius: usize,
-) -> ([f32; LANES], [f32; LANES]) {
-    let side = 2 * radius + 1;
-    let mut scaled = [_mm256_setzero_ps(); MAX_VECTORS * LANES];
-    let scaled = &mut scaled[..(side * side).next_multiple_of(LANES)];
-    for (block, scaled) in scaled.chunks_exact_mut(LANES).enumerate() {
-        let mut rows = [_mm256_setzero_ps(); LANES];
-        for (row, scores) in rows.iter_mut().zip(scores) {
-            *row = load(&scores[block * LANES..]);
-        }
-        scaled.copy_from_slice(&transpose(&rows));
-    }
+pub fn softmax_means(scores: &[__m256], sharpness: f32, radius: usize) -> [__m256; 2] {
     let sharp = _mm256_set1_ps(sharpness);
-    let scaled = &mut scaled[..side * side];
     let mut top = _mm256_set1_ps(f32::NEG_INFINITY);
-    for scaled in scaled.iter_mut() {
-        *scaled = _mm256_mul_ps(*scaled, sharp);
-        top = _mm256_max_ps(top, *scaled);
+    for score in scores {
+        top = _mm256_max_ps(top, _mm256_mul_ps(*score, sharp));
     }
     let zero = _mm256_setzero_ps();
     let (mut total, mut dx, mut dy) = (zero, zero, zero);
-    for (i, scaled) in scaled.chunks_exact(side).enumerate() {
+    let step = |i: usize| _mm256_set1_ps(i as f32 - radius as f32);
+    for (i, scores) in scores.chunks_exact(2 * radius + 1).enumerate() {
         let mut row = zero;
-        for (j, scaled) in scaled.iter().enumerate() {
-            let p = exp_negative(_mm256_sub_ps(*scaled, top));
+        for (j, score) in scores.iter().enumerate() {
+            let p = exp_negative(_mm256_sub_ps(_mm256_mul_ps(*score, sharp), top));
             row = _mm256_add_ps(row, p);
-            dx = _mm256_fmadd_ps(p, _mm256_set1_ps(j as f32 - radius as f32), dx);
+            dx = _mm256_fmadd_ps(p, step(j), dx);
         }
         total = _mm256_add_ps(total, row);
-        dy = _mm256_fmadd_ps(row, _mm256_set1_ps(i as f32 - radius as f32), dy);
+        dy = _mm256_fmadd_ps(row, step(i), dy);
     }
-    let mut means = ([0.0; LANES], [0.0; LANES]);
-    store(&mut means.0, _mm256_div_ps(dx, total));
-    store(&mut means.1, _mm256_div_ps(dy, total));
-    means
-}
-
-/// The displacements (x and y) in the order of the scores, and 1 where there is one.
-pub struct Offsets {
-    x: [Lanes; MAX_VECTORS],
-    y: [Lanes; MAX_VECTORS],
-    valid: [Lanes; MAX_VECTORS],
-}
-
-impl Offsets {
-    pub fn new(radius: usize) -> Self {
-        let side = 2 * radius + 1;
-        let table = |f: &dyn Fn(usize) -> f32| {
-            std::array::from_fn(|v| {
-                Lanes(std::array::from_fn(|l| {
-                    let i = v * LANES + l;
-                    if i < side * side { f(i) } else { 0.0 }
-                }))
-            })
-        };
-        Self {
-            x: table(&|i| (i % side) as f32 - radius as f32),
-            y: table(&|i| (i / side) as f32 - radius as f32),
-            valid: table(&|_| 1.0),
-        }
-    }
-}
-
-/// The mean of the offsets under the softmax of `sharpness * scores`.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-pub fn softmax_mean(scores: &[f32], sharpness: f32, offsets: &Offsets) -> [f32; 2] {
-    let sharp = _mm256_set1_ps(sharpness);
-    let mut scaled = [_mm256_setzero_ps(); MAX_VECTORS];
-    let mut top = _mm256_set1_ps(f32::NEG_INFINITY);
-    let vectors = scores.len().div_ceil(LANES);
-    let (full, rest) = scores.as_chunks::<LANES>();
-    for (scaled, scores) in scaled.iter_mut().zip(full) {
-        // SAFETY: there are eight floats.
-        *scaled = unsafe { _mm256_mul_ps(_mm256_loadu_ps(scores.as_ptr()), sharp) };
-        top = _mm256_max_ps(top, *scaled);
-    }
-    if !rest.is_empty() {
-        // Nothing is lower: the lanes beyond the last score must not win, nor overflow.
-        let low = _mm256_set1_ps(f32::NEG_INFINITY);
-        let inside = _mm256_castsi256_ps(tail_mask(rest.len()));
-        let last = &mut scaled[full.len()];
-        *last = _mm256_blendv_ps(low, _mm256_mul_ps(load(rest), sharp), inside);
-        top = _mm256_max_ps(top, *last);
-    }
-    let top = _mm256_set1_ps(largest(top));
-    let zero = _mm256_setzero_ps();
-    let (mut total, mut dx, mut dy) = (zero, zero, zero);
-    for (v, scaled) in scaled.iter().enumerate().take(vectors) {
-        let p = exp_negative(_mm256_sub_ps(*scaled, top));
-        total = _mm256_fmadd_ps(p, offsets.valid[v].load(), total);
-        dx = _mm256_fmadd_ps(p, offsets.x[v].load(), dx);
-        dy = _mm256_fmadd_ps(p, offsets.y[v].load(), dy);
-    }
-    let total = sum(total);
-    [sum(dx) / total, sum(dy) / total]
+    [_mm256_div_ps(dx, total), _mm256_div_ps(dy, total)]
 }

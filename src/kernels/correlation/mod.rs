@@ -13,7 +13,7 @@ use super::raster::{Raster, RasterMut, Source, write};
 #[cfg(target_arch = "x86_64")]
 mod cpu;
 #[cfg(target_arch = "x86_64")]
-pub(super) use cpu::{Offsets, softmax_mean};
+pub(super) use cpu::softmax_means;
 mod reference;
 pub(super) use reference::softmax_mean as plain_softmax_mean;
 #[cfg(test)]

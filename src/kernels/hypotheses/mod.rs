@@ -17,11 +17,14 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Context;
-use super::agreement::{self, CONTRAST};
+use super::agreement;
 use super::change;
+use super::luma::{self, SAMPLES};
 use super::raster::{Raster, Source, write};
-use super::warp::Taps;
 
+#[cfg(target_arch = "x86_64")]
+mod cpu;
+mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -46,8 +49,8 @@ const ROOT_EPSILON: f32 = 1e-6;
 pub struct Space {
     /// The first two hypotheses' flows, `[h, w, 8]`.
     flows: Tensor,
-    /// Difference under each hypothesis in each cell by itself, `[h, w, HYPOTHESES]`.
-    costs: Tensor,
+    /// Difference under each hypothesis in each cell by itself, `[h, w, 1]`.
+    costs: [Tensor; HYPOTHESES],
 }
 
 impl Space {
@@ -59,12 +62,21 @@ impl Space {
         let zeros = |channels| Tensor::zeros((height, width, channels), DType::F32, &Device::Cpu);
         Ok(Self {
             flows: zeros(8)?,
-            costs: zeros(HYPOTHESES)?,
+            costs: [zeros(1)?, zeros(1)?, zeros(1)?],
         })
     }
 }
 
-/// Fills `flow`, `[h, w, 4]` in cells, and `cues`, `[h, w, CUES]`, from the `luma` of both sides (as for
+/// Sees how far the `luma` of two pictures, -0.5 to 0.5, is apart where nothing moves; once a pair, before [`choose`]. Sizes
+/// are those of [`change::of_cells`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn rest(context: &Context, luma: [&Tensor; 2], space: &Space) -> candle_core::Result<()> {
+    change::of_cells(context, luma, &space.costs[HYPOTHESES - 1])
+}
+
+/// Fills `flow`, `[h, w, 4]` in cells, and `cues`, `[h, w, CUES]`, from the `luma` of both sides (bytes, as for
 /// [`agreement::agree`], whose `warped` space is used for work), the motion `found`, `[h, w, 4]` in cells (left to right
 /// x, y, right to left x, y), what [`remember`] made of the motion before, and the phase of each cell, `[h, w, 1]`.
 ///
@@ -81,14 +93,11 @@ pub fn choose(
     project(context, found, phase, &space.flows)?;
     for hypothesis in 0..2 {
         let flow = space.flows.narrow(2, 4 * hypothesis, 4)?;
-        let sides = agreement::warped(context, luma, &flow, warped)?;
-        let cost = space.costs.narrow(2, hypothesis, 1)?;
-        change::of_cells(context, sides.each_ref(), &cost)?;
+        let sides = warped.warp(context, luma, &flow, SAMPLES as f32)?;
+        luma::differences(context, sides, &space.costs[hypothesis])?;
     }
-    change::of_cells(context, luma, &space.costs.narrow(2, 2, 1)?)?;
-    select(context, space, flow, cues)?;
-    check(context, found, flow, &cues.narrow(2, HYPOTHESES, 2)?)?;
-    accelerate(context, past, flow, &cues.narrow(2, ACCELERATION, 3)?)
+    select(context, space, flow)?;
+    tell(context, &space.costs, (found, past), flow, cues)
 }
 
 /// Fills `past`, `[h, w, 3]`, from the motion `found` between the pair before, as for [`choose`]: from the picture that is
@@ -114,35 +123,6 @@ pub fn remember(
                 let back = &found.at(y, x)[2..];
                 let known = pace.map_or([0.0; 3], |pace| [pace * back[0], pace * back[1], 1.0]);
                 cell[..3].copy_from_slice(&known);
-            }
-        });
-        Ok(())
-    })
-}
-
-/// Acceleration along the flow, and whether it is known.
-fn accelerate(
-    context: &Context,
-    past: &Tensor,
-    flow: &Tensor,
-    out: &Tensor,
-) -> candle_core::Result<()> {
-    let (past, flow) = (Source::lock(past), Source::lock(flow));
-    let (past, flow) = (past.raster()?, flow.raster()?);
-    past.expect("the past", flow.size(), 3)?;
-    write("acceleration", out, |mut out| {
-        out.expect("the acceleration", flow.size(), 3)?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, values) in row.chunks_mut(pixel).enumerate() {
-                let f = flow.at(y, x);
-                let motion = [f[2] - f[0], f[3] - f[1]];
-                let back = sample(&past, (y, x), 0, [f[0], f[1]]);
-                let known = past.at(y, x)[2];
-                let [ax, ay] = [0, 1].map(|c| (motion[c] + back[c]) * known);
-                let most = MOST_ACCELERATION * length(motion) + LEAST_ACCELERATION;
-                let share = (most / length([ax, ay])).min(1.0);
-                values[..3].copy_from_slice(&[ax * share, ay * share, known]);
             }
         });
         Ok(())
@@ -202,137 +182,107 @@ fn project(
     out: &Tensor,
 ) -> candle_core::Result<()> {
     let (found, phase) = (Source::lock(found), Source::lock(phase));
-    let (found, phase) = (found.raster()?, phase.raster()?);
-    found.expect("the motion found", phase.size(), 4)?;
+    let job = Projection {
+        found: found.raster()?,
+        phase: phase.raster()?,
+    };
+    job.found.expect("the motion found", job.phase.size(), 4)?;
+    job.phase.expect("the phase", job.phase.size(), 1)?;
     write("project", out, |mut out| {
-        out.expect("the hypotheses", found.size(), 8)?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, cell) in row.chunks_mut(pixel).enumerate() {
-                let t = phase.at(y, x)[0];
-                let ahead = carried(&found, (y, x), 0, t);
-                let back = carried(&found, (y, x), 2, 1.0 - t);
-                for c in 0..2 {
-                    cell[c] = -t * ahead[c];
-                    cell[2 + c] = (1.0 - t) * ahead[c];
-                    cell[4 + c] = t * back[c];
-                    cell[6 + c] = -(1.0 - t) * back[c];
-                }
+        out.expect("the hypotheses", job.found.size(), 8)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::CpuLevel::Avx2 if cpu::can(&[job.found]) => {
+                cpu::project(&job, context, &mut out);
             }
-        });
+            _ => reference::project(&job, context, &mut out),
+        }
         Ok(())
     })
 }
 
-/// The motion (channels `first` and next) of what has gone the share `t` of it and is at a cell now.
-fn carried(found: &Raster, (y, x): (usize, usize), first: usize, t: f32) -> [f32; 2] {
-    let at = found.at(y, x);
-    let mut motion = [at[first], at[first + 1]];
-    for _ in 0..ROUNDS {
-        motion = sample(found, (y, x), first, [-t * motion[0], -t * motion[1]]);
+struct Projection<'a> {
+    found: Raster<'a>,
+    phase: Raster<'a>,
+}
+
+/// The flow of least difference.
+fn select(context: &Context, space: &Space, flow: &Tensor) -> candle_core::Result<()> {
+    let (flows, costs) = (
+        Source::lock(&space.flows),
+        space.costs.each_ref().map(Source::lock),
+    );
+    let job = Selection {
+        flows: flows.raster()?,
+        costs: Costs::new(&costs)?,
+    };
+    write("choice", flow, |mut out| {
+        out.expect("the flow", job.flows.size(), 4)?;
+        job.costs.expect(out.size())?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::CpuLevel::Avx2 => cpu::select(&job, context, &mut out),
+            _ => reference::select(&job, context, &mut out),
+        }
+        Ok(())
+    })
+}
+
+struct Selection<'a> {
+    flows: Raster<'a>,
+    costs: Costs<'a>,
+}
+
+/// Difference under each hypothesis.
+struct Costs<'a>([Raster<'a>; HYPOTHESES]);
+
+impl<'a> Costs<'a> {
+    fn new([a, b, c]: &'a [Source; HYPOTHESES]) -> candle_core::Result<Self> {
+        Ok(Self([a.raster()?, b.raster()?, c.raster()?]))
     }
-    motion
+
+    fn expect(&self, size: (usize, usize)) -> candle_core::Result<()> {
+        let each = self.0.iter();
+        each.map(|cost| cost.expect("the costs", size, 1)).collect()
+    }
 }
 
-/// Two channels, from `first` on, at a cell moved by (x, y).
-#[inline]
-fn sample(values: &Raster, (y, x): (usize, usize), first: usize, by: [f32; 2]) -> [f32; 2] {
-    let ty = Taps::new(y as f32 + by[1], values.height);
-    let tx = Taps::new(x as f32 + by[0], values.width);
-    let mix = |a: f32, b: f32, share: f32| a + share * (b - a);
-    let at = |y: usize, x: usize| {
-        let cell = &values.at(y, x)[first..first + 2];
-        (cell[0], cell[1])
-    };
-    let row = |y: usize| {
-        let (left, right) = (at(y, tx.first), at(y, tx.second));
-        (
-            mix(left.0, right.0, tx.share),
-            mix(left.1, right.1, tx.share),
-        )
-    };
-    let (above, below) = (row(ty.first), row(ty.second));
-    [
-        mix(above.0, below.0, ty.share),
-        mix(above.1, below.1, ty.share),
-    ]
-}
-
-/// The flow of least difference, and the differences.
-fn select(
+/// What tells of the choice.
+fn tell(
     context: &Context,
-    space: &Space,
+    costs: &[Tensor; HYPOTHESES],
+    (found, past): (&Tensor, &Tensor),
     flow: &Tensor,
     cues: &Tensor,
 ) -> candle_core::Result<()> {
-    let (flows, costs) = (Source::lock(&space.flows), Source::lock(&space.costs));
-    let (flows, costs) = (flows.raster()?, costs.raster()?);
+    let costs = costs.each_ref().map(Source::lock);
+    let (found, past, flow) = (Source::lock(found), Source::lock(past), Source::lock(flow));
+    let job = Telling {
+        costs: Costs::new(&costs)?,
+        found: found.raster()?,
+        past: past.raster()?,
+        flow: flow.raster()?,
+    };
+    let size = job.found.size();
+    job.costs.expect(size)?;
+    job.flow.expect("the flow", size, 4)?;
+    job.past.expect("the past", size, 3)?;
     write("cues", cues, |mut out| {
-        out.expect("the cues", costs.size(), CUES)?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, values) in row.chunks_mut(pixel).enumerate() {
-                for (c, value) in values[..HYPOTHESES].iter_mut().enumerate() {
-                    *value = CONTRAST * change::mean_around(&costs, (y, x), c);
-                }
+        out.expect("the cues", size, CUES)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::CpuLevel::Avx2 if cpu::can(&[job.found, job.past]) => {
+                cpu::tell(&job, context, &mut out);
             }
-        });
-        Ok(())
-    })?;
-    let cues = Source::lock(cues);
-    let cues = cues.raster()?;
-    write("choice", flow, |mut out| {
-        out.expect("the flow", cues.size(), 4)?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, cell) in row.chunks_mut(pixel).enumerate() {
-                let [left, right, still] = [0, 1, 2].map(|c| cues.at(y, x)[c]);
-                let flows = flows.at(y, x);
-                let least = left.min(right);
-                let flow = if still + CONTRAST * STILL_MARGIN < least {
-                    &[0.0; 4]
-                } else {
-                    let first = if right < left { 4 } else { 0 };
-                    &flows[first..first + 4]
-                };
-                cell[..4].copy_from_slice(flow);
-            }
-        });
+            _ => reference::tell(&job, context, &mut out),
+        }
         Ok(())
     })
 }
 
-/// How far the motion found where the flow leads to is from the flow.
-fn check(
-    context: &Context,
-    found: &Tensor,
-    flow: &Tensor,
-    out: &Tensor,
-) -> candle_core::Result<()> {
-    let (found, flow) = (Source::lock(found), Source::lock(flow));
-    let (found, flow) = (found.raster()?, flow.raster()?);
-    write("inconsistency", out, |mut out| {
-        out.expect("the inconsistency", flow.size(), 2)?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, values) in row.chunks_mut(pixel).enumerate() {
-                let f = flow.at(y, x);
-                let motion = [f[2] - f[0], f[3] - f[1]];
-                let ahead = sample(&found, (y, x), 0, [f[0], f[1]]);
-                let back = sample(&found, (y, x), 2, [f[2], f[3]]);
-                values[0] = apart([ahead[0] - motion[0], ahead[1] - motion[1]]);
-                values[1] = apart([back[0] + motion[0], back[1] + motion[1]]);
-            }
-        });
-        Ok(())
-    })
-}
-
-fn apart(by: [f32; 2]) -> f32 {
-    let e = length(by);
-    e / (1.0 + e)
-}
-
-fn length([x, y]: [f32; 2]) -> f32 {
-    (x * x + y * y + ROOT_EPSILON).sqrt()
+struct Telling<'a> {
+    costs: Costs<'a>,
+    found: Raster<'a>,
+    past: Raster<'a>,
+    flow: Raster<'a>,
 }

@@ -1,12 +1,12 @@
-//! The advance with AVX2 and FMA: a cell is one vector.
+//! With AVX2 and FMA: a cell is one vector; where there is more arithmetic, a cell is a lane of eight.
 
 use std::arch::x86_64::*;
 
-use super::{Advance, MASK, PHASE, SCALE, STATE};
+use super::{Advance, CHANGE, DISPLACEMENT, MASK, PHASE, SCALE, STATE, Update, reference};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::resample::neighbours;
-use crate::kernels::simd::Lanes;
+use crate::kernels::simd::{LANES, Lanes, exp_negative, load, sigmoid, store, transpose};
 
 pub fn advance(job: &Advance, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
@@ -61,4 +61,114 @@ fn mix(coarser: &Raster, y: usize, (near, far): (usize, usize)) -> __m256 {
 fn quarters(near: __m256, far: __m256) -> __m256 {
     let far = _mm256_mul_ps(far, _mm256_set1_ps(0.25));
     _mm256_fmadd_ps(near, _mm256_set1_ps(0.75), far)
+}
+
+pub fn update(job: &Update, context: &Context, out: &mut RasterMut) {
+    let pixel = out.pixel;
+    out.for_each_row(context, |y, row| {
+        for (group, cells) in row.chunks_mut(LANES * pixel).enumerate() {
+            let x = group * LANES;
+            if x + LANES <= job.change.width {
+                // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+                unsafe { update_eight(job, (y, x), cells, pixel) };
+            } else {
+                for (i, cell) in cells.chunks_mut(pixel).enumerate() {
+                    reference::update_cell(job, y, x + i, cell);
+                }
+            }
+        }
+    });
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn update_eight(job: &Update, at: (usize, usize), cells: &mut [f32], pixel: usize) {
+    let mut state: [__m256; LANES] = std::array::from_fn(|i| load(&cells[i * pixel..][..STATE]));
+    state = transpose(&state);
+    let change = channels(&job.change, at);
+    let [luma_x, luma_y] = two_channels(&job.luma, at);
+    let t = state[PHASE];
+    let rest = _mm256_sub_ps(_mm256_set1_ps(1.0), t);
+    let gates = (sigmoid(change[5]), sigmoid(change[6]));
+    let displacement = |c: usize, luma| {
+        _mm256_fmadd_ps(
+            gates.0,
+            state[DISPLACEMENT + c],
+            _mm256_mul_ps(gates.1, luma),
+        )
+    };
+    let d = [displacement(0, luma_x), displacement(1, luma_y)];
+    let mut ahead = [_mm256_setzero_ps(); 2];
+    if let Some(acceleration) = &job.acceleration {
+        let even = _mm256_mul_ps(_mm256_mul_ps(t, rest), _mm256_set1_ps(0.5));
+        let share = _mm256_mul_ps(sigmoid(change[CHANGE]), even);
+        ahead = two_channels(acceleration, at).map(|a| _mm256_mul_ps(share, a));
+    }
+    for c in 0..2 {
+        let left = _mm256_fnmadd_ps(t, d[c], _mm256_add_ps(change[c], ahead[c]));
+        let right = _mm256_fmadd_ps(rest, d[c], _mm256_add_ps(change[2 + c], ahead[c]));
+        state[c] = _mm256_add_ps(state[c], left);
+        state[2 + c] = _mm256_add_ps(state[2 + c], right);
+    }
+    state[MASK] = _mm256_add_ps(state[MASK], change[4]);
+    for (cell, values) in cells.chunks_mut(pixel).zip(transpose(&state)) {
+        store(&mut cell[..STATE], values);
+    }
+}
+
+/// The first channels, as many as there are up to eight, of eight cells from (`y`, `x`) on, a vector each.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn channels(values: &Raster, (y, x): (usize, usize)) -> [__m256; LANES] {
+    let cells: [__m256; LANES] = std::array::from_fn(|i| load(values.at(y, x + i)));
+    transpose(&cells)
+}
+
+/// The first two channels of eight cells from (`y`, `x`) on.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn two_channels(values: &Raster, (y, x): (usize, usize)) -> [__m256; 2] {
+    [0, 1].map(|c| {
+        let cells: [f32; LANES] = std::array::from_fn(|i| values.at(y, x + i)[c]);
+        load(&cells)
+    })
+}
+
+pub fn weight_of_left(state: &Raster, context: &Context, out: &mut RasterMut) {
+    let pixel = out.pixel;
+    out.for_each_row(context, |y, row| {
+        for (group, values) in row.chunks_mut(LANES * pixel).enumerate() {
+            let x = group * LANES;
+            if x + LANES <= state.width {
+                // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+                let weights = unsafe { eight_weights(state, (y, x)) };
+                for (i, weight) in weights.into_iter().enumerate() {
+                    values[i * pixel] = weight;
+                }
+            } else {
+                for (i, value) in values.iter_mut().step_by(pixel).enumerate() {
+                    *value = reference::weight(state.at(y, x + i));
+                }
+            }
+        }
+    });
+}
+
+/// The weights of the left side in eight cells. The exponential is of what is not positive, so that nothing overflows.
+#[target_feature(enable = "avx2,fma")]
+fn eight_weights(state: &Raster, at: (usize, usize)) -> [f32; LANES] {
+    let state = channels(state, at);
+    let (mask, t) = (state[MASK], state[PHASE]);
+    let rest = _mm256_sub_ps(_mm256_set1_ps(1.0), t);
+    let sign = _mm256_set1_ps(-0.0);
+    let small = exp_negative(_mm256_or_ps(mask, sign));
+    let (less_right, less_left) = (_mm256_mul_ps(t, small), _mm256_mul_ps(rest, small));
+    // The mask's sign says which side is the smaller one.
+    let left = _mm256_blendv_ps(rest, less_left, mask);
+    let right = _mm256_blendv_ps(less_right, t, mask);
+    let mut weights = [0.0; LANES];
+    store(
+        &mut weights,
+        _mm256_div_ps(left, _mm256_add_ps(left, right)),
+    );
+    weights
 }

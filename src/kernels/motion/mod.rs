@@ -171,29 +171,25 @@ pub fn update(
                 change.channels
             );
         }
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, cell) in row.chunks_mut(pixel).enumerate() {
-                let change = change.at(y, x);
-                let gates = (sigmoid(change[5]), sigmoid(change[6]));
-                let luma = luma.at(y, x);
-                let dx = gates.0 * cell[DISPLACEMENT] + gates.1 * luma[0];
-                let dy = gates.0 * cell[DISPLACEMENT + 1] + gates.1 * luma[1];
-                let t = cell[PHASE];
-                let (ax, ay) = acceleration.as_ref().map_or((0.0, 0.0), |acceleration| {
-                    let ahead = sigmoid(change[CHANGE]) * t * (1.0 - t) / 2.0;
-                    let a = acceleration.at(y, x);
-                    (ahead * a[0], ahead * a[1])
-                });
-                cell[0] += change[0] - t * dx + ax;
-                cell[1] += change[1] - t * dy + ay;
-                cell[2] += change[2] + (1.0 - t) * dx + ax;
-                cell[3] += change[3] + (1.0 - t) * dy + ay;
-                cell[MASK] += change[4];
-            }
-        });
+        let job = Update {
+            change,
+            luma,
+            acceleration,
+        };
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::CpuLevel::Avx2 => cpu::update(&job, context, &mut out),
+            _ => reference::update(&job, context, &mut out),
+        }
         Ok(())
     })
+}
+
+/// An update about to run.
+struct Update<'a> {
+    change: Raster<'a>,
+    luma: Raster<'a>,
+    acceleration: Option<Raster<'a>>,
 }
 
 /// Fills `flow`, `[h, w, 4]`, with the state's flow times `scale`.
@@ -238,20 +234,11 @@ pub fn weight_of_left(
     state.expect("the state", state.size(), STATE)?;
     write("weight_of_left", weight, |mut out| {
         out.expect("the mask", state.size(), 1)?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
-                let cell = state.at(y, x);
-                let t = cell[PHASE];
-                // sigmoid(mask + ln((1 - t) / t)), with the logarithm taken out.
-                let right = t * (-cell[MASK]).exp();
-                *value = (1.0 - t) / (1.0 - t + right);
-            }
-        });
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::CpuLevel::Avx2 => cpu::weight_of_left(&state, context, &mut out),
+            _ => reference::weight_of_left(&state, context, &mut out),
+        }
         Ok(())
     })
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
 }

@@ -1,3 +1,5 @@
+use candle_core::Device;
+
 use super::*;
 use crate::kernels::testing::{Random, SIZES, close, compare, contexts, zeros};
 
@@ -122,6 +124,52 @@ fn fast_and_plain_advances_agree() {
             // Four products and two sums of values below 200.
             compare("advance", (h, w), STATE, 1e-4, |context, out| {
                 advance(context, &coarser, detail, &plane, out).unwrap();
+            });
+        }
+    }
+}
+
+/// A state of random values whose phases lie inside 0 to 1.
+fn random_state(random: &mut Random, size: (usize, usize), scale: f32) -> Vec<f32> {
+    let state = random.dense(&[size.0, size.1, STATE], scale);
+    let mut state = values(&state);
+    for cell in state.chunks_mut(STATE) {
+        cell[PHASE] = 0.5 + 0.49 * random.value();
+    }
+    state
+}
+
+#[test]
+fn fast_and_plain_updates_agree() {
+    let mut random = Random(3);
+    for size in SIZES {
+        for scale in [1.0, 30.0, 300.0] {
+            let before = random_state(&mut random, size, 2.0);
+            let change = random.tensor(size, CHANGE + 1, scale);
+            let luma = random.tensor(size, 3, 2.0);
+            let acceleration = random.tensor(size, 2, 2.0);
+            for acceleration in [None, Some(&acceleration)] {
+                let [want, got] = <[Context; 2]>::from(contexts()).map(|context| {
+                    let shape = (size.0, size.1, STATE);
+                    let state = Tensor::from_slice(&before, shape, &Device::Cpu).unwrap();
+                    update(&context, &change, &luma, acceleration, &state).unwrap();
+                    values(&state)
+                });
+                close("update", &got, &want, 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn fast_and_plain_weights_agree() {
+    let mut random = Random(4);
+    for size in SIZES {
+        for scale in [1.0, 20.0, 200.0] {
+            let state = random_state(&mut random, size, scale);
+            let state = Tensor::from_vec(state, (size.0, size.1, STATE), &Device::Cpu).unwrap();
+            compare("weight", size, 1, 1e-6, |context, out| {
+                weight_of_left(context, &state, out).unwrap();
             });
         }
     }

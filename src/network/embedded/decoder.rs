@@ -12,8 +12,8 @@ use crate::kernels::hypotheses::{ACCELERATION, CUES};
 use crate::kernels::motion::{self, CHANGE, DISPLACEMENT, FLOW, PHASE, STATE};
 use crate::kernels::warp::warp_normalised;
 use crate::kernels::{Context, PhaseMap, hypotheses};
-use crate::network::Observer;
 use crate::network::checkpoint::Checkpoint;
+use crate::network::{Encoded, Observer};
 
 /// Scores of features and of luma.
 const SCORES: usize = displacements(RADIUS) + agreement::SCORES;
@@ -140,6 +140,12 @@ impl DecoderSpace {
             features: zeros(size, c.width)?,
             head: zeros(size, CHANGE + 1)?,
         })
+    }
+
+    /// Once a pair: how far both pictures are apart where nothing moves.
+    pub fn rest(&self, context: &Context, pictures: [&Encoded; 2]) -> Result<()> {
+        let luma = pictures.map(|encoded| &encoded.luma[0]);
+        Ok(hypotheses::rest(context, luma, &self.hypotheses)?)
     }
 }
 

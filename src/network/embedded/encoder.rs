@@ -7,7 +7,7 @@ use super::zeros;
 use crate::error::Result;
 use crate::kernels::Context;
 use crate::kernels::conv::{Activation, Filter, activate};
-use crate::kernels::resample;
+use crate::kernels::{luma, resample};
 use crate::network::checkpoint::Checkpoint;
 use crate::network::{Encoded, Observer};
 
@@ -66,9 +66,10 @@ impl Encoder {
         self.deep
             .apply(context, &[active], Some(down), Linear, &out.coarse)?;
         observe("encoder.deep", 0, &out.coarse);
-        let luma = view.narrow(2, 0, 4)?;
-        resample::spread(context, &luma, &out.fine_luma)?;
-        resample::mean(context, &luma, &out.luma[0])?;
+        let pixels = view.narrow(2, 0, 4)?;
+        resample::spread(context, &pixels, &out.fine_luma)?;
+        luma::gather(context, &pixels, &out.bytes[0], &out.bytes[1])?;
+        resample::mean(context, &pixels, &out.luma[0])?;
         for level in 1..out.luma.len() {
             resample::half_smooth(context, &out.luma[level - 1], &out.luma[level])?;
         }

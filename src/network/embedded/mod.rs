@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use super::checkpoint::Checkpoint;
 use super::{Encoded, Motion, Observer};
 use crate::error::{Error, Result};
-use crate::kernels::{Context, PhaseMap, agreement, hypotheses, motion, resample, search};
+use crate::kernels::{Context, PhaseMap, agreement, hypotheses, luma, motion, resample, search};
 
 pub mod config;
 mod decoder;
@@ -142,11 +142,13 @@ impl Network {
             ways,
             found,
             past,
+            decoder,
             ..
         } = ws;
         let ways = [&ways[0], &ways[1]];
         let per_cell = HALF_CELL >> self.config.finest;
         context.pool().install(|| {
+            decoder.rest(context, [left, right])?;
             hypotheses::remember(context, found, pace, past)?;
             search::search(context, [&left.luma, &right.luma], search, ways)?;
             Ok(hypotheses::gather(context, ways, per_cell, found)?)
@@ -200,7 +202,7 @@ impl Network {
         let context = &ws.context;
         ws.phases.fill(context, phase)?;
         let (decoder, refiner) = (&ws.decoder, &ws.refiner);
-        let sides = [left, right].map(|e| (&e.coarse, &e.luma[0]));
+        let sides = [left, right].map(|e| (&e.coarse, &e.bytes[1]));
         let coarse = ws.phases.coarse(phase)?;
         self.decoder.run(
             context,
@@ -210,7 +212,7 @@ impl Network {
             &coarse,
             observe,
         )?;
-        let sides = [left, right].map(|e| (&e.fine, &e.fine_luma));
+        let sides = [left, right].map(|e| (&e.fine, &e.bytes[0]));
         let fine = ws.phases.fine(phase);
         self.refiner
             .run(context, refiner, decoder, sides, &fine, observe)?;
@@ -288,6 +290,7 @@ impl Workspace {
             coarse: zeros(coarse, self.config.features)?,
             fine_luma: zeros((2 * view.0, 2 * view.1), 1)?,
             luma: luma.collect::<Result<_>>()?,
+            bytes: [luma::room((2 * view.0, 2 * view.1))?, luma::room(view)?],
         })
     }
 
@@ -296,17 +299,20 @@ impl Workspace {
         zeros(self.sizes.view, VIEW)
     }
 
-    /// Takes motion that was found elsewhere in place of a search: `[height / 4, width / 4, 4]` of the view, from left
+    /// Takes motion that was found elsewhere in place of a search between two pictures: `[height / 4, width / 4, 4]` of the view, from left
     /// to right x, y, and from right to left x, y, in cells of 8x8 pixels of the picture; and of the `past`, with 3
     /// channels, from the left picture to the one before it x, y, and 1, or 0 where that is not known.
     ///
     /// # Errors
     /// Another size.
-    pub fn assume(&mut self, found: Tensor, past: Tensor) -> Result<()> {
+    pub fn assume(&mut self, pictures: [&Encoded; 2], found: Tensor, past: Tensor) -> Result<()> {
+        for encoded in pictures {
+            self.expect_encoded(encoded)?;
+        }
         expect("the motion found", found.dims(), self.found.dims())?;
         expect("the motion before", past.dims(), self.past.dims())?;
         (self.found, self.past) = (found, past);
-        Ok(())
+        self.decoder.rest(&self.context, pictures)
     }
 
     /// What the workspace runs on.
