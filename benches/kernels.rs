@@ -11,7 +11,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use gstvideointerpolate::kernels::agreement::{CHANNELS, SAMPLES, Space, agree};
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
-use gstvideointerpolate::kernels::correlation::{correlate, displacements, expected};
+use gstvideointerpolate::kernels::correlation::{DISPLACEMENTS, correlate, expected};
 use gstvideointerpolate::kernels::search::{self, search};
 use gstvideointerpolate::kernels::warp::warp_normalised;
 use gstvideointerpolate::kernels::{Context, PhaseMap};
@@ -128,28 +128,27 @@ fn matching(c: &mut Criterion) {
     let context = context();
     let mut group = c.benchmark_group("match");
     settle(&mut group);
-    for (name, size, channels, radius) in [("decoder", EIGHTH, 24, 2), ("refiner", QUARTER, 16, 2)]
-    {
+    for (name, size, channels) in [("decoder", EIGHTH, 24), ("refiner", QUARTER, 16)] {
         let cells = (size.0 * size.1) as u64;
         let features = noise(&[size.0, size.1, channels], 1.0);
         let flow = noise(&[size.0, size.1, 2], 4.0);
         let phase = Tensor::full(0.5f32, (size.0, size.1, 1), &Device::Cpu).unwrap();
         let warped = zeros(size, channels);
-        let scores = zeros(size, displacements(radius));
+        let scores = zeros(size, DISPLACEMENTS);
         let displacement = zeros(size, 2);
         // Four taps and the normalisation.
         group.throughput(Throughput::Elements(cells * 11 * channels as u64));
         group.bench_function(format!("warp {name}"), |b| {
             b.iter(|| warp_normalised(&context, &features, &flow, 1e-2, &warped).unwrap());
         });
-        let products = displacements(radius) * channels;
+        let products = DISPLACEMENTS * channels;
         group.throughput(Throughput::Elements(cells * 2 * products as u64));
         group.bench_function(format!("correlate {name}"), |b| {
-            b.iter(|| correlate(&context, &warped, &features, &phase, radius, &scores).unwrap());
+            b.iter(|| correlate(&context, &warped, &features, &phase, &scores).unwrap());
         });
-        group.throughput(Throughput::Elements(cells * displacements(radius) as u64));
+        group.throughput(Throughput::Elements(cells * DISPLACEMENTS as u64));
         group.bench_function(format!("expected {name}"), |b| {
-            b.iter(|| expected(&context, &scores, 12.0, radius, &displacement).unwrap());
+            b.iter(|| expected(&context, &scores, 12.0, &displacement).unwrap());
         });
         agreement(&mut group, &context, name, size);
     }
@@ -164,7 +163,10 @@ fn agreement(
     size: (usize, usize),
 ) {
     let (height, width) = (SAMPLES * size.0, SAMPLES * size.1);
-    let luma = [0, 1].map(|_| noise(&[height, width, 1], 0.5));
+    let luma = [0, 1].map(|_| {
+        let codes = (noise(&[height, width, 1], 127.0) + 128.0).unwrap();
+        codes.to_dtype(DType::U8).unwrap()
+    });
     // Smooth, as flow is.
     let flow = Tensor::full(0.4f32, (size.0, size.1, 4), &Device::Cpu).unwrap();
     let phase = Tensor::full(0.5f32, (size.0, size.1, 1), &Device::Cpu).unwrap();

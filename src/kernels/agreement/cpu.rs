@@ -4,9 +4,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{CHANNELS, CONTRAST, Job, NOISE, RADIUS, SAMPLES, SCORES, around, reference};
+use super::{CHANNELS, CONTRAST, Job, NOISE, SAMPLES, SCORES, around, reference};
 use crate::kernels::Context;
-use crate::kernels::correlation::{Axis, softmax_means};
+use crate::kernels::correlation::{Axis, SIDE, softmax_means};
 use crate::kernels::luma::{CELLS, compare, mean_of_cell};
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::{LANES, store, transpose};
@@ -78,7 +78,7 @@ impl<'a> Tile<'a> {
         let cells = self.first - before..(self.first + TILE + 1).min(width);
         let phase = |x: usize| self.job.phase.at(y, x)[0].to_bits();
         let even = cells.clone().all(|x| phase(x) == phase(cells.start));
-        let axis = Axis::new(RADIUS, self.job.phase.at(y, cells.start)[0]);
+        let axis = Axis::new(self.job.phase.at(y, cells.start)[0]);
         for (d, sums) in self.rows[y % 3].iter_mut().enumerate() {
             let inner = &mut sums[1 - before..];
             match even {
@@ -137,7 +137,7 @@ unsafe fn compare_row(
     d: usize,
     out: &mut [u16],
 ) {
-    let (dy, dx) = (d / (2 * RADIUS + 1), d % (2 * RADIUS + 1));
+    let (dy, dx) = (d / SIDE, d % SIDE);
     let left = [-axis.left[dy], -axis.left[dx]];
     let right = [axis.right[dy], axis.right[dx]];
     for (x, sums) in cells.step_by(CELLS).zip(out.as_chunks_mut::<CELLS>().0) {
@@ -173,7 +173,7 @@ fn answer(columns: &Columns, first: usize, sharpness: f32) -> [[__m256; VECTORS]
     for value in &mut values[..SCORES] {
         *value = _mm256_fnmadd_ps(*value, scale, one);
     }
-    let [dx, dy] = softmax_means(&values[..SCORES], sharpness, RADIUS);
+    let [dx, dy] = softmax_means(&values[..SCORES], sharpness);
     let per_cell = _mm256_set1_ps(1.0 / SAMPLES as f32);
     values[SCORES] = _mm256_mul_ps(dx, per_cell);
     values[SCORES + 1] = _mm256_mul_ps(dy, per_cell);

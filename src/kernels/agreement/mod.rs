@@ -2,7 +2,7 @@
 //!
 //! Features tell by cells; what is finer, texture above all, is lost in them. So both sides' luma,
 //! of [`SAMPLES`] samples a cell each way, is warped by the flow ([`super::luma`]), and for every displacement d of at
-//! most [`RADIUS`] samples (row-major, y, then x; split between the sides as in [`super::correlation`])
+//! most [`correlation::RADIUS`] samples (row-major, y, then x; split between the sides as in [`super::correlation`])
 //! the absolute differences are averaged over 3x3 cells; beyond the edge the edge repeats.
 //!
 //! A cell's answer has [`CHANNELS`] values: for each displacement one minus its difference relative
@@ -12,7 +12,7 @@
 use candle_core::Tensor;
 
 use super::Context;
-use super::correlation::displacements;
+use super::correlation::{self, DISPLACEMENTS};
 pub use super::luma::SAMPLES;
 use super::luma::{self, BORDER, Sides};
 use super::raster::{Raster, Source, write};
@@ -23,11 +23,9 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-/// Largest displacement that is compared, in samples.
-pub const RADIUS: usize = 2;
-const _: () = assert!(RADIUS <= BORDER);
+const _: () = assert!(correlation::RADIUS <= BORDER);
 /// Displacements that are compared.
-pub const SCORES: usize = displacements(RADIUS);
+pub const SCORES: usize = DISPLACEMENTS;
 /// Values of a cell's summary: the displacement, and the contrast.
 pub const SUMMARY: usize = 3;
 /// Values of a cell's answer.

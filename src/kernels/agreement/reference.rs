@@ -1,8 +1,8 @@
 //! The definition.
 
-use super::{CONTRAST, Job, NOISE, RADIUS, SAMPLES, SCORES, around};
+use super::{CONTRAST, Job, NOISE, SAMPLES, SCORES, around};
 use crate::kernels::Context;
-use crate::kernels::correlation::{Axis, plain_softmax_mean};
+use crate::kernels::correlation::{Axis, SIDE, plain_softmax_mean};
 use crate::kernels::luma::{difference, mean_of_cell};
 use crate::kernels::raster::RasterMut;
 
@@ -18,7 +18,7 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
             for score in scores.iter_mut() {
                 *score = 1.0 - *score / (mean + NOISE);
             }
-            let d = plain_softmax_mean(scores, job.sharpness, RADIUS);
+            let d = plain_softmax_mean(scores, job.sharpness);
             let [dx, dy] = d.map(|samples| samples / SAMPLES as f32);
             rest[..3].copy_from_slice(&[dx, dy, CONTRAST * mean]);
         }
@@ -39,8 +39,8 @@ fn average(job: &Job, y: usize, x: usize, d: usize) -> f32 {
 
 /// Difference in a cell for displacement `d`, at the cell's phase.
 pub fn of_cell(job: &Job, (y, x): (usize, usize), d: usize) -> u16 {
-    let (dy, dx) = (d / (2 * RADIUS + 1), d % (2 * RADIUS + 1));
-    let axis = Axis::new(RADIUS, job.phase.at(y, x)[0]);
+    let (dy, dx) = (d / SIDE, d % SIDE);
+    let axis = Axis::new(job.phase.at(y, x)[0]);
     let left = [-axis.left[dy], -axis.left[dx]];
     difference(&job.sides, (y, x), left, [axis.right[dy], axis.right[dx]])
 }

@@ -1,193 +1,168 @@
-//! Correlation and its softmax with AVX2 and FMA: eight displacements at a time.
+//! Correlation and its softmax with AVX2 and FMA: eight pixels at a time, a pixel a lane.
+//!
+//! For the correlation, tiles of both sides are turned, channel by channel, so that the pixels of a row lie side by side. A
+//! picture is gone through in tiles, down their rows, so that each row is turned once and stays near.
 
 use std::arch::x86_64::*;
 
-use super::{Axis, Correlate, Expected, MAX_CHANNELS, MAX_SIDE, displacements};
+use super::{Axis, Correlate, DISPLACEMENTS, Expected, RADIUS, SIDE, reference};
 use crate::kernels::Context;
-use crate::kernels::raster::RasterMut;
-use crate::kernels::simd::{LANES, exp_negative, load, store, sums, transpose};
+use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::simd::{LANES, exp_negative, load, store, transpose};
 
-const MAX_DISPLACEMENTS: usize = MAX_SIDE * MAX_SIDE;
-/// What lies outside of the picture.
-static ZEROS: [f32; MAX_CHANNELS] = [0.0; MAX_CHANNELS];
-const MAX_VECTORS: usize = MAX_DISPLACEMENTS.div_ceil(LANES);
+/// Vectors that hold all displacements.
+const VECTORS: usize = DISPLACEMENTS.div_ceil(LANES);
+/// Most vectors of channels.
+const MAX_CHANNELS: usize = 4;
+/// Pixels of a row that are correlated together, and those that are turned: the radius on each side, in whole vectors.
+const TILE: usize = 64;
+const TURNED: usize = (TILE + 2 * RADIUS).next_multiple_of(LANES);
+/// Rows that a thread takes at a time; it turns those of the radius above and below, too.
+const BAND: usize = 16;
+
+/// Whether there is room for the channels.
+pub fn can(job: &Correlate) -> bool {
+    job.left.channels <= MAX_CHANNELS * LANES
+}
 
 pub fn correlate(job: &Correlate, context: &Context, out: &mut RasterMut) {
-    let pixel = out.pixel;
-    out.for_each_row(context, |y, row| {
-        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it), and
-        // `Correlate::run` has compared all sizes.
-        unsafe {
-            match job.left.channels {
-                8 => correlate_row::<1>(job, y, row, pixel),
-                16 => correlate_row::<2>(job, y, row, pixel),
-                24 => correlate_row::<3>(job, y, row, pixel),
-                _ => correlate_row::<0>(job, y, row, pixel),
-            }
-        }
+    out.for_each_band(context, BAND, |first, mut band| match job.left.channels {
+        0..=8 => correlate_band::<8>(job, first, &mut band),
+        9..=16 => correlate_band::<16>(job, first, &mut band),
+        17..=24 => correlate_band::<24>(job, first, &mut band),
+        _ => correlate_band::<32>(job, first, &mut band),
     });
 }
 
-/// Distances in floats from a pixel to those that each displacement compares, at one phase.
-struct Window {
-    phase: f32,
-    axis: Axis,
-    left: [isize; MAX_DISPLACEMENTS],
-    right: [isize; MAX_DISPLACEMENTS],
-}
-
-impl Window {
-    fn new(job: &Correlate, phase: f32) -> Self {
-        let axis = Axis::new(job.radius, phase);
-        let side = 2 * job.radius + 1;
-        let mut window = Self {
-            phase,
-            axis,
-            left: [0; MAX_DISPLACEMENTS],
-            right: [0; MAX_DISPLACEMENTS],
-        };
-        for i in 0..side * side {
-            let at = |offsets: &[isize; MAX_SIDE], row: usize, pixel: usize| {
-                offsets[i / side] * row as isize + offsets[i % side] * pixel as isize
-            };
-            window.left[i] = -at(&axis.left, job.left.row, job.left.pixel);
-            window.right[i] = at(&axis.right, job.right.row, job.right.pixel);
-        }
-        window
-    }
-}
-
-/// Scores of a row; `C` vectors of channels, or any number of channels if `C` is 0.
-///
-/// # Safety
-/// AVX2 and FMA are there; the job's sizes fit each other.
-#[target_feature(enable = "avx2,fma")]
-unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f32], pixel: usize) {
-    let (height, width) = job.left.size();
-    let r = job.radius;
-    let count = displacements(r);
-    let mut window = Window::new(job, job.phase.at(y, 0)[0]);
-    let rows_inside = y >= r && y + r < height;
-    for (x, values) in row.chunks_mut(pixel).enumerate() {
-        let phase = job.phase.at(y, x)[0];
-        if phase.to_bits() != window.phase.to_bits() {
-            window = Window::new(job, phase);
-        }
-        let values = &mut values[..count];
-        let left = job.left.at(y, x).as_ptr();
-        let right = job.right.at(y, x).as_ptr();
-        // SAFETY: each pair points to the channels of two pixels inside, or to as many zeros.
-        unsafe {
-            if rows_inside && x >= r && x + r < width {
-                scores::<C>(job.left.channels, values, |d| {
-                    let (l, r) = (window.left[d], window.right[d]);
-                    (left.wrapping_offset(l), right.wrapping_offset(r))
-                });
-            } else {
-                let inside = Inside::new(job, &window.axis, y, x);
-                scores::<C>(job.left.channels, values, |d| match inside.both(d) {
-                    true => {
-                        let (l, r) = (window.left[d], window.right[d]);
-                        (left.wrapping_offset(l), right.wrapping_offset(r))
-                    }
-                    false => (ZEROS.as_ptr(), ZEROS.as_ptr()),
-                });
+/// The rows of a band, the first of which is `first`; `C` is the number of channels, in whole vectors.
+fn correlate_band<const C: usize>(job: &Correlate, first: usize, band: &mut RasterMut) {
+    let (width, pixel) = (band.width, band.pixel);
+    for x in (0..width).step_by(TILE) {
+        let mut tile = Tile::<C>::new(job, x);
+        for row in 0..band.height {
+            let out = &mut band.row_mut(row)[x * pixel..];
+            // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+            unsafe {
+                tile.turn(first + row);
+                tile.correlate(first + row, TILE.min(width - x), pixel, out);
             }
         }
     }
 }
 
-/// The channels of a left and of a right pixel to be compared.
-type Pair = (*const f32, *const f32);
-
-/// Which displacements of a pixel lead to two pixels inside, for each axis.
-struct Inside {
-    rows: [bool; MAX_SIDE],
-    columns: [bool; MAX_SIDE],
-    side: usize,
+/// Rows of both sides, the pixels of each channel side by side, from the radius before the tile on; zeros outside.
+struct Tile<'a, const C: usize> {
+    job: &'a Correlate<'a>,
+    /// The first pixel of the tile.
+    first: usize,
+    /// Row `y` is at `(y + RADIUS) % SIDE`.
+    left: [[[f32; TURNED]; C]; SIDE],
+    right: [[[f32; TURNED]; C]; SIDE],
+    /// The first row that was not turned yet.
+    next: Option<isize>,
 }
 
-impl Inside {
-    fn new(job: &Correlate, axis: &Axis, y: usize, x: usize) -> Self {
-        let check = |at: usize, size: usize| {
-            let inside = |at: isize| at >= 0 && at < size as isize;
-            let at = at as isize;
-            std::array::from_fn(|i| inside(at - axis.left[i]) && inside(at + axis.right[i]))
-        };
+impl<'a, const C: usize> Tile<'a, C> {
+    fn new(job: &'a Correlate<'a>, first: usize) -> Self {
         Self {
-            rows: check(y, job.left.height),
-            columns: check(x, job.left.width),
-            side: 2 * job.radius + 1,
+            job,
+            first,
+            left: [[[0.0; TURNED]; C]; SIDE],
+            right: [[[0.0; TURNED]; C]; SIDE],
+            next: None,
         }
     }
 
-    #[inline]
-    fn both(&self, d: usize) -> bool {
-        self.rows[d / self.side] && self.columns[d % self.side]
+    fn slot(y: isize) -> usize {
+        (y + RADIUS as isize) as usize % SIDE
     }
-}
 
-/// Products of the pairs, one for each value.
-///
-/// # Safety
-/// AVX2 and FMA are there; `pair` answers two pointers to `8 C` floats, or to `channels` if `C`
-/// is 0.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn scores<const C: usize>(
-    channels: usize,
-    values: &mut [f32],
-    pair: impl Fn(usize) -> Pair,
-) {
-    for (group, out) in values.chunks_mut(LANES).enumerate() {
-        let mut products = [_mm256_setzero_ps(); LANES];
-        for (i, product) in products.iter_mut().enumerate() {
-            if i >= out.len() {
+    /// Sees to it that row `y` and those around it are there.
+    #[target_feature(enable = "avx2,fma")]
+    fn turn(&mut self, y: usize) {
+        let (y, radius) = (y as isize, RADIUS as isize);
+        for y in self.next.unwrap_or(y - radius)..=y + radius {
+            let slot = Self::slot(y);
+            turn_row(&self.job.left, y, self.first, &mut self.left[slot]);
+            turn_row(&self.job.right, y, self.first, &mut self.right[slot]);
+        }
+        self.next = Some(y + radius + 1);
+    }
+
+    /// The scores of row `y`.
+    #[target_feature(enable = "avx2,fma")]
+    fn correlate(&self, y: usize, width: usize, pixel: usize, out: &mut [f32]) {
+        let phase = |i: usize| self.job.phase.at(y, self.first + i)[0];
+        let axis = Axis::new(phase(0));
+        for (group, out) in out.chunks_mut(LANES * pixel).enumerate() {
+            let first = group * LANES;
+            if first >= width {
                 break;
             }
-            let (left, right) = pair(group * LANES + i);
-            // SAFETY: the caller vouches for the lengths.
-            *product = unsafe { dot_vectors::<C>(left, right, channels) };
+            let pixels = first..width.min(first + LANES);
+            if pixels
+                .clone()
+                .all(|i| phase(i).to_bits() == phase(0).to_bits())
+            {
+                let scores = self.scores(y, first, &axis);
+                for (values, scores) in out.chunks_mut(pixel).zip(scores).take(pixels.len()) {
+                    for (values, part) in values[..DISPLACEMENTS].chunks_mut(LANES).zip(scores) {
+                        store(values, part);
+                    }
+                }
+            } else {
+                for (values, i) in out.chunks_mut(pixel).zip(pixels) {
+                    for (d, value) in values[..DISPLACEMENTS].iter_mut().enumerate() {
+                        *value = reference::score(self.job, (y, self.first + i), d);
+                    }
+                }
+            }
         }
-        store(out, sums(&products));
+    }
+
+    /// The scores of the eight pixels from `first` of the tile on.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn scores(&self, y: usize, first: usize, axis: &Axis) -> [[__m256; VECTORS]; LANES] {
+        let mut scores = [_mm256_setzero_ps(); VECTORS * LANES];
+        let at = |dx: isize| (first + RADIUS).wrapping_add_signed(dx);
+        for (dy, scores) in scores[..DISPLACEMENTS].chunks_mut(SIDE).enumerate() {
+            let left = &self.left[Self::slot(y as isize - axis.left[dy])];
+            let right = &self.right[Self::slot(y as isize + axis.right[dy])];
+            let columns: [(usize, usize); SIDE] =
+                std::array::from_fn(|dx| (at(-axis.left[dx]), at(axis.right[dx])));
+            for (l, r) in left.iter().zip(right) {
+                for (score, (at_left, at_right)) in scores.iter_mut().zip(columns) {
+                    let (l, r) = (&l[at_left..at_left + LANES], &r[at_right..at_right + LANES]);
+                    *score = _mm256_fmadd_ps(load(l), load(r), *score);
+                }
+            }
+        }
+        let mut pixels = [[_mm256_setzero_ps(); VECTORS]; LANES];
+        for (v, block) in scores.as_chunks::<LANES>().0.iter().enumerate() {
+            for (pixel, part) in pixels.iter_mut().zip(transpose(block)) {
+                pixel[v] = part;
+            }
+        }
+        pixels
     }
 }
 
-/// Products of `C` vectors, or of `channels` floats if `C` is 0, not yet summed over the lanes.
-///
-/// # Safety
-/// AVX2 and FMA are there; both can be read that far.
-#[inline]
+/// Turns row `y` of a side, from the radius before pixel `first` on.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn dot_vectors<const C: usize>(
-    left: *const f32,
-    right: *const f32,
-    channels: usize,
-) -> __m256 {
-    // SAFETY: the caller vouches for the lengths.
-    unsafe {
-        if C == 0 {
-            let left = std::slice::from_raw_parts(left, channels);
-            return dot(left, std::slice::from_raw_parts(right, channels));
+fn turn_row<const C: usize>(side: &Raster, y: isize, first: usize, out: &mut [[f32; TURNED]; C]) {
+    for group in (0..TURNED).step_by(LANES) {
+        let pixels: [&[f32]; LANES] = std::array::from_fn(|i| {
+            let x = (first + group + i) as isize - RADIUS as isize;
+            side.get(y, x).unwrap_or_default()
+        });
+        for (v, channels) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let part = pixels.map(|pixel| load(pixel.get(v * LANES..).unwrap_or_default()));
+            for (channel, turned) in channels.iter_mut().zip(transpose(&part)) {
+                store(&mut channel[group..group + LANES], turned);
+            }
         }
-        let mut sum = _mm256_mul_ps(_mm256_loadu_ps(left), _mm256_loadu_ps(right));
-        for c in 1..C {
-            let left = _mm256_loadu_ps(left.add(c * LANES));
-            sum = _mm256_fmadd_ps(left, _mm256_loadu_ps(right.add(c * LANES)), sum);
-        }
-        sum
     }
-}
-
-/// Products of any number of channels, not yet summed over the lanes.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn dot(left: &[f32], right: &[f32]) -> __m256 {
-    let mut sum = _mm256_setzero_ps();
-    for (a, b) in left.chunks(LANES).zip(right.chunks(LANES)) {
-        sum = _mm256_fmadd_ps(load(a), load(b), sum);
-    }
-    sum
 }
 
 pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
@@ -202,18 +177,15 @@ pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
 #[target_feature(enable = "avx2,fma")]
 fn expected_row(job: &Expected, y: usize, row: &mut [f32], pixel: usize) {
     let width = job.scores.width;
-    let count = displacements(job.radius);
     for x in (0..width).step_by(LANES) {
         let pixels: [&[f32]; LANES] =
             std::array::from_fn(|i| job.scores.at(y, (x + i).min(width - 1)));
-        let mut scores = [_mm256_setzero_ps(); MAX_VECTORS * LANES];
+        let mut scores = [_mm256_setzero_ps(); VECTORS * LANES];
         for (block, scores) in scores.chunks_exact_mut(LANES).enumerate() {
-            if block * LANES < count {
-                let part = pixels.map(|pixel| load(&pixel[block * LANES..]));
-                scores.copy_from_slice(&transpose(&part));
-            }
+            let part = pixels.map(|pixel| load(&pixel[block * LANES..]));
+            scores.copy_from_slice(&transpose(&part));
         }
-        let [dx, dy] = softmax_means(&scores[..count], job.sharpness, job.radius).map(|d| {
+        let [dx, dy] = softmax_means(&scores[..DISPLACEMENTS], job.sharpness).map(|d| {
             let mut values = [0.0; LANES];
             store(&mut values, d);
             values
@@ -228,7 +200,7 @@ fn expected_row(job: &Expected, y: usize, row: &mut [f32], pixel: usize) {
 /// The mean displacements (x, y) of eight pixels under the softmax of `sharpness * scores`, a pixel a lane.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub fn softmax_means(scores: &[__m256], sharpness: f32, radius: usize) -> [__m256; 2] {
+pub fn softmax_means(scores: &[__m256], sharpness: f32) -> [__m256; 2] {
     let sharp = _mm256_set1_ps(sharpness);
     let mut top = _mm256_set1_ps(f32::NEG_INFINITY);
     for score in scores {
@@ -236,8 +208,8 @@ pub fn softmax_means(scores: &[__m256], sharpness: f32, radius: usize) -> [__m25
     }
     let zero = _mm256_setzero_ps();
     let (mut total, mut dx, mut dy) = (zero, zero, zero);
-    let step = |i: usize| _mm256_set1_ps(i as f32 - radius as f32);
-    for (i, scores) in scores.chunks_exact(2 * radius + 1).enumerate() {
+    let step = |i: usize| _mm256_set1_ps(i as f32 - RADIUS as f32);
+    for (i, scores) in scores.chunks_exact(SIDE).enumerate() {
         let mut row = zero;
         for (j, score) in scores.iter().enumerate() {
             let p = exp_negative(_mm256_sub_ps(_mm256_mul_ps(*score, sharp), top));

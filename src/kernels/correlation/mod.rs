@@ -1,6 +1,6 @@
 //! Local correlation of the two warped sides, and the displacement it expects.
 //!
-//! For the displacements d in `-radius..=radius` squared, row-major (y, then x): a pixel at phase
+//! For the displacements d in `-RADIUS..=RADIUS` squared, row-major (y, then x): a pixel at phase
 //! t that moves by d over the whole interval came from `-t d` and goes to `(1 - t) d`. The split
 //! is rounded, halves upwards, so that only whole pixels are read. Outside the picture a score
 //! is 0.
@@ -19,18 +19,14 @@ pub(super) use reference::softmax_mean as plain_softmax_mean;
 #[cfg(test)]
 mod tests;
 
-/// Largest radius that the kernels have room for.
-pub const MAX_RADIUS: usize = 4;
-const MAX_SIDE: usize = 2 * MAX_RADIUS + 1;
-/// Most channels that the kernels have room for.
-pub const MAX_CHANNELS: usize = 64;
+/// Largest displacement along an axis, in pixels.
+pub const RADIUS: usize = 2;
+/// Displacements of an axis.
+pub(super) const SIDE: usize = 2 * RADIUS + 1;
+/// Number of displacements.
+pub const DISPLACEMENTS: usize = SIDE * SIDE;
 
-/// Number of displacements of a radius.
-pub const fn displacements(radius: usize) -> usize {
-    (2 * radius + 1) * (2 * radius + 1)
-}
-
-/// Fills `out`, `[h, w, displacements]`, with the products of the sides `left` and `right`,
+/// Fills `out`, `[h, w, DISPLACEMENTS]`, with the products of the sides `left` and `right`,
 /// `[h, w, c]`, at the phase of each pixel, `[h, w, 1]`.
 ///
 /// # Errors
@@ -40,7 +36,6 @@ pub fn correlate(
     left: &Tensor,
     right: &Tensor,
     phase: &Tensor,
-    radius: usize,
     out: &Tensor,
 ) -> candle_core::Result<()> {
     let (left, right, phase) = (Source::lock(left), Source::lock(right), Source::lock(phase));
@@ -48,7 +43,6 @@ pub fn correlate(
         left: left.raster()?,
         right: right.raster()?,
         phase: phase.raster()?,
-        radius,
     };
     write("correlate", out, |out| job.run(context, out))
 }
@@ -57,24 +51,18 @@ struct Correlate<'a> {
     left: Raster<'a>,
     right: Raster<'a>,
     phase: Raster<'a>,
-    radius: usize,
 }
 
 impl Correlate<'_> {
     fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
         let size = self.left.size();
-        check_radius(self.radius)?;
-        if self.left.channels > MAX_CHANNELS {
-            let found = self.left.channels;
-            candle_core::bail!("{found} channels to correlate, expected at most {MAX_CHANNELS}");
-        }
         self.right
             .expect("the right side", size, self.left.channels)?;
         self.phase.expect("the phase", size, 1)?;
-        out.expect("the scores", size, displacements(self.radius))?;
+        out.expect("the scores", size, DISPLACEMENTS)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::correlate(self, context, &mut out),
+            super::CpuLevel::Avx2 if cpu::can(self) => cpu::correlate(self, context, &mut out),
             _ => reference::correlate(self, context, &mut out),
         }
         Ok(())
@@ -90,45 +78,29 @@ pub fn expected(
     context: &Context,
     scores: &Tensor,
     sharpness: f32,
-    radius: usize,
     out: &Tensor,
 ) -> candle_core::Result<()> {
     let scores = Source::lock(scores);
     let job = Expected {
         scores: scores.raster()?,
         sharpness,
-        radius,
     };
-    write("expected", out, |out| job.run(context, out))
+    write("expected", out, |mut out| {
+        let size = job.scores.size();
+        job.scores.expect("the scores", size, DISPLACEMENTS)?;
+        out.expect("the expected displacement", size, 2)?;
+        match context.level() {
+            #[cfg(target_arch = "x86_64")]
+            super::CpuLevel::Avx2 => cpu::expected(&job, context, &mut out),
+            _ => reference::expected(&job, context, &mut out),
+        }
+        Ok(())
+    })
 }
 
 struct Expected<'a> {
     scores: Raster<'a>,
     sharpness: f32,
-    radius: usize,
-}
-
-impl Expected<'_> {
-    fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
-        check_radius(self.radius)?;
-        let size = self.scores.size();
-        self.scores
-            .expect("the scores", size, displacements(self.radius))?;
-        out.expect("the expected displacement", size, 2)?;
-        match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::expected(self, context, &mut out),
-            _ => reference::expected(self, context, &mut out),
-        }
-        Ok(())
-    }
-}
-
-fn check_radius(radius: usize) -> candle_core::Result<()> {
-    if radius > MAX_RADIUS {
-        candle_core::bail!("a radius of {radius}, expected at most {MAX_RADIUS}");
-    }
-    Ok(())
 }
 
 /// What of the displacement `d` lies between the left side and phase `t`.
@@ -141,15 +113,15 @@ fn split(d: isize, t: f32) -> isize {
 /// side and what to add for the right one.
 #[derive(Clone, Copy)]
 pub(super) struct Axis {
-    pub left: [isize; MAX_SIDE],
-    pub right: [isize; MAX_SIDE],
+    pub left: [isize; SIDE],
+    pub right: [isize; SIDE],
 }
 
 impl Axis {
-    pub fn new(radius: usize, t: f32) -> Self {
+    pub fn new(t: f32) -> Self {
         // A phase is inside 0 to 1; whatever else comes must not lead out of the window.
         let t = if t > 0.0 { t.min(1.0) } else { 0.0 };
-        let d = |i: usize| i as isize - radius as isize;
+        let d = |i: usize| i as isize - RADIUS as isize;
         let left = std::array::from_fn(|i| split(d(i), t));
         Self {
             left,

@@ -10,7 +10,7 @@ use super::{ACROSS, BORDER, DOWN, MAX, SAMPLES, Sides, Warp, mean_of_cell, refer
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::resample::between;
-use crate::kernels::simd::{LANES, load};
+use crate::kernels::simd::{LANES, load, store};
 
 /// Cells of a row whose flow fits on the stack.
 const TILE: usize = 64;
@@ -72,50 +72,60 @@ pub fn can(job: &Warp) -> bool {
     luma.pixel == 1 && luma.width.max(luma.height) <= side && luma.data().len() < 1 << 31
 }
 
-/// Flow of a stretch of a row, between two rows of cells, in samples: `x[i]` is that of cell `first - 1 + i`, the edge
-/// repeated; the rest is what a vector may read beyond.
+/// Flow of a stretch of cells: `x[i]` is that of cell `first - 1 + i`, the edge repeated; the rest is what a vector may read
+/// beyond.
 struct Flow {
-    x: [f32; TILE + 2 + LANES],
-    y: [f32; TILE + 2 + LANES],
+    x: [f32; ROOM],
+    y: [f32; ROOM],
 }
 
+const ROOM: usize = TILE + 2 * LANES;
+
+/// Four rows of warped luma at a time: with the border, those lie between the same two rows of cells.
 pub fn warp(job: &Warp, context: &Context, out: &mut RasterMut<i16>) {
-    let (height, width) = job.flow.size();
-    let samples = SAMPLES * width;
-    out.for_each_row(context, |y, row| {
-        let y = reference::inside(y, SAMPLES * height);
+    let samples = SAMPLES * job.flow.width;
+    out.for_each_band(context, SAMPLES, |first, mut band| {
         // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
-        unsafe { warp_row(job, y, &mut row[BORDER..]) };
-        let (first, last) = (row[BORDER], row[BORDER + samples - 1]);
-        row[..BORDER].fill(first);
-        row[BORDER + samples..].fill(last);
+        unsafe { warp_band(job, first, &mut band) };
+        for i in 0..band.height {
+            let row = band.row_mut(i);
+            let (left, right) = (row[BORDER], row[BORDER + samples - 1]);
+            row[..BORDER].fill(left);
+            row[BORDER + samples..].fill(right);
+        }
     });
 }
 
-/// Fills `row`, and up to a group less one beyond its samples.
+/// Fills the rows, the first of which is `top`, but for their border, and up to a group less one of what lies beyond.
 #[target_feature(enable = "avx2")]
-fn warp_row(job: &Warp, y: usize, row: &mut [i16]) {
-    let mut flow = Flow {
-        x: [0.0; TILE + 2 + LANES],
-        y: [0.0; TILE + 2 + LANES],
-    };
-    let width = job.flow.width;
+fn warp_band(job: &Warp, top: usize, band: &mut RasterMut<i16>) {
+    let (height, width) = job.flow.size();
+    let inside = |i: usize| reference::inside(top + i, SAMPLES * height);
+    let (above, below, _) = between(inside(0), SAMPLES, height);
     for first in (0..width).step_by(TILE) {
         let cells = TILE.min(width - first);
-        flow.fill(job, y, first, cells);
-        for group in 0..(SAMPLES * cells).div_ceil(GROUP) {
-            let x = SAMPLES * first + group * GROUP;
-            let places = Places::new(job, y, x, &flow, group);
-            let values: &mut [i16; GROUP] = (&mut row[x..x + GROUP]).try_into().expect("a group");
-            match places.pairs(&job.luma) {
-                // SAFETY: there is room for sixteen values.
-                Some(pairs) => unsafe {
-                    _mm256_storeu_si256(values.as_mut_ptr().cast(), places.mix(pairs));
-                },
-                None => {
-                    let last = SAMPLES * width - 1;
-                    for (i, value) in values.iter_mut().enumerate() {
-                        *value = reference::sample(job, y, (x + i).min(last));
+        let (above, below) = (Flow::of(job, above, first), Flow::of(job, below, first));
+        for i in 0..band.height {
+            let y = inside(i);
+            let (_, _, share) = between(y, SAMPLES, height);
+            let flow = Flow::between(&above, &below, share, job.scale);
+            let row = &mut band.row_mut(i)[BORDER + SAMPLES * first..];
+            for group in 0..(SAMPLES * cells).div_ceil(GROUP) {
+                let x = SAMPLES * first + group * GROUP;
+                let places = Places::new(job, y, x, &flow, group);
+                let values: &mut [i16; GROUP] = (&mut row[group * GROUP..][..GROUP])
+                    .try_into()
+                    .expect("a group");
+                match places.pairs(&job.luma) {
+                    // SAFETY: there is room for sixteen values.
+                    Some(pairs) => unsafe {
+                        _mm256_storeu_si256(values.as_mut_ptr().cast(), places.mix(pairs));
+                    },
+                    None => {
+                        let last = SAMPLES * width - 1;
+                        for (i, value) in values.iter_mut().enumerate() {
+                            *value = reference::sample(job, y, (x + i).min(last));
+                        }
                     }
                 }
             }
@@ -124,36 +134,41 @@ fn warp_row(job: &Warp, y: usize, row: &mut [i16]) {
 }
 
 impl Flow {
-    /// For the cells `first..first + count`, at sample row `y`.
+    /// In row `y`, of a tile from cell `first` on.
     #[target_feature(enable = "avx2")]
-    fn fill(&mut self, job: &Warp, y: usize, first: usize, count: usize) {
-        let (y0, y1, t) = between(y, SAMPLES, job.flow.height);
-        let (t, scale) = (_mm256_set1_ps(t), _mm256_set1_ps(job.scale));
-        // x and y of four cells from cell `i` of the stretch on, those beyond the edge repeated
-        let four = |y: usize, i: usize| {
-            let cell = |j: usize| {
-                let x = (first + i + j).saturating_sub(1).min(job.flow.width - 1);
-                let flow = &job.flow.at(y, x)[..2];
-                // SAFETY: there are two floats.
-                unsafe { _mm_castpd_ps(_mm_load_sd(flow.as_ptr().cast())) }
-            };
-            let pair = |j: usize| _mm_movelh_ps(cell(j), cell(j + 2));
-            _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(pair(0)), pair(1))
+    fn of(job: &Warp, y: usize, first: usize) -> Self {
+        let mut flow = Self {
+            x: [0.0; ROOM],
+            y: [0.0; ROOM],
         };
-        for i in (0..count + 2).step_by(4) {
-            let moved = _mm256_mul_ps(scale, lerp(four(y0, i), four(y1, i), t));
-            let (even, odd) = (
-                _mm256_castps256_ps128(moved),
-                _mm256_extractf128_ps::<1>(moved),
-            );
-            let (low, high) = (_mm_unpacklo_ps(even, odd), _mm_unpackhi_ps(even, odd));
-            let (x, y) = (_mm_movelh_ps(low, high), _mm_movehl_ps(high, low));
-            let (xs, ys) = (&mut self.x[i..i + 4], &mut self.y[i..i + 4]);
-            // SAFETY: there is room for four floats in both.
-            unsafe {
-                _mm_storeu_ps(xs.as_mut_ptr(), x);
-                _mm_storeu_ps(ys.as_mut_ptr(), y);
+        let last = job.flow.width - 1;
+        for i in 0..(TILE + 2).min(job.flow.width - first + 2) {
+            let at = job.flow.at(y, (first + i).saturating_sub(1).min(last));
+            (flow.x[i], flow.y[i]) = (at[0], at[1]);
+        }
+        flow
+    }
+
+    /// Between two rows, `share` of the lower one, in samples.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn between(above: &Self, below: &Self, share: f32, scale: f32) -> Self {
+        let (share, scale) = (_mm256_set1_ps(share), _mm256_set1_ps(scale));
+        let mix = |above: &[f32; ROOM], below: &[f32; ROOM]| {
+            let mut mixed = [0.0; ROOM];
+            let (above, below) = (above.as_chunks::<LANES>().0, below.as_chunks::<LANES>().0);
+            let rows = above.iter().zip(below);
+            for (mixed, (above, below)) in mixed.as_chunks_mut::<LANES>().0.iter_mut().zip(rows) {
+                store(
+                    mixed,
+                    _mm256_mul_ps(scale, lerp(load(above), load(below), share)),
+                );
             }
+            mixed
+        };
+        Self {
+            x: mix(&above.x, &below.x),
+            y: mix(&above.y, &below.y),
         }
     }
 }

@@ -11,8 +11,6 @@ pub const DETAIL: usize = 4 + 1;
 pub const MAX_FINEST: usize = 2;
 /// Most channels of any part.
 const MAX_CHANNELS: usize = 256;
-/// Largest displacement of features, in cells, that is compared.
-pub const RADIUS: usize = 2;
 /// A feature's norm below this (its square root) counts as "no texture".
 pub const NORM_EPSILON: f32 = 1e-2;
 

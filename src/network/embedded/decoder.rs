@@ -2,12 +2,12 @@
 
 use candle_core::Tensor;
 
-use super::config::{Config, NORM_EPSILON, RADIUS};
+use super::config::{Config, NORM_EPSILON};
 use super::zeros;
 use crate::error::Result;
 use crate::kernels::agreement::{self, agree};
 use crate::kernels::conv::{Activation, Filter};
-use crate::kernels::correlation::{correlate, displacements, expected};
+use crate::kernels::correlation::{DISPLACEMENTS, correlate, expected};
 use crate::kernels::hypotheses::{ACCELERATION, CUES};
 use crate::kernels::motion::{self, CHANGE, DISPLACEMENT, FLOW, PHASE, STATE};
 use crate::kernels::warp::warp_normalised;
@@ -16,7 +16,7 @@ use crate::network::checkpoint::Checkpoint;
 use crate::network::{Encoded, Observer};
 
 /// Scores of features and of luma.
-const SCORES: usize = displacements(RADIUS) + agreement::SCORES;
+const SCORES: usize = DISPLACEMENTS + agreement::SCORES;
 
 /// The weights.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Match {
         Ok(Self {
             left: zeros(size, channels)?,
             right: zeros(size, channels)?,
-            scores: zeros(size, displacements(RADIUS))?,
+            scores: zeros(size, DISPLACEMENTS)?,
             luma_scores: luma.narrow(2, 0, agreement::SCORES)?,
             summary: luma.narrow(2, agreement::SCORES, agreement::SUMMARY)?,
             luma,
@@ -94,7 +94,7 @@ impl Match {
         let (to_left, to_right) = (self.flow.narrow(2, 0, 2)?, self.flow.narrow(2, 2, 2)?);
         warp_normalised(context, left.0, &to_left, NORM_EPSILON, a)?;
         warp_normalised(context, right.0, &to_right, NORM_EPSILON, b)?;
-        correlate(context, a, b, &self.phase, RADIUS, scores)?;
+        correlate(context, a, b, &self.phase, scores)?;
         let (luma, space) = ([left.1, right.1], &self.agreement);
         agree(
             context,
@@ -106,7 +106,7 @@ impl Match {
             &self.luma,
         )?;
         let out = &self.displacement;
-        Ok(expected(context, scores, sharp.features, RADIUS, out)?)
+        Ok(expected(context, scores, sharp.features, out)?)
     }
 }
 

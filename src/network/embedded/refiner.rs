@@ -2,13 +2,13 @@
 
 use candle_core::{Device, Tensor};
 
-use super::config::{Config, DETAIL, RADIUS};
+use super::config::{Config, DETAIL};
 use super::decoder::{DecoderSpace, Match, Sharpness, Side};
 use super::zeros;
 use crate::error::Result;
 use crate::kernels::agreement;
 use crate::kernels::conv::{Activation, Filter};
-use crate::kernels::correlation::displacements;
+use crate::kernels::correlation::DISPLACEMENTS;
 use crate::kernels::motion::{self, CHANGE, STATE};
 use crate::kernels::{Context, PhaseMap};
 use crate::network::Observer;
@@ -67,7 +67,7 @@ impl RefinerSpace {
 impl Refiner {
     pub fn load(checkpoint: &Checkpoint, c: &Config) -> Result<Self> {
         let filter = |name: &str, shape| checkpoint.filter(&format!("refiner.{name}"), shape, 1);
-        let input = 2 * c.stem + displacements(RADIUS) + agreement::CHANNELS + c.up + STATE;
+        let input = 2 * c.stem + DISPLACEMENTS + agreement::CHANNELS + c.up + STATE;
         Ok(Self {
             expand: [expand(checkpoint, c, 0)?, expand(checkpoint, c, 1)?],
             squeeze: filter("squeeze", [c.stem, input, 1])?,
