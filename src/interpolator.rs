@@ -422,7 +422,7 @@ impl Interpolator {
         }
         self.relation = None;
         let (one, other) = (left.1.parts(), right.1.parts());
-        let luma = [one.features.fine_luma(), other.features.fine_luma()];
+        let luma = [one.features.luma(), other.features.luma()];
         change::change(&self.context, luma, &self.cells_change, &self.change)?;
         still::edges(&self.context, luma, &self.standing)?;
         Ok(*self.relation.insert(Relation {

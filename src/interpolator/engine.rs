@@ -11,7 +11,9 @@ use candle_core::{DType, Device, Tensor};
 use crate::error::{Error, Result};
 use crate::kernels::color::residual;
 use crate::kernels::synthesis::{Lattice, synthesise};
-use crate::kernels::{Context, PhaseMap, change, color, confidence, picture, resample, view, warp};
+use crate::kernels::{
+    Context, PhaseMap, agreement, change, color, confidence, luma, picture, resample, view,
+};
 use crate::network::published::{self, Options, Published};
 use crate::network::{self, Model, Motion, Network};
 use crate::picture::{Picture, PictureMut};
@@ -31,10 +33,10 @@ pub enum Features {
 
 impl Features {
     /// `[height, width, 1]` of the padded picture: luma, -0.5 to 0.5.
-    pub fn fine_luma(&self) -> &Tensor {
+    pub fn luma(&self) -> &Tensor {
         match self {
-            Self::Embedded(encoded) => &encoded.fine_luma,
-            Self::Full(features) => &features.fine_luma,
+            Self::Embedded(encoded) => &encoded.bytes[0],
+            Self::Full(features) => &features.bytes[0],
         }
     }
 
@@ -205,8 +207,8 @@ pub struct Full {
     motion: Motion,
     /// The mask to use, at full size.
     mask: Tensor,
-    /// The luma of both sides, warped.
-    warped: [Tensor; 2],
+    /// Room for the luma of both sides, warped.
+    warped: agreement::Space,
     /// Room for how far they are apart.
     cells: Tensor,
     view: (usize, usize),
@@ -216,7 +218,8 @@ pub struct Full {
 #[derive(Debug)]
 pub struct FullFeatures {
     encoded: published::Encoded,
-    fine_luma: Tensor,
+    /// See [`luma::gather`].
+    bytes: [Tensor; 2],
     half_luma: Tensor,
     cell_luma: Tensor,
 }
@@ -241,7 +244,7 @@ impl Full {
                 confidence: zeros(quarter, 1)?,
             },
             mask: zeros(full, 1)?,
-            warped: [zeros(full, 1)?, zeros(full, 1)?],
+            warped: agreement::Space::new(quarter)?,
             cells: zeros(quarter, 1)?,
             view,
         })
@@ -251,14 +254,14 @@ impl Full {
         let (h, w) = self.view;
         Ok(FullFeatures {
             encoded: self.network.encoded(&self.workspace)?,
-            fine_luma: zeros((2 * h, 2 * w), 1)?,
+            bytes: [luma::room((2 * h, 2 * w))?, luma::room((h, w))?],
             half_luma: zeros((h, w), 1)?,
             cell_luma: zeros((h / 2, w / 2), 1)?,
         })
     }
 
     fn expect(&self, features: &FullFeatures) -> Result<()> {
-        let (h, w, _) = features.fine_luma.dims3()?;
+        let (h, w, _) = features.bytes[0].dims3()?;
         match (h, w) == (2 * self.view.0, 2 * self.view.1) {
             true => self.network.expect(&self.workspace, &features.encoded),
             false => Err(foreign()),
@@ -268,9 +271,9 @@ impl Full {
     fn encode(&mut self, picture: &Picture, view: &Tensor, out: &mut FullFeatures) -> Result<()> {
         self.expect(out)?;
         let context = &self.context;
-        let luma = view.narrow(2, 0, view::LUMA)?;
-        resample::spread(context, &luma, &out.fine_luma)?;
-        resample::mean(context, &luma, &out.half_luma)?;
+        let pixels = view.narrow(2, 0, view::LUMA)?;
+        luma::gather(context, &pixels, &out.bytes[0], &out.bytes[1])?;
+        resample::mean(context, &pixels, &out.half_luma)?;
         resample::half(context, &out.half_luma, &out.cell_luma)?;
         color::to_rgb(context, picture, &out.encoded.colors()?)?;
         self.network.encode(&mut self.workspace, &mut out.encoded)
@@ -287,12 +290,10 @@ impl Full {
         let (context, own) = (&self.context, self.own_motion()?);
         picture::quarter(context, &own.narrow(2, 0, 4)?, &self.motion.flow)?;
         picture::quarter(context, &own.narrow(2, 4, 1)?, &self.motion.mask)?;
-        for (side, features) in [left, right].into_iter().enumerate() {
-            let flow = own.narrow(2, 2 * side, 2)?;
-            warp::warp(context, &features.fine_luma, &flow, &self.warped[side])?;
-        }
-        let warped = [&self.warped[0], &self.warped[1]];
-        change::change(context, warped, &self.cells, &self.motion.difference)
+        let luma = [&left.bytes[0], &right.bytes[0]];
+        let sides = self.warped.warp(context, luma, &self.motion.flow, 1.0)?;
+        luma::differences(context, sides, &self.cells)?;
+        change::around(context, &self.cells, &self.motion.difference)
     }
 
     /// The motion without what it has beyond the padding of the views.

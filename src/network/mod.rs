@@ -89,9 +89,7 @@ pub struct Encoded {
     pub(crate) fine: Tensor,
     /// `[height / 8, width / 8, features]`: features for the decoder.
     pub(crate) coarse: Tensor,
-    /// `[height, width, 1]`: luma, -0.5 to 0.5.
-    pub(crate) fine_luma: Tensor,
-    /// The same at half the size, at a quarter, and so on, as far as motion is searched.
+    /// `[height / 2, width / 2, 1]`: luma, -0.5 to 0.5; then smoothed at a quarter, and so on, as far as motion is searched.
     pub(crate) luma: Vec<Tensor>,
     /// Luma in bytes, whole and at half the size, see [`crate::kernels::luma::gather`].
     pub(crate) bytes: [Tensor; 2],

@@ -1,6 +1,6 @@
 //! The definition.
 
-use super::{Pair, SAMPLES};
+use super::{Pair, SAMPLES, mean};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
 
@@ -18,11 +18,11 @@ pub fn one(pair: &Pair, y: usize, x: usize) -> f32 {
     let (left, right) = (&pair.left, &pair.right);
     let rows = SAMPLES * y..left.height.min(SAMPLES * (y + 1));
     let columns = SAMPLES * x..left.width.min(SAMPLES * (x + 1));
-    let mut sum = 0.0;
+    let mut sum = 0;
     for y in rows.clone() {
         for x in columns.clone() {
-            sum += (left.at(y, x)[0] - right.at(y, x)[0]).abs();
+            sum += u32::from(left.at(y, x)[0].abs_diff(right.at(y, x)[0]));
         }
     }
-    sum / (rows.len() * columns.len()) as f32
+    mean(sum, rows.len() * columns.len())
 }

@@ -1,7 +1,7 @@
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 use super::*;
-use crate::kernels::testing::{Out, Random, SIZES, close, contexts};
+use crate::kernels::testing::{Out, Random, SIZES, bytes, close, contexts};
 
 fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
@@ -17,8 +17,10 @@ fn change_is_the_mean_difference_around_each_cell() {
     for (h, w) in SIZES {
         for less in [0, 3] {
             let (rows, columns) = (SAMPLES * h - less, SAMPLES * w - less);
-            let luma = [0; 2].map(|_| random.dense(&[rows, columns, 1], 0.5));
-            let [left, right] = luma.each_ref().map(values);
+            let luma = [0; 2].map(|_| bytes(&random.dense(&[rows, columns, 1], 0.5)));
+            let [left, right] = luma
+                .each_ref()
+                .map(|luma| values(&(luma.to_dtype(DType::F32).unwrap() / 255.0).unwrap()));
             let cell = |y: usize, x: usize| {
                 let rows = SAMPLES * y..rows.min(SAMPLES * (y + 1));
                 let places = rows.flat_map(|y| {
@@ -47,7 +49,7 @@ fn change_is_the_mean_difference_around_each_cell() {
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
     let (context, _) = contexts();
-    let (luma, wide) = (full((8, 12), 0.0), full((8, 13), 0.0));
+    let (luma, wide) = (luma::room((8, 12)).unwrap(), luma::room((8, 13)).unwrap());
     let (fits, not) = (full((2, 3), 0.0), full((2, 4), 0.0));
     assert!(change(&context, [&luma, &luma], &fits, &full((2, 3), 0.0)).is_ok());
     assert!(change(&context, [&luma, &wide], &fits, &full((2, 3), 0.0)).is_err());

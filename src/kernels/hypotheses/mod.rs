@@ -67,7 +67,7 @@ impl Space {
     }
 }
 
-/// Sees how far the `luma` of two pictures, -0.5 to 0.5, is apart where nothing moves; once a pair, before [`choose`]. Sizes
+/// Sees how far the `luma` of two pictures, in bytes, is apart where nothing moves; once a pair, before [`choose`]. Sizes
 /// are those of [`change::of_cells`].
 ///
 /// # Errors

@@ -35,8 +35,8 @@ fn chosen(context: &Context, luma: [&Tensor; 2], found: &Tensor, t: f32) -> (Vec
     );
     let (flow, cues, past) = (zeros(&[h, w, 4]), zeros(&[h, w, CUES]), zeros(&[h, w, 3]));
     remember(context, found, Some(0.5), &past).unwrap();
-    rest(context, luma, spaces.0).unwrap();
     let luma = luma.map(bytes);
+    rest(context, luma.each_ref(), spaces.0).unwrap();
     choose(
         context,
         luma.each_ref(),

@@ -433,3 +433,20 @@ pub unsafe fn compare(
         _mm256_storeu_si256(sums.as_mut_ptr().cast(), cells);
     }
 }
+
+/// Sums of the bytes of eight cells' rows, four a cell, each at most 127.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn cells_of_bytes(bytes: __m256i) -> [f32; LANES] {
+    cells_of_words(_mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1)))
+}
+
+/// Sums of the words of eight cells' rows, two a cell, each below 32,768.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn cells_of_words(words: __m256i) -> [f32; LANES] {
+    let sums = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+    let mut cells = [0.0; LANES];
+    store(&mut cells, _mm256_cvtepi32_ps(sums));
+    cells
+}

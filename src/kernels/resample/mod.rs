@@ -153,34 +153,6 @@ pub fn mean(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Res
     })
 }
 
-/// Fills `out`, `[2 h, 2 w, 1]`, with the four channels of each pixel of `input`, `[h, w, 4]`, as the
-/// 2x2 values (row by row) that they were gathered from.
-///
-/// # Errors
-/// Sizes that do not fit.
-pub fn spread(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    let input = Source::lock(input);
-    let input = input.raster()?;
-    input.expect("the input of a spreading", input.size(), 4)?;
-    write("spread", out, |mut out| {
-        out.expect(
-            "the output of a spreading",
-            (2 * input.height, 2 * input.width),
-            1,
-        )?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            let first = 2 * (y % 2);
-            let pairs = row.chunks_mut(2 * pixel).enumerate();
-            for (x, pair) in pairs {
-                let values = input.at(y / 2, x);
-                (pair[0], pair[pixel]) = (values[first], values[first + 1]);
-            }
-        });
-        Ok(())
-    })
-}
-
 /// Sizes of a doubling: `out` is `input` twice, or one less where that is odd.
 fn check_double(input: &Raster, out: &RasterMut) -> candle_core::Result<()> {
     let size = (out.height.div_ceil(2), out.width.div_ceil(2));

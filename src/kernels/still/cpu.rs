@@ -1,75 +1,92 @@
-//! With AVX2: eight samples, two cells, at a time.
+//! With AVX2: thirty-two samples, eight cells, at a time.
 
 use std::arch::x86_64::*;
 
-use super::{EDGE, NOISE, RANGE, SAMPLES, reference};
+use super::{EDGE, NOISE, SAMPLES, reference};
 use crate::kernels::Context;
 use crate::kernels::change::Pair;
+use crate::kernels::luma::cells_of_bytes;
 use crate::kernels::raster::RasterMut;
-use crate::kernels::simd::{LANES, load};
+use crate::kernels::simd::LANES;
+
+/// Samples of a group of cells.
+const GROUP: usize = SAMPLES * LANES;
 
 pub fn run(pair: &Pair, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
+    let (height, width) = pair.left.size();
     out.for_each_row(context, |cell, row| {
-        row.iter_mut().step_by(pixel).for_each(|count| *count = 0.0);
-        for y in SAMPLES * cell..pair.left.height.min(SAMPLES * (cell + 1)) {
+        // The next sample has to be there, too, and the row below.
+        let groups = match SAMPLES * (cell + 1) < height {
+            true => (width - 1) / GROUP,
+            false => 0,
+        };
+        for group in 0..groups {
             // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
-            unsafe { count(pair, y, row, pixel) };
+            let counts = unsafe { count(pair, SAMPLES * cell, group * GROUP) };
+            for (i, count) in counts.into_iter().enumerate() {
+                row[(group * LANES + i) * pixel] = count;
+            }
+        }
+        for (x, count) in row
+            .iter_mut()
+            .step_by(pixel)
+            .enumerate()
+            .skip(groups * LANES)
+        {
+            *count = reference::in_cell(pair, cell, x);
         }
     });
 }
 
-/// Adds the edges of a row of samples to its row of cells.
-#[target_feature(enable = "avx2")]
-fn count(pair: &Pair, y: usize, cells: &mut [f32], pixel: usize) {
-    let width = pair.left.width;
-    // the next sample has to be there, too, and the row below
-    let whole = if y + 1 < pair.left.height {
-        (width - 1) / LANES
-    } else {
-        0
-    };
-    let rows = [&pair.left, &pair.right].map(|p| p.row(y));
-    for group in 0..whole {
-        let x = group * LANES;
-        let below = [&pair.left, &pair.right].map(|p| &p.row(y + 1)[x..]);
-        let bits = edges([&rows[0][x..], &rows[1][x..]], below);
-        cells[2 * group * pixel] += (bits & 15).count_ones() as f32;
-        cells[(2 * group + 1) * pixel] += (bits >> SAMPLES).count_ones() as f32;
-    }
-    for x in whole * LANES..width {
-        cells[x / SAMPLES * pixel] += f32::from(u8::from(reference::is_edge(pair, y, x)));
-    }
-}
+/// Samples of both pictures.
+type Both = [__m256i; 2];
 
-/// A bit for each of eight samples.
-#[inline]
+/// The edges in the eight cells whose first sample is at (`y`, `x`).
 #[target_feature(enable = "avx2")]
-fn edges([left, right]: [&[f32]; 2], below: [&[f32]; 2]) -> u32 {
-    let here = [load(left), load(right)];
-    let across = changes(here, [load(&left[1..]), load(&right[1..])]);
-    let down = changes(here, below.map(|row| load(row)));
-    let edge = _mm256_and_ps(_mm256_or_ps(across, down), alike(here));
-    _mm256_movemask_ps(edge) as u32
+fn count(pair: &Pair, y: usize, x: usize) -> [f32; LANES] {
+    let at = |y: usize, x: usize| -> Both {
+        [&pair.left, &pair.right].map(|side| {
+            let samples = &side.row(y)[x..x + GROUP];
+            // SAFETY: there are thirty-two bytes.
+            unsafe { _mm256_loadu_si256(samples.as_ptr().cast()) }
+        })
+    };
+    let mut counts = _mm256_setzero_si256();
+    let mut here = at(y, x);
+    for y in y..y + SAMPLES {
+        let (next, below) = (at(y, x + 1), at(y + 1, x));
+        let edge = _mm256_or_si256(edge(here, next), edge(here, below));
+        // All ones are -1.
+        counts = _mm256_sub_epi8(counts, _mm256_and_si256(edge, alike(here)));
+        here = below;
+    }
+    cells_of_bytes(counts)
 }
 
 /// Whether neighbours differ from what is here, and are the same in both pictures.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn changes(here: [__m256; 2], next: [__m256; 2]) -> __m256 {
-    let step = apart(next[0], here[0]);
-    let edge = _mm256_cmp_ps::<_CMP_GT_OQ>(step, _mm256_set1_ps(EDGE / RANGE));
-    _mm256_and_ps(edge, alike(next))
+fn edge(here: Both, next: Both) -> __m256i {
+    let small = at_most(apart(next[0], here[0]), EDGE);
+    _mm256_andnot_si256(small, alike(next))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn alike([left, right]: [__m256; 2]) -> __m256 {
-    _mm256_cmp_ps::<_CMP_LT_OQ>(apart(left, right), _mm256_set1_ps(NOISE / RANGE))
+fn alike([left, right]: Both) -> __m256i {
+    at_most(apart(left, right), NOISE - 1)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn apart(a: __m256, b: __m256) -> __m256 {
-    _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b))
+fn at_most(v: __m256i, most: u8) -> __m256i {
+    let over = _mm256_subs_epu8(v, _mm256_set1_epi8(most.cast_signed()));
+    _mm256_cmpeq_epi8(over, _mm256_setzero_si256())
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn apart(a: __m256i, b: __m256i) -> __m256i {
+    _mm256_or_si256(_mm256_subs_epu8(a, b), _mm256_subs_epu8(b, a))
 }

@@ -21,9 +21,9 @@ mod reference;
 mod tests;
 
 /// Codes of 8 bits by which two samples of the same thing may differ.
-const NOISE: f32 = 3.0;
+const NOISE: u8 = 3;
 /// Codes of 8 bits between two neighbours that are an edge.
-const EDGE: f32 = 40.0;
+const EDGE: u8 = 40;
 /// Edges in 3x3 cells (of at most 144) that are a structure.
 const EDGES: f32 = 12.0;
 /// Codes of 8 bits by which the moved sides disagree where motion does not explain the place.
@@ -54,7 +54,7 @@ impl Space {
     }
 }
 
-/// Counts the edges that two pictures' `luma`, -0.5 to 0.5, have in common; once a pair. Each luma has at most 4h x 4w samples
+/// Counts the edges that two pictures' `luma`, in bytes, have in common; once a pair. Each luma has at most 4h x 4w samples
 /// and more than 4(h - 1) x 4(w - 1).
 ///
 /// # Errors
@@ -141,7 +141,7 @@ fn keep_samples<'a>(
             let codes = |c: &Component| [left, right].map(|p| c.load(p.row(c.plane, y), x));
             let alike = |c: &Component| {
                 let [l, r] = codes(c);
-                l.abs_diff(r) as f32 * RANGE <= NOISE * c.max() as f32
+                l.abs_diff(r) as f32 * RANGE <= f32::from(NOISE) * c.max() as f32
             };
             if components.clone().all(alike) {
                 for c in components.clone() {

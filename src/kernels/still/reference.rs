@@ -1,6 +1,6 @@
 //! The definition of an edge that two pictures have in common.
 
-use super::{EDGE, NOISE, RANGE, SAMPLES};
+use super::{EDGE, NOISE, SAMPLES};
 use crate::kernels::Context;
 use crate::kernels::change::Pair;
 use crate::kernels::raster::RasterMut;
@@ -15,7 +15,7 @@ pub fn run(pair: &Pair, context: &Context, out: &mut RasterMut) {
 }
 
 /// Edges in the samples of a cell.
-fn in_cell(pair: &Pair, y: usize, x: usize) -> f32 {
+pub fn in_cell(pair: &Pair, y: usize, x: usize) -> f32 {
     let span = |cell: usize, size: usize| SAMPLES * cell..size.min(SAMPLES * (cell + 1));
     let (rows, columns) = (span(y, pair.left.height), span(x, pair.left.width));
     let places = rows.flat_map(|y| columns.clone().map(move |x| (y, x)));
@@ -24,12 +24,12 @@ fn in_cell(pair: &Pair, y: usize, x: usize) -> f32 {
 
 /// Whether a sample differs from the next one or the one below, and all of them are the same in both pictures. The
 /// last row and column have no neighbour, and no edge.
-pub fn is_edge(pair: &Pair, y: usize, x: usize) -> bool {
-    let alike = |(y, x)| (pair.left.at(y, x)[0] - pair.right.at(y, x)[0]).abs() < NOISE / RANGE;
+fn is_edge(pair: &Pair, y: usize, x: usize) -> bool {
+    let alike = |(y, x)| pair.left.at(y, x)[0].abs_diff(pair.right.at(y, x)[0]) < NOISE;
     let here = pair.left.at(y, x)[0];
     let edge = |next: (usize, usize)| {
         let inside = next.0 < pair.left.height && next.1 < pair.left.width;
-        inside && (pair.left.at(next.0, next.1)[0] - here).abs() > EDGE / RANGE && alike(next)
+        inside && pair.left.at(next.0, next.1)[0].abs_diff(here) > EDGE && alike(next)
     };
     (edge((y, x + 1)) || edge((y + 1, x))) && alike((y, x))
 }

@@ -144,7 +144,7 @@ impl DecoderSpace {
 
     /// Once a pair: how far both pictures are apart where nothing moves.
     pub fn rest(&self, context: &Context, pictures: [&Encoded; 2]) -> Result<()> {
-        let luma = pictures.map(|encoded| &encoded.luma[0]);
+        let luma = pictures.map(|encoded| &encoded.bytes[1]);
         Ok(hypotheses::rest(context, luma, &self.hypotheses)?)
     }
 }

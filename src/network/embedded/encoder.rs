@@ -67,7 +67,6 @@ impl Encoder {
             .apply(context, &[active], Some(down), Linear, &out.coarse)?;
         observe("encoder.deep", 0, &out.coarse);
         let pixels = view.narrow(2, 0, 4)?;
-        resample::spread(context, &pixels, &out.fine_luma)?;
         luma::gather(context, &pixels, &out.bytes[0], &out.bytes[1])?;
         resample::mean(context, &pixels, &out.luma[0])?;
         for level in 1..out.luma.len() {

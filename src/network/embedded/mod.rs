@@ -288,7 +288,6 @@ impl Workspace {
         Ok(Encoded {
             fine: zeros(fine, self.config.stem)?,
             coarse: zeros(coarse, self.config.features)?,
-            fine_luma: zeros((2 * view.0, 2 * view.1), 1)?,
             luma: luma.collect::<Result<_>>()?,
             bytes: [luma::room((2 * view.0, 2 * view.1))?, luma::room(view)?],
         })
