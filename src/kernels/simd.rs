@@ -69,15 +69,6 @@ pub fn store(out: &mut [f32], v: __m256) {
     }
 }
 
-/// Sum of the eight lanes.
-#[inline]
-#[target_feature(enable = "avx")]
-pub fn sum(v: __m256) -> f32 {
-    let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-    let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
-    _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
-}
-
 /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
 #[inline]
 #[target_feature(enable = "avx")]

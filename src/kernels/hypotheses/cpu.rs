@@ -10,6 +10,7 @@ use crate::kernels::Context;
 use crate::kernels::agreement::CONTRAST;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::simd::{LANES, transpose};
+use crate::kernels::warp::EightTaps;
 
 const _: () = assert!(CUES == LANES);
 
@@ -101,9 +102,9 @@ impl Cells {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn sample(&self, values: &Raster, first: usize, by: [__m256; 2]) -> [__m256; 2] {
-        let x = Taps::new(_mm256_add_ps(self.columns, by[0]), values.width);
+        let x = EightTaps::new(_mm256_add_ps(self.columns, by[0]), values.width);
         let y = _mm256_add_ps(_mm256_set1_ps(self.y as f32), by[1]);
-        let y = Taps::new(y, values.height);
+        let y = EightTaps::new(y, values.height);
         let row = |y: __m256i| {
             let (a, b) = (
                 pair(values, first, y, x.first),
@@ -116,33 +117,6 @@ impl Cells {
             mix(above[0], below[0], y.share),
             mix(above[1], below[1], y.share),
         ]
-    }
-}
-
-/// Two neighbours along one axis, and the share of the second one, see [`crate::kernels::warp::Taps`].
-struct Taps {
-    first: __m256i,
-    second: __m256i,
-    share: __m256,
-}
-
-impl Taps {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn new(position: __m256, size: usize) -> Self {
-        let last = (size - 1) as i32;
-        // `max` answers its second operand for what is no number.
-        let position = _mm256_max_ps(position, _mm256_setzero_ps());
-        let position = _mm256_min_ps(position, _mm256_set1_ps(last as f32));
-        let last = _mm256_set1_epi32(last);
-        let first = _mm256_min_epi32(_mm256_cvttps_epi32(position), last);
-        let second = _mm256_min_epi32(_mm256_add_epi32(first, _mm256_set1_epi32(1)), last);
-        let share = _mm256_sub_ps(position, _mm256_cvtepi32_ps(first));
-        Self {
-            first,
-            second,
-            share,
-        }
     }
 }
 

@@ -10,6 +10,8 @@ use super::raster::{Raster, RasterMut, Source, write};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(target_arch = "x86_64")]
+pub(super) use cpu::Taps as EightTaps;
 mod reference;
 #[cfg(test)]
 mod tests;
