@@ -184,18 +184,27 @@ impl RasterMut<'_> {
     /// raster is large enough. What lies between the pixels must be left alone.
     pub fn for_each_row(&mut self, context: &Context, f: impl Fn(usize, &mut [f32]) + Sync) {
         let content = self.geometry.content();
-        let (height, row) = (self.height, self.row);
-        let all = &mut self.data[..];
-        if height * content < PARALLEL_VALUES || context.pool().current_num_threads() == 1 {
-            for (y, row) in all.chunks_mut(row).take(height).enumerate() {
-                f(y, &mut row[..content]);
+        self.for_each_band(context, 1, |y, row| f(y, &mut row[..content]));
+    }
+
+    /// As [`RasterMut::for_each_row`] with bands of `rows` rows, fewer in the last one: the number
+    /// of the first row, and all from its first value on.
+    pub fn for_each_band(
+        &mut self,
+        context: &Context,
+        rows: usize,
+        f: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        let values = self.height * self.geometry.content();
+        let band = rows * self.row;
+        if values < PARALLEL_VALUES || context.pool().current_num_threads() == 1 {
+            for (i, band) in self.data.chunks_mut(band).enumerate() {
+                f(i * rows, band);
             }
         } else {
             context.pool().install(|| {
-                all.par_chunks_mut(row)
-                    .take(height)
-                    .enumerate()
-                    .for_each(|(y, row)| f(y, &mut row[..content]));
+                let bands = self.data.par_chunks_mut(band).enumerate();
+                bands.for_each(|(i, band)| f(i * rows, band));
             });
         }
     }
