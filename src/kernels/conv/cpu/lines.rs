@@ -81,13 +81,17 @@ unsafe fn copy_inside<V: Vector>(
 unsafe fn copy_floats<V: Vector>(from: *const f32, count: usize, to: *mut f32, leaky: bool) {
     // SAFETY: no more than `count` are read.
     unsafe {
-        let slope = V::splat(SLOPE);
-        for i in (0..count).step_by(V::LANES) {
-            let mut values = V::load_up_to(from.add(i), count - i);
-            if leaky {
-                values = values.leaky(slope);
+        if leaky {
+            let slope = V::splat(SLOPE);
+            for i in (0..count).step_by(V::LANES) {
+                V::load_up_to(from.add(i), count - i)
+                    .leaky(slope)
+                    .store(to.add(i));
             }
-            values.store(to.add(i));
+        } else {
+            for i in (0..count).step_by(V::LANES) {
+                V::load_up_to(from.add(i), count - i).store(to.add(i));
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use super::{Activation, Filter, Job};
 use crate::kernels::Context;
-use crate::kernels::raster::RasterMut;
+use crate::kernels::raster::{Raster, RasterMut};
 
 mod direct;
 mod lines;
@@ -17,7 +17,7 @@ mod winograd;
 pub use packed::Packed;
 
 use packed::Floats;
-use vector::Vector;
+use vector::{Vector, load_all};
 
 /// Rows of the output that a thread makes at once: a row of Winograd's tiles.
 const BAND: usize = winograd::OUT;
@@ -57,12 +57,21 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     out.for_each_band(context, BAND, |top, values| {
         let band = Band {
             job,
-            values: values.as_mut_ptr(),
-            row,
-            pixel,
             top,
             rows: BAND.min(height - top),
             width,
+            output: Output {
+                values: values.as_mut_ptr(),
+                top,
+                row,
+                pixel,
+                outputs: job.filter.outputs,
+                residual: job.residual,
+                slopes: match job.activation {
+                    Activation::Leaky => Some(job.filter.packed.slopes.as_ptr()),
+                    Activation::Linear => None,
+                },
+            },
         };
         SCRATCH.with_borrow_mut(|scratch| {
             // SAFETY: this module runs only with a level that the machine has (`Context` sees to it),
@@ -73,7 +82,7 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
                     let scratch = at_least(scratch, winograd::scratch(job.filter));
                     vector::dispatch(level, eights, winograd::Winograd { band, scratch });
                 } else {
-                    let scratch = at_least(scratch, direct::scratch(job.filter, width));
+                    let scratch = at_least(scratch, direct::scratch(job.filter));
                     vector::dispatch(level, eights, direct::Direct { band, scratch });
                 }
             }
@@ -93,38 +102,48 @@ fn at_least(scratch: &mut Floats, count: usize) -> *mut f32 {
 #[derive(Clone, Copy)]
 struct Band<'a> {
     job: &'a Job<'a>,
-    /// Of its first row.
-    values: *mut f32,
-    row: usize,
-    pixel: usize,
     /// Its first row.
     top: usize,
     rows: usize,
     width: usize,
+    output: Output<'a>,
 }
 
-impl Band<'_> {
+/// Where and how the sums of a band are written. Loops hold a copy of it, which no write can change.
+#[derive(Clone, Copy)]
+struct Output<'a> {
+    /// Of the band's first row, `top`.
+    values: *mut f32,
+    top: usize,
+    row: usize,
+    pixel: usize,
+    outputs: usize,
+    residual: Option<Raster<'a>>,
+    /// Of the activation, if there is one.
+    slopes: Option<*const f32>,
+}
+
+impl Output<'_> {
     /// Adds the residual to the sums of the outputs from `first` on, activates and writes them.
     ///
     /// # Safety
     /// The CPU has the vector's instructions; (`y`, `x`) lies in the band.
     #[inline(always)]
-    unsafe fn put<V: Vector>(&self, y: usize, x: usize, first: usize, mut sum: V) {
-        let filter = self.job.filter;
+    unsafe fn put<V: Vector>(&self, (y, x): (usize, usize), first: usize, mut sum: V) {
         // A last block may have whole vectors that no output is in.
-        if first >= filter.outputs {
+        if first >= self.outputs {
             return;
         }
-        let count = filter.outputs - first;
+        let count = self.outputs - first;
         // SAFETY: the pixel lies in the band, and so do `count` floats of it from `first` on, and of the
         // residual, which has its size; there are slopes for whole blocks.
         unsafe {
-            if let Some(residual) = &self.job.residual {
+            if let Some(residual) = &self.residual {
                 let at = residual.at(y, x).as_ptr();
                 sum = sum.add(V::load_up_to(at.add(first), count));
             }
-            if self.job.activation == Activation::Leaky {
-                sum = sum.leaky(V::load(filter.packed.slopes.as_ptr().add(first)));
+            if let Some(slopes) = self.slopes {
+                sum = sum.leaky(V::load(slopes.add(first)));
             }
             let at = self.values.add((y - self.top) * self.row + x * self.pixel);
             sum.store_up_to(at.add(first), count);
@@ -152,7 +171,7 @@ unsafe fn multiply<V: Vector, const P: usize, const N: usize>(
     for c in 0..count {
         // SAFETY: the caller vouches for both.
         unsafe {
-            let weights: [V; N] = std::array::from_fn(|v| V::load(weight.add(v * V::LANES)));
+            let weights: [V; N] = load_all(weight, V::LANES);
             for (sums, source) in sums.iter_mut().zip(&sources) {
                 let value = V::splat(*source.add(c));
                 for (sum, weight) in sums.iter_mut().zip(&weights) {

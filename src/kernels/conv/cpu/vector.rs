@@ -1,7 +1,8 @@
 //! Vectors of floats of several instruction sets behind one trait, so that a kernel is written once.
 //!
 //! Everything here is inlined into [`dispatch`]'s functions, which are compiled for the instructions
-//! that they name; called from elsewhere the methods would be slow calls, or worse.
+//! that they name. So must be all that works on vectors: no closures (of `array::from_fn`, `map`),
+//! which are functions of their own without those instructions, where each operation is a call.
 
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
@@ -70,6 +71,34 @@ pub trait Vector: Copy {
             let zero = Self::splat(0.0);
             self.min(zero).mul_add(slope, self.max(zero))
         }
+    }
+}
+
+/// `C` vectors, `step` floats apart.
+///
+/// # Safety
+/// As [`Vector::load`], for each.
+#[inline(always)]
+pub unsafe fn load_all<V: Vector, const C: usize>(at: *const f32, step: usize) -> [V; C] {
+    // SAFETY: the caller's promises.
+    unsafe {
+        let mut vectors = [V::splat(0.0); C];
+        for (i, vector) in vectors.iter_mut().enumerate() {
+            *vector = V::load(at.add(i * step));
+        }
+        vectors
+    }
+}
+
+/// Writes vectors `step` floats apart.
+///
+/// # Safety
+/// As [`Vector::store`], for each.
+#[inline(always)]
+pub unsafe fn store_all<V: Vector, const C: usize>(vectors: [V; C], at: *mut f32, step: usize) {
+    for (i, vector) in vectors.into_iter().enumerate() {
+        // SAFETY: the caller's promises.
+        unsafe { vector.store(at.add(i * step)) };
     }
 }
 

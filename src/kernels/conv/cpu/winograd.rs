@@ -5,7 +5,7 @@
 //! infinity: 6x6 pixels of the input are transformed along both axes to 36 positions, multiplied with the
 //! equally transformed weights, summed over the inputs, and transformed back.
 
-use super::vector::{EIGHT, Kernel, Vector};
+use super::vector::{EIGHT, Kernel, Vector, load_all, store_all};
 use super::{Band, Filter, lines, multiply};
 
 /// Pixels of the output along a side of a tile.
@@ -91,16 +91,15 @@ unsafe fn transform_back<V: Vector>(m: [V; IN]) -> [V; OUT] {
     }
 }
 
-/// Floats of a pixel: whole vectors of any kind.
-fn pixel(filter: &Filter) -> usize {
-    filter.inputs.next_multiple_of(2 * EIGHT)
+/// Floats of a pixel in whole vectors of so many lanes.
+fn pixel(filter: &Filter, lanes: usize) -> usize {
+    filter.inputs.next_multiple_of(lanes)
 }
 
-/// Floats of memory that a filter needs: the patch, its transform and a block's sums.
+/// Floats of memory that a filter needs at most: the patch, its transform and a block's sums.
 pub fn scratch(filter: &Filter) -> usize {
-    let block = filter.packed.eights * EIGHT;
-    let patch = IN * PATCH * pixel(filter) + lines::SLACK;
-    patch + POSITIONS * TILES * (pixel(filter) + block)
+    let (pixel, block) = (pixel(filter, 2 * EIGHT), filter.packed.eights * EIGHT);
+    IN * PATCH * pixel + lines::SLACK + POSITIONS * TILES * (pixel + block)
 }
 
 /// The kernel, with its memory.
@@ -114,7 +113,7 @@ impl Kernel for Winograd<'_> {
     unsafe fn run<V: Vector, const P: usize, const N: usize>(self) {
         const { assert!(TILES.is_multiple_of(P)) };
         let band = &self.band;
-        let pixel = pixel(band.job.filter);
+        let pixel = pixel(band.job.filter, V::LANES);
         // SAFETY: `scratch` counted the three parts; the caller's promises.
         unsafe {
             let patch = self.scratch;
@@ -156,10 +155,7 @@ unsafe fn transform_columns<V: Vector>(row: usize, patch: *mut f32) {
         // SAFETY: a row consists of whole vectors.
         unsafe {
             let at = patch.add(i);
-            let column = transform::<V>(std::array::from_fn(|y| V::load(at.add(y * row))));
-            for (y, v) in column.into_iter().enumerate() {
-                v.store(at.add(y * row));
-            }
+            store_all(transform::<V>(load_all(at, row)), at, row);
         }
     }
 }
@@ -172,14 +168,15 @@ unsafe fn transform_rows<V: Vector>(
     patch: *const f32,
     spread: *mut f32,
 ) {
-    for (tile, y) in (0..tiles).flat_map(|t| (0..IN).map(move |y| (t, y))) {
-        for c in (0..pixel).step_by(V::LANES) {
-            // SAFETY: a tile lies in the patch, and a pixel consists of whole vectors.
-            unsafe {
-                let at = patch.add((y * PATCH + tile * OUT) * pixel + c);
-                let row = transform::<V>(std::array::from_fn(|x| V::load(at.add(x * pixel))));
-                for (x, v) in row.into_iter().enumerate() {
-                    v.store(spread.add(((y * IN + x) * TILES + tile) * pixel + c));
+    let position = TILES * pixel;
+    for tile in 0..tiles {
+        for y in 0..IN {
+            for c in (0..pixel).step_by(V::LANES) {
+                // SAFETY: a tile lies in the patch, and a pixel consists of whole vectors.
+                unsafe {
+                    let from = patch.add((y * PATCH + tile * OUT) * pixel + c);
+                    let to = spread.add(y * IN * position + tile * pixel + c);
+                    store_all(transform::<V>(load_all(from, pixel)), to, position);
                 }
             }
         }
@@ -195,20 +192,20 @@ unsafe fn products<V: Vector, const P: usize, const N: usize>(
     spread: *const f32,
     sums: *mut f32,
 ) {
-    let (inputs, pixel, width) = (filter.inputs, pixel(filter), N * V::LANES);
+    let (inputs, width) = (filter.inputs, N * V::LANES);
+    let pixel = pixel(filter, V::LANES);
     for position in 0..POSITIONS {
         // SAFETY: groups of tiles end within `TILES`; weights are there for all positions.
         unsafe {
             let weight = (block * POSITIONS + position) * inputs * width;
             let weight = filter.packed.weight.as_ptr().add(weight);
-            for tile in (0..tiles).step_by(P).map(|t| position * TILES + t) {
+            for tile in (0..tiles).step_by(P) {
+                let tile = position * TILES + tile;
                 let source = spread.add(tile * pixel);
                 let zeros = [[V::splat(0.0); N]; P];
                 let group = multiply(zeros, source, pixel, inputs, weight);
                 for (p, group) in group.into_iter().enumerate() {
-                    for (v, sum) in group.into_iter().enumerate() {
-                        sum.store(sums.add((tile + p) * width + v * V::LANES));
-                    }
+                    store_all(group, sums.add((tile + p) * width), V::LANES);
                 }
             }
         }
@@ -225,21 +222,48 @@ unsafe fn finish<V: Vector, const N: usize>(
     sums: *const f32,
 ) {
     let width = N * V::LANES;
-    for (tile, v) in (0..tiles).flat_map(|t| (0..N).map(move |v| (t, v))) {
-        let (x, first) = (x + tile * OUT, block * width + v * V::LANES);
-        // SAFETY: all sums of the block are there, and its bias; only pixels of the band are written.
-        unsafe {
-            let at = sums.add(tile * width + v * V::LANES);
-            let columns: [_; IN] = std::array::from_fn(|kx| {
-                transform_back::<V>(std::array::from_fn(|ky| {
-                    V::load(at.add((ky * IN + kx) * TILES * width))
-                }))
-            });
-            let bias = V::load(band.job.filter.packed.bias.as_ptr().add(first));
-            for y in 0..OUT.min(band.rows) {
-                let row = transform_back(columns.map(|column| column[y]));
-                for (i, sum) in row.into_iter().enumerate().take(band.width - x) {
-                    band.put(band.top + y, x + i, first, sum.add(bias));
+    for tile in 0..tiles {
+        for v in 0..N {
+            // SAFETY: all sums of the block are there; only pixels of the band are written.
+            unsafe {
+                let at = sums.add(tile * width + v * V::LANES);
+                finish_tile::<V>(
+                    band,
+                    x + tile * OUT,
+                    block * width + v * V::LANES,
+                    at,
+                    width,
+                );
+            }
+        }
+    }
+}
+
+/// Of one tile, the outputs from `first` on; `width` floats lie from a tile's sums to the next one's.
+#[inline(always)]
+unsafe fn finish_tile<V: Vector>(
+    band: &Band,
+    x: usize,
+    first: usize,
+    sums: *const f32,
+    width: usize,
+) {
+    // SAFETY: as `finish`; there is a bias for whole blocks.
+    unsafe {
+        let mut rows = [[V::splat(0.0); IN]; OUT];
+        for i in 0..IN {
+            let column =
+                transform_back::<V>(load_all(sums.add(i * TILES * width), IN * TILES * width));
+            for (row, v) in rows.iter_mut().zip(column) {
+                row[i] = v;
+            }
+        }
+        let output = band.output;
+        let bias = V::load(band.job.filter.packed.bias.as_ptr().add(first));
+        for (y, row) in rows.into_iter().enumerate().take(band.rows) {
+            for (i, sum) in transform_back(row).into_iter().enumerate() {
+                if x + i < band.width {
+                    output.put((band.top + y, x + i), first, sum.add(bias));
                 }
             }
         }
