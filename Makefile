@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint cross bench plugin train check-leaks check-valgrind soak
+.PHONY: help install demo test test-cross lint cross bench plugin train check-leaks check-valgrind soak
 
 # The file to convert; none: a clip the project renders itself.
 IN ?=
@@ -43,6 +43,18 @@ cross:
 		cargo check --quiet --no-default-features --target $(CROSS); \
 	else \
 		echo "skipped: check for $(CROSS) (rustup target add $(CROSS))"; \
+	fi
+
+# Unit tests of the convolutions on the other architecture, emulated. The first time it builds all for it.
+QEMU := qemu-aarch64
+CROSS_GCC := aarch64-linux-gnu-gcc
+test-cross: ## Run the convolutions' tests for aarch64 under qemu-user
+	@if command -v $(QEMU) $(CROSS_GCC) >/dev/null && rustup target list --installed 2>/dev/null | grep -qx $(CROSS); then \
+		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$(CROSS_GCC) \
+		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(QEMU) -L /usr/aarch64-linux-gnu" \
+		cargo test --quiet --manifest-path cross/Cargo.toml --target $(CROSS) --lib kernels::conv; \
+	else \
+		echo "skipped: tests for $(CROSS) (apt install qemu-user gcc-aarch64-linux-gnu; rustup target add $(CROSS))"; \
 	fi
 
 test: install lint cross ## Format, lints, all tests, leaks

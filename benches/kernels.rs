@@ -70,7 +70,7 @@ fn settle(group: &mut BenchmarkGroup<WallTime>) {
     group.measurement_time(Duration::from_millis(800));
 }
 
-/// A convolution of the network: name, size of the output, outputs, inputs, kernel, stride.
+/// A convolution of the network: name, size of the output, inputs, outputs, kernel, stride.
 type Shape = (
     &'static str,
     (usize, usize),
@@ -80,7 +80,8 @@ type Shape = (
     usize,
 );
 
-const SHAPES: [Shape; 9] = [
+/// Those of the balanced network; of the fast one where it has others.
+const SHAPES: [Shape; 18] = [
     ("stem 6-16 by 2", QUARTER, &[6], 16, 3, 2),
     ("down 16-24 by 2", EIGHTH, &[16], 24, 3, 2),
     ("deep 24-24", EIGHTH, &[24], 24, 3, 1),
@@ -88,6 +89,7 @@ const SHAPES: [Shape; 9] = [
     ("entry 43-32", EIGHTH, &[24, 8, 8, 3], 32, 3, 1),
     ("res 32-32", EIGHTH, &[32], 32, 3, 1),
     ("head 32-8 1x1", EIGHTH, &[32], 8, 1, 1),
+    ("expand 32-32 1x1", EIGHTH, &[32], 32, 1, 1),
     (
         "refiner squeeze 104-16 1x1",
         QUARTER,
@@ -97,8 +99,24 @@ const SHAPES: [Shape; 9] = [
         1,
     ),
     ("refiner conv 16-16", QUARTER, &[16], 16, 3, 1),
+    ("refiner head 16-7 1x1", QUARTER, &[16], 7, 1, 1),
+    ("fast stem 6-8 by 2", QUARTER, &[6], 8, 3, 2),
+    ("fast down 8-16 by 2", EIGHTH, &[8], 16, 3, 2),
+    ("fast deep 16-16", EIGHTH, &[16], 16, 3, 1),
+    ("fast entry 35-16", EIGHTH, &[16, 8, 8, 3], 16, 3, 1),
+    ("fast expand 16-24 1x1", EIGHTH, &[16], 24, 1, 1),
+    (
+        "fast refiner squeeze 84-8 1x1",
+        QUARTER,
+        &[8, 8, 25, 28, 7, 8],
+        8,
+        1,
+        1,
+    ),
+    ("fast refiner conv 8-8", QUARTER, &[8], 8, 3, 1),
 ];
 
+/// Those of 3x3 in steps of one may pass the peak: what counts is what the direct way would need.
 fn convolutions(c: &mut Criterion) {
     let context = context();
     let mut group = c.benchmark_group("conv");

@@ -2,7 +2,7 @@
 
 use super::properties::Settings;
 use super::state::Counters;
-use crate::kernels::{CpuLevel, cpu_level};
+use crate::kernels::cpu_level;
 
 /// `network`: family and version of what was loaded, nothing while it is not there.
 pub fn structure(
@@ -26,12 +26,6 @@ pub fn structure(
         .field("device", "cpu")
         .field("model", &settings.model)
         .field("network", network)
-        .field(
-            "tier",
-            match cpu_level() {
-                CpuLevel::Reference => "reference",
-                CpuLevel::Avx2 => "avx2",
-            },
-        )
+        .field("tier", cpu_level().name())
         .build()
 }

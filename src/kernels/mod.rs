@@ -37,36 +37,70 @@ mod simd;
 #[cfg(test)]
 pub(crate) mod testing;
 
-/// Environment variable that, set to `reference`, makes every kernel take its plain version.
+/// Environment variable that names the highest level to use: `reference`, `neon`, `avx2` or `avx512`.
 pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";
 
-/// Which version of the kernels runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which version of the kernels runs. A machine has those of its architecture up to some one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CpuLevel {
     /// The plain loops that define every operation.
     Reference,
+    /// aarch64; convolutions alone, all else is plain.
+    Neon,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// The same with AVX-512 F and VL, which convolutions use.
+    Avx512,
 }
 
-/// The best level this machine has, or what [`CPU_VARIABLE`] says; found out once.
+impl CpuLevel {
+    /// From the lowest to the highest.
+    pub const ALL: [Self; 4] = [Self::Reference, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// What [`CPU_VARIABLE`] calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether this machine has it.
+    pub fn is_supported(self) -> bool {
+        match self {
+            Self::Reference => true,
+            Self::Neon => cfg!(target_arch = "aarch64"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_supported()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => false,
+        }
+    }
+
+    /// The highest level up to this one that this machine has.
+    fn supported(self) -> Self {
+        let levels = Self::ALL.into_iter().rev();
+        let mut levels = levels.filter(|level| *level <= self && level.is_supported());
+        levels.next().unwrap_or(Self::Reference)
+    }
+}
+
+/// The best level this machine has, up to the one that [`CPU_VARIABLE`] names; found out once.
 pub fn cpu_level() -> CpuLevel {
     static LEVEL: OnceLock<CpuLevel> = OnceLock::new();
     *LEVEL.get_or_init(|| {
-        if std::env::var_os(CPU_VARIABLE).is_some_and(|v| v == "reference") {
-            CpuLevel::Reference
-        } else {
-            best_level()
-        }
+        let name = std::env::var(CPU_VARIABLE).unwrap_or_default();
+        let named = CpuLevel::ALL.into_iter().find(|level| level.name() == name);
+        named.unwrap_or(CpuLevel::Avx512).supported()
     })
-}
-
-fn best_level() -> CpuLevel {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        return CpuLevel::Avx2;
-    }
-    CpuLevel::Reference
 }
 
 /// What every kernel runs on: threads and an instruction set.
@@ -85,7 +119,7 @@ impl Context {
         Self::with_level(threads, cpu_level())
     }
 
-    /// As [`Context::new`], with the plain kernels where `level` says so.
+    /// As [`Context::new`], with the best kernels that this machine has up to `level`.
     pub fn with_level(threads: usize, level: CpuLevel) -> Result<Self> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -95,14 +129,10 @@ impl Context {
                 count: threads,
                 problem: e.to_string(),
             })?;
-        // A level that the machine lacks must never reach a kernel.
-        let level = match (level, best_level()) {
-            (CpuLevel::Avx2, CpuLevel::Avx2) => CpuLevel::Avx2,
-            _ => CpuLevel::Reference,
-        };
         Ok(Self {
             pool: Arc::new(pool),
-            level,
+            // A level that the machine lacks must never reach a kernel.
+            level: level.supported(),
         })
     }
 
@@ -111,8 +141,13 @@ impl Context {
         &self.pool
     }
 
-    /// The version of the kernels to run; never above what the machine has.
+    /// The version to run of kernels that have none above AVX2; never above what the machine has.
     pub fn level(&self) -> CpuLevel {
+        self.level.min(CpuLevel::Avx2)
+    }
+
+    /// The version to run of kernels that have one for every level; never above what the machine has.
+    pub fn widest(&self) -> CpuLevel {
         self.level
     }
 }

@@ -226,6 +226,11 @@ impl<T: Element> RasterMut<'_, T> {
         &mut self.data[y * self.geometry.row..][..content]
     }
 
+    /// All values from the first one on, and what lies between them.
+    pub fn data_mut(&mut self) -> &mut [T] {
+        self.data
+    }
+
     /// Makes row `to` equal to row `from`, what lies between its pixels included.
     pub fn copy_row(&mut self, from: usize, to: usize) {
         let (row, content) = (self.geometry.row, self.geometry.content());

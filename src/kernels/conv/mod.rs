@@ -7,7 +7,7 @@ use candle_core::{Tensor, bail};
 use super::Context;
 use super::raster::{Raster, RasterMut, Source, write};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 mod reference;
 #[cfg(test)]
@@ -47,7 +47,9 @@ pub struct Filter {
     bias: Vec<f32>,
     /// Of the activation below zero, one an output.
     slopes: Vec<f32>,
-    #[cfg(target_arch = "x86_64")]
+    /// What is done to each value of the input before all else.
+    reading: Activation,
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     packed: cpu::Packed,
 }
 
@@ -67,10 +69,7 @@ impl Filter {
         }
         let weight: Vec<f32> = weight.flatten_all()?.to_vec1()?;
         let bias: Vec<f32> = bias.to_vec1()?;
-        let slopes = vec![SLOPE; outputs];
-        Ok(Self {
-            #[cfg(target_arch = "x86_64")]
-            packed: cpu::Packed::new(&weight, &bias, &slopes, inputs, kernel),
+        let filter = Self {
             kernel,
             stride,
             pad: ((kernel - 1) / 2, (kernel - 1) / 2),
@@ -78,8 +77,23 @@ impl Filter {
             outputs,
             weight,
             bias,
-            slopes,
-        })
+            slopes: vec![SLOPE; outputs],
+            reading: Activation::Linear,
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            packed: cpu::Packed::default(),
+        };
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        let filter = Self {
+            packed: cpu::pack(&filter),
+            ..filter
+        };
+        Ok(filter)
+    }
+
+    /// The same that activates its input, with [`SLOPE`], as it reads it.
+    pub fn reading(mut self, activation: Activation) -> Self {
+        self.reading = activation;
+        self
     }
 
     /// The same with another slope below zero for each output.
@@ -90,7 +104,7 @@ impl Filter {
         if slopes.len() != self.outputs {
             bail!("{} slopes for {} outputs", slopes.len(), self.outputs);
         }
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         self.packed.set_slopes(&slopes);
         self.slopes = slopes;
         Ok(self)
@@ -115,7 +129,7 @@ impl Filter {
     }
 
     /// Fills `out`, `[ceil(h / stride), ceil(w / stride), outputs]`, from the concatenation of
-    /// `inputs`, each `[h, w, c]`: `activation(conv(inputs) + bias + residual)`.
+    /// `inputs`, each `[h, w, c]`: `activation(conv(reading(inputs)) + bias + residual)`.
     ///
     /// # Errors
     /// Sizes that do not fit.
@@ -147,27 +161,6 @@ impl Filter {
         };
         write("conv", out, |out| job.run(context, out))
     }
-}
-
-/// Fills `out` with the leaky ReLU of `input`; both have the same shape.
-///
-/// # Errors
-/// Sizes that do not fit.
-pub fn activate(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    let input = Source::lock(input);
-    let input = input.raster()?;
-    write("activate", out, |mut out| {
-        out.expect("an activation", input.size(), input.channels)?;
-        let (pixel, channels) = (out.pixel, out.channels);
-        out.for_each_row(context, |y, row| {
-            for (x, values) in row.chunks_mut(pixel).enumerate() {
-                for (value, v) in values[..channels].iter_mut().zip(input.at(y, x)) {
-                    *value = v.max(v * SLOPE);
-                }
-            }
-        });
-        Ok(())
-    })
 }
 
 /// Fills `out` with the sum of `a` and `b`; all have the same shape.
@@ -220,9 +213,11 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
         self.check(&out)?;
-        match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::run(self, context, &mut out),
+        match context.widest() {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::Avx2 | super::CpuLevel::Avx512 | super::CpuLevel::Neon => {
+                cpu::run(self, context, &mut out);
+            }
             _ => reference::run(self, context, &mut out),
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The definition.
 
-use super::{Activation, Job};
+use super::{Activation, Filter, Job, SLOPE};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
 
@@ -31,7 +31,7 @@ fn one(job: &Job, y: usize, x: usize, o: usize) -> f32 {
         let mut channel = 0;
         for part in job.input.parts() {
             for (c, v) in part.get(sy, sx).into_iter().flatten().enumerate() {
-                sum += v * weight[(channel + c) * taps + tap];
+                sum += read(filter, *v) * weight[(channel + c) * taps + tap];
             }
             channel += part.channels;
         }
@@ -42,5 +42,13 @@ fn one(job: &Job, y: usize, x: usize, o: usize) -> f32 {
     match job.activation {
         Activation::Leaky if sum < 0.0 => sum * filter.slopes[o],
         _ => sum,
+    }
+}
+
+/// A value of the input as the filter reads it.
+fn read(filter: &Filter, value: f32) -> f32 {
+    match filter.reading {
+        Activation::Leaky if value < 0.0 => value * SLOPE,
+        _ => value,
     }
 }

@@ -6,7 +6,7 @@ use super::config::{Config, Sizes, VIEW};
 use super::zeros;
 use crate::error::Result;
 use crate::kernels::Context;
-use crate::kernels::conv::{Activation, Filter, activate};
+use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::{luma, resample};
 use crate::network::checkpoint::Checkpoint;
 use crate::network::{Encoded, Observer};
@@ -22,27 +22,25 @@ pub struct Encoder {
 /// What encoding needs besides its result.
 #[derive(Debug)]
 pub struct EncoderSpace {
-    stem: Tensor,
     down: Tensor,
-    active: Tensor,
 }
 
 impl EncoderSpace {
     pub fn new(config: &Config, sizes: &Sizes) -> Result<Self> {
         Ok(Self {
-            stem: zeros(sizes.fine, config.stem)?,
             down: zeros(sizes.coarse, config.features)?,
-            active: zeros(sizes.coarse, config.features)?,
         })
     }
 }
 
 impl Encoder {
     pub fn load(checkpoint: &Checkpoint, c: &Config) -> Result<Self> {
+        let down = checkpoint.filter("encoder.down", [c.features, c.stem, 3], 2)?;
+        let deep = checkpoint.filter("encoder.deep", [c.features, c.features, 3], 1)?;
         Ok(Self {
             stem: checkpoint.filter("encoder.stem", [c.stem, VIEW, 3], 2)?,
-            down: checkpoint.filter("encoder.down", [c.features, c.stem, 3], 2)?,
-            deep: checkpoint.filter("encoder.deep", [c.features, c.features, 3], 1)?,
+            down: down.reading(Activation::Leaky),
+            deep: deep.reading(Activation::Leaky),
         })
     }
 
@@ -56,15 +54,13 @@ impl Encoder {
         observe: &mut Observer,
     ) -> Result<()> {
         use Activation::Linear;
-        let EncoderSpace { stem, down, active } = space;
+        let down = &space.down;
         self.stem.apply(context, &[view], None, Linear, &out.fine)?;
         observe("encoder.stem", 0, &out.fine);
-        activate(context, &out.fine, stem)?;
-        self.down.apply(context, &[stem], None, Linear, down)?;
+        self.down.apply(context, &[&out.fine], None, Linear, down)?;
         observe("encoder.down", 0, down);
-        activate(context, down, active)?;
         self.deep
-            .apply(context, &[active], Some(down), Linear, &out.coarse)?;
+            .apply(context, &[down], Some(down), Linear, &out.coarse)?;
         observe("encoder.deep", 0, &out.coarse);
         let pixels = view.narrow(2, 0, 4)?;
         luma::gather(context, &pixels, &out.bytes[0], &out.bytes[1])?;
