@@ -1,305 +1,365 @@
-//! AVX2: eight samples at a time, the same operations in the same order as the reference.
+//! AVX2: sixteen bytes of the output at a time, the same bits as the reference.
 //!
-//! A sample's bytes are found in 32-bit "words": four bytes from its position on, which hold the
-//! samples of all components of a group, and with steps of one or two bytes also those of its
-//! right neighbour. Words of four neighbouring samples are nearly always within sixteen bytes of
-//! one row or of two adjoining ones: then loads and byte shuffles fetch them. Otherwise a gather
-//! does, and where that would read past the plane's end, the reference.
+//! A 16-bit lane belongs to each byte of the output and says where its sample comes from. The bytes
+//! that a half of them (eight) come from are nearly always within sixteen bytes of two or three
+//! rows: then a load and a byte shuffle put each value beside its right neighbour. Otherwise they
+//! are fetched one by one. Eight bits are computed in these lanes; more in half as many of 32 bits.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::cells::{Cells, Pattern};
+use super::cells::{Cells, FLOW_BITS, WHOLE, place};
 use super::{Row, SEGMENT, STATIC_FLOW, reference};
-use crate::picture::{Component, Plane};
+use crate::picture::Plane;
 
-/// Whether offsets into the planes fit the 32-bit lanes.
-pub fn can(row: &Row) -> bool {
-    row.left.data.len() <= i32::MAX as usize && row.right.data.len() <= i32::MAX as usize
-}
+/// Binary digits of a place between two samples.
+const PLACE_BITS: u32 = 7;
+/// Lanes that one shuffle serves.
+const HALF: usize = SEGMENT / 2;
 
-/// The samples of a tile; they begin at a multiple of [`SEGMENT`].
-///
-/// # Safety
-/// The machine has AVX2, `can(row)`, and `out` is the row's bytes.
+/// Cells between the rows `above` and `below`, at least `used` of them.
 #[target_feature(enable = "avx2")]
-pub unsafe fn samples(row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) {
-    let c = row.group.first();
-    // SAFETY: the caller's promises; N and STEP are the group's.
-    unsafe {
-        match (row.group.components.len(), c.step) {
-            (1, 1) => tile::<1, 1>(row, cells, samples, out),
-            (1, 2) => tile::<1, 2>(row, cells, samples, out),
-            (2, 2) => tile::<2, 2>(row, cells, samples, out),
-            (2, 4) => tile::<2, 4>(row, cells, samples, out),
-            (3, 3) => tile::<3, 3>(row, cells, samples, out),
-            (3, 4) => tile::<3, 4>(row, cells, samples, out),
-            (4, 4) => tile::<4, 4>(row, cells, samples, out),
-            _ => reference::samples(row, cells, samples, out),
+pub fn between_rows(above: &[i16], below: &[i16], eighths: i16, used: usize, out: &mut [i16]) {
+    let share = _mm256_set1_epi16(eighths << 12);
+    let above = above.chunks_exact(SEGMENT);
+    let below = below.chunks_exact(SEGMENT);
+    let out = out[..used.next_multiple_of(SEGMENT)].chunks_exact_mut(SEGMENT);
+    for ((a, b), out) in above.zip(below).zip(out) {
+        // SAFETY: the chunks have sixteen values.
+        unsafe {
+            let a = _mm256_loadu_si256(a.as_ptr().cast());
+            let b = _mm256_loadu_si256(b.as_ptr().cast());
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), between(a, b, share));
         }
     }
 }
 
-/// How a component's samples are taken out of words and put into them.
-#[derive(Clone, Copy)]
-struct Part {
-    /// Byte shuffle: the sample of a word, zero-extended.
-    take: __m256i,
-    /// The same for the right neighbour's, where one word holds both.
-    take_next: __m256i,
-    /// Byte shuffle: the low bytes of a lane to the sample's place, the rest zero.
-    put: __m256i,
-    /// Bits below the code.
-    shift: __m128i,
-    max: __m256i,
-}
-
-impl Part {
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn new(c: &Component) -> Self {
-        // Byte numbers of a sample at the bottom of a word, and which of a word's bytes count.
-        let (numbers, used) = if c.size() == 1 {
-            (0x00, 0xff)
-        } else {
-            (0x0100, 0xffff)
-        };
-        let each = used & 0x0101;
-        let take = |offset: usize| {
-            let bytes = (0x8080_8080 & !used) | (numbers + each * offset as u32);
-            in_lanes(bytes, each)
-        };
-        let up = 8 * c.offset as u32;
-        let put = (0x8080_8080 & !(used << up)) | (numbers << up);
-        // Where the word does not hold the neighbour, it is never asked for it.
-        let next = if c.step <= 2 {
-            c.offset + c.step
-        } else {
-            c.offset
-        };
-        Part {
-            take: take(c.offset),
-            take_next: take(next),
-            put: in_lanes(put, each << up),
-            shift: _mm_cvtsi32_si128(c.shift as i32),
-            max: _mm256_set1_epi32(c.max() as i32),
-        }
-    }
-}
-
-impl Part {
-    /// The codes of a word's samples; `take` is one of the two shuffles.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn code<const STEP: usize>(&self, word: __m256i, take: __m256i) -> __m256 {
-        let raw = _mm256_shuffle_epi8(word, take);
-        // Only steps of two and four can have bits below the code.
-        let code = if STEP.is_multiple_of(2) {
-            _mm256_srl_epi32(raw, self.shift)
-        } else {
-            raw
-        };
-        _mm256_cvtepi32_ps(code)
-    }
-
-    /// Codes, at most too large, to their place in the words.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn word<const STEP: usize>(&self, code: __m256i) -> __m256i {
-        let code = _mm256_min_epi32(code, self.max);
-        let raw = if STEP.is_multiple_of(2) {
-            _mm256_sll_epi32(code, self.shift)
-        } else {
-            code
-        };
-        _mm256_shuffle_epi8(raw, self.put)
-    }
-}
-
-/// A byte shuffle that is the same in each lane: `bytes`, where those that `each` has a one for
-/// are counted from the lane's first.
+/// [`super::cells::between`], for a share in 32768ths.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn in_lanes(bytes: u32, each: u32) -> __m256i {
-    let first = _mm256_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12);
-    let first = _mm256_mullo_epi32(first, _mm256_set1_epi32(each as i32));
-    _mm256_add_epi32(_mm256_set1_epi32(bytes as i32), first)
+fn between(a: __m256i, b: __m256i, share: __m256i) -> __m256i {
+    _mm256_add_epi16(a, _mm256_mulhrs_epi16(_mm256_subs_epi16(b, a), share))
 }
 
-/// A source plane and what is needed to fetch from it.
-struct Fetch<'a> {
-    data: &'a [u8],
-    stride: usize,
-    right: __m256,
-    bottom: __m256,
-    last_row: usize,
+/// The samples of a tile; they begin with a segment.
+#[target_feature(enable = "avx2")]
+pub fn samples(row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) {
+    let c = row.group.first();
+    match (c.size(), c.step) {
+        (1, 1) => tile::<1, 1>(row, cells, samples, out),
+        (1, 2) => tile::<1, 2>(row, cells, samples, out),
+        (1, 3) => tile::<1, 3>(row, cells, samples, out),
+        (1, 4) => tile::<1, 4>(row, cells, samples, out),
+        (2, 2) => tile::<2, 2>(row, cells, samples, out),
+        (2, 4) => tile::<2, 4>(row, cells, samples, out),
+        _ => reference::samples(row, cells, samples, out),
+    }
 }
 
-/// Words of the four neighbours of eight places, and how far between them the places lie.
-struct Taps {
-    above: [__m256i; 2],
-    below: [__m256i; 2],
-    tx: __m256,
-    ty: __m256,
+/// The sample of a segment and the byte of it that a lane belongs to. With steps of three bytes, two
+/// lanes of each half are idle.
+const fn byte_of(lane: usize, step: usize) -> (usize, usize) {
+    let (half, lane) = (lane / HALF, lane % HALF);
+    let samples = HALF / step.next_power_of_two();
+    let sample = lane / step;
+    let sample = if sample < samples {
+        sample
+    } else {
+        samples - 1
+    };
+    (half * samples + sample, lane % step)
 }
 
-impl<'a> Fetch<'a> {
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load16(bytes: &[u8]) -> __m128i {
+    let bytes: &[u8; SEGMENT] = bytes[..SEGMENT].try_into().expect("sixteen bytes");
+    // SAFETY: sixteen bytes are there.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn lanes(value: impl Fn(usize) -> i16) -> __m256i {
+    let values: [i16; SEGMENT] = std::array::from_fn(value);
+    // SAFETY: sixteen values are there.
+    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+}
+
+/// How the lanes of a segment lie between the cells.
+struct Columns {
+    /// Cells before those of each half.
+    first: [usize; 2],
+    /// Byte shuffles: a lane's cell and the next.
+    cell: __m256i,
+    next: __m256i,
+    /// The share of the next, in 32768ths.
+    share: __m256i,
+}
+
+impl Columns {
     #[target_feature(enable = "avx2")]
-    #[inline]
-    fn new(plane: &Plane<'a>, row: &Row) -> Self {
-        Fetch {
-            data: plane.data,
-            stride: plane.stride,
-            right: _mm256_set1_ps((row.width - 1) as f32),
-            bottom: _mm256_set1_ps((row.height - 1) as f32),
-            last_row: row.height - 1,
+    fn new(scale: usize, step: usize) -> Self {
+        let of_lane = |lane: usize| place(byte_of(lane, step).0, scale);
+        let first = [0, HALF].map(|lane| of_lane(lane).0);
+        // Both bytes of a value; a cell beyond sixteen bytes is the first again, and has no share.
+        let shuffle = |lane: usize, next: usize| {
+            let cell = of_lane(lane).0 - first[lane / HALF] + next;
+            0x0100 + 0x0202 * (cell % HALF) as i16
+        };
+        Columns {
+            first,
+            cell: lanes(|lane| shuffle(lane, 0)),
+            next: lanes(|lane| shuffle(lane, 1)),
+            share: lanes(|lane| of_lane(lane).1 << 12),
         }
     }
 
-    /// `None`: it would read past the plane's end.
+    /// The values of a segment whose cells begin with these.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn taps<const STEP: usize>(&self, x: __m256, y: __m256) -> Option<Taps> {
-        let (x, y) = (bounded(x, self.right), bounded(y, self.bottom));
-        let (x0, y0) = (_mm256_cvttps_epi32(x), _mm256_cvttps_epi32(y));
-        let tx = _mm256_sub_ps(x, _mm256_cvtepi32_ps(x0));
-        let ty = _mm256_sub_ps(y, _mm256_cvtepi32_ps(y0));
-        let [above, below] = match self.near::<STEP>(x0, y0) {
-            Some(words) => words,
-            None => self.far::<STEP>(x0, y0)?,
+    fn at(&self, cells: &[i16]) -> __m256i {
+        let half = |i: usize| {
+            let cells: &[i16; HALF] = cells[self.first[i]..][..HALF].try_into().expect("cells");
+            // SAFETY: eight values of two bytes are there.
+            unsafe { _mm_loadu_si128(cells.as_ptr().cast()) }
         };
-        Some(Taps {
-            above,
-            below,
-            tx,
-            ty,
-        })
+        let cells = _mm256_set_m128i(half(1), half(0));
+        between(
+            _mm256_shuffle_epi8(cells, self.cell),
+            _mm256_shuffle_epi8(cells, self.next),
+            self.share,
+        )
+    }
+}
+
+/// Where samples lie along one axis: whole ones, counted from an origin, and 128ths beyond.
+struct Places {
+    whole: __m256i,
+    between: __m256i,
+}
+
+/// What turns flow along an axis into places.
+struct Axis {
+    bits: __m128i,
+    fraction: __m256i,
+    rest: __m128i,
+    /// The last sample.
+    last: i32,
+}
+
+/// No flow reaches further than this from where it counts.
+const REACH: i32 = 1024;
+
+impl Axis {
+    #[target_feature(enable = "avx2")]
+    fn new(size: usize, sub: u32) -> Self {
+        let bits = FLOW_BITS + sub;
+        Axis {
+            bits: _mm_cvtsi32_si128(bits as i32),
+            fraction: _mm256_set1_epi16((1 << bits) - 1),
+            rest: _mm_cvtsi32_si128((bits - PLACE_BITS) as i32),
+            last: size as i32 - 1,
+        }
     }
 
-    /// Words by loads and shuffles, if each half's lie close enough.
+    /// Brought so near to the picture that its distances from both ends fit 16 bits where they
+    /// matter.
+    fn origin(&self, at: i32) -> i32 {
+        at.clamp(-REACH, self.last + REACH)
+    }
+
+    /// Places of samples that lie `at` beyond the origin and are moved by `flow`, inside of the
+    /// picture.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn near<const STEP: usize>(&self, x0: __m256i, y0: __m256i) -> Option<[[__m256i; 2]; 2]> {
-        let reach = _mm256_set1_epi32(((16 - 4) / STEP) as i32);
-        let one = _mm256_set1_epi32(1);
-        let base_x = _mm256_shuffle_epi32::<0x00>(x0);
-        let base_y = _mm256_min_epi32(
-            _mm256_shuffle_epi32::<0x00>(y0),
-            _mm256_shuffle_epi32::<0xff>(y0),
+    fn places(&self, origin: i32, at: __m256i, flow: __m256i) -> Places {
+        let first = _mm256_set1_epi16((-origin).max(-REACH) as i16);
+        let last = _mm256_set1_epi16((self.last - origin).min(REACH) as i16);
+        let whole = _mm256_add_epi16(at, _mm256_sra_epi16(flow, self.bits));
+        let between = _mm256_srl_epi16(_mm256_and_si256(flow, self.fraction), self.rest);
+        // Beyond the edge there is nothing to lie between.
+        let before = _mm256_cmpgt_epi16(first, whole);
+        let inside = _mm256_andnot_si256(before, _mm256_cmpgt_epi16(last, whole));
+        Places {
+            whole: _mm256_min_epi16(_mm256_max_epi16(whole, first), last),
+            between: _mm256_and_si256(between, inside),
+        }
+    }
+}
+
+/// A source plane and what is needed to fetch from it. SIZE: bytes of a sample; STEP: from one to
+/// the next.
+struct Fetch<'a, const SIZE: usize, const STEP: usize> {
+    plane: Plane<'a>,
+    /// The last row and sample.
+    last: (usize, usize),
+    /// For each lane two byte offsets, from its sample on: of what lies there after the shuffle.
+    offsets: __m256i,
+    shift: __m128i,
+}
+
+/// The bytes of each lane's value beside those of the right neighbour's, in two rows.
+type Pairs = [__m256i; 2];
+
+impl<'a, const SIZE: usize, const STEP: usize> Fetch<'a, SIZE, STEP> {
+    /// How far from a half's first sample on sixteen bytes hold a sample and its neighbour.
+    const SPAN: i16 = (16 / STEP - 2) as i16;
+    /// Samples before the first one that are within reach, so that flow may contract and expand.
+    const BEFORE: i16 = (Self::SPAN - (HALF / STEP.next_power_of_two()) as i16 + 1) / 2;
+
+    #[target_feature(enable = "avx2")]
+    fn new(plane: Plane<'a>, row: &Row) -> Self {
+        Fetch {
+            plane,
+            last: (row.height - 1, row.width - 1),
+            offsets: lanes(|lane| {
+                let [first, second] = Self::offsets(lane);
+                (first.0 + STEP * first.1 + 256 * (second.0 + STEP * second.1)) as i16
+            }),
+            shift: _mm_cvtsi32_si128(row.group.first().shift as i32),
+        }
+    }
+
+    /// The two bytes of a lane: of the sample, and 1 if it is the neighbour's. Of larger samples a
+    /// pair of lanes holds one and its neighbour.
+    const fn offsets(lane: usize) -> [(usize, usize); 2] {
+        let byte = byte_of(lane, STEP).1;
+        match (SIZE, lane % 2) {
+            (1, _) => [(byte, 0), (byte, 1)],
+            (_, odd) => [(byte - odd, odd), (byte - odd + 1, odd)],
+        }
+    }
+
+    /// The pairs at places that count from `origin`, (x, y).
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn pairs(&self, origin: (i32, i32), x: &Places, y: &Places) -> Pairs {
+        match self.near(origin, x.whole, y.whole) {
+            Some(pairs) => pairs,
+            None => self.far(origin, x.whole, y.whole),
+        }
+    }
+
+    /// By loads and shuffles, if those of each half lie close enough.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn near(&self, origin: (i32, i32), x: __m256i, y: __m256i) -> Option<Pairs> {
+        let (first, last) = (_mm256_set1_epi16(0x0100), _mm256_set1_epi16(0x0f0e));
+        let base_x = _mm256_sub_epi16(
+            _mm256_shuffle_epi8(x, first),
+            _mm256_set1_epi16(Self::BEFORE),
         );
-        let (dx, dy) = (_mm256_sub_epi32(x0, base_x), _mm256_sub_epi32(y0, base_y));
-        // Unsigned, so that what lies before the base is far too.
+        let base_y = _mm256_min_epi16(_mm256_shuffle_epi8(y, first), _mm256_shuffle_epi8(y, last));
+        let (dx, dy) = (_mm256_sub_epi16(x, base_x), _mm256_sub_epi16(y, base_y));
+        // Unsigned, so that what lies before the base is far, too.
+        let (span, one) = (_mm256_set1_epi16(Self::SPAN), _mm256_set1_epi16(1));
         let fits = _mm256_and_si256(
-            _mm256_cmpeq_epi32(_mm256_max_epu32(dx, reach), reach),
-            _mm256_cmpeq_epi32(_mm256_max_epu32(dy, one), one),
+            _mm256_cmpeq_epi16(_mm256_min_epu16(dx, span), dx),
+            _mm256_cmpeq_epi16(_mm256_min_epu16(dy, one), dy),
         );
         if _mm256_movemask_epi8(fits) != -1 {
             return None;
         }
-        let low = self.near_rows(first_lane(base_x) * STEP, first_lane(base_y));
-        let high = self.near_rows(fifth_lane(base_x) * STEP, fifth_lane(base_y));
-        let next = if STEP > 2 { STEP } else { 0 };
-        if low[2].max(high[2]) + 16 + next > self.data.len() {
+        let (base_x, base_y) = (halves(base_x), halves(base_y));
+        let rows = [0, 1].map(|half| self.rows((origin.1 + base_y[half]) as usize));
+        let bytes = [0, 1].map(|half| (origin.0 + base_x[half]) as isize * STEP as isize);
+        let at = |half: usize, row: usize| rows[half][row] as isize + bytes[half];
+        let room = self.plane.data.len() as isize - 16;
+        if at(0, 0).min(at(1, 0)) < 0 || at(0, 2).max(at(1, 2)) > room {
             return None;
         }
-        let index = shuffle_of_words::<STEP>(dx);
-        // SAFETY: the last of three rows has room for sixteen bytes, and so have those before it.
-        let words = |row: usize, next: usize| unsafe {
-            let (l, h) = (
-                self.data.as_ptr().add(low[row] + next),
-                self.data.as_ptr().add(high[row] + next),
-            );
-            let both = _mm256_inserti128_si256::<1>(
-                _mm256_castsi128_si256(_mm_loadu_si128(l.cast())),
-                _mm_loadu_si128(h.cast()),
-            );
-            _mm256_shuffle_epi8(both, index)
+        let shuffle = _mm256_add_epi16(
+            _mm256_mullo_epi16(dx, _mm256_set1_epi16(STEP as i16 * 0x0101)),
+            self.offsets,
+        );
+        // SAFETY: the first row does not begin before the plane, the last of three has room for
+        // sixteen bytes in it, and the one between them lies between them.
+        let load = |row: usize| unsafe {
+            let data = self.plane.data.as_ptr();
+            let [low, high] = [0, 1].map(|half| data.offset(at(half, row)).cast());
+            let both = _mm256_set_m128i(_mm_loadu_si128(high), _mm_loadu_si128(low));
+            _mm256_shuffle_epi8(both, shuffle)
         };
-        let level = _mm256_testz_si256(dy, dy) != 0;
-        let lower = _mm256_cmpeq_epi32(dy, one);
-        let pair = |next: usize| {
-            let (first, second) = (words(0, next), words(1, next));
-            if level {
-                return [first, second];
-            }
-            let third = words(2, next);
-            [
-                _mm256_blendv_epi8(first, second, lower),
-                _mm256_blendv_epi8(second, third, lower),
-            ]
-        };
-        let [above, below] = pair(0);
-        let [above_next, below_next] = if STEP > 2 { pair(STEP) } else { [above, below] };
-        Some([[above, above_next], [below, below_next]])
+        let (above, below) = (load(0), load(1));
+        if _mm256_testz_si256(dy, dy) != 0 {
+            return Some([above, below]);
+        }
+        let lower = _mm256_cmpeq_epi16(dy, one);
+        Some([
+            _mm256_blendv_epi8(above, below, lower),
+            _mm256_blendv_epi8(below, load(2), lower),
+        ])
     }
 
-    /// Offsets of a place in row `y` and in the two rows below.
+    /// Offsets of row `y` and of the two below.
     #[inline(always)]
-    fn near_rows(&self, bytes: usize, y: usize) -> [usize; 3] {
-        let at = |y: usize| y.min(self.last_row) * self.stride + bytes;
-        [at(y), at(y + 1), at(y + 2)]
+    fn rows(&self, y: usize) -> [usize; 3] {
+        [y, y + 1, y + 2].map(|y| y.min(self.last.0) * self.plane.stride)
     }
 
-    /// Words by gathers, wherever they lie.
+    /// One by one, wherever they lie.
+    #[target_feature(enable = "avx2")]
+    #[inline(never)]
+    fn far(&self, origin: (i32, i32), x: __m256i, y: __m256i) -> Pairs {
+        let (mut xs, mut ys) = ([0i16; SEGMENT], [0i16; SEGMENT]);
+        let mut pairs = [[0u8; 2 * SEGMENT]; 2];
+        // SAFETY: there is room for sixteen values each.
+        unsafe {
+            _mm256_storeu_si256(xs.as_mut_ptr().cast(), x);
+            _mm256_storeu_si256(ys.as_mut_ptr().cast(), y);
+        }
+        for lane in 0..SEGMENT {
+            let x = (origin.0 + i32::from(xs[lane])) as usize;
+            let columns = [x, (x + 1).min(self.last.1)];
+            let rows = self.rows((origin.1 + i32::from(ys[lane])) as usize);
+            for (i, (byte, neighbour)) in Self::offsets(lane).into_iter().enumerate() {
+                for (row, pairs) in pairs.iter_mut().enumerate() {
+                    let at = rows[row] + columns[neighbour] * STEP + byte;
+                    pairs[2 * lane + i] = self.plane.data[at];
+                }
+            }
+        }
+        // SAFETY: 32 bytes are there in both.
+        pairs.map(|pairs| unsafe { _mm256_loadu_si256(pairs.as_ptr().cast()) })
+    }
+
+    /// Values in 128ths of a code from the middle of the range on, in 16 bits; SIZE is 1.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn far<const STEP: usize>(&self, x0: __m256i, y0: __m256i) -> Option<[[__m256i; 2]; 2]> {
-        let next = if STEP > 2 { STEP } else { 0 };
-        let last = self.data.len().checked_sub(4 + next)?;
-        let stride = _mm256_set1_epi32(self.stride as i32);
-        let y1 = _mm256_min_epi32(
-            _mm256_add_epi32(y0, _mm256_set1_epi32(1)),
-            _mm256_set1_epi32(self.last_row as i32),
-        );
-        let bytes = _mm256_mullo_epi32(x0, _mm256_set1_epi32(STEP as i32));
-        let above = _mm256_add_epi32(_mm256_mullo_epi32(y0, stride), bytes);
-        let below = _mm256_add_epi32(_mm256_mullo_epi32(y1, stride), bytes);
-        let beyond = _mm256_cmpgt_epi32(below, _mm256_set1_epi32(last as i32));
-        if _mm256_movemask_epi8(beyond) != 0 {
-            return None;
-        }
-        // SAFETY: all offsets are at most `last`, where four bytes (and the next word) still fit;
-        // those above are not greater than those below.
-        let gather = |at: __m256i, next: usize| unsafe {
-            _mm256_i32gather_epi32::<1>(self.data.as_ptr().add(next).cast(), at)
-        };
-        let (a, b) = (gather(above, 0), gather(below, 0));
-        if STEP <= 2 {
-            return Some([[a, a], [b, b]]);
-        }
-        Some([[a, gather(above, STEP)], [b, gather(below, STEP)]])
+    fn of_eight_bits(&self, pairs: Pairs, x: &Places, y: &Places) -> __m256i {
+        // 128 - t and t; unsigned bytes, for which those of the samples must be signed.
+        let shares = _mm256_mullo_epi16(x.between, _mm256_set1_epi16(255));
+        let shares = _mm256_add_epi16(shares, _mm256_set1_epi16(128));
+        let [above, below] = pairs.map(|pairs| {
+            let signed = _mm256_xor_si256(pairs, _mm256_set1_epi8(i8::MIN));
+            _mm256_maddubs_epi16(shares, signed)
+        });
+        let share = _mm256_slli_epi16::<8>(y.between);
+        between(above, below, share)
+    }
+
+    /// Values in 128ths of a code from the middle of sixteen bits on, in floats; SIZE is 2.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn of_more_bits(&self, pairs: Pairs, x: &Places, y: &Places) -> __m256 {
+        let first = _mm256_sub_epi16(_mm256_set1_epi16(1 << PLACE_BITS), x.between);
+        let shares = _mm256_blend_epi16::<0b1010_1010>(first, x.between);
+        let [above, below] = pairs.map(|pairs| {
+            let code = _mm256_srl_epi16(pairs, self.shift);
+            let signed = _mm256_xor_si256(code, _mm256_set1_epi16(i16::MIN));
+            _mm256_cvtepi32_ps(_mm256_madd_epi16(signed, shares))
+        });
+        lerp(above, below, share_of(y.between, 1.0 / 128.0))
     }
 }
 
+/// Every second lane, in units of `unit`.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn first_lane(v: __m256i) -> usize {
-    _mm_cvtsi128_si32(_mm256_castsi256_si128(v)) as usize
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn fifth_lane(v: __m256i) -> usize {
-    _mm_cvtsi128_si32(_mm256_extracti128_si256::<1>(v)) as usize
-}
-
-/// Byte shuffle that brings the words `dx` samples from the base to their lanes.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn shuffle_of_words<const STEP: usize>(dx: __m256i) -> __m256i {
-    let bytes = match STEP {
-        1 => dx,
-        2 => _mm256_slli_epi32::<1>(dx),
-        3 => _mm256_add_epi32(dx, _mm256_slli_epi32::<1>(dx)),
-        _ => _mm256_slli_epi32::<2>(dx),
-    };
-    // The lowest byte of each lane to all four of its bytes.
-    let (low, high) = (0x0404_0404_0000_0000, 0x0c0c_0c0c_0808_0808);
-    let spread = _mm256_set_epi64x(high, low, high, low);
-    _mm256_add_epi8(
-        _mm256_shuffle_epi8(bytes, spread),
-        _mm256_set1_epi32(0x0302_0100),
-    )
+fn share_of(lanes: __m256i, unit: f32) -> __m256 {
+    let lanes = _mm256_and_si256(lanes, _mm256_set1_epi32(0xffff));
+    _mm256_mul_ps(_mm256_cvtepi32_ps(lanes), _mm256_set1_ps(unit))
 }
 
 #[target_feature(enable = "avx2")]
@@ -308,198 +368,157 @@ fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
     _mm256_add_ps(a, _mm256_mul_ps(t, _mm256_sub_ps(b, a)))
 }
 
-impl Taps {
-    /// The bilinear values of one component.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn value<const STEP: usize>(&self, part: &Part) -> __m256 {
-        let next = if STEP > 2 { part.take } else { part.take_next };
-        let [a, b] = self.above;
-        let above = lerp(
-            part.code::<STEP>(a, part.take),
-            part.code::<STEP>(b, next),
-            self.tx,
-        );
-        let [a, b] = self.below;
-        let below = lerp(
-            part.code::<STEP>(a, part.take),
-            part.code::<STEP>(b, next),
-            self.tx,
-        );
-        lerp(above, below, self.ty)
-    }
-}
-
-/// A [`Pattern`] in registers.
-struct Columns {
-    index: __m256i,
-    next: __m256i,
-    t: __m256,
-}
-
-impl Columns {
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn new(pattern: &Pattern) -> Self {
-        // SAFETY: eight values of 32 bits each are there.
-        let (index, t) = unsafe {
-            (
-                _mm256_loadu_si256(pattern.index.as_ptr().cast()),
-                _mm256_loadu_ps(pattern.t.as_ptr()),
-            )
-        };
-        Columns {
-            index,
-            next: _mm256_add_epi32(index, _mm256_set1_epi32(1)),
-            t,
-        }
-    }
-
-    /// The values of a segment whose first cell is the first of `cells`.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn at(&self, cells: &[f32]) -> __m256 {
-        let cells: &[f32; SEGMENT] = cells[..SEGMENT].try_into().expect("eight cells");
-        // SAFETY: eight values are there.
-        let v = unsafe { _mm256_loadu_ps(cells.as_ptr()) };
-        lerp(
-            _mm256_permutevar8x32_ps(v, self.index),
-            _mm256_permutevar8x32_ps(v, self.next),
-            self.t,
-        )
-    }
-}
-
-/// # Safety
-/// The machine has AVX2; N and STEP are the group's; `out` is the row's bytes.
+/// The first lane of each half.
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const N: usize, const STEP: usize>(
+#[inline]
+fn halves(v: __m256i) -> [i32; 2] {
+    let high = _mm256_extracti128_si256::<1>(v);
+    [_mm256_castsi256_si128(v), high].map(|half| i32::from(_mm_cvtsi128_si32(half) as i16))
+}
+
+/// Codes of eight bits from both sides' values.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn blend_eight_bits([left, right]: [__m256i; 2], weight: __m256i) -> __m128i {
+    let share = _mm256_adds_epi16(weight, weight);
+    let difference = _mm256_sub_epi16(left, right);
+    let value = _mm256_add_epi16(right, _mm256_mulhrs_epi16(difference, share));
+    // To the nearest, the even one of two.
+    let even = _mm256_srai_epi16::<{ PLACE_BITS as i32 }>(value);
+    let even = _mm256_and_si256(even, _mm256_set1_epi16(1));
+    let half = _mm256_add_epi16(even, _mm256_set1_epi16((1 << (PLACE_BITS - 1)) - 1));
+    let code = _mm256_srai_epi16::<{ PLACE_BITS as i32 }>(_mm256_add_epi16(value, half));
+    let (low, high) = (
+        _mm256_castsi256_si128(code),
+        _mm256_extracti128_si256::<1>(code),
+    );
+    _mm_xor_si128(_mm_packs_epi16(low, high), _mm_set1_epi8(i8::MIN))
+}
+
+/// Words of larger codes, of which the largest is `max`, from both sides' values.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn blend_more_bits(
+    [left, right]: [__m256; 2],
+    weight: __m256i,
+    (max, shift): (__m256i, __m128i),
+) -> __m128i {
+    let value = lerp(right, left, share_of(weight, 1.0 / f32::from(WHOLE)));
+    let code = _mm256_cvtps_epi32(_mm256_mul_ps(value, _mm256_set1_ps(1.0 / 128.0)));
+    let code = _mm256_add_epi32(code, _mm256_set1_epi32(1 << 15));
+    let word = _mm256_sll_epi32(_mm256_min_epi32(code, max), shift);
+    _mm_packus_epi32(
+        _mm256_castsi256_si128(word),
+        _mm256_extracti128_si256::<1>(word),
+    )
+}
+
+#[target_feature(enable = "avx2")]
+fn tile<const SIZE: usize, const STEP: usize>(
     row: &Row,
     cells: &Cells,
     samples: Range<usize>,
     out: &mut [u8],
 ) {
-    let parts: [Part; N] = std::array::from_fn(|i| Part::new(&row.group.components[i]));
-    let sources = [Fetch::new(&row.left, row), Fetch::new(&row.right, row)];
-    let columns = Columns::new(cells.pattern);
+    let length = row.group.segment();
+    let columns = Columns::new(cells.scale, STEP);
+    let at = lanes(|lane| byte_of(lane, STEP).0 as i16);
+    let fetch: [Fetch<SIZE, STEP>; 2] = [row.left, row.right].map(|p| Fetch::new(p, row));
+    let (axis_x, axis_y) = (
+        Axis::new(row.width, cells.sub.0),
+        Axis::new(row.height, cells.sub.1),
+    );
+    let base: [i32; 4] = std::array::from_fn(|i| match i % 2 {
+        0 => cells.base[i] >> cells.sub.0,
+        _ => cells.base[i] >> cells.sub.1,
+    });
+    let own = own_bytes(row);
+    let max = _mm256_set1_epi32(row.group.first().max() as i32);
     let (same_left, same_right) = (row.left.row(row.y), row.right.row(row.y));
-    let lanes = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
-    let y = _mm256_set1_ps(row.y as f32);
-    let still = [
-        _mm256_set1_ps(STATIC_FLOW * cells.scale.0),
-        _mm256_set1_ps(STATIC_FLOW * cells.scale.1),
-    ];
 
-    for x in samples.clone().step_by(SEGMENT) {
-        let bytes = x * STEP..(x + SEGMENT) * STEP;
-        if x + SEGMENT > samples.end || bytes.end > out.len() {
-            reference::segment(row, cells, x..samples.end.min(x + SEGMENT), out);
+    for x in samples.clone().step_by(length) {
+        let bytes = x * STEP..(x + length) * STEP;
+        if x + length > samples.end {
+            reference::segment(row, cells, x..samples.end, out);
             continue;
         }
+        let out = &mut out[bytes.clone()];
         let first = cells.first(x);
-        let flow = [
-            columns.at(&cells.left_x[first..]),
-            columns.at(&cells.left_y[first..]),
-            columns.at(&cells.right_x[first..]),
-            columns.at(&cells.right_y[first..]),
-        ];
+        let flow: [__m256i; 4] = std::array::from_fn(|i| columns.at(&cells.values[i][first..]));
         let same = same_left[bytes.clone()] == same_right[bytes.clone()];
-        if same && is_still(flow, still) {
+        if same && cells.base == [0; 4] && is_still(flow) {
             if row.group.whole {
-                out[bytes.clone()].copy_from_slice(&same_left[bytes]);
+                out.copy_from_slice(&same_left[bytes]);
             } else {
-                reference::segment(row, cells, x..x + SEGMENT, out);
+                store::<STEP>(load16(&same_left[bytes]), own, out);
             }
             continue;
         }
-        let xs = _mm256_add_ps(_mm256_set1_ps(x as f32), lanes);
-        let mut values = [[_mm256_setzero_ps(); N]; 2];
-        let mut complete = true;
-        for side in 0..2 {
-            let (px, py) = (
-                _mm256_add_ps(xs, flow[2 * side]),
-                _mm256_add_ps(y, flow[2 * side + 1]),
+        let sides = [0, 1].map(|side| {
+            let origin = (
+                axis_x.origin(x as i32 + base[2 * side]),
+                axis_y.origin(row.y as i32 + base[2 * side + 1]),
             );
-            let Some(taps) = sources[side].taps::<STEP>(px, py) else {
-                complete = false;
-                break;
-            };
-            for i in 0..N {
-                values[side][i] = taps.value::<STEP>(&parts[i]);
-            }
-        }
-        if !complete {
-            reference::segment(row, cells, x..x + SEGMENT, out);
-            continue;
-        }
-        let weight = bounded(columns.at(&cells.weight[first..]), _mm256_set1_ps(1.0));
-        let mut words = _mm256_setzero_si256();
-        for (i, part) in parts.iter().enumerate() {
-            let code = _mm256_cvtps_epi32(lerp(values[1][i], values[0][i], weight));
-            words = _mm256_or_si256(words, part.word::<STEP>(code));
-        }
-        store::<STEP>(words, &parts, row.group.whole, &mut out[bytes]);
-    }
-}
-
-/// Whether all flow (left x and y, right x and y) is within the limits for x and y.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn is_still(flow: [__m256; 4], limit: [__m256; 2]) -> bool {
-    let sign = _mm256_set1_ps(-0.0);
-    let below = |v, limit| _mm256_cmp_ps::<_CMP_LT_OQ>(_mm256_andnot_ps(sign, v), limit);
-    let [lx, ly, rx, ry] = flow;
-    let small = _mm256_and_ps(
-        _mm256_and_ps(below(lx, limit[0]), below(ly, limit[1])),
-        _mm256_and_ps(below(rx, limit[0]), below(ry, limit[1])),
-    );
-    _mm256_movemask_ps(small) == 0xff
-}
-
-/// `v` brought into 0 to `max`; 0 for what is no number.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn bounded(v: __m256, max: __m256) -> __m256 {
-    // `max` answers its second operand for what is no number.
-    _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), max)
-}
-
-/// Writes the words of eight samples; of what is not a whole group, only its own bytes.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn store<const STEP: usize>(words: __m256i, parts: &[Part], whole: bool, out: &mut [u8]) {
-    let (low, high) = (
-        _mm256_castsi256_si128(words),
-        _mm256_extracti128_si256::<1>(words),
-    );
-    if STEP == 4 && whole {
-        let out: &mut [u8; 32] = out.try_into().expect("eight samples of four bytes");
-        // SAFETY: 32 bytes are there.
-        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), words) };
-    } else if STEP == 2 && whole {
-        let out: &mut [u8; 16] = out.try_into().expect("eight samples of two bytes");
-        // SAFETY: 16 bytes are there.
-        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_packus_epi32(low, high)) };
-    } else if STEP == 1 {
-        let out: &mut [u8; 8] = out.try_into().expect("eight samples of one byte");
-        let words = _mm_packus_epi32(low, high);
-        // SAFETY: 8 bytes are there.
-        unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packus_epi16(words, words)) };
-    } else {
-        let own = parts.iter().fold(_mm256_setzero_si256(), |own, part| {
-            _mm256_or_si256(own, _mm256_shuffle_epi8(part.max, part.put))
+            let x = axis_x.places(origin.0, at, flow[2 * side]);
+            let y = axis_y.places(origin.1, _mm256_setzero_si256(), flow[2 * side + 1]);
+            (fetch[side].pairs(origin, &x, &y), x, y)
         });
-        let (mut bytes, mut own_bytes) = ([0u8; 32], [0u8; 32]);
-        // SAFETY: 32 bytes are there in both.
-        unsafe {
-            _mm256_storeu_si256(bytes.as_mut_ptr().cast(), words);
-            _mm256_storeu_si256(own_bytes.as_mut_ptr().cast(), own);
-        }
-        for (sample, out) in out.chunks_exact_mut(STEP).enumerate() {
-            for (b, out) in out.iter_mut().enumerate() {
-                let at = sample * 4 + b;
-                *out = (*out & !own_bytes[at]) | bytes[at];
-            }
+        let weight = columns.at(&cells.values[4][first..]);
+        let made = if SIZE == 1 {
+            let values = [0, 1].map(|side| {
+                let (pairs, x, y) = &sides[side];
+                fetch[side].of_eight_bits(*pairs, x, y)
+            });
+            blend_eight_bits(values, weight)
+        } else {
+            let values = [0, 1].map(|side| {
+                let (pairs, x, y) = &sides[side];
+                fetch[side].of_more_bits(*pairs, x, y)
+            });
+            blend_more_bits(values, weight, (max, fetch[0].shift))
+        };
+        store::<STEP>(made, own, out);
+    }
+}
+
+/// Whether all flow is that of what stands still.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn is_still(flow: [__m256i; 4]) -> bool {
+    let [lx, ly, rx, ry] = flow.map(|flow| _mm256_abs_epi16(flow));
+    let largest = _mm256_max_epu16(_mm256_max_epu16(lx, ly), _mm256_max_epu16(rx, ry));
+    let limit = _mm256_set1_epi16(STATIC_FLOW as i16 - 1);
+    let small = _mm256_cmpeq_epi16(_mm256_max_epu16(largest, limit), limit);
+    _mm256_movemask_epi8(small) == -1
+}
+
+/// All ones where a byte of a segment belongs to the group.
+#[target_feature(enable = "avx2")]
+fn own_bytes(row: &Row) -> __m128i {
+    let mut own = [0; SEGMENT];
+    for c in &row.group.components {
+        for sample in 0..row.group.segment() {
+            own[sample * c.step + c.offset..][..c.size()].fill(0xff);
         }
     }
+    load16(&own)
+}
+
+/// Writes a segment, of what is not a whole group only its own bytes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn store<const STEP: usize>(made: __m128i, own: __m128i, out: &mut [u8]) {
+    if STEP == 3 {
+        // Without the idle lanes.
+        let used = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13, -1, -1, -1, -1);
+        let mut bytes = [0; SEGMENT];
+        // SAFETY: there is room for sixteen bytes.
+        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm_shuffle_epi8(made, used)) };
+        out.copy_from_slice(&bytes[..12]);
+        return;
+    }
+    let made = _mm_blendv_epi8(load16(out), made, own);
+    let out: &mut [u8; SEGMENT] = out.try_into().expect("sixteen bytes");
+    // SAFETY: sixteen bytes are there.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), made) };
 }
