@@ -29,8 +29,7 @@ const CELLS: usize = TILE + 16;
 
 /// Where sample `i`, counted from the start of a cell, lies if there are `scale` (4, 2 or 1) a cell:
 /// between cell `.0` and the next, counted from the cell before, and the share of the next in eighths.
-#[inline]
-pub fn place(i: usize, scale: usize) -> (usize, i16) {
+pub const fn place(i: usize, scale: usize) -> (usize, i16) {
     // From the centre of the cell before, which is half a cell before the start.
     let eighths = (2 * i + 1) * (CELL / scale) + 4;
     (eighths / 8, (eighths % 8) as i16)
@@ -165,6 +164,8 @@ pub struct Cells {
     pub values: [[i16; CELLS]; VALUES],
     /// Luma pixels from which the flows count.
     pub base: [i32; 4],
+    /// How many there are.
+    pub used: usize,
     /// The tile's first sample.
     pub start: usize,
     /// Samples a cell: 4, 2, or 1 where flow and mask lie on the pixels.
@@ -178,6 +179,7 @@ impl Cells {
         Cells {
             values: [[0; CELLS]; VALUES],
             base: [0; 4],
+            used: 0,
             start: 0,
             scale: CELL,
             sub: (0, 0),
@@ -198,6 +200,7 @@ impl Cells {
         self.sub = sub;
         let (row, eighths) = place(y, CELL >> sub.1);
         let used = tile.columns.len().div_ceil(CELL) + 2;
+        self.used = used;
         for (i, values) in self.values.iter_mut().enumerate() {
             let (above, below) = (&block.rows[row][i], &block.rows[row + 1][i]);
             match level {
@@ -230,6 +233,7 @@ impl Cells {
         self.start = tile.columns.start >> sub.0;
         self.scale = 1;
         self.sub = sub;
+        self.used = tile.samples(sub).len() + 1;
         let share = 1.0 / (1 << (sub.0 + sub.1)) as f32;
         let covered = |i: usize, sub: u32, size: usize| {
             let (first, end) = (i << sub, (i + 1) << sub);

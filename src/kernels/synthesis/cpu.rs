@@ -8,9 +8,9 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::cells::{Cells, FLOW_BITS, WHOLE, place};
+use super::cells::{Cells, FLOW_BITS, TILE, WHOLE, place};
 use super::{Row, SEGMENT, STATIC_FLOW, reference};
-use crate::picture::Plane;
+use crate::picture::{Component, Plane};
 
 /// Binary digits of a place between two samples.
 const PLACE_BITS: u32 = 7;
@@ -70,6 +70,17 @@ const fn byte_of(lane: usize, step: usize) -> (usize, usize) {
     (half * samples + sample, lane % step)
 }
 
+/// The sample of a segment that a lane belongs to.
+const fn samples_of(step: usize) -> [i16; SEGMENT] {
+    let mut samples = [0; SEGMENT];
+    let mut lane = 0;
+    while lane < SEGMENT {
+        samples[lane] = byte_of(lane, step).0 as i16;
+        lane += 1;
+    }
+    samples
+}
+
 #[target_feature(enable = "avx2")]
 #[inline]
 fn load16(bytes: &[u8]) -> __m128i {
@@ -80,38 +91,50 @@ fn load16(bytes: &[u8]) -> __m128i {
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn lanes(value: impl Fn(usize) -> i16) -> __m256i {
-    let values: [i16; SEGMENT] = std::array::from_fn(value);
-    // SAFETY: sixteen values are there.
+fn load(values: &[i16; SEGMENT]) -> __m256i {
+    // SAFETY: sixteen values of two bytes are there.
     unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
 }
 
 /// How the lanes of a segment lie between the cells.
-struct Columns {
+struct Pattern {
     /// Cells before those of each half.
     first: [usize; 2],
     /// Byte shuffles: a lane's cell and the next.
-    cell: __m256i,
-    next: __m256i,
+    cell: [i16; SEGMENT],
+    next: [i16; SEGMENT],
     /// The share of the next, in 32768ths.
-    share: __m256i,
+    share: [i16; SEGMENT],
 }
 
-impl Columns {
-    #[target_feature(enable = "avx2")]
-    fn new(scale: usize, step: usize) -> Self {
-        let of_lane = |lane: usize| place(byte_of(lane, step).0, scale);
-        let first = [0, HALF].map(|lane| of_lane(lane).0);
-        // Both bytes of a value; a cell beyond sixteen bytes is the first again, and has no share.
-        let shuffle = |lane: usize, next: usize| {
-            let cell = of_lane(lane).0 - first[lane / HALF] + next;
-            0x0100 + 0x0202 * (cell % HALF) as i16
-        };
-        Columns {
+impl Pattern {
+    const fn new(scale: usize, step: usize) -> Self {
+        let first = [place(0, scale).0, place(byte_of(HALF, step).0, scale).0];
+        let (mut cell, mut next, mut share) = ([0; SEGMENT], [0; SEGMENT], [0; SEGMENT]);
+        let mut lane = 0;
+        while lane < SEGMENT {
+            let (at, eighths) = place(byte_of(lane, step).0, scale);
+            let at = at - first[lane / HALF];
+            // Both bytes of a value; one beyond sixteen bytes has no share.
+            cell[lane] = 0x0100 + 0x0202 * at as i16;
+            next[lane] = 0x0100 + 0x0202 * ((at + 1) % HALF) as i16;
+            share[lane] = eighths << 12;
+            lane += 1;
+        }
+        Pattern {
             first,
-            cell: lanes(|lane| shuffle(lane, 0)),
-            next: lanes(|lane| shuffle(lane, 1)),
-            share: lanes(|lane| of_lane(lane).1 << 12),
+            cell,
+            next,
+            share,
+        }
+    }
+
+    /// That of a number of samples a cell.
+    fn of<const STEP: usize>(scale: usize) -> &'static Self {
+        match scale {
+            4 => const { &Pattern::new(4, STEP) },
+            2 => const { &Pattern::new(2, STEP) },
+            _ => const { &Pattern::new(1, STEP) },
         }
     }
 
@@ -119,16 +142,16 @@ impl Columns {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn at(&self, cells: &[i16]) -> __m256i {
-        let half = |i: usize| {
-            let cells: &[i16; HALF] = cells[self.first[i]..][..HALF].try_into().expect("cells");
+        let half = |first: usize| {
+            let cells: &[i16; HALF] = cells[first..][..HALF].try_into().expect("eight cells");
             // SAFETY: eight values of two bytes are there.
             unsafe { _mm_loadu_si128(cells.as_ptr().cast()) }
         };
-        let cells = _mm256_set_m128i(half(1), half(0));
+        let cells = _mm256_set_m128i(half(self.first[1]), half(self.first[0]));
         between(
-            _mm256_shuffle_epi8(cells, self.cell),
-            _mm256_shuffle_epi8(cells, self.next),
-            self.share,
+            _mm256_shuffle_epi8(cells, load(&self.cell)),
+            _mm256_shuffle_epi8(cells, load(&self.next)),
+            load(&self.share),
         )
     }
 }
@@ -144,40 +167,51 @@ struct Axis {
     bits: __m128i,
     fraction: __m256i,
     rest: __m128i,
+    /// Samples from a place in the picture to where its flow counts from.
+    base: i32,
     /// The last sample.
     last: i32,
+    /// How far flow reaches in this tile, in samples.
+    reach: Range<i32>,
 }
 
 /// No flow reaches further than this from where it counts.
 const REACH: i32 = 1024;
 
 impl Axis {
+    /// For flows of all these cells and a base in luma pixels.
     #[target_feature(enable = "avx2")]
-    fn new(size: usize, sub: u32) -> Self {
+    fn new(flows: &[i16], base: i32, size: usize, sub: u32) -> Self {
         let bits = FLOW_BITS + sub;
+        let (first, last) = range(flows);
         Axis {
             bits: _mm_cvtsi32_si128(bits as i32),
             fraction: _mm256_set1_epi16((1 << bits) - 1),
             rest: _mm_cvtsi32_si128((bits - PLACE_BITS) as i32),
+            base: base >> sub,
             last: size as i32 - 1,
+            reach: i32::from(first >> bits)..i32::from(last >> bits) + 1,
         }
     }
 
-    /// Brought so near to the picture that its distances from both ends fit 16 bits where they
-    /// matter.
-    fn origin(&self, at: i32) -> i32 {
-        at.clamp(-REACH, self.last + REACH)
+    /// What the flows of samples from `at` on count from, brought so near to the picture that its
+    /// distances from both ends fit 16 bits where they matter.
+    fn origin(&self, at: usize) -> i32 {
+        (at as i32 + self.base).clamp(-REACH, self.last + REACH)
     }
 
-    /// Places of samples that lie `at` beyond the origin and are moved by `flow`, inside of the
-    /// picture.
+    /// Places of samples that lie `at` beyond the origin, at most `length`, and are moved by `flow`;
+    /// inside of the picture.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn places(&self, origin: i32, at: __m256i, flow: __m256i) -> Places {
-        let first = _mm256_set1_epi16((-origin).max(-REACH) as i16);
-        let last = _mm256_set1_epi16((self.last - origin).min(REACH) as i16);
+    fn places(&self, origin: i32, at: __m256i, length: i32, flow: __m256i) -> Places {
         let whole = _mm256_add_epi16(at, _mm256_sra_epi16(flow, self.bits));
         let between = _mm256_srl_epi16(_mm256_and_si256(flow, self.fraction), self.rest);
+        if origin + self.reach.start >= 0 && origin + length + self.reach.end <= self.last {
+            return Places { whole, between };
+        }
+        let first = _mm256_set1_epi16((-origin).max(-REACH) as i16);
+        let last = _mm256_set1_epi16((self.last - origin).min(REACH) as i16);
         // Beyond the edge there is nothing to lie between.
         let before = _mm256_cmpgt_epi16(first, whole);
         let inside = _mm256_andnot_si256(before, _mm256_cmpgt_epi16(last, whole));
@@ -188,42 +222,46 @@ impl Axis {
     }
 }
 
+/// The smallest and the largest of the values. (In a function of these instructions, the compiler
+/// makes vectors of it.)
+#[target_feature(enable = "avx2")]
+fn range(values: &[i16]) -> (i16, i16) {
+    let (mut first, mut last) = (i16::MAX, i16::MIN);
+    for value in values {
+        first = first.min(*value);
+        last = last.max(*value);
+    }
+    (first, last)
+}
+
+/// What a segment's lanes have from one side: with SIZE 1 values of 16 bits, with SIZE 2 half as
+/// many floats.
+type Values = __m256i;
+
+/// The segments of a tile: one for at least four samples.
+const SEGMENTS: usize = TILE / 4;
+
 /// A source plane and what is needed to fetch from it. SIZE: bytes of a sample; STEP: from one to
 /// the next.
 struct Fetch<'a, const SIZE: usize, const STEP: usize> {
     plane: Plane<'a>,
     /// The last row and sample.
     last: (usize, usize),
-    /// For each lane two byte offsets, from its sample on: of what lies there after the shuffle.
-    offsets: __m256i,
     shift: __m128i,
 }
 
 /// The bytes of each lane's value beside those of the right neighbour's, in two rows.
 type Pairs = [__m256i; 2];
 
-impl<'a, const SIZE: usize, const STEP: usize> Fetch<'a, SIZE, STEP> {
+impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     /// How far from a half's first sample on sixteen bytes hold a sample and its neighbour.
     const SPAN: i16 = (16 / STEP - 2) as i16;
     /// Samples before the first one that are within reach, so that flow may contract and expand.
     const BEFORE: i16 = (Self::SPAN - (HALF / STEP.next_power_of_two()) as i16 + 1) / 2;
 
-    #[target_feature(enable = "avx2")]
-    fn new(plane: Plane<'a>, row: &Row) -> Self {
-        Fetch {
-            plane,
-            last: (row.height - 1, row.width - 1),
-            offsets: lanes(|lane| {
-                let [first, second] = Self::offsets(lane);
-                (first.0 + STEP * first.1 + 256 * (second.0 + STEP * second.1)) as i16
-            }),
-            shift: _mm_cvtsi32_si128(row.group.first().shift as i32),
-        }
-    }
-
     /// The two bytes of a lane: of the sample, and 1 if it is the neighbour's. Of larger samples a
     /// pair of lanes holds one and its neighbour.
-    const fn offsets(lane: usize) -> [(usize, usize); 2] {
+    const fn bytes(lane: usize) -> [(usize, usize); 2] {
         let byte = byte_of(lane, STEP).1;
         match (SIZE, lane % 2) {
             (1, _) => [(byte, 0), (byte, 1)],
@@ -231,13 +269,64 @@ impl<'a, const SIZE: usize, const STEP: usize> Fetch<'a, SIZE, STEP> {
         }
     }
 
-    /// The pairs at places that count from `origin`, (x, y).
+    /// The same as offsets from the sample, the first in the low byte.
+    const OFFSETS: [i16; SEGMENT] = {
+        let mut offsets = [0; SEGMENT];
+        let mut lane = 0;
+        while lane < SEGMENT {
+            let [first, second] = Self::bytes(lane);
+            let (first, second) = (first.0 + STEP * first.1, second.0 + STEP * second.1);
+            offsets[lane] = (first + 256 * second) as i16;
+            lane += 1;
+        }
+        offsets
+    };
+
+    /// Fills `values` for all segments of a tile that are not still; x and y of the flow.
     #[target_feature(enable = "avx2")]
-    #[inline]
-    fn pairs(&self, origin: (i32, i32), x: &Places, y: &Places) -> Pairs {
-        match self.near(origin, x.whole, y.whole) {
-            Some(pairs) => pairs,
-            None => self.far(origin, x.whole, y.whole),
+    #[inline(never)]
+    fn side(
+        &self,
+        (row, cells): (&Row, &Cells),
+        start: usize,
+        side: usize,
+        still: &[bool],
+        values: &mut [Values],
+    ) {
+        let pattern = Pattern::of::<STEP>(cells.scale);
+        let length = row.group.segment();
+        let [flow_x, flow_y] = [&cells.values[2 * side], &cells.values[2 * side + 1]];
+        let used = cells.used;
+        let axis_x = Axis::new(
+            &flow_x[..used],
+            cells.base[2 * side],
+            row.width,
+            cells.sub.0,
+        );
+        let base = cells.base[2 * side + 1];
+        let axis_y = Axis::new(&flow_y[..used], base, row.height, cells.sub.1);
+        let at = load(const { &samples_of(STEP) });
+        let origin_y = axis_y.origin(row.y);
+        let mut first = cells.first(start);
+        for (i, value) in values.iter_mut().enumerate() {
+            let cell = first;
+            first += length / cells.scale;
+            if still[i] {
+                continue;
+            }
+            let origin_x = axis_x.origin(start + i * length);
+            let flow = (pattern.at(&flow_x[cell..]), pattern.at(&flow_y[cell..]));
+            let x = axis_x.places(origin_x, at, length as i32, flow.0);
+            let y = axis_y.places(origin_y, _mm256_setzero_si256(), 0, flow.1);
+            let pairs = match self.near((origin_x, origin_y), x.whole, y.whole) {
+                Some(pairs) => pairs,
+                None => self.far((origin_x, origin_y), x.whole, y.whole),
+            };
+            *value = if SIZE == 1 {
+                self.of_eight_bits(pairs, &x, &y)
+            } else {
+                _mm256_castps_si256(self.of_more_bits(pairs, &x, &y))
+            };
         }
     }
 
@@ -261,24 +350,23 @@ impl<'a, const SIZE: usize, const STEP: usize> Fetch<'a, SIZE, STEP> {
         if _mm256_movemask_epi8(fits) != -1 {
             return None;
         }
-        let (base_x, base_y) = (halves(base_x), halves(base_y));
-        let rows = [0, 1].map(|half| self.rows((origin.1 + base_y[half]) as usize));
-        let bytes = [0, 1].map(|half| (origin.0 + base_x[half]) as isize * STEP as isize);
-        let at = |half: usize, row: usize| rows[half][row] as isize + bytes[half];
-        let room = self.plane.data.len() as isize - 16;
-        if at(0, 0).min(at(1, 0)) < 0 || at(0, 2).max(at(1, 2)) > room {
+        let (x, y) = (halves(base_x), halves(base_y));
+        let low = self.rows(origin.0 + x[0], origin.1 + y[0]);
+        let high = self.rows(origin.0 + x[1], origin.1 + y[1]);
+        let room = self.plane.data.len() as isize - SEGMENT as isize;
+        if low[0].min(high[0]) < 0 || low[2].max(high[2]) > room {
             return None;
         }
         let shuffle = _mm256_add_epi16(
             _mm256_mullo_epi16(dx, _mm256_set1_epi16(STEP as i16 * 0x0101)),
-            self.offsets,
+            load(&Self::OFFSETS),
         );
         // SAFETY: the first row does not begin before the plane, the last of three has room for
         // sixteen bytes in it, and the one between them lies between them.
         let load = |row: usize| unsafe {
             let data = self.plane.data.as_ptr();
-            let [low, high] = [0, 1].map(|half| data.offset(at(half, row)).cast());
-            let both = _mm256_set_m128i(_mm_loadu_si128(high), _mm_loadu_si128(low));
+            let (low, high) = (data.offset(low[row]), data.offset(high[row]));
+            let both = _mm256_set_m128i(_mm_loadu_si128(high.cast()), _mm_loadu_si128(low.cast()));
             _mm256_shuffle_epi8(both, shuffle)
         };
         let (above, below) = (load(0), load(1));
@@ -292,10 +380,20 @@ impl<'a, const SIZE: usize, const STEP: usize> Fetch<'a, SIZE, STEP> {
         ])
     }
 
-    /// Offsets of row `y` and of the two below.
+    /// Offsets of a place and of those in the two rows below.
     #[inline(always)]
-    fn rows(&self, y: usize) -> [usize; 3] {
-        [y, y + 1, y + 2].map(|y| y.min(self.last.0) * self.plane.stride)
+    fn rows(&self, x: i32, y: i32) -> [isize; 3] {
+        let y = y as usize;
+        let next = |y: usize| {
+            if y < self.last.0 {
+                self.plane.stride as isize
+            } else {
+                0
+            }
+        };
+        let first = (y * self.plane.stride) as isize + x as isize * STEP as isize;
+        let second = first + next(y);
+        [first, second, second + next(y + 1)]
     }
 
     /// One by one, wherever they lie.
@@ -312,10 +410,10 @@ impl<'a, const SIZE: usize, const STEP: usize> Fetch<'a, SIZE, STEP> {
         for lane in 0..SEGMENT {
             let x = (origin.0 + i32::from(xs[lane])) as usize;
             let columns = [x, (x + 1).min(self.last.1)];
-            let rows = self.rows((origin.1 + i32::from(ys[lane])) as usize);
-            for (i, (byte, neighbour)) in Self::offsets(lane).into_iter().enumerate() {
+            let rows = self.rows(0, origin.1 + i32::from(ys[lane]));
+            for (i, (byte, neighbour)) in Self::bytes(lane).into_iter().enumerate() {
                 for (row, pairs) in pairs.iter_mut().enumerate() {
-                    let at = rows[row] + columns[neighbour] * STEP + byte;
+                    let at = rows[row] as usize + columns[neighbour] * STEP + byte;
                     pairs[2 * lane + i] = self.plane.data[at];
                 }
             }
@@ -331,12 +429,12 @@ impl<'a, const SIZE: usize, const STEP: usize> Fetch<'a, SIZE, STEP> {
         // 128 - t and t; unsigned bytes, for which those of the samples must be signed.
         let shares = _mm256_mullo_epi16(x.between, _mm256_set1_epi16(255));
         let shares = _mm256_add_epi16(shares, _mm256_set1_epi16(128));
-        let [above, below] = pairs.map(|pairs| {
+        let row = |pairs: __m256i| {
             let signed = _mm256_xor_si256(pairs, _mm256_set1_epi8(i8::MIN));
             _mm256_maddubs_epi16(shares, signed)
-        });
+        };
         let share = _mm256_slli_epi16::<8>(y.between);
-        between(above, below, share)
+        between(row(pairs[0]), row(pairs[1]), share)
     }
 
     /// Values in 128ths of a code from the middle of sixteen bits on, in floats; SIZE is 2.
@@ -345,12 +443,13 @@ impl<'a, const SIZE: usize, const STEP: usize> Fetch<'a, SIZE, STEP> {
     fn of_more_bits(&self, pairs: Pairs, x: &Places, y: &Places) -> __m256 {
         let first = _mm256_sub_epi16(_mm256_set1_epi16(1 << PLACE_BITS), x.between);
         let shares = _mm256_blend_epi16::<0b1010_1010>(first, x.between);
-        let [above, below] = pairs.map(|pairs| {
+        let row = |pairs: __m256i| {
             let code = _mm256_srl_epi16(pairs, self.shift);
             let signed = _mm256_xor_si256(code, _mm256_set1_epi16(i16::MIN));
             _mm256_cvtepi32_ps(_mm256_madd_epi16(signed, shares))
-        });
-        lerp(above, below, share_of(y.between, 1.0 / 128.0))
+        };
+        let share = share_of(y.between, 1.0 / 128.0);
+        lerp(row(pairs[0]), row(pairs[1]), share)
     }
 }
 
@@ -372,8 +471,11 @@ fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
 #[target_feature(enable = "avx2")]
 #[inline]
 fn halves(v: __m256i) -> [i32; 2] {
-    let high = _mm256_extracti128_si256::<1>(v);
-    [_mm256_castsi256_si128(v), high].map(|half| i32::from(_mm_cvtsi128_si32(half) as i16))
+    let first = |half: __m128i| i32::from(_mm_cvtsi128_si32(half) as i16);
+    [
+        first(_mm256_castsi256_si128(v)),
+        first(_mm256_extracti128_si256::<1>(v)),
+    ]
 }
 
 /// Codes of eight bits from both sides' values.
@@ -395,18 +497,15 @@ fn blend_eight_bits([left, right]: [__m256i; 2], weight: __m256i) -> __m128i {
     _mm_xor_si128(_mm_packs_epi16(low, high), _mm_set1_epi8(i8::MIN))
 }
 
-/// Words of larger codes, of which the largest is `max`, from both sides' values.
+/// Words of larger codes from both sides' values.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn blend_more_bits(
-    [left, right]: [__m256; 2],
-    weight: __m256i,
-    (max, shift): (__m256i, __m128i),
-) -> __m128i {
+fn blend_more_bits([left, right]: [__m256; 2], weight: __m256i, c: &Component) -> __m128i {
     let value = lerp(right, left, share_of(weight, 1.0 / f32::from(WHOLE)));
     let code = _mm256_cvtps_epi32(_mm256_mul_ps(value, _mm256_set1_ps(1.0 / 128.0)));
     let code = _mm256_add_epi32(code, _mm256_set1_epi32(1 << 15));
-    let word = _mm256_sll_epi32(_mm256_min_epi32(code, max), shift);
+    let code = _mm256_min_epi32(code, _mm256_set1_epi32(c.max() as i32));
+    let word = _mm256_sll_epi32(code, _mm_cvtsi32_si128(c.shift as i32));
     _mm_packus_epi32(
         _mm256_castsi256_si128(word),
         _mm256_extracti128_si256::<1>(word),
@@ -420,76 +519,86 @@ fn tile<const SIZE: usize, const STEP: usize>(
     samples: Range<usize>,
     out: &mut [u8],
 ) {
-    let length = row.group.segment();
-    let columns = Columns::new(cells.scale, STEP);
-    let at = lanes(|lane| byte_of(lane, STEP).0 as i16);
-    let fetch: [Fetch<SIZE, STEP>; 2] = [row.left, row.right].map(|p| Fetch::new(p, row));
-    let (axis_x, axis_y) = (
-        Axis::new(row.width, cells.sub.0),
-        Axis::new(row.height, cells.sub.1),
-    );
-    let base: [i32; 4] = std::array::from_fn(|i| match i % 2 {
-        0 => cells.base[i] >> cells.sub.0,
-        _ => cells.base[i] >> cells.sub.1,
-    });
-    let own = own_bytes(row);
-    let max = _mm256_set1_epi32(row.group.first().max() as i32);
-    let (same_left, same_right) = (row.left.row(row.y), row.right.row(row.y));
+    let (length, start) = (row.group.segment(), samples.start);
+    let segments = samples.len() / length;
+    let end = start + segments * length;
+    let bytes = start * STEP..end * STEP;
+    let same = [row.left, row.right].map(|plane| &plane.row(row.y)[bytes.clone()]);
+    let left = same[0];
+    let mut still = [false; SEGMENTS];
+    find_still::<STEP>((row, cells), start, same, &mut still[..segments]);
+    let mut values = [[_mm256_setzero_si256(); SEGMENTS]; 2];
+    for (side, plane) in [row.left, row.right].into_iter().enumerate() {
+        let fetch = Fetch::<SIZE, STEP> {
+            plane,
+            last: (row.height - 1, row.width - 1),
+            shift: _mm_cvtsi32_si128(row.group.first().shift as i32),
+        };
+        let values = &mut values[side][..segments];
+        fetch.side((row, cells), start, side, &still, values);
+    }
 
-    for x in samples.clone().step_by(length) {
-        let bytes = x * STEP..(x + length) * STEP;
-        if x + length > samples.end {
-            reference::segment(row, cells, x..samples.end, out);
-            continue;
-        }
-        let out = &mut out[bytes.clone()];
-        let first = cells.first(x);
-        let flow: [__m256i; 4] = std::array::from_fn(|i| columns.at(&cells.values[i][first..]));
-        let same = same_left[bytes.clone()] == same_right[bytes.clone()];
-        if same && cells.base == [0; 4] && is_still(flow) {
+    let pattern = Pattern::of::<STEP>(cells.scale);
+    let own = own_bytes(row);
+    for (i, out) in out[bytes].chunks_exact_mut(length * STEP).enumerate() {
+        if still[i] {
             if row.group.whole {
-                out.copy_from_slice(&same_left[bytes]);
+                out.copy_from_slice(&left[i * length * STEP..][..length * STEP]);
             } else {
-                store::<STEP>(load16(&same_left[bytes]), own, out);
+                store::<STEP>(load16(&left[i * SEGMENT..]), own, out);
             }
             continue;
         }
-        let sides = [0, 1].map(|side| {
-            let origin = (
-                axis_x.origin(x as i32 + base[2 * side]),
-                axis_y.origin(row.y as i32 + base[2 * side + 1]),
-            );
-            let x = axis_x.places(origin.0, at, flow[2 * side]);
-            let y = axis_y.places(origin.1, _mm256_setzero_si256(), flow[2 * side + 1]);
-            (fetch[side].pairs(origin, &x, &y), x, y)
-        });
-        let weight = columns.at(&cells.values[4][first..]);
+        let cell = cells.first(start) + i * length / cells.scale;
+        let weight = pattern.at(&cells.values[4][cell..]);
+        let sides = [values[0][i], values[1][i]];
         let made = if SIZE == 1 {
-            let values = [0, 1].map(|side| {
-                let (pairs, x, y) = &sides[side];
-                fetch[side].of_eight_bits(*pairs, x, y)
-            });
-            blend_eight_bits(values, weight)
+            blend_eight_bits(sides, weight)
         } else {
-            let values = [0, 1].map(|side| {
-                let (pairs, x, y) = &sides[side];
-                fetch[side].of_more_bits(*pairs, x, y)
-            });
-            blend_more_bits(values, weight, (max, fetch[0].shift))
+            {
+                let sides = [_mm256_castsi256_ps(sides[0]), _mm256_castsi256_ps(sides[1])];
+                blend_more_bits(sides, weight, row.group.first())
+            }
         };
         store::<STEP>(made, own, out);
     }
+    if end < samples.end {
+        reference::segment(row, cells, end..samples.end, out);
+    }
 }
 
-/// Whether all flow is that of what stands still.
+/// Which segments of a tile stand still, from its bytes in both pictures.
+#[target_feature(enable = "avx2")]
+fn find_still<const STEP: usize>(
+    (row, cells): (&Row, &Cells),
+    start: usize,
+    [left, right]: [&[u8]; 2],
+    still: &mut [bool],
+) {
+    if cells.base != [0; 4] {
+        return;
+    }
+    let length = row.group.segment();
+    let pattern = Pattern::of::<STEP>(cells.scale);
+    let bytes = left
+        .chunks_exact(length * STEP)
+        .zip(right.chunks_exact(length * STEP));
+    for (i, ((left, right), still)) in bytes.zip(still).enumerate() {
+        let cell = cells.first(start) + i * length / cells.scale;
+        *still = left == right && is_still(pattern, cells, cell);
+    }
+}
+
+/// Whether all flow of a segment is that of what stands still.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn is_still(flow: [__m256i; 4]) -> bool {
-    let [lx, ly, rx, ry] = flow.map(|flow| _mm256_abs_epi16(flow));
-    let largest = _mm256_max_epu16(_mm256_max_epu16(lx, ly), _mm256_max_epu16(rx, ry));
+fn is_still(pattern: &Pattern, cells: &Cells, cell: usize) -> bool {
+    let size = |i: usize| _mm256_abs_epi16(pattern.at(&cells.values[i][cell..]));
+    let left = _mm256_max_epu16(size(0), size(1));
+    let right = _mm256_max_epu16(size(2), size(3));
     let limit = _mm256_set1_epi16(STATIC_FLOW as i16 - 1);
-    let small = _mm256_cmpeq_epi16(_mm256_max_epu16(largest, limit), limit);
-    _mm256_movemask_epi8(small) == -1
+    let largest = _mm256_max_epu16(_mm256_max_epu16(left, right), limit);
+    _mm256_movemask_epi8(_mm256_cmpeq_epi16(largest, limit)) == -1
 }
 
 /// All ones where a byte of a segment belongs to the group.
