@@ -25,7 +25,7 @@ const ROWS: usize = BAND / CELL + 2;
 /// Columns of it that a tile lies between, and what vectors reach beyond.
 const COLUMNS: usize = TILE / CELL + 16;
 /// Cells of a row where they are densest (one a sample), and what vectors reach beyond.
-const CELLS: usize = TILE + 16;
+const CELLS: usize = TILE + 32;
 
 /// Where sample `i`, counted from the start of a cell, lies if there are `scale` (4, 2 or 1) a cell:
 /// between cell `.0` and the next, counted from the cell before, and the share of the next in eighths.
@@ -188,7 +188,7 @@ impl Cells {
 
     /// The cell from which [`place`] counts for the samples from `x` on, a multiple of the scale.
     pub fn first(&self, x: usize) -> usize {
-        (x - self.start) / self.scale
+        (x - self.start) >> self.scale.trailing_zeros()
     }
 
     /// Makes the cells of row `y`, counted from the first one of the tile, of a plane that is so

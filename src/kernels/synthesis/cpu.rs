@@ -81,6 +81,17 @@ const fn samples_of(step: usize) -> [i16; SEGMENT] {
     samples
 }
 
+/// The byte of its sample where what a lane takes from it begins.
+const fn bytes_of(size: usize, step: usize) -> [i16; SEGMENT] {
+    let mut bytes = [0; SEGMENT];
+    let mut lane = 0;
+    while lane < SEGMENT {
+        bytes[lane] = (byte_of(lane, step).1 / size * size) as i16;
+        lane += 1;
+    }
+    bytes
+}
+
 #[target_feature(enable = "avx2")]
 #[inline]
 fn load16(bytes: &[u8]) -> __m128i {
@@ -107,9 +118,13 @@ struct Pattern {
     share: [i16; SEGMENT],
 }
 
+/// Cells from a segment's first on that both of its halves lie between.
+const WINDOW: usize = 3 * HALF;
+
 impl Pattern {
     const fn new(scale: usize, step: usize) -> Self {
         let first = [place(0, scale).0, place(byte_of(HALF, step).0, scale).0];
+        assert!(first[1] + HALF <= WINDOW && first[0] <= first[1]);
         let (mut cell, mut next, mut share) = ([0; SEGMENT], [0; SEGMENT], [0; SEGMENT]);
         let mut lane = 0;
         while lane < SEGMENT {
@@ -138,15 +153,13 @@ impl Pattern {
         }
     }
 
-    /// The values of a segment whose cells begin with these.
+    /// The values of a segment whose cells begin with number `first`.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn at(&self, cells: &[i16]) -> __m256i {
-        let half = |first: usize| {
-            let cells: &[i16; HALF] = cells[first..][..HALF].try_into().expect("eight cells");
-            // SAFETY: eight values of two bytes are there.
-            unsafe { _mm_loadu_si128(cells.as_ptr().cast()) }
-        };
+    fn at(&self, cells: &[i16], first: usize) -> __m256i {
+        let cells: &[i16; WINDOW] = cells[first..][..WINDOW].try_into().expect("cells");
+        // SAFETY: eight values from the `first` ones on are in the window, as `new` saw.
+        let half = |first: usize| unsafe { _mm_loadu_si128(cells.as_ptr().add(first).cast()) };
         let cells = _mm256_set_m128i(half(self.first[1]), half(self.first[0]));
         between(
             _mm256_shuffle_epi8(cells, load(&self.cell)),
@@ -238,8 +251,8 @@ fn range(values: &[i16]) -> (i16, i16) {
 /// many floats.
 type Values = __m256i;
 
-/// The segments of a tile: one for at least four samples.
-const SEGMENTS: usize = TILE / 4;
+/// Segments that are worked on together.
+const SEGMENTS: usize = TILE / SEGMENT;
 
 /// A source plane and what is needed to fetch from it. SIZE: bytes of a sample; STEP: from one to
 /// the next.
@@ -248,6 +261,17 @@ struct Fetch<'a, const SIZE: usize, const STEP: usize> {
     /// The last row and sample.
     last: (usize, usize),
     shift: __m128i,
+}
+
+/// Where a segment's samples lie in a plane, counted from its origin.
+#[derive(Clone, Copy)]
+struct Spots {
+    origin: (i32, i32),
+    x: __m256i,
+    y: __m256i,
+    /// Whether all rows that flow reaches in this tile have rows on both sides, so that whatever is
+    /// read around a sample lies in the plane.
+    inside: bool,
 }
 
 /// The bytes of each lane's value beside those of the right neighbour's, in two rows.
@@ -307,6 +331,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         let axis_y = Axis::new(&flow_y[..used], base, row.height, cells.sub.1);
         let at = load(const { &samples_of(STEP) });
         let origin_y = axis_y.origin(row.y);
+        let inside = self.is_inside(origin_y, &axis_y);
         let mut first = cells.first(start);
         for (i, value) in values.iter_mut().enumerate() {
             let cell = first;
@@ -315,13 +340,15 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
                 continue;
             }
             let origin_x = axis_x.origin(start + i * length);
-            let flow = (pattern.at(&flow_x[cell..]), pattern.at(&flow_y[cell..]));
+            let flow = (pattern.at(flow_x, cell), pattern.at(flow_y, cell));
             let x = axis_x.places(origin_x, at, length as i32, flow.0);
             let y = axis_y.places(origin_y, _mm256_setzero_si256(), 0, flow.1);
-            let pairs = match self.near((origin_x, origin_y), x.whole, y.whole) {
-                Some(pairs) => pairs,
-                None => self.far((origin_x, origin_y), x.whole, y.whole),
-            };
+            let pairs = self.pairs(Spots {
+                origin: (origin_x, origin_y),
+                x: x.whole,
+                y: y.whole,
+                inside,
+            });
             *value = if SIZE == 1 {
                 self.of_eight_bits(pairs, &x, &y)
             } else {
@@ -330,10 +357,36 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         }
     }
 
+    /// Whether the plane holds sixteen bytes around any place in reach and in the two rows below.
+    fn is_inside(&self, origin_y: i32, axis: &Axis) -> bool {
+        let rows = origin_y + axis.reach.start..origin_y + axis.reach.end;
+        let wide = self.last.1 * STEP >= SEGMENT && self.plane.stride <= i16::MAX as usize;
+        // One row more on each side: the bytes may begin before a row and end behind it.
+        wide && rows.start >= 1 && rows.end + 3 <= self.last.0 as i32
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn pairs(&self, spots: Spots) -> Pairs {
+        match (self.near(spots), spots.inside) {
+            (Some(pairs), _) => pairs,
+            (None, true) => self.gathered(spots),
+            (None, false) => self.one_by_one(spots),
+        }
+    }
+
     /// By loads and shuffles, if those of each half lie close enough.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn near(&self, origin: (i32, i32), x: __m256i, y: __m256i) -> Option<Pairs> {
+    fn near(
+        &self,
+        Spots {
+            origin,
+            x,
+            y,
+            inside,
+        }: Spots,
+    ) -> Option<Pairs> {
         let (first, last) = (_mm256_set1_epi16(0x0100), _mm256_set1_epi16(0x0f0e));
         let base_x = _mm256_sub_epi16(
             _mm256_shuffle_epi8(x, first),
@@ -342,30 +395,27 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         let base_y = _mm256_min_epi16(_mm256_shuffle_epi8(y, first), _mm256_shuffle_epi8(y, last));
         let (dx, dy) = (_mm256_sub_epi16(x, base_x), _mm256_sub_epi16(y, base_y));
         // Unsigned, so that what lies before the base is far, too.
-        let (span, one) = (_mm256_set1_epi16(Self::SPAN), _mm256_set1_epi16(1));
-        let fits = _mm256_and_si256(
-            _mm256_cmpeq_epi16(_mm256_min_epu16(dx, span), dx),
-            _mm256_cmpeq_epi16(_mm256_min_epu16(dy, one), dy),
+        let far = _mm256_or_si256(
+            _mm256_subs_epu16(dx, _mm256_set1_epi16(Self::SPAN)),
+            _mm256_subs_epu16(dy, _mm256_set1_epi16(1)),
         );
-        if _mm256_movemask_epi8(fits) != -1 {
+        if _mm256_testz_si256(far, far) == 0 {
             return None;
         }
-        let (x, y) = (halves(base_x), halves(base_y));
-        let low = self.rows(origin.0 + x[0], origin.1 + y[0]);
-        let high = self.rows(origin.0 + x[1], origin.1 + y[1]);
-        let room = self.plane.data.len() as isize - SEGMENT as isize;
-        if low[0].min(high[0]) < 0 || low[2].max(high[2]) > room {
-            return None;
-        }
+        let rows = if inside {
+            self.rows_inside(origin, base_x, base_y)
+        } else {
+            self.rows_checked(origin, base_x, base_y)?
+        };
         let shuffle = _mm256_add_epi16(
             _mm256_mullo_epi16(dx, _mm256_set1_epi16(STEP as i16 * 0x0101)),
             load(&Self::OFFSETS),
         );
-        // SAFETY: the first row does not begin before the plane, the last of three has room for
-        // sixteen bytes in it, and the one between them lies between them.
+        // SAFETY: sixteen bytes from these offsets on are in the plane: that was checked for the
+        // whole tile or right now.
         let load = |row: usize| unsafe {
             let data = self.plane.data.as_ptr();
-            let (low, high) = (data.offset(low[row]), data.offset(high[row]));
+            let (low, high) = (data.offset(rows[0][row]), data.offset(rows[1][row]));
             let both = _mm256_set_m128i(_mm_loadu_si128(high.cast()), _mm_loadu_si128(low.cast()));
             _mm256_shuffle_epi8(both, shuffle)
         };
@@ -373,33 +423,106 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         if _mm256_testz_si256(dy, dy) != 0 {
             return Some([above, below]);
         }
-        let lower = _mm256_cmpeq_epi16(dy, one);
+        let lower = _mm256_cmpeq_epi16(dy, _mm256_set1_epi16(1));
         Some([
             _mm256_blendv_epi8(above, below, lower),
             _mm256_blendv_epi8(below, load(2), lower),
         ])
     }
 
-    /// Offsets of a place and of those in the two rows below.
-    #[inline(always)]
+    /// Offsets of each half's base and of those in the two rows below; all of them have rows below.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn rows_inside(&self, origin: (i32, i32), x: __m256i, y: __m256i) -> [[isize; 3]; 2] {
+        let stride = self.plane.stride as isize;
+        let steps = _mm256_set1_epi32((stride as i32) << 16 | STEP as i32);
+        let offsets = _mm256_madd_epi16(_mm256_unpacklo_epi16(x, y), steps);
+        let start = origin.1 as isize * stride + origin.0 as isize * STEP as isize;
+        let rows = |half: __m128i| {
+            let first = start + _mm_cvtsi128_si32(half) as isize;
+            [first, first + stride, first + 2 * stride]
+        };
+        [
+            rows(_mm256_castsi256_si128(offsets)),
+            rows(_mm256_extracti128_si256::<1>(offsets)),
+        ]
+    }
+
+    /// The same wherever they lie, if sixteen bytes from there on are in the plane.
+    #[target_feature(enable = "avx2")]
+    #[inline(never)]
+    fn rows_checked(&self, origin: (i32, i32), x: __m256i, y: __m256i) -> Option<[[isize; 3]; 2]> {
+        let (x, y) = (halves(x), halves(y));
+        let low = self.rows(origin.0 + x[0], origin.1 + y[0]);
+        let high = self.rows(origin.0 + x[1], origin.1 + y[1]);
+        let room = self.plane.data.len() as isize - SEGMENT as isize;
+        let fits = low[0].min(high[0]) >= 0 && low[2].max(high[2]) <= room;
+        fits.then_some([low, high])
+    }
+
+    /// Offsets of a place and of those in the two rows below, the last one repeated.
     fn rows(&self, x: i32, y: i32) -> [isize; 3] {
         let y = y as usize;
-        let next = |y: usize| {
-            if y < self.last.0 {
-                self.plane.stride as isize
-            } else {
-                0
-            }
-        };
-        let first = (y * self.plane.stride) as isize + x as isize * STEP as isize;
+        let stride = self.plane.stride as isize;
+        let next = |y: usize| if y < self.last.0 { stride } else { 0 };
+        let first = y as isize * stride + x as isize * STEP as isize;
         let second = first + next(y);
         [first, second, second + next(y + 1)]
     }
 
-    /// One by one, wherever they lie.
+    /// By gathers, wherever they lie inside of the plane.
     #[target_feature(enable = "avx2")]
     #[inline(never)]
-    fn far(&self, origin: (i32, i32), x: __m256i, y: __m256i) -> Pairs {
+    fn gathered(&self, Spots { origin, x, y, .. }: Spots) -> Pairs {
+        let stride = self.plane.stride as i32;
+        let steps = _mm256_set1_epi32(stride << 16 | STEP as i32);
+        let start = origin.1 as isize * stride as isize + origin.0 as isize * STEP as isize;
+        // SAFETY: the origin is a place in the plane or at most a thousand samples and rows away,
+        // so that no pointer leaves the address space.
+        let data = self.plane.data.as_ptr().wrapping_offset(start);
+        // SAFETY: each offset is that of a byte of a sample in the plane, or of a row below it; four
+        // bytes from it and from its right neighbour on are in the plane.
+        let words = |offsets: __m256i, row: i32| unsafe {
+            let row = data.wrapping_offset(row as isize * stride as isize);
+            let word = _mm256_i32gather_epi32::<1>(row.cast(), offsets);
+            if SIZE == 2 && STEP == 2 {
+                return word;
+            }
+            let next = _mm256_i32gather_epi32::<1>(row.wrapping_add(STEP).cast(), offsets);
+            if SIZE == 2 {
+                return _mm256_blend_epi16::<0b1010_1010>(word, _mm256_slli_epi32::<16>(next));
+            }
+            let (word, next) = (
+                _mm256_and_si256(word, _mm256_set1_epi32(0xff)),
+                _mm256_and_si256(next, _mm256_set1_epi32(0xff)),
+            );
+            _mm256_or_si256(word, _mm256_slli_epi32::<8>(next))
+        };
+        let bytes = load(const { &bytes_of(SIZE, STEP) });
+        let (low, high) = (_mm256_unpacklo_epi16(x, y), _mm256_unpackhi_epi16(x, y));
+        let zero = _mm256_setzero_si256();
+        let offsets = |places: __m256i, bytes: __m256i| {
+            _mm256_add_epi32(_mm256_madd_epi16(places, steps), bytes)
+        };
+        let low = offsets(low, _mm256_unpacklo_epi16(bytes, zero));
+        let high = offsets(high, _mm256_unpackhi_epi16(bytes, zero));
+        if SIZE == 1 {
+            let row = |row: i32| _mm256_packus_epi32(words(low, row), words(high, row));
+            [row(0), row(1)]
+        } else {
+            // Of each pair of lanes the first.
+            let even = _mm256_castps_si256(_mm256_shuffle_ps::<0b1000_1000>(
+                _mm256_castsi256_ps(low),
+                _mm256_castsi256_ps(high),
+            ));
+            [words(even, 0), words(even, 1)]
+        }
+    }
+
+    /// One by one, wherever they lie in the picture.
+    #[target_feature(enable = "avx2")]
+    #[inline(never)]
+    fn one_by_one(&self, Spots { origin, x, y, .. }: Spots) -> Pairs {
         let (mut xs, mut ys) = ([0i16; SEGMENT], [0i16; SEGMENT]);
         let mut pairs = [[0u8; 2 * SEGMENT]; 2];
         // SAFETY: there is room for sixteen values each.
@@ -519,14 +642,33 @@ fn tile<const SIZE: usize, const STEP: usize>(
     samples: Range<usize>,
     out: &mut [u8],
 ) {
-    let (length, start) = (row.group.segment(), samples.start);
-    let segments = samples.len() / length;
-    let end = start + segments * length;
-    let bytes = start * STEP..end * STEP;
-    let same = [row.left, row.right].map(|plane| &plane.row(row.y)[bytes.clone()]);
-    let left = same[0];
+    let length = row.group.segment();
+    let end = samples.end - samples.len() % length;
+    for start in (samples.start..end).step_by(SEGMENTS * length) {
+        run::<SIZE, STEP>(row, cells, start..end.min(start + SEGMENTS * length), out);
+    }
+    if end < samples.end {
+        reference::segment(row, cells, end..samples.end, out);
+    }
+}
+
+/// At most [`SEGMENTS`] whole segments.
+#[target_feature(enable = "avx2")]
+fn run<const SIZE: usize, const STEP: usize>(
+    row: &Row,
+    cells: &Cells,
+    samples: Range<usize>,
+    out: &mut [u8],
+) {
+    let length = row.group.segment();
+    let (start, segments) = (samples.start, samples.len() / length);
+    let bytes = start * STEP..samples.end * STEP;
+    let (left, right) = (
+        &row.left.row(row.y)[bytes.clone()],
+        &row.right.row(row.y)[bytes.clone()],
+    );
     let mut still = [false; SEGMENTS];
-    find_still::<STEP>((row, cells), start, same, &mut still[..segments]);
+    find_still::<STEP>((row, cells), start, [left, right], &mut still[..segments]);
     let mut values = [[_mm256_setzero_si256(); SEGMENTS]; 2];
     for (side, plane) in [row.left, row.right].into_iter().enumerate() {
         let fetch = Fetch::<SIZE, STEP> {
@@ -535,39 +677,39 @@ fn tile<const SIZE: usize, const STEP: usize>(
             shift: _mm_cvtsi32_si128(row.group.first().shift as i32),
         };
         let values = &mut values[side][..segments];
-        fetch.side((row, cells), start, side, &still, values);
+        fetch.side((row, cells), start, side, &still[..segments], values);
     }
 
     let pattern = Pattern::of::<STEP>(cells.scale);
     let own = own_bytes(row);
-    for (i, out) in out[bytes].chunks_exact_mut(length * STEP).enumerate() {
+    for (i, out) in out[bytes].chunks_exact_mut(width_of(STEP)).enumerate() {
         if still[i] {
+            let left = &left[i * width_of(STEP)..][..width_of(STEP)];
             if row.group.whole {
-                out.copy_from_slice(&left[i * length * STEP..][..length * STEP]);
+                out.copy_from_slice(left);
             } else {
-                store::<STEP>(load16(&left[i * SEGMENT..]), own, out);
+                store::<STEP>(load16(left), own, out);
             }
             continue;
         }
-        let cell = cells.first(start) + i * length / cells.scale;
-        let weight = pattern.at(&cells.values[4][cell..]);
+        let weight = pattern.at(&cells.values[4], cells.first(start + i * length));
         let sides = [values[0][i], values[1][i]];
         let made = if SIZE == 1 {
             blend_eight_bits(sides, weight)
         } else {
-            {
-                let sides = [_mm256_castsi256_ps(sides[0]), _mm256_castsi256_ps(sides[1])];
-                blend_more_bits(sides, weight, row.group.first())
-            }
+            let sides = [_mm256_castsi256_ps(sides[0]), _mm256_castsi256_ps(sides[1])];
+            blend_more_bits(sides, weight, row.group.first())
         };
         store::<STEP>(made, own, out);
     }
-    if end < samples.end {
-        reference::segment(row, cells, end..samples.end, out);
-    }
 }
 
-/// Which segments of a tile stand still, from its bytes in both pictures.
+/// Bytes of a segment.
+const fn width_of(step: usize) -> usize {
+    SEGMENT / step.next_power_of_two() * step
+}
+
+/// Which segments stand still, from their bytes in both pictures.
 #[target_feature(enable = "avx2")]
 fn find_still<const STEP: usize>(
     (row, cells): (&Row, &Cells),
@@ -580,12 +722,12 @@ fn find_still<const STEP: usize>(
     }
     let length = row.group.segment();
     let pattern = Pattern::of::<STEP>(cells.scale);
-    let bytes = left
-        .chunks_exact(length * STEP)
-        .zip(right.chunks_exact(length * STEP));
-    for (i, ((left, right), still)) in bytes.zip(still).enumerate() {
-        let cell = cells.first(start) + i * length / cells.scale;
-        *still = left == right && is_still(pattern, cells, cell);
+    let (left, right) = (
+        left.chunks_exact(width_of(STEP)),
+        right.chunks_exact(width_of(STEP)),
+    );
+    for (i, ((left, right), still)) in left.zip(right).zip(still).enumerate() {
+        *still = left == right && is_still(pattern, cells, cells.first(start + i * length));
     }
 }
 
@@ -593,7 +735,7 @@ fn find_still<const STEP: usize>(
 #[target_feature(enable = "avx2")]
 #[inline]
 fn is_still(pattern: &Pattern, cells: &Cells, cell: usize) -> bool {
-    let size = |i: usize| _mm256_abs_epi16(pattern.at(&cells.values[i][cell..]));
+    let size = |i: usize| _mm256_abs_epi16(pattern.at(&cells.values[i], cell));
     let left = _mm256_max_epu16(size(0), size(1));
     let right = _mm256_max_epu16(size(2), size(3));
     let limit = _mm256_set1_epi16(STATIC_FLOW as i16 - 1);
