@@ -11,7 +11,7 @@ use crate::kernels::raster::Raster;
 /// Pixels a cell of the lattice is wide and high.
 const CELL: usize = 4;
 /// Luma samples of a row that are worked on together.
-pub const TILE: usize = 512;
+pub const TILE: usize = 2048;
 /// Binary digits of a flow behind the point.
 pub const FLOW_BITS: u32 = 7;
 /// The weight 1.
@@ -86,6 +86,8 @@ fn base(flow: &[f32]) -> [i32; 4] {
 /// Column `i` is that of the lattice before the tile's first pixel, and `i` further; rows alike.
 pub struct Block {
     rows: [[[i16; COLUMNS]; VALUES]; ROWS],
+    /// The smallest and the largest of each row.
+    ranges: [[(i16, i16); VALUES]; ROWS],
     base: [i32; 4],
 }
 
@@ -93,6 +95,7 @@ impl Block {
     pub fn new() -> Self {
         Block {
             rows: [[[0; COLUMNS]; VALUES]; ROWS],
+            ranges: [[(0, 0); VALUES]; ROWS],
             base: [0; 4],
         }
     }
@@ -124,8 +127,20 @@ impl Block {
             for i in inside.end..used {
                 fill(row, i, (&flow[last_x..], &mask[last_x..]), self.base);
             }
+            for (range, values) in self.ranges[i].iter_mut().zip(row) {
+                *range = range_of(&values[..used]);
+            }
         }
     }
+}
+
+fn range_of(values: &[i16]) -> (i16, i16) {
+    let one = |value: &i16| (*value, *value);
+    values.iter().map(one).fold((i16::MAX, i16::MIN), joined)
+}
+
+fn joined(a: (i16, i16), b: (i16, i16)) -> (i16, i16) {
+    (a.0.min(b.0), a.1.max(b.1))
 }
 
 /// Cells from `at` on.
@@ -164,8 +179,8 @@ pub struct Cells {
     pub values: [[i16; CELLS]; VALUES],
     /// Luma pixels from which the flows count.
     pub base: [i32; 4],
-    /// How many there are.
-    pub used: usize,
+    /// The smallest and the largest of all of each value.
+    pub range: [(i16, i16); VALUES],
     /// The tile's first sample.
     pub start: usize,
     /// Samples a cell: 4, 2, or 1 where flow and mask lie on the pixels.
@@ -179,7 +194,7 @@ impl Cells {
         Cells {
             values: [[0; CELLS]; VALUES],
             base: [0; 4],
-            used: 0,
+            range: [(0, 0); VALUES],
             start: 0,
             scale: CELL,
             sub: (0, 0),
@@ -200,9 +215,9 @@ impl Cells {
         self.sub = sub;
         let (row, eighths) = place(y, CELL >> sub.1);
         let used = tile.columns.len().div_ceil(CELL) + 2;
-        self.used = used;
         for (i, values) in self.values.iter_mut().enumerate() {
             let (above, below) = (&block.rows[row][i], &block.rows[row + 1][i]);
+            self.range[i] = joined(block.ranges[row][i], block.ranges[row + 1][i]);
             match level {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: a context has this level only where the machine has AVX2.
@@ -233,7 +248,7 @@ impl Cells {
         self.start = tile.columns.start >> sub.0;
         self.scale = 1;
         self.sub = sub;
-        self.used = tile.samples(sub).len() + 1;
+        self.range = [(i16::MAX, i16::MIN); VALUES];
         let share = 1.0 / (1 << (sub.0 + sub.1)) as f32;
         let covered = |i: usize, sub: u32, size: usize| {
             let (first, end) = (i << sub, (i + 1) << sub);
@@ -248,11 +263,15 @@ impl Cells {
                     all += mask.at(y, x)[0];
                 }
             }
-            // The first is the one before.
+            let mut cell = [weight(all * share); VALUES];
             for (c, sum) in sum.into_iter().enumerate() {
-                self.values[c][i + 1] = steps(sum * share, self.base[c]);
+                cell[c] = steps(sum * share, self.base[c]);
             }
-            self.values[4][i + 1] = weight(all * share);
+            for (c, value) in cell.into_iter().enumerate() {
+                // The first is the one before.
+                self.values[c][i + 1] = value;
+                self.range[c] = joined(self.range[c], (value, value));
+            }
         }
     }
 }

@@ -192,16 +192,17 @@ struct Axis {
 const REACH: i32 = 1024;
 
 impl Axis {
-    /// For flows of all these cells and a base in luma pixels.
+    /// For value `i` of the cells.
     #[target_feature(enable = "avx2")]
-    fn new(flows: &[i16], base: i32, size: usize, sub: u32) -> Self {
+    #[inline]
+    fn new(cells: &Cells, i: usize, size: usize, sub: u32) -> Self {
         let bits = FLOW_BITS + sub;
-        let (first, last) = range(flows);
+        let (first, last) = cells.range[i];
         Axis {
             bits: _mm_cvtsi32_si128(bits as i32),
             fraction: _mm256_set1_epi16((1 << bits) - 1),
             rest: _mm_cvtsi32_si128((bits - PLACE_BITS) as i32),
-            base: base >> sub,
+            base: cells.base[i] >> sub,
             last: size as i32 - 1,
             reach: i32::from(first >> bits)..i32::from(last >> bits) + 1,
         }
@@ -235,24 +236,12 @@ impl Axis {
     }
 }
 
-/// The smallest and the largest of the values. (In a function of these instructions, the compiler
-/// makes vectors of it.)
-#[target_feature(enable = "avx2")]
-fn range(values: &[i16]) -> (i16, i16) {
-    let (mut first, mut last) = (i16::MAX, i16::MIN);
-    for value in values {
-        first = first.min(*value);
-        last = last.max(*value);
-    }
-    (first, last)
-}
-
 /// What a segment's lanes have from one side: with SIZE 1 values of 16 bits, with SIZE 2 half as
 /// many floats.
 type Values = __m256i;
 
 /// Segments that are worked on together.
-const SEGMENTS: usize = TILE / SEGMENT;
+const SEGMENTS: usize = 32;
 
 /// A source plane and what is needed to fetch from it. SIZE: bytes of a sample; STEP: from one to
 /// the next.
@@ -320,22 +309,15 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         let pattern = Pattern::of::<STEP>(cells.scale);
         let length = row.group.segment();
         let [flow_x, flow_y] = [&cells.values[2 * side], &cells.values[2 * side + 1]];
-        let used = cells.used;
-        let axis_x = Axis::new(
-            &flow_x[..used],
-            cells.base[2 * side],
-            row.width,
-            cells.sub.0,
-        );
-        let base = cells.base[2 * side + 1];
-        let axis_y = Axis::new(&flow_y[..used], base, row.height, cells.sub.1);
+        let axis_x = Axis::new(cells, 2 * side, row.width, cells.sub.0);
+        let axis_y = Axis::new(cells, 2 * side + 1, row.height, cells.sub.1);
         let at = load(const { &samples_of(STEP) });
         let origin_y = axis_y.origin(row.y);
         let inside = self.is_inside(origin_y, &axis_y);
-        let mut first = cells.first(start);
+        let (mut first, step) = (cells.first(start), cells.first(cells.start + length));
         for (i, value) in values.iter_mut().enumerate() {
             let cell = first;
-            first += length / cells.scale;
+            first += step;
             if still[i] {
                 continue;
             }
@@ -685,10 +667,9 @@ fn run<const SIZE: usize, const STEP: usize>(
     for (i, out) in out[bytes].chunks_exact_mut(width_of(STEP)).enumerate() {
         if still[i] {
             let left = &left[i * width_of(STEP)..][..width_of(STEP)];
-            if row.group.whole {
-                out.copy_from_slice(left);
-            } else {
-                store::<STEP>(load16(left), own, out);
+            match own {
+                Some(_) => store::<STEP>(load16(left), own, out),
+                None => out.copy_from_slice(left),
             }
             continue;
         }
@@ -743,22 +724,25 @@ fn is_still(pattern: &Pattern, cells: &Cells, cell: usize) -> bool {
     _mm256_movemask_epi8(_mm256_cmpeq_epi16(largest, limit)) == -1
 }
 
-/// All ones where a byte of a segment belongs to the group.
+/// All ones where a byte of a segment belongs to the group, if not all do.
 #[target_feature(enable = "avx2")]
-fn own_bytes(row: &Row) -> __m128i {
+fn own_bytes(row: &Row) -> Option<__m128i> {
+    if row.group.whole {
+        return None;
+    }
     let mut own = [0; SEGMENT];
     for c in &row.group.components {
         for sample in 0..row.group.segment() {
             own[sample * c.step + c.offset..][..c.size()].fill(0xff);
         }
     }
-    load16(&own)
+    Some(load16(&own))
 }
 
-/// Writes a segment, of what is not a whole group only its own bytes.
+/// Writes a segment, or only those of its bytes that are the group's `own`.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn store<const STEP: usize>(made: __m128i, own: __m128i, out: &mut [u8]) {
+fn store<const STEP: usize>(made: __m128i, own: Option<__m128i>, out: &mut [u8]) {
     if STEP == 3 {
         // Without the idle lanes.
         let used = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13, -1, -1, -1, -1);
@@ -768,7 +752,10 @@ fn store<const STEP: usize>(made: __m128i, own: __m128i, out: &mut [u8]) {
         out.copy_from_slice(&bytes[..12]);
         return;
     }
-    let made = _mm_blendv_epi8(load16(out), made, own);
+    let made = match own {
+        Some(own) => _mm_blendv_epi8(load16(out), made, own),
+        None => made,
+    };
     let out: &mut [u8; SEGMENT] = out.try_into().expect("sixteen bytes");
     // SAFETY: sixteen bytes are there.
     unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), made) };
