@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::cells::{Cells, FLOW_BITS, TILE, WHOLE, place};
+use super::cells::{Cells, FLOW_BITS, WHOLE, place};
 use super::{Row, SEGMENT, STATIC_FLOW, reference};
 use crate::picture::{Component, Plane};
 
