@@ -13,9 +13,11 @@ use gstvideointerpolate::kernels::agreement::{CHANNELS, SAMPLES, Space, agree};
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
 use gstvideointerpolate::kernels::correlation::{DISPLACEMENTS, correlate, expected};
 use gstvideointerpolate::kernels::search::{self, search};
+use gstvideointerpolate::kernels::synthesis::{Lattice, synthesise};
 use gstvideointerpolate::kernels::warp::warp_normalised;
 use gstvideointerpolate::kernels::{Context, PhaseMap};
 use gstvideointerpolate::network::Network;
+use gstvideointerpolate::picture::{Color, Format, Picture, PictureMut};
 
 /// A quarter and an eighth of 1280x720.
 const QUARTER: (usize, usize) = (180, 320);
@@ -241,6 +243,96 @@ fn waves((h, w): (usize, usize), level: usize, moved: f32) -> Tensor {
     Tensor::from_vec((0..h * w).map(luma).collect(), (h, w, 1), &Device::Cpu).unwrap()
 }
 
+/// A 1920x1080 picture's bytes: waves, so that neighbours differ as they do in pictures.
+struct Frame {
+    format: Format,
+    planes: Vec<(Vec<u8>, usize)>,
+}
+
+const FRAME: (u32, u32) = (1920, 1080);
+
+impl Frame {
+    fn new(format: Format, moved: f32) -> Self {
+        let plane = |p: usize| {
+            let stride = format.row_bytes(p, FRAME.0);
+            let byte = |i: usize| {
+                let (x, y) = ((i % stride) as f32 + moved, (i / stride) as f32);
+                // Of ten bits the upper byte is small; of eight this is dark.
+                (2.0 + 1.5 * (0.05 * x).sin() * (0.03 * y).cos()) as u8
+            };
+            let bytes = (0..stride * format.rows(p, FRAME.1)).map(byte).collect();
+            (bytes, stride)
+        };
+        let planes = (0..format.planes()).map(plane).collect();
+        Frame { format, planes }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.planes
+            .iter()
+            .map(|(bytes, _)| bytes.len() as u64)
+            .sum()
+    }
+
+    fn picture(&self) -> Picture<'_> {
+        let planes = self.planes.iter().map(|(b, s)| (&b[..], *s as isize));
+        let planes: Vec<_> = planes.collect();
+        Picture::new(self.format, FRAME.0, FRAME.1, Color::BT709, &planes).unwrap()
+    }
+
+    fn picture_mut(&mut self) -> PictureMut<'_> {
+        let planes = self
+            .planes
+            .iter_mut()
+            .map(|(b, s)| (&mut b[..], *s as isize));
+        let mut planes: Vec<_> = planes.collect();
+        PictureMut::new(self.format, FRAME.0, FRAME.1, &mut planes).unwrap()
+    }
+}
+
+/// Bytes are those read and written: a picture each side and the new one.
+fn synthesis(c: &mut Criterion) {
+    let context = context();
+    let mut group = c.benchmark_group("synthesis");
+    settle(&mut group);
+    for format in [Format::I420, Format::Nv12, Format::I420_10, Format::Bgrx] {
+        let (left, right) = (Frame::new(format, 0.0), Frame::new(format, 3.0));
+        let mut out = Frame::new(format, 1.0);
+        group.throughput(Throughput::Bytes(2 * left.bytes()));
+        group.bench_function(format!("copy {format:?}"), |b| {
+            b.iter(|| out.picture_mut().copy_from(&left.picture()).unwrap());
+        });
+        group.throughput(Throughput::Bytes(3 * left.bytes()));
+        for (name, turn) in [("even", 0.0), ("zoom", 0.03)] {
+            let (flow, mask) = motion(turn);
+            group.bench_function(format!("{name} {format:?}"), |b| {
+                b.iter(|| {
+                    let (l, r) = (left.picture(), right.picture());
+                    let motion = (&flow, &mask, Lattice::Quarter);
+                    synthesise(&context, &l, &r, motion, &mut out.picture_mut()).unwrap();
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Flow and mask of a pan that also grows and turns by `turn` pixels a pixel.
+fn motion(turn: f32) -> (Tensor, Tensor) {
+    let (h, w) = (FRAME.1 as usize / 4, FRAME.0 as usize / 4);
+    let flow = |i: usize| {
+        let (x, y) = ((i % w * 4) as f32 - 960.0, (i / w * 4) as f32 - 540.0);
+        let (fx, fy) = (3.3 + turn * (x - y), -1.7 + turn * (x + y));
+        [fx, fy, -fx, -fy]
+    };
+    let flow = (0..h * w).flat_map(flow).collect();
+    let mask = (0..h * w).map(|i| (i % 7) as f32 / 6.0).collect();
+    (
+        Tensor::from_vec(flow, (h, w, 4), &Device::Cpu).unwrap(),
+        Tensor::from_vec(mask, (h, w, 1), &Device::Cpu).unwrap(),
+    )
+}
+
 fn network(c: &mut Criterion) {
     let network = Network::embedded().unwrap();
     let mut ws = network.workspace(&context(), 360, 640).unwrap();
@@ -262,5 +354,13 @@ fn network(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, peak, convolutions, matching, searching, network);
+criterion_group!(
+    benches,
+    peak,
+    convolutions,
+    matching,
+    searching,
+    synthesis,
+    network
+);
 criterion_main!(benches);

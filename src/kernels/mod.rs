@@ -28,7 +28,7 @@ pub(crate) mod raster;
 pub(crate) mod resample;
 pub mod search;
 pub(crate) mod still;
-pub(crate) mod synthesis;
+pub mod synthesis;
 pub(crate) mod view;
 pub mod warp;
 

@@ -41,6 +41,10 @@ fn change_is_the_mean_difference_around_each_cell() {
                 let cells = full((h, w), 7.0);
                 change(&context, [&luma[0], &luma[1]], &cells, &out.tensor()).unwrap();
                 close("change", &out.values(), &want, 1e-6);
+                // Without gaps it goes another way.
+                let dense = full((h, w), 7.0);
+                change(&context, [&luma[0], &luma[1]], &cells, &dense).unwrap();
+                assert_eq!(values(&dense), out.values(), "{h}x{w}");
             }
         }
     }

@@ -70,6 +70,11 @@ impl Phases<'_> {
             None => self.uniform,
         }
     }
+
+    /// The left side's weight in a cell if the nearer side has all.
+    fn nearer(&self, x: usize, y: usize) -> f32 {
+        if self.at(x, y) <= 0.5 { 1.0 } else { 0.0 }
+    }
 }
 
 /// Calls `f` with the phases as cells.
@@ -119,10 +124,19 @@ pub fn estimate(
         out.expect("confidence", change.size(), 1)?;
         let step = out.pixel;
         out.for_each_row(context, |y, row| {
+            let confidence = |difference: f32, change: f32| {
+                confidence_of(CODES * (OF_DIFFERENCE * difference + OF_CHANGE * change))
+            };
+            if [step, difference.pixel, change.pixel] == [1; 3] {
+                // Without gaps the compiler makes vectors of it.
+                let values = difference.row(y).iter().zip(change.row(y));
+                for (value, (difference, change)) in row.iter_mut().zip(values) {
+                    *value = confidence(*difference, *change);
+                }
+                return;
+            }
             for (x, value) in row.iter_mut().step_by(step).enumerate() {
-                let apart = OF_DIFFERENCE * difference.at(y, x)[0];
-                let change = OF_CHANGE * change.at(y, x)[0];
-                *value = confidence_of(CODES * (apart + change));
+                *value = confidence(difference.at(y, x)[0], change.at(y, x)[0]);
             }
         });
         Ok(())
@@ -218,6 +232,16 @@ pub fn mean(values: &Tensor, height: usize, width: usize) -> Result<f32> {
     Ok((sum / (height * width) as f64) as f32)
 }
 
+/// A weight after [`toward_nearer`], which would be `nearer` where all is in doubt.
+#[inline(always)]
+fn turned(weight: f32, confidence: f32, nearer: f32) -> f32 {
+    // A mask that has decided has seen an occlusion.
+    let undecided = 4.0 * weight * (1.0 - weight);
+    let error = predicted_error(confidence);
+    let doubt = undecided * smooth_step((error - TRUSTED) / (LOST - TRUSTED));
+    weight + doubt * (nearer - weight)
+}
+
 /// Fills `out` from `mask`, the left side's weight: where the predicted error is large and the mask
 /// undecided, the nearer side has all of it; at one half that is the left one. Both may be some
 /// whole number of times as large as `confidence`.
@@ -240,16 +264,21 @@ pub fn toward_nearer(
             let size = (mask.height / finer, mask.width / finer);
             confidence.expect("confidence", size, 1)?;
             let step = out.pixel;
+            let same = [step, mask.pixel, confidence.pixel, finer] == [1; 4];
             out.for_each_row(context, |y, row| {
+                if same && phases.plane.is_none() {
+                    // Without gaps the compiler makes vectors of it.
+                    let nearer = phases.nearer(0, 0);
+                    let values = mask.row(y).iter().zip(confidence.row(y));
+                    for (value, (weight, confidence)) in row.iter_mut().zip(values) {
+                        *value = turned(*weight, *confidence, nearer);
+                    }
+                    return;
+                }
                 for (x, value) in row.iter_mut().step_by(step).enumerate() {
                     let weight = mask.at(y, x)[0];
                     let (x, y) = (x / finer, y / finer);
-                    let nearer = if phases.at(x, y) <= 0.5 { 1.0 } else { 0.0 };
-                    // A mask that has decided has seen an occlusion.
-                    let undecided = 4.0 * weight * (1.0 - weight);
-                    let error = predicted_error(confidence.at(y, x)[0]);
-                    let doubt = undecided * smooth_step((error - TRUSTED) / (LOST - TRUSTED));
-                    *value = weight + doubt * (nearer - weight);
+                    *value = turned(weight, confidence.at(y, x)[0], phases.nearer(x, y));
                 }
             });
             Ok(())

@@ -2,6 +2,7 @@ use candle_core::{DType, Device};
 
 use super::*;
 use crate::kernels::CpuLevel;
+use crate::kernels::testing::{Out, Random, SIZES};
 
 const SIZE: (usize, usize) = (12, 20);
 
@@ -185,4 +186,29 @@ fn the_mean_leaves_the_padding_out() {
     let values = tensor(1, |x, y, _| if x < 10 && y < 6 { 1.0 } else { 0.0 });
     assert_eq!(mean(&values, 6, 10).unwrap(), 1.0);
     assert_eq!(mean(&values, 12, 20).unwrap(), 0.25);
+}
+
+#[test]
+fn values_with_gaps_between_them_give_the_same() {
+    let mut random = Random(5);
+    for size in SIZES {
+        // Odd values among them.
+        let one = random.tensor(size, 1, 2.0);
+        let other = (random.tensor(size, 1, 0.1) + 0.05).unwrap();
+        let [one_dense, other_dense] =
+            [&one, &other].map(|t| t.contiguous().unwrap().copy().unwrap());
+        let values = |t: Tensor| -> Vec<f32> { t.flatten_all().unwrap().to_vec1().unwrap() };
+        let shape = (size.0, size.1, 1);
+        let dense = || Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        let (gaps, none) = (Out::new(size, 1), dense());
+        estimate(&context(), &other, &one, &gaps.tensor()).unwrap();
+        estimate(&context(), &other_dense, &one_dense, &none).unwrap();
+        assert_eq!(gaps.values(), values(none), "{size:?}");
+        for phase in [0.3, 0.5, 0.7].map(PhaseMap::Uniform) {
+            let (gaps, none) = (Out::new(size, 1), dense());
+            toward_nearer(&context(), &one, &other, &phase, &gaps.tensor()).unwrap();
+            toward_nearer(&context(), &one_dense, &other_dense, &phase, &none).unwrap();
+            assert_eq!(gaps.values(), values(none), "{size:?}");
+        }
+    }
 }

@@ -1,200 +1,277 @@
-//! Flow and mask for a stretch of one row: interpolated between the rows of the lattice, ready to
-//! be interpolated between its columns.
+//! Flow and mask in fixed point: the cells of the lattice around a tile, and those of one row of it,
+//! ready to be interpolated between its columns.
+//!
+//! A flow counts 1/128 luma pixels and lies within 256 of them around the tile's base, which is zero
+//! unless the tile moves far. All interpolation rounds to these steps, halves up.
 
-use std::ops::Range;
-
-use super::SEGMENT;
+use super::{BAND, SUBSAMPLING, Tile};
+use crate::kernels::CpuLevel;
 use crate::kernels::raster::Raster;
-use crate::kernels::resample::between;
-use crate::picture::Component;
 
-/// Samples of a row whose cells fit on the stack.
-pub const TILE: usize = 512;
-/// Cells of a tile where they are densest (one a sample), and what eight lanes and the cell after
-/// them read beyond.
-const CELLS: usize = TILE + SEGMENT;
+/// Pixels a cell of the lattice is wide and high.
+const CELL: usize = 4;
+/// Luma samples of a row that are worked on together.
+pub const TILE: usize = 2048;
+/// Binary digits of a flow behind the point.
+pub const FLOW_BITS: u32 = 7;
+/// The weight 1.
+pub const WHOLE: i16 = 1 << 14;
+/// Luma pixels that a tile has to move for its flows to be counted from another base.
+const NEAR: f32 = 128.0;
+/// Values of a cell: x and y to the left, x and y to the right, the left one's weight.
+const VALUES: usize = 5;
+/// Rows of the lattice that a band lies between.
+const ROWS: usize = BAND / CELL + 2;
+/// Columns of it that a tile lies between, and what vectors reach beyond.
+const COLUMNS: usize = TILE / CELL + 16;
+/// Cells of a row where they are densest (one a sample), and what vectors reach beyond.
+const CELLS: usize = TILE + 32;
 
-/// Which cells the eight samples of a segment lie between, and how far: sample `i` of a segment
-/// is `lerp(cell[index[i]], cell[index[i] + 1], t[i])`, counted from the segment's first cell.
-pub struct Pattern {
-    pub index: [i32; SEGMENT],
-    pub t: [f32; SEGMENT],
-    /// Samples a cell.
-    pub scale: usize,
+/// Where sample `i`, counted from the start of a cell, lies if there are `scale` (4, 2 or 1) a cell:
+/// between cell `.0` and the next, counted from the cell before, and the share of the next in eighths.
+pub const fn place(i: usize, scale: usize) -> (usize, i16) {
+    // From the centre of the cell before, which is half a cell before the start.
+    let eighths = (2 * i + 1) * (CELL / scale) + 4;
+    (eighths / 8, (eighths % 8) as i16)
 }
 
-/// Four samples a cell: full-size planes.
-static FOUR: Pattern = Pattern {
-    index: [0, 0, 1, 1, 1, 1, 2, 2],
-    t: [0.625, 0.875, 0.125, 0.375, 0.625, 0.875, 0.125, 0.375],
-    scale: 4,
-};
+/// Between `a` and `b`, exactly `a` where they are the same or `eighths` (0 to 7) is none.
+#[inline]
+pub fn between(a: i16, b: i16, eighths: i16) -> i16 {
+    let difference = i32::from(b.saturating_sub(a));
+    a + ((difference * i32::from(eighths) + 4) >> 3) as i16
+}
 
-/// Two samples a cell: planes of half the width.
-static TWO: Pattern = Pattern {
-    index: [0, 1, 1, 2, 2, 3, 3, 4],
-    t: [0.75, 0.25, 0.75, 0.25, 0.75, 0.25, 0.75, 0.25],
-    scale: 2,
-};
+/// A number of luma pixels in steps, counted from `base`; what is no number is 0 pixels.
+#[inline(always)]
+fn steps(value: f32, base: i32) -> i16 {
+    // beyond all pictures, so that nothing overflows
+    const FAR: f32 = 1e6;
+    let value = match value.is_nan() {
+        true => 0.0,
+        false => value.clamp(-FAR, FAR),
+    };
+    rounded((value - base as f32) * (1 << FLOW_BITS) as f32)
+}
 
-/// One cell a sample: flow and mask on the pixels.
-static ONE: Pattern = Pattern {
-    index: [0, 1, 2, 3, 4, 5, 6, 7],
-    t: [0.0; SEGMENT],
-    scale: 1,
-};
+/// A weight, brought into 0 to 1, as a share of [`WHOLE`]; 0 for what is no number.
+#[inline(always)]
+fn weight(value: f32) -> i16 {
+    let value = if value > 0.0 { value.min(1.0) } else { 0.0 };
+    rounded(value * f32::from(WHOLE))
+}
 
-/// Cell `i` of each array is column `first_sample / scale - 1 + i` of the lattice, its edge
-/// repeated outwards; with flow and mask on the pixels, it is that of sample
-/// `first_sample + i`. Flow is in samples of the plane.
+/// The nearest whole number, the even one of two; the nearest that there is if it is too large.
+#[inline(always)]
+fn rounded(value: f32) -> i16 {
+    // The unit of this number's last place is 1, and its low bits are zero.
+    const UNITS: f32 = 12_582_912.0;
+    let value = value.clamp(f32::from(i16::MIN), f32::from(i16::MAX));
+    (value + UNITS).to_bits() as i16
+}
+
+/// The base of a tile whose middle has this flow: what all subsamplings divide.
+fn base(flow: &[f32]) -> [i32; 4] {
+    std::array::from_fn(|i| {
+        let far = flow[i].abs() > NEAR && flow[i].abs() < 1e6;
+        if far {
+            flow[i] as i32 >> SUBSAMPLING << SUBSAMPLING
+        } else {
+            0
+        }
+    })
+}
+
+/// The cells of the lattice that a tile lies between, the edges of the lattice repeated outwards.
+/// Column `i` is that of the lattice before the tile's first pixel, and `i` further; rows alike.
+pub struct Block {
+    rows: [[[i16; COLUMNS]; VALUES]; ROWS],
+    /// The smallest and the largest of each row.
+    ranges: [[(i16, i16); VALUES]; ROWS],
+    base: [i32; 4],
+}
+
+impl Block {
+    pub fn new() -> Self {
+        Block {
+            rows: [[[0; COLUMNS]; VALUES]; ROWS],
+            ranges: [[(0, 0); VALUES]; ROWS],
+            base: [0; 4],
+        }
+    }
+
+    /// Neither flow nor mask has gaps between its pixels.
+    pub fn fill(&mut self, level: CpuLevel, flow: &Raster, mask: &Raster, tile: &Tile) {
+        let (y, x) = (tile.rows.start / CELL, tile.columns.start / CELL);
+        let (last_y, last_x) = (flow.height - 1, flow.width - 1);
+        let middle = [&tile.rows, &tile.columns].map(|r| (r.start + r.end) / 2 / CELL);
+        self.base = base(flow.at(middle[0], middle[1]));
+        let used = tile.columns.len().div_ceil(CELL) + 2;
+        // The cells that are columns of the lattice, and the edge on both sides of them.
+        let inside = usize::from(x == 0)..used.min(last_x + 2 - x);
+        let columns = x + inside.start - 1..x + inside.end - 1;
+        for (i, row) in self.rows.iter_mut().enumerate() {
+            let y = (y + i).saturating_sub(1).min(last_y);
+            let flow = flow.row(y).as_chunks::<4>().0;
+            let mask = mask.row(y);
+            let cells = (&flow[columns.clone()], &mask[columns.clone()]);
+            match level {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: a context has this level only where the machine has AVX2.
+                CpuLevel::Avx2 => unsafe { fill_avx2(row, inside.start, cells, self.base) },
+                _ => fill(row, inside.start, cells, self.base),
+            }
+            if inside.start == 1 {
+                fill(row, 0, (&flow[..1], &mask[..1]), self.base);
+            }
+            for i in inside.end..used {
+                fill(row, i, (&flow[last_x..], &mask[last_x..]), self.base);
+            }
+            for (range, values) in self.ranges[i].iter_mut().zip(row) {
+                *range = range_of(&values[..used]);
+            }
+        }
+    }
+}
+
+fn range_of(values: &[i16]) -> (i16, i16) {
+    let one = |value: &i16| (*value, *value);
+    values.iter().map(one).fold((i16::MAX, i16::MIN), joined)
+}
+
+fn joined(a: (i16, i16), b: (i16, i16)) -> (i16, i16) {
+    (a.0.min(b.0), a.1.max(b.1))
+}
+
+/// Cells from `at` on.
+#[inline(always)]
+fn fill(
+    row: &mut [[i16; COLUMNS]; VALUES],
+    at: usize,
+    (flow, mask): (&[[f32; 4]], &[f32]),
+    base: [i32; 4],
+) {
+    for (i, values) in row[..4].iter_mut().enumerate() {
+        for (value, flow) in values[at..].iter_mut().zip(flow) {
+            *value = steps(flow[i], base[i]);
+        }
+    }
+    for (value, mask) in row[4][at..].iter_mut().zip(mask) {
+        *value = weight(*mask);
+    }
+}
+
+/// The same, for the compiler to use these instructions.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn fill_avx2(
+    row: &mut [[i16; COLUMNS]; VALUES],
+    at: usize,
+    cells: (&[[f32; 4]], &[f32]),
+    base: [i32; 4],
+) {
+    fill(row, at, cells, base);
+}
+
+/// The cells of a row of samples.
 pub struct Cells {
-    pub left_x: [f32; CELLS],
-    pub left_y: [f32; CELLS],
-    pub right_x: [f32; CELLS],
-    pub right_y: [f32; CELLS],
-    pub weight: [f32; CELLS],
-    /// The first sample of the tile.
+    /// x and y to the left, x and y to the right, from the base on; the left one's weight.
+    pub values: [[i16; CELLS]; VALUES],
+    /// Luma pixels from which the flows count.
+    pub base: [i32; 4],
+    /// The smallest and the largest of all of each value.
+    pub range: [(i16, i16); VALUES],
+    /// The tile's first sample.
     pub start: usize,
-    pub pattern: &'static Pattern,
-    /// Samples that one luma pixel is wide and high.
-    pub scale: (f32, f32),
+    /// Samples a cell: 4, 2, or 1 where flow and mask lie on the pixels.
+    pub scale: usize,
+    /// Luma pixels that a sample is wide and high, log2.
+    pub sub: (u32, u32),
 }
 
 impl Cells {
     pub fn new() -> Self {
         Cells {
-            left_x: [0.0; CELLS],
-            left_y: [0.0; CELLS],
-            right_x: [0.0; CELLS],
-            right_y: [0.0; CELLS],
-            weight: [0.0; CELLS],
+            values: [[0; CELLS]; VALUES],
+            base: [0; 4],
+            range: [(0, 0); VALUES],
             start: 0,
-            pattern: &FOUR,
-            scale: (1.0, 1.0),
+            scale: CELL,
+            sub: (0, 0),
         }
     }
 
-    /// The index of a segment's first cell.
+    /// The cell from which [`place`] counts for the samples from `x` on, a multiple of the scale.
     pub fn first(&self, x: usize) -> usize {
-        (x - self.start) / self.pattern.scale
+        (x - self.start) >> self.scale.trailing_zeros()
     }
 
-    /// Makes the cells for `samples` of row `y` of a component's plane; `samples` begins at a
-    /// multiple of [`TILE`]. Neither flow nor mask has gaps between its pixels.
-    pub fn fill(
-        &mut self,
-        flow: &Raster,
-        mask: &Raster,
-        component: &Component,
-        y: usize,
-        samples: &Range<usize>,
-    ) {
-        let pattern = if component.sub_x == 0 { &FOUR } else { &TWO };
-        self.begin(pattern, component, samples.start);
-        let (above, below, t) = between(y, 4 >> component.sub_y, flow.height);
-        let used = samples.len().div_ceil(self.pattern.scale) + 2;
-        let column = samples.start / self.pattern.scale;
-        let flow_rows = [flow.row(above), flow.row(below)].map(|row| row.as_chunks::<4>().0);
-        let mask_rows = [mask.row(above), mask.row(below)];
-        let last = flow.width - 1;
-        // The cells that are columns of the lattice, and the edge on both sides of them.
-        let first = usize::from(column == 0);
-        let end = used.min(last + 2 - column);
-        let columns = column + first - 1..column + end - 1;
-        self.between(flow_rows, mask_rows, columns, first, t);
-        if first == 1 {
-            self.between(flow_rows, mask_rows, 0..1, 0, t);
-        }
-        for i in end..used {
-            self.between(flow_rows, mask_rows, last..last + 1, i, t);
+    /// Makes the cells of row `y`, counted from the first one of the tile, of a plane that is so
+    /// subsampled.
+    pub fn fill(&mut self, level: CpuLevel, block: &Block, tile: &Tile, sub: (u32, u32), y: usize) {
+        self.start = tile.columns.start >> sub.0;
+        self.base = block.base;
+        self.scale = CELL >> sub.0;
+        self.sub = sub;
+        let (row, eighths) = place(y, CELL >> sub.1);
+        let used = tile.columns.len().div_ceil(CELL) + 2;
+        for (i, values) in self.values.iter_mut().enumerate() {
+            let (above, below) = (&block.rows[row][i], &block.rows[row + 1][i]);
+            self.range[i] = joined(block.ranges[row][i], block.ranges[row + 1][i]);
+            match level {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: a context has this level only where the machine has AVX2.
+                CpuLevel::Avx2 => unsafe {
+                    super::cpu::between_rows(above, below, eighths, used, values);
+                },
+                _ => {
+                    for ((value, a), b) in values[..used].iter_mut().zip(above).zip(below) {
+                        *value = between(*a, *b, eighths);
+                    }
+                }
+            }
         }
     }
 
-    fn begin(&mut self, pattern: &'static Pattern, component: &Component, start: usize) {
-        let one = |sub| 1.0 / (1 << sub) as f32;
-        self.pattern = pattern;
-        self.start = start;
-        self.scale = (one(component.sub_x), one(component.sub_y));
-    }
-
-    /// As [`Cells::fill`], from flow and mask on the pixels: the mean of those that a sample covers.
+    /// As [`Cells::fill`], for row `y` of the plane and from flow and mask on the pixels: the mean of
+    /// those that a sample covers.
     pub fn fill_full(
         &mut self,
         flow: &Raster,
         mask: &Raster,
-        component: &Component,
+        tile: &Tile,
+        sub: (u32, u32),
         y: usize,
-        samples: &Range<usize>,
     ) {
-        self.begin(&ONE, component, samples.start);
-        let share = self.scale.0 * self.scale.1;
-        let (sx, sy) = (self.scale.0 * share, self.scale.1 * share);
+        let middle = [&tile.rows, &tile.columns].map(|r| (r.start + r.end) / 2);
+        self.base = base(flow.at(middle[0], middle[1]));
+        self.start = tile.columns.start >> sub.0;
+        self.scale = 1;
+        self.sub = sub;
+        self.range = [(i16::MAX, i16::MIN); VALUES];
+        let share = 1.0 / (1 << (sub.0 + sub.1)) as f32;
         let covered = |i: usize, sub: u32, size: usize| {
             let (first, end) = (i << sub, (i + 1) << sub);
             (first..end).map(move |at| at.min(size - 1))
         };
-        for (i, x) in samples.clone().enumerate() {
-            let (mut sum, mut weight) = ([0.0; 4], 0.0);
-            for y in covered(y, component.sub_y, flow.height) {
-                for x in covered(x, component.sub_x, flow.width) {
+        for (i, x) in tile.samples(sub).enumerate() {
+            let (mut sum, mut all) = ([0.0; 4], 0.0);
+            for y in covered(y, sub.1, flow.height) {
+                for x in covered(x, sub.0, flow.width) {
                     let flow = flow.at(y, x);
                     sum.iter_mut().zip(flow).for_each(|(sum, f)| *sum += f);
-                    weight += mask.at(y, x)[0];
+                    all += mask.at(y, x)[0];
                 }
             }
-            (self.left_x[i], self.left_y[i]) = (finite(sum[0] * sx), finite(sum[1] * sy));
-            (self.right_x[i], self.right_y[i]) = (finite(sum[2] * sx), finite(sum[3] * sy));
-            self.weight[i] = finite(weight * share);
+            let mut cell = [weight(all * share); VALUES];
+            for (c, sum) in sum.into_iter().enumerate() {
+                cell[c] = steps(sum * share, self.base[c]);
+            }
+            for (c, value) in cell.into_iter().enumerate() {
+                // The first is the one before.
+                self.values[c][i + 1] = value;
+                self.range[c] = joined(self.range[c], (value, value));
+            }
         }
     }
-
-    /// Cells from `at` on, between two rows of the lattice, from its `columns`.
-    #[inline(always)]
-    fn between(
-        &mut self,
-        [flow_above, flow_below]: [&[[f32; 4]]; 2],
-        [mask_above, mask_below]: [&[f32]; 2],
-        columns: Range<usize>,
-        at: usize,
-        t: f32,
-    ) {
-        let cells = at..at + columns.len();
-        let (sx, sy) = self.scale;
-        let flow = flow_above[columns.clone()]
-            .iter()
-            .zip(&flow_below[columns.clone()]);
-        let left = self.left_x[cells.clone()]
-            .iter_mut()
-            .zip(&mut self.left_y[cells.clone()]);
-        let right = self.right_x[cells.clone()]
-            .iter_mut()
-            .zip(&mut self.right_y[cells.clone()]);
-        for (((a, b), left), right) in flow.zip(left).zip(right) {
-            *left.0 = lerp(a[0], b[0], t) * sx;
-            *left.1 = lerp(a[1], b[1], t) * sy;
-            *right.0 = lerp(a[2], b[2], t) * sx;
-            *right.1 = lerp(a[3], b[3], t) * sy;
-        }
-        let mask = mask_above[columns.clone()].iter().zip(&mask_below[columns]);
-        for ((a, b), weight) in mask.zip(&mut self.weight[cells]) {
-            *weight = lerp(*a, *b, t);
-        }
-    }
-}
-
-/// The value, or one beyond all pictures on the same side, so that a share of 0 of it is 0; 0 for
-/// what is no number.
-#[inline(always)]
-fn finite(value: f32) -> f32 {
-    const FAR: f32 = 1e6;
-    match value.is_nan() {
-        true => 0.0,
-        false => value.clamp(-FAR, FAR),
-    }
-}
-
-/// Exactly `a` where `a == b`.
-#[inline(always)]
-pub fn lerp(a: f32, b: f32, t: f32) -> f32 {
-    a + t * (b - a)
 }

@@ -6,8 +6,8 @@
 //! centres the outermost cells hold. A subsampled plane is centred on the same area as luma. They
 //! may also lie on the pixels themselves; then a sample of a subsampled plane has their mean.
 //!
-//! Where eight neighbouring samples are the same bytes in both pictures and hardly move, the bytes
-//! are copied: what stands still is kept bit for bit, whatever noise the flow has there.
+//! Where the samples of sixteen bytes are the same in both pictures and hardly move, the bytes are
+//! copied: what stands still is kept bit for bit, whatever noise the flow has there.
 
 use std::ops::Range;
 
@@ -25,14 +25,16 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use cells::{Cells, TILE};
+use cells::{Block, Cells, FLOW_BITS, TILE};
 
-/// Luma pixels that a static area may seem to move and is still static.
-const STATIC_FLOW: f32 = 0.5;
-/// Samples that are looked at together when static areas are sought.
-const SEGMENT: usize = 8;
+/// Steps of flow, half a luma pixel, that a static area may seem to move and is still static.
+const STATIC_FLOW: u16 = 1 << (FLOW_BITS - 1);
+/// Bytes that are made together, and are looked at together when static areas are sought.
+const SEGMENT: usize = 16;
 /// Luma rows of a unit of work; a multiple of all subsamplings.
 const BAND: usize = 16;
+/// The largest subsampling, log2.
+const SUBSAMPLING: u32 = 1;
 
 /// Components whose samples lie side by side in one plane, at the same positions.
 #[derive(Debug, Clone)]
@@ -45,6 +47,16 @@ struct Group {
 impl Group {
     fn first(&self) -> &Component {
         &self.components[0]
+    }
+
+    /// Samples that are made together; a power of two.
+    fn segment(&self) -> usize {
+        SEGMENT / self.first().step.next_power_of_two()
+    }
+
+    /// Subsampling of width and height, log2.
+    fn sub(&self) -> (u32, u32) {
+        (self.first().sub_x, self.first().sub_y)
     }
 }
 
@@ -65,6 +77,23 @@ fn groups(format: Format) -> Vec<Group> {
         g.whole = g.components.iter().map(Component::size).sum::<usize>() == g.first().step;
     }
     groups
+}
+
+/// The pixels that are worked on together.
+struct Tile {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Tile {
+    /// Its columns in a plane that is so subsampled.
+    fn samples(&self, sub: (u32, u32)) -> Range<usize> {
+        subsampled(&self.columns, sub.0)
+    }
+}
+
+fn subsampled(range: &Range<usize>, sub: u32) -> Range<usize> {
+    range.start >> sub..range.end.div_ceil(1 << sub)
 }
 
 /// One row of a group in both source pictures.
@@ -110,7 +139,8 @@ impl Lattice {
     }
 }
 
-/// The rows of an output that one thread makes: `rows` of luma and what belongs to them.
+/// The rows of an output that one thread makes: `rows` of luma and what belongs to them. Planes begin
+/// with the first.
 struct Band<'a> {
     planes: [&'a mut [u8]; 4],
     rows: Range<usize>,
@@ -170,12 +200,9 @@ pub fn synthesise(
 
 impl Job<'_> {
     /// Halves a band until it is small enough; the halves may run side by side.
-    fn run(&self, band: Band) {
+    fn run(&self, mut band: Band) {
         if band.rows.len() <= BAND {
-            for plane in 0..self.left.format().planes() {
-                self.plane(plane, &band.rows, &mut *band.planes[plane]);
-            }
-            return;
+            return self.band(&mut band);
         }
         let middle = band.rows.start + (band.rows.len() / 2).next_multiple_of(BAND);
         let (above, below) = self.split(band, middle);
@@ -205,48 +232,69 @@ impl Job<'_> {
         (above, below)
     }
 
-    /// The rows of one plane that belong to `rows` of luma; `out` begins with the first.
-    fn plane(&self, plane: usize, rows: &Range<usize>, out: &mut [u8]) {
-        let groups = || self.groups.iter().filter(|g| g.first().plane == plane);
-        let Some(sub_y) = groups().map(|g| g.first().sub_y).next() else {
-            return;
-        };
-        let (first, last) = (rows.start >> sub_y, rows.end.div_ceil(1 << sub_y));
-        let bytes = self
-            .left
-            .format()
-            .row_bytes(plane, self.left.width() as u32);
-        let filled = groups().all(|g| g.whole);
-        let mut cells = Cells::new();
-        for y in first..last {
-            let out = &mut out[(y - first) * self.strides[plane]..][..bytes];
-            if !filled {
-                // Bytes that belong to no component are the left picture's.
-                out.copy_from_slice(self.left.row(plane, y));
+    fn band(&self, band: &mut Band) {
+        self.copy_unused(band);
+        let (mut block, mut cells) = (Block::new(), Cells::new());
+        let width = self.left.width();
+        for x in (0..width).step_by(TILE) {
+            let tile = Tile {
+                rows: band.rows.clone(),
+                columns: x..width.min(x + TILE),
+            };
+            if self.lattice == Lattice::Quarter {
+                block.fill(self.level, &self.flow, &self.mask, &tile);
             }
-            for group in groups() {
-                self.row(group, y, &mut cells, out);
+            for sub in [(0, 0), (1, 0), (1, 1)] {
+                self.tile(&tile, sub, &block, &mut cells, band);
             }
         }
     }
 
-    fn row(&self, group: &Group, y: usize, cells: &mut Cells, out: &mut [u8]) {
-        let c = group.first();
-        let row = Row {
-            group,
-            left: self.left.plane(c.plane),
-            right: self.right.plane(c.plane),
-            y,
-            width: c.width(self.left.width()),
-            height: c.height(self.left.height()),
-        };
-        for x in (0..row.width).step_by(TILE) {
-            let samples = x..row.width.min(x + TILE);
-            match self.lattice {
-                Lattice::Quarter => cells.fill(&self.flow, &self.mask, c, y, &samples),
-                Lattice::Full => cells.fill_full(&self.flow, &self.mask, c, y, &samples),
+    /// In planes with bytes that belong to no component or to several groups, begins with the left
+    /// picture's.
+    fn copy_unused(&self, band: &mut Band) {
+        for group in self.groups.iter().filter(|g| !g.whole) {
+            let plane = group.first().plane;
+            let rows = subsampled(&band.rows, group.first().sub_y);
+            for (i, y) in rows.enumerate() {
+                let from = self.left.row(plane, y);
+                band.planes[plane][i * self.strides[plane]..][..from.len()].copy_from_slice(from);
             }
-            row_of_tile(self.level, &row, cells, samples, out);
+        }
+    }
+
+    /// A tile of all planes that are so subsampled; rows of different planes share their cells.
+    fn tile(
+        &self,
+        tile: &Tile,
+        sub: (u32, u32),
+        block: &Block,
+        cells: &mut Cells,
+        band: &mut Band,
+    ) {
+        let groups = || self.groups.iter().filter(|g| g.sub() == sub);
+        if groups().next().is_none() {
+            return;
+        }
+        for (i, y) in subsampled(&tile.rows, sub.1).enumerate() {
+            match self.lattice {
+                Lattice::Quarter => cells.fill(self.level, block, tile, sub, i),
+                Lattice::Full => cells.fill_full(&self.flow, &self.mask, tile, sub, y),
+            }
+            for group in groups() {
+                let c = group.first();
+                let row = Row {
+                    group,
+                    left: self.left.plane(c.plane),
+                    right: self.right.plane(c.plane),
+                    y,
+                    width: c.width(self.left.width()),
+                    height: c.height(self.left.height()),
+                };
+                let out = &mut band.planes[c.plane][i * self.strides[c.plane]..];
+                let out = &mut out[..row.width * c.step];
+                row_of_tile(self.level, &row, cells, tile.samples(sub), out);
+            }
         }
     }
 }
@@ -254,8 +302,8 @@ impl Job<'_> {
 /// The samples of one tile of a row, by the best means there is.
 fn row_of_tile(level: CpuLevel, row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
-    if level == CpuLevel::Avx2 && cpu::can(row) {
-        // SAFETY: a context has this level only where the machine has AVX2, and `can` said yes.
+    if level == CpuLevel::Avx2 {
+        // SAFETY: a context has this level only where the machine has AVX2.
         unsafe { cpu::samples(row, cells, samples, out) };
         return;
     }

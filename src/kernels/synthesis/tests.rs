@@ -95,6 +95,11 @@ fn flows() -> Vec<(&'static str, CellOf)> {
         ("nearly still", |n, _, _| {
             (std::array::from_fn(|_| 0.6 * n.unit()), 0.5)
         }),
+        ("a fast pan", |n, x, _| {
+            let at = x as f32 * 0.2;
+            let f = [-700.0 + at, 1.4, 650.0 - at, -2.3];
+            (f.map(|v| v + 0.1 * n.unit()), n.unit())
+        }),
     ]
 }
 
@@ -107,44 +112,103 @@ const SIZES: [(u32, u32); 9] = [
     (17, 31),
     (64, 19),
     (131, 37),
-    (1043, 9),
+    (2075, 25),
 ];
+
+/// Fails unless both levels make the same picture and nothing else is written.
+fn assert_same_bits(
+    format: Format,
+    size: (u32, u32),
+    kind: Lattice,
+    (name, cell): (&str, CellOf),
+    seed: usize,
+) {
+    let what = format!("{format:?} {size:?} {name} {kind:?}");
+    let mut noise = Noise::new(seed as u64 + 1);
+    let left = Owned::new(format, size, 3).noise(&mut noise);
+    let mut right = Owned::new(format, size, 5).noise(&mut noise);
+    // Half of the rows are the same, so that copies happen.
+    for p in 0..format.planes() {
+        for y in (0..format.rows(p, size.1)).step_by(2) {
+            right.row(p, y).copy_from_slice(left.picture().row(p, y));
+        }
+    }
+    let (flow, mask) = lattice_of(kind, size, seed % 3, |x, y| cell(&mut noise, x, y));
+    let [plain, fast] = [(CpuLevel::Reference, 0), (CpuLevel::Avx2, 1)].map(|(level, padding)| {
+        let mut out = Owned::new(format, size, padding);
+        let (l, r) = (left.picture(), right.picture());
+        let motion = (&flow, &mask, kind);
+        synthesise(&context(level), &l, &r, motion, &mut out.picture_mut()).unwrap();
+        out.assert_guarded(&what);
+        out
+    });
+    compare(&what, &fast, &plain);
+}
 
 #[test]
 fn fast_path_gives_the_same_bits() {
-    if context(CpuLevel::Avx2).level() != CpuLevel::Avx2 {
-        return;
-    }
-    let (fast_context, plain_context) = (context(CpuLevel::Avx2), context(CpuLevel::Reference));
     for format in Format::ALL {
         for (s, &size) in SIZES.iter().enumerate() {
-            for ((name, cell), kind) in flows().into_iter().flat_map(|f| LATTICES.map(|k| (f, k))) {
-                let what = format!("{format:?} {size:?} {name} {kind:?}");
-                let mut noise = Noise::new(s as u64 + 1);
-                let left = Owned::new(format, size, 3).noise(&mut noise);
-                let mut right = Owned::new(format, size, 5).noise(&mut noise);
-                // Half of the rows are the same, so that copies happen.
-                for p in 0..format.planes() {
-                    for y in (0..format.rows(p, size.1)).step_by(2) {
-                        right.row(p, y).copy_from_slice(left.picture().row(p, y));
-                    }
-                }
-                let (flow, mask) = lattice_of(kind, size, s % 3, |x, y| cell(&mut noise, x, y));
-                let made = |context: &Context, padding| {
-                    let mut out = Owned::new(format, size, padding);
-                    let (l, r) = (left.picture(), right.picture());
-                    synthesise(
-                        context,
-                        &l,
-                        &r,
-                        (&flow, &mask, kind),
-                        &mut out.picture_mut(),
-                    )
-                    .unwrap();
-                    out.assert_guarded(&what);
-                    out
-                };
-                compare(&what, &made(&fast_context, 1), &made(&plain_context, 0));
+            for (flow, kind) in flows().into_iter().flat_map(|f| LATTICES.map(|k| (f, k))) {
+                assert_same_bits(format, size, kind, flow, s);
+            }
+        }
+    }
+}
+
+#[test]
+fn small_pictures_of_any_width_and_height_too() {
+    for format in Format::ALL {
+        for length in 1..=64 {
+            for size in [
+                (length, 1 + length % 5),
+                (1 + length % 7, length),
+                (length, 64),
+            ] {
+                let flow = flows()[length as usize % 6];
+                assert_same_bits(format, size, Lattice::Quarter, flow, length as usize);
+            }
+        }
+    }
+}
+
+/// The picture made of a flow and a mask that are the same everywhere.
+fn made_evenly(context: &Context, sides: [&Owned; 2], flow: [f32; 4], weight: f32) -> Owned {
+    let (format, size) = (sides[0].format, sides[0].size);
+    let (flow, mask) = lattice(size, 0, |_, _| (flow, weight));
+    let mut out = Owned::new(format, size, 1);
+    let [l, r] = sides.map(Owned::picture);
+    let motion = (&flow, &mask, Lattice::Quarter);
+    synthesise(context, &l, &r, motion, &mut out.picture_mut()).unwrap();
+    out
+}
+
+#[test]
+fn what_is_no_number_counts_as_nothing() {
+    let mut noise = Noise::new(9);
+    let [left, right] = [0, 1].map(|_| Owned::new(Format::I420, (83, 45), 3).noise(&mut noise));
+    for context in levels() {
+        let none = made_evenly(&context, [&left, &right], [0.0; 4], 0.0);
+        let odd = made_evenly(&context, [&left, &right], [f32::NAN; 4], f32::NAN);
+        compare("no number", &odd, &none);
+    }
+}
+
+/// So that what is the mean of two pictures is neither brighter nor darker than they are.
+#[test]
+fn a_half_goes_to_the_even_code() {
+    for format in [Format::Gray8, Format::I420_10] {
+        let c = format.components()[0];
+        let stairs = |plus: u32| {
+            let mut owned = Owned::new(format, (64, 1), 0);
+            (0..64).for_each(|x| c.store(owned.row(0, 0), x, 2 + 3 * x as u32 + plus));
+            owned
+        };
+        for context in levels() {
+            let out = made_evenly(&context, [&stairs(0), &stairs(1)], [0.0; 4], 0.5);
+            for x in 0..64 {
+                let below = 2 + 3 * x as u32;
+                assert_eq!(out.code(&c, x, 0), below + below % 2, "{format:?} at {x}");
             }
         }
     }
