@@ -1,6 +1,7 @@
 //! The property `quality`: fixed sizes of the network, and the one that follows the machine.
 
 use gst::prelude::*;
+use gst_video::prelude::*;
 
 use crate::support::{self, MS, Rig, caps, has, watched};
 
@@ -15,7 +16,7 @@ fn slow(properties: &[(&str, &str)]) -> Rig {
 
 /// Downstream says that an output long ago was early or late.
 fn say(rig: &mut Rig, proportion: f64, diff: i64) {
-    let time = gst::ClockTime::ZERO;
+    let time = gst::ClockTime::from_mseconds(100);
     let event = gst::event::Qos::new(gst::QOSType::Underflow, proportion, diff, time);
     assert!(rig.harness.push_upstream_event(event));
 }
@@ -146,7 +147,7 @@ fn quality_says_nothing_where_a_model_is_given() {
     });
 }
 
-/// All bytes of a moving pattern, doubled.
+/// All samples of a moving pattern, four times as many frames.
 fn bytes(properties: &[(&str, &str)]) -> Vec<Vec<u8>> {
     let input = "video/x-raw, format=I420, width=203, height=117, framerate=25/1, interlace-mode=progressive, pixel-aspect-ratio=1/1";
     let mut rig = Rig::new(properties, input, "video/x-raw, framerate=100/1");
@@ -165,7 +166,22 @@ fn bytes(properties: &[(&str, &str)]) -> Vec<Vec<u8>> {
         rig.harness.push(buffer).unwrap();
     }
     assert_eq!(rig.counter("interpolated"), 15);
-    rig.outputs().iter().map(support::bytes).collect()
+    rig.outputs().iter().map(|b| samples(b, &info)).collect()
+}
+
+/// The samples of a picture of 8 bits, without what pads its rows.
+fn samples(buffer: &gst::Buffer, info: &gst_video::VideoInfo) -> Vec<u8> {
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).unwrap();
+    let plane = |n: u32| {
+        let width = frame.comp_width(n) as usize;
+        let rows = frame
+            .plane_data(n)
+            .unwrap()
+            .chunks(frame.plane_stride()[n as usize] as usize);
+        rows.take(frame.comp_height(n) as usize)
+            .flat_map(move |row| row[..width].to_vec())
+    };
+    (0..frame.n_planes()).flat_map(plane).collect()
 }
 
 #[test]
