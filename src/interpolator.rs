@@ -256,6 +256,7 @@ impl Interpolator {
         let context = Context::new(threads)?;
         let size = (height as usize, width as usize);
         let view = view::size(size.0, size.1);
+        let engine = Engine::new(model.into(), &context, size, view, options)?;
         let zeros = |channels: usize| {
             Tensor::zeros((view.0 / 2, view.1 / 2, channels), DType::F32, &Device::Cpu)
         };
@@ -263,7 +264,7 @@ impl Interpolator {
             format,
             width,
             height,
-            view: Tensor::zeros((view.0, view.1, view::CHANNELS), DType::F32, &Device::Cpu)?,
+            view: engine.view(view)?,
             still: zeros(4)?,
             mask: zeros(1)?,
             disagreement: zeros(1)?,
@@ -273,7 +274,7 @@ impl Interpolator {
             found: None,
             relation: None,
             searched: None,
-            engine: Engine::new(model.into(), &context, size, view, options)?,
+            engine,
             options,
             context,
             pool: Arc::default(),
@@ -288,6 +289,7 @@ impl Interpolator {
         let size = (self.height as usize, self.width as usize);
         let view = view::size(size.0, size.1);
         self.engine = Engine::new(model.into(), &self.context, size, view, self.options)?;
+        self.view = self.engine.view(view)?;
         self.pool = Arc::default();
         (self.found, self.relation, self.searched) = (None, None, None);
         Ok(())

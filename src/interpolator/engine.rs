@@ -72,6 +72,15 @@ impl Engine {
         })
     }
 
+    /// Room for the view of a picture, which is `view` large. What is read from it must be read before the next
+    /// estimate.
+    pub fn view(&self, view: (usize, usize)) -> Result<Tensor> {
+        match self {
+            Self::Embedded(engine) if engine.halved.is_none() => engine.workspace.view(),
+            _ => zeros(view, view::CHANNELS),
+        }
+    }
+
     /// Room for one picture.
     pub fn features(&self) -> Result<Features> {
         match self {

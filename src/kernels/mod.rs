@@ -22,6 +22,7 @@ pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
 pub mod hypotheses;
+pub(crate) mod memory;
 pub(crate) mod motion;
 pub(crate) mod picture;
 pub(crate) mod raster;
