@@ -177,24 +177,24 @@ fn run(
             let _ = element.post_message(message.build());
         }
     };
-    let model = match wanted.model.as_str() {
-        "" => "built in",
-        path => path,
+    let what = match wanted.model.as_str() {
+        "" => "the built-in network".into(),
+        path => format!("model {path}"),
     };
-    progress(gst::ProgressType::Start, &format!("Loading model {model}"));
+    progress(gst::ProgressType::Start, &format!("Loading {what}"));
     let result = load(&wanted.model);
     let is_wanted = || lock(shared).generation == generation;
     if !is_wanted() {
         progress(
             gst::ProgressType::Canceled,
-            &format!("Model {model} is no longer wanted"),
+            &format!("No longer wanted: {what}"),
         );
         return;
     }
     // told before the streaming thread wakes and ends the stream
     let loading = match result {
         Ok(loaded) => {
-            let text = format!("Model {model} is loaded: {}", loaded.name());
+            let text = format!("Loaded {what}: {}", loaded.name());
             gst::info!(bridge::category(), "{text}");
             progress(gst::ProgressType::Complete, &text);
             Loading::Ready(loaded)
@@ -220,9 +220,8 @@ fn load(model: &str) -> Result<network::Model, Failure> {
     // A panic while reading must not leave the streaming thread waiting.
     let read = || match model {
         "" => {
-            for variant in Variant::ALL {
-                variant.network()?;
-            }
+            let mut all = Variant::ALL.into_iter();
+            all.try_for_each(|variant| variant.network().map(drop))?;
             Ok(FIRST.network()?.into())
         }
         path => network::Model::open(Path::new(path)),

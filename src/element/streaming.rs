@@ -489,36 +489,32 @@ impl VideoInterpolate {
     ) -> Result<T, Stopped> {
         let loaded = self.model.wait().map_err(Stopped::Flow)?;
         let variant = self.variant();
-        let model = || match variant {
-            Some(variant) => Ok(variant.network()?.into()),
-            None => Ok(loaded),
-        };
         let mut slot = self.engine();
-        let same = |e: &Engine| super::caps::same_picture(&e.caps, &source.stream.caps);
-        let engine = match slot.take().filter(same) {
-            Some(engine) if engine.variant == variant => engine,
-            Some(mut engine) => {
-                let model = model().map_err(Failure::Engine)?;
-                engine
-                    .interpolator
-                    .set_network(model)
-                    .map_err(Failure::from)?;
-                Engine { variant, ..engine }
-            }
-            None => {
-                let model = model().map_err(Failure::Engine)?;
-                self.new_engine(&source.stream, model, variant)?
-            }
-        };
+        let old = slot.take();
+        let engine = self.engine_for(old, &source.stream, loaded, variant)?;
         Ok(run(&mut slot.insert(engine).interpolator)?)
     }
 
-    fn new_engine(
+    /// The engine for pictures of `stream` and the network that is to run: the old one as far as it fits.
+    fn engine_for(
         &self,
+        old: Option<Engine>,
         stream: &Stream,
-        model: network::Model,
+        loaded: network::Model,
         variant: Option<Variant>,
     ) -> Result<Engine, Failure> {
+        let mut old = old.filter(|e| super::caps::same_picture(&e.caps, &stream.caps));
+        if let Some(engine) = old.take_if(|e| e.variant == variant) {
+            return Ok(engine);
+        }
+        let model = match variant {
+            Some(variant) => variant.network()?.into(),
+            None => loaded,
+        };
+        if let Some(mut engine) = old {
+            engine.interpolator.set_network(model)?;
+            return Ok(Engine { variant, ..engine });
+        }
         let (threads, options) = {
             let settings = self.settings();
             (settings.threads as usize, settings.network())
