@@ -26,7 +26,7 @@ fn new_frame(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("blend", &name), |bencher| {
             bencher.iter(|| black_box(left.blend(&right)));
         });
-        let mut middle = Middle::new(None, (width, height), 0).expect("an engine");
+        let mut middle = Middle::built_in((width, height)).expect("an engine");
         group.bench_function(BenchmarkId::new("interpolate", &name), |bencher| {
             bencher.iter(|| black_box(middle.make(&left, &right).expect("a frame")));
         });

@@ -88,7 +88,7 @@ fn made(middle: &mut Option<Middle>, left: &Frame, right: &Frame) -> Result<Opti
         return Err("its size changes".into());
     }
     if middle.is_none() {
-        *middle = Some(Middle::new(None, size, 0).map_err(|error| error.to_string())?);
+        *middle = Some(Middle::built_in(size).map_err(|error| error.to_string())?);
     }
     let engine = middle.as_mut().ok_or("no engine")?;
     let (made, outcome) = engine

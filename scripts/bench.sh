@@ -39,7 +39,8 @@ run() {
     esac
 }
 
-methods=(videorate "videointerpolate model=fast" videointerpolate "videointerpolate model=high")
+methods=(videorate)
+for quality in fast balanced high; do methods+=("videointerpolate quality=$quality"); done
 base=videorate
 if command -v ffmpeg >/dev/null 2>&1; then
     methods+=("ffmpeg blend" "ffmpeg minterpolate")

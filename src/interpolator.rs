@@ -18,6 +18,8 @@ use crate::picture::{Format, Picture, PictureMut};
 use crate::scene::{self, Thumbnail};
 
 mod engine;
+#[cfg(test)]
+mod tests;
 
 use engine::{Engine, Features};
 
@@ -184,6 +186,7 @@ pub struct Interpolator {
     height: u32,
     context: Context,
     engine: Engine,
+    options: Options,
     view: Tensor,
     /// Flow of nothing moving, `[h, w, 4]` at a quarter of the size.
     still: Tensor,
@@ -228,7 +231,7 @@ impl Interpolator {
         Self::with_options(model, format, (width, height), threads, options)
     }
 
-    /// As [`Interpolator::new`], with what a published network lets one choose.
+    /// As [`Interpolator::new`], with what networks let one choose.
     ///
     /// # Errors
     /// As [`Interpolator::new`].
@@ -253,6 +256,7 @@ impl Interpolator {
         let context = Context::new(threads)?;
         let size = (height as usize, width as usize);
         let view = view::size(size.0, size.1);
+        let engine = Engine::new(model.into(), &context, size, view, options)?;
         let zeros = |channels: usize| {
             Tensor::zeros((view.0 / 2, view.1 / 2, channels), DType::F32, &Device::Cpu)
         };
@@ -260,7 +264,7 @@ impl Interpolator {
             format,
             width,
             height,
-            view: Tensor::zeros((view.0, view.1, view::CHANNELS), DType::F32, &Device::Cpu)?,
+            view: engine.view(view)?,
             still: zeros(4)?,
             mask: zeros(1)?,
             disagreement: zeros(1)?,
@@ -270,10 +274,30 @@ impl Interpolator {
             found: None,
             relation: None,
             searched: None,
-            engine: Engine::new(model.into(), &context, size, view, options)?,
+            engine,
+            options,
             context,
             pool: Arc::default(),
         })
+    }
+
+    /// Goes on with another network. What was encoded before does not fit it, see [`Interpolator::fits`].
+    ///
+    /// # Errors
+    /// None that a picture inside of memory has.
+    pub fn set_network(&mut self, model: impl Into<Model>) -> Result<()> {
+        let size = (self.height as usize, self.width as usize);
+        let view = view::size(size.0, size.1);
+        self.engine = Engine::new(model.into(), &self.context, size, view, self.options)?;
+        self.view = self.engine.view(view)?;
+        self.pool = Arc::default();
+        (self.found, self.relation, self.searched) = (None, None, None);
+        Ok(())
+    }
+
+    /// Whether a picture was encoded here, by the network that runs now.
+    pub fn fits(&self, encoded: &Encoded) -> bool {
+        Arc::ptr_eq(&self.pool, &encoded.pool)
     }
 
     /// What the engine needs of a source picture; make it once and use it for both its pairs.

@@ -326,9 +326,9 @@ fn bad_input_is_named_with_what_was_wanted() {
         (&["--step"], ["--step", "missing"]),
         (
             &["--frobnicate", &short],
-            ["--frobnicate", "evaluate [--model FILE]"],
+            ["--frobnicate", "evaluate [--quality NAME] [--model FILE]"],
         ),
-        (&[], ["no clip", "evaluate [--model FILE]"]),
+        (&[], ["no clip", "evaluate [--quality NAME] [--model FILE]"]),
         (&["/nowhere.mp4"], ["/nowhere.mp4", "No such file"]),
         (&[empty], ["empty", "no clip"]),
         (
@@ -336,6 +336,10 @@ fn bad_input_is_named_with_what_was_wanted() {
             ["short.y4m", "fewer than 5 frames"],
         ),
         (&["--sheets", &short, &short], ["--sheets", "short.y4m"]),
+        (
+            &["--quality", "embedded", &short],
+            ["--quality embedded", "fast, balanced, high"],
+        ),
         (
             &["--model", "/nowhere.safetensors", &short],
             ["/nowhere.safetensors", "short.y4m"],

@@ -64,7 +64,7 @@ fn options(name: &str, last: f32) -> Options {
             ..Options::default()
         },
         _ => Options {
-            scale: last,
+            scale: Some(last),
             ..Options::default()
         },
     }

@@ -62,6 +62,18 @@ fn no_threads_are_started_but_those_asked_for() {
 }
 
 #[test]
+fn all_interpolators_of_a_process_share_their_threads() {
+    use gstvideointerpolate::kernels::Context;
+    let pool = |threads| std::ptr::from_ref(Context::new(threads).unwrap().pool());
+    let kept = [0, 3].map(|threads| Context::new(threads).unwrap());
+    let all = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(pool(0), std::ptr::from_ref(kept[0].pool()));
+    assert_eq!(pool(all), pool(0));
+    assert_eq!(pool(3), std::ptr::from_ref(kept[1].pool()));
+    assert_eq!(kept[1].pool().current_num_threads(), 3);
+}
+
+#[test]
 fn the_number_of_threads_does_not_change_the_picture() {
     let one = middle(1);
     for threads in [2, 3, 8] {

@@ -1,12 +1,11 @@
 //! The engine without GStreamer: two pictures in, one between them out.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use gstvideointerpolate::error::Result;
 use gstvideointerpolate::interpolator::{Encoded, Findings, Interpolator, Outcome, Settings};
 use gstvideointerpolate::kernels::PhaseMap;
-use gstvideointerpolate::network::{Model, Variant};
+use gstvideointerpolate::network::{Model, Network};
 use gstvideointerpolate::picture::{Color, Format, Picture, PictureMut};
 
 use super::frame::Frame;
@@ -18,16 +17,17 @@ pub struct Middle {
 }
 
 impl Middle {
-    /// `model`: a weight file or the name of a built-in network; none: `embedded`. `threads`: 0 is all.
+    /// With the built-in network in its usual size, on all CPUs.
+    pub fn built_in(size: (usize, usize)) -> Result<Self> {
+        Self::new(Network::embedded()?, size, 0)
+    }
+
+    /// `threads`: 0 is all.
     pub fn new(
-        model: Option<&Path>,
+        model: impl Into<Model>,
         (width, height): (usize, usize),
         threads: usize,
     ) -> Result<Self> {
-        let model = match model {
-            Some(model) => Model::open(model)?,
-            None => Variant::Balanced.network()?.into(),
-        };
         let interpolator =
             Interpolator::new(model, Format::I420, width as u32, height as u32, threads)?;
         Ok(Self {

@@ -155,7 +155,7 @@ impl Judge {
         let engine = match self.engines.entry((left.width, left.height)) {
             Entry::Occupied(engine) => engine.into_mut(),
             Entry::Vacant(place) => {
-                let made = Middle::new(None, *place.key(), 0);
+                let made = Middle::built_in(*place.key());
                 place.insert(made.map_err(|error| error.to_string())?)
             }
         };

@@ -68,7 +68,7 @@ pub fn from_file(input: &Path, path: &Path) -> Result<(), String> {
 }
 
 fn middle(frame: &Frame) -> Result<Middle, String> {
-    Middle::new(None, (frame.width, frame.height), 0).map_err(|error| error.to_string())
+    Middle::built_in((frame.width, frame.height)).map_err(|error| error.to_string())
 }
 
 fn draw(

@@ -14,12 +14,8 @@ pub fn all(options: &Options, reports: &[Report], table: &Reliability) -> Value 
         let (mean, worst) = (Scores::mean, Scores::worst);
         summary(over_clips(reports, m, mean), over_clips(reports, m, worst))
     });
-    let model = options
-        .model
-        .as_ref()
-        .map(|path| path.display().to_string());
     let mut all = json!({
-        "weights": model.unwrap_or("embedded".into()),
+        "weights": options.weights(),
         "step": options.step,
         "clips": reports.iter().map(clip).collect::<Vec<_>>(),
         "mean": means,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use gstvideointerpolate::error::Error;
 use gstvideointerpolate::interpolator::{Encoded, Findings, Outcome, predicted_error};
 use gstvideointerpolate::show::Map;
 
@@ -81,8 +82,9 @@ impl<'a> Run<'a> {
         matrix: (f32, f32),
     ) -> Result<Self, String> {
         let size = (first.width, first.height);
-        let engine = Middle::new(options.model.as_deref(), size, options.threads);
-        let mut engine = engine.map_err(|error| error.to_string())?;
+        let text = |error: Error| error.to_string();
+        let model = options.network().map_err(text)?;
+        let mut engine = Middle::new(model, size, options.threads).map_err(text)?;
         let start = || Minterpolate::start(path, options.step, size);
         let encoded = engine.encode(&first).map_err(|error| error.to_string())?;
         Ok(Self {

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use gstvideointerpolate::error::Error;
+use gstvideointerpolate::network::{Model, Variant};
+
 use super::common::program;
 
-pub const USAGE: &str = "evaluate [--model FILE] [--threads N] [--step N] [--no-minterpolate] \
+pub const USAGE: &str = "evaluate [--quality NAME] [--model FILE] [--threads N] [--step N] [--no-minterpolate] \
                          [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
 
 /// Largest step: beyond it hardly a clip has two kept frames that show the same.
@@ -12,7 +15,9 @@ const MOST: usize = 64;
 
 /// What is asked for.
 pub struct Options {
-    /// A weight file; none: the built-in network.
+    /// Size of the built-in network.
+    pub quality: Variant,
+    /// A weight file instead of it.
     pub model: Option<PathBuf>,
     /// 0: all.
     pub threads: usize,
@@ -31,6 +36,7 @@ impl Options {
     /// An unknown option, a value that is none, a clip that is not there, no clip at all.
     pub fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
+            quality: Variant::Balanced,
             model: None,
             threads: 0,
             step: 2,
@@ -46,6 +52,7 @@ impl Options {
                 value.ok_or_else(|| format!("{argument}: its value is missing\n{USAGE}"))
             };
             match argument.as_str() {
+                "--quality" => options.quality = quality(&value()?)?,
                 "--model" => options.model = Some(value()?.into()),
                 "--threads" => options.threads = number(&argument, &value()?, 0, 1024)?,
                 "--step" => options.step = number(&argument, &value()?, 2, MOST)?,
@@ -64,6 +71,28 @@ impl Options {
             false => Ok(options),
         }
     }
+
+    /// The network that is asked for.
+    ///
+    /// # Errors
+    /// The weight file cannot be used.
+    pub fn network(&self) -> Result<Model, Error> {
+        match &self.model {
+            Some(file) => Model::open(file),
+            None => Ok(self.quality.network()?.into()),
+        }
+    }
+
+    /// What the weights are called: the size, or the file.
+    pub fn weights(&self) -> String {
+        let file = self.model.as_ref().map(|path| path.display().to_string());
+        file.unwrap_or_else(|| self.quality.name().into())
+    }
+}
+
+fn quality(name: &str) -> Result<Variant, String> {
+    let names = || Variant::ALL.map(Variant::name).join(", ");
+    Variant::named(name).ok_or_else(|| format!("--quality {name}: wanted one of {}", names()))
 }
 
 fn number(option: &str, text: &str, least: usize, most: usize) -> Result<usize, String> {

@@ -42,7 +42,7 @@ impl fmt::Display for Failure {
             Failure::Engine(error) => write!(f, "interpolation failed: {error}"),
             Failure::Model { model, problem } => write!(
                 f,
-                "model {model} cannot be used: {problem}; set the property model to \"embedded\" or to the path of a checkpoint that can be run"
+                "model {model} cannot be used: {problem}; set the property model to the path of a checkpoint that can be run, or leave it empty for the built-in network"
             ),
             Failure::Device(problem) | Failure::Buffer(problem) => f.write_str(problem),
             Failure::Segment(format) => write!(

@@ -11,6 +11,7 @@ use super::caps;
 use super::imp::VideoInterpolate;
 use super::state::{self, Engine, TimeSegment};
 use super::streaming::End;
+use super::tiers::Tiers;
 
 impl VideoInterpolate {
     pub(super) fn on_sink_event(&self, event: gst::Event) -> bool {
@@ -83,6 +84,9 @@ impl VideoInterpolate {
             state
                 .qos
                 .update(proportion, diff, timestamp, output.unwrap_or_default());
+            state.paced = true;
+            drop(state);
+            self.follow(|state| state.tiers.downstream(proportion, diff > 0));
         }
         self.parent_src_event(event)
     }
@@ -159,6 +163,9 @@ impl VideoInterpolate {
             state.refused = None;
             if passthrough || !same {
                 state.last = None;
+            }
+            if !same {
+                state.tiers = Tiers::default();
             }
             state.latency() != before
         };

@@ -15,6 +15,7 @@ use gst_video::subclass::prelude::*;
 use super::model::Model;
 use super::properties::{self, Change, Settings};
 use super::state::{Engine, State};
+use super::tiers::Tiers;
 use super::{bridge, caps, stats};
 
 /// The element. Locks are taken one at a time and only around plain data; the engine's is held
@@ -74,6 +75,7 @@ impl ObjectImpl for VideoInterpolate {
         };
         match change {
             Change::Nothing => (),
+            Change::Quality => self.state().tiers = Tiers::default(),
             Change::Rate => self.obj().reconfigure_src(),
             Change::MaxGap => {
                 if self.state().set_max_gap(max_gap) {
@@ -97,7 +99,8 @@ impl ObjectImpl for VideoInterpolate {
             "drop" => counters.dropped().to_value(),
             _ => {
                 let settings = self.settings().clone();
-                stats::structure(&counters, &settings, self.model.name()).to_value()
+                let network = (self.model.name(), self.variant());
+                stats::structure(&counters, &settings, network).to_value()
             }
         }
     }

@@ -14,6 +14,15 @@
  * Inference runs in the thread that brings the buffers. In a player that is the decoder's thread,
  * so a queue before the element keeps both at work: `queue ! videointerpolate`.
  *
+ * #GstVideoInterpolate:quality is the size of the network. `auto` begins with `balanced` and keeps
+ * to it where nothing goes against a clock, or with `qos=false`. Where upstream is live, or
+ * downstream sends QOS events, it takes the size that the machine can run in time, and posts an
+ * element message on each change, a structure `videointerpolate-quality` with
+ *
+ * * `previous` and `quality` (string): the sizes, "fast", "balanced" or "high",
+ * * `reason` (string): "measured" or, where QOS events told of lateness, "late",
+ * * `load` (double): the time that making frames took, over the time that the outputs lasted.
+ *
  * #GstVideoInterpolate:show replaces the frames that are made by what the network thinks of them:
  * motion, confidence and mask as pictures, or the input's rate beside the output's.
  *
@@ -52,8 +61,9 @@ mod show;
 mod state;
 mod stats;
 mod streaming;
+mod tiers;
 
-pub use properties::{DuplicateMode, SceneAction, Show};
+pub use properties::{DuplicateMode, Quality, SceneAction, Show};
 
 glib::wrapper! {
     /// The element `videointerpolate`.
@@ -68,6 +78,7 @@ glib::wrapper! {
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
     for type_ in [
+        Quality::static_type(),
         SceneAction::static_type(),
         Show::static_type(),
         DuplicateMode::static_type(),

@@ -7,11 +7,9 @@ use gst::glib;
 use gst::prelude::*;
 
 use super::bridge::{self, Failure};
+use super::tiers::FIRST;
 use crate::error::Error;
-use crate::network;
-
-/// The value of `model` that means the network inside the plugin.
-pub const EMBEDDED: &str = "embedded";
+use crate::network::{self, Variant};
 
 /// Code of the PROGRESS messages.
 const PROGRESS: &str = "load-model";
@@ -19,6 +17,7 @@ const PROGRESS: &str = "load-model";
 /// What is to be loaded, and where it is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
+    /// Empty: the built-in network.
     pub model: String,
     pub device: String,
 }
@@ -178,21 +177,24 @@ fn run(
             let _ = element.post_message(message.build());
         }
     };
-    let model = &wanted.model;
-    progress(gst::ProgressType::Start, &format!("Loading model {model}"));
-    let result = load(model);
+    let what = match wanted.model.as_str() {
+        "" => "the built-in network".into(),
+        path => format!("model {path}"),
+    };
+    progress(gst::ProgressType::Start, &format!("Loading {what}"));
+    let result = load(&wanted.model);
     let is_wanted = || lock(shared).generation == generation;
     if !is_wanted() {
         progress(
             gst::ProgressType::Canceled,
-            &format!("Model {model} is no longer wanted"),
+            &format!("No longer wanted: {what}"),
         );
         return;
     }
     // told before the streaming thread wakes and ends the stream
     let loading = match result {
         Ok(loaded) => {
-            let text = format!("Model {model} is loaded: {}", loaded.name());
+            let text = format!("Loaded {what}: {}", loaded.name());
             gst::info!(bridge::category(), "{text}");
             progress(gst::ProgressType::Complete, &text);
             Loading::Ready(loaded)
@@ -213,10 +215,17 @@ fn run(
     shared.1.notify_all();
 }
 
-/// Reads the network of this name or path.
+/// Reads the network of this path, or all sizes of the built-in one, so that a change of them waits for nothing.
 fn load(model: &str) -> Result<network::Model, Failure> {
     // A panic while reading must not leave the streaming thread waiting.
-    let read = || network::Model::open(Path::new(model));
+    let read = || match model {
+        "" => {
+            let mut all = Variant::ALL.into_iter();
+            all.try_for_each(|variant| variant.network().map(drop))?;
+            Ok(FIRST.network()?.into())
+        }
+        path => network::Model::open(Path::new(path)),
+    };
     let failure = |problem| Failure::Model {
         model: model.into(),
         problem,

@@ -6,8 +6,10 @@ use gst::glib;
 use gst::prelude::*;
 
 use super::caps::Wanted;
-use super::model::{self, EMBEDDED};
+use super::model;
+use super::tiers::FIRST;
 use crate::interpolator::{self, DEFAULT_SCENE_THRESHOLD};
+use crate::network::Variant;
 use crate::network::published::{ITERATIONS, MOST_ITERATIONS, MOST_RECURSION, RECURSION};
 
 const DEFAULT_MULTIPLIER: gst::Fraction = gst::Fraction::new_raw(2, 1);
@@ -17,8 +19,48 @@ const LONGEST_MAX_GAP: gst::ClockTime = gst::ClockTime::from_seconds(60);
 /// Below the interval of any stream: with it nothing is interpolated, and every frame is an anchor.
 const SHORTEST_MAX_GAP: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 const MOST_THREADS: u32 = 1024;
+/// The scale that the size of the picture decides.
+const AUTOMATIC_SCALE: f64 = 0.0;
 const LEAST_SCALE: f64 = 0.25;
 const MOST_SCALE: f64 = 2.0;
+
+/// Which size of the built-in network runs.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstVideoInterpolateQuality")]
+pub enum Quality {
+    /// What the machine can do in the time there is.
+    #[default]
+    #[enum_value(
+        name = "Auto: balanced; against a clock, with qos, what the machine can do in time",
+        nick = "auto"
+    )]
+    Auto = 0,
+    /// The smallest.
+    #[enum_value(name = "Fast: the smallest network", nick = "fast")]
+    Fast = 1,
+    /// The usual one.
+    #[enum_value(name = "Balanced: the usual network", nick = "balanced")]
+    Balanced = 2,
+    /// The best.
+    #[enum_value(
+        name = "High: as balanced, motion sought in more detail",
+        nick = "high"
+    )]
+    High = 3,
+}
+
+impl Quality {
+    /// The size that it fixes; none where it is to be found out.
+    pub fn variant(self) -> Option<Variant> {
+        match self {
+            Quality::Auto => None,
+            Quality::Fast => Some(Variant::Fast),
+            Quality::Balanced => Some(Variant::Balanced),
+            Quality::High => Some(Variant::High),
+        }
+    }
+}
 
 /// What happens where two frames do not belong together.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -91,6 +133,8 @@ pub enum DuplicateMode {
 pub struct Settings {
     pub framerate: gst::Fraction,
     pub multiplier: gst::Fraction,
+    pub quality: Quality,
+    /// Empty: the built-in network.
     pub model: String,
     pub device: String,
     pub threads: u32,
@@ -109,10 +153,11 @@ impl Default for Settings {
         Settings {
             framerate: NOT_SET,
             multiplier: DEFAULT_MULTIPLIER,
-            model: EMBEDDED.into(),
+            quality: Quality::default(),
+            model: String::new(),
             device: "auto".into(),
             threads: 0,
-            scale: 1.0,
+            scale: AUTOMATIC_SCALE,
             recursion: RECURSION,
             iterations: ITERATIONS,
             scene_threshold: DEFAULT_SCENE_THRESHOLD,
@@ -140,19 +185,28 @@ impl Settings {
         }
     }
 
-    /// What published networks let one choose; the scale is the nearest that they have.
+    /// What networks let one choose; a scale is the nearest that they have.
     pub fn network(&self) -> interpolator::Options {
-        let scale = self
-            .scale
-            .clamp(LEAST_SCALE, MOST_SCALE)
-            .log2()
-            .round()
-            .exp2();
+        let nearest = |scale: f64| scale.clamp(LEAST_SCALE, MOST_SCALE).log2().round().exp2();
+        let chosen = (self.scale != AUTOMATIC_SCALE).then_some(self.scale);
         interpolator::Options {
-            scale: scale as f32,
+            scale: chosen.map(|scale| nearest(scale) as f32),
             recursion: self.recursion,
             iterations: self.iterations,
         }
+    }
+
+    /// Whether the size of the network is to be found out.
+    pub fn is_auto(&self) -> bool {
+        self.model.is_empty() && self.quality == Quality::Auto
+    }
+
+    /// The size of the built-in network that runs, `found` where it is not fixed and may depend on time; none where
+    /// a model was given.
+    pub fn variant(&self, found: Variant, qos: bool) -> Option<Variant> {
+        let found = if qos { found } else { FIRST };
+        let built_in = self.model.is_empty();
+        built_in.then(|| self.quality.variant().unwrap_or(found))
     }
 
     /// What the engine is to do with two frames that are `interval` apart.
@@ -179,7 +233,8 @@ impl Settings {
         match name {
             "framerate" => take(&mut self.framerate, value),
             "multiplier" => take(&mut self.multiplier, value),
-            "model" => self.model = text(value, EMBEDDED),
+            "quality" => take(&mut self.quality, value),
+            "model" => self.model = text(value, ""),
             "device" => self.device = text(value, "auto"),
             "threads" => take(&mut self.threads, value),
             "scale" => take(&mut self.scale, value),
@@ -199,6 +254,7 @@ impl Settings {
         match name {
             "framerate" | "multiplier" => Change::Rate,
             "max-gap" => Change::MaxGap,
+            "quality" => Change::Quality,
             _ => Change::Nothing,
         }
     }
@@ -208,6 +264,7 @@ impl Settings {
         Some(match name {
             "framerate" => self.framerate.to_value(),
             "multiplier" => self.multiplier.to_value(),
+            "quality" => self.quality.to_value(),
             "model" => self.model.to_value(),
             "device" => self.device.to_value(),
             "threads" => self.threads.to_value(),
@@ -237,6 +294,8 @@ pub enum Change {
     /// Settle the output rate anew.
     Rate,
     MaxGap,
+    /// Find it out anew.
+    Quality,
 }
 
 pub fn specifications() -> &'static [glib::ParamSpec] {
@@ -269,10 +328,15 @@ fn rates() -> Vec<glib::ParamSpec> {
 
 fn engine() -> Vec<glib::ParamSpec> {
     vec![
+        glib::ParamSpecEnum::builder_with_default("quality", Quality::default())
+            .nick("Quality")
+            .blurb("Size of the built-in network; of no meaning with a model")
+            .mutable_playing()
+            .build(),
         glib::ParamSpecString::builder("model")
             .nick("Model")
-            .blurb("Network: \"embedded\", \"fast\", \"balanced\" or \"high\", or the path of a checkpoint")
-            .default_value(Some(EMBEDDED))
+            .blurb("Path of a checkpoint to run instead of the built-in network (empty: the built-in one)")
+            .default_value(Some(""))
             .mutable_ready()
             .build(),
         glib::ParamSpecString::builder("device")
@@ -290,10 +354,10 @@ fn engine() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecDouble::builder("scale")
             .nick("Scale")
-            .blurb("Resolution at which RIFE seeks motion, relative to the usual one: 0.25, 0.5, 1 or 2")
-            .minimum(LEAST_SCALE)
+            .blurb("Resolution at which the built-in network and RIFE seek motion, relative to the usual one: 0.25, 0.5, 1 or 2 (0: half above 1440 lines)")
+            .minimum(AUTOMATIC_SCALE)
             .maximum(MOST_SCALE)
-            .default_value(1.0)
+            .default_value(AUTOMATIC_SCALE)
             .mutable_ready()
             .build(),
         glib::ParamSpecUInt::builder("recursion")

@@ -1,19 +1,24 @@
 //! What the element remembers between two calls.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use once_cell::sync::OnceCell;
 
 use super::bridge::Stream;
 use super::latency::Processing;
 use super::meta::CaptionQueue;
 use super::properties::{DuplicateMode, Settings};
 use super::qos::Qos;
+use super::tiers::Tiers;
+use crate::error::Error;
 use crate::interpolator::{Encoded, Interpolator};
+use crate::network::Variant;
+use crate::picture::Picture;
 use crate::repeats::Repeats;
 use crate::schedule::{COINCIDENCE_TOLERANCE, Config, Scheduler, Slot, Timestamp};
+
+/// What lies beyond says nothing about how fast the machine must be.
+const LONGEST_OUTPUT: Duration = Duration::from_secs(1);
 
 pub type TimeSegment = gst::FormattedSegment<gst::ClockTime>;
 
@@ -23,7 +28,7 @@ pub struct Source {
     /// Nanoseconds.
     pub pts: u64,
     pub stream: Arc<Stream>,
-    pub encoded: OnceCell<Arc<Encoded>>,
+    encoded: Mutex<Option<Arc<Encoded>>>,
     /// Whether an output was made of it.
     used: AtomicBool,
     dropped: Arc<AtomicU64>,
@@ -41,10 +46,27 @@ impl Source {
             buffer,
             pts,
             stream,
-            encoded: OnceCell::new(),
+            encoded: Mutex::default(),
             used: AtomicBool::new(false),
             dropped,
         }
+    }
+
+    /// What the network sees of its `picture`; made unless that was done for the network that runs.
+    pub fn encoded(
+        &self,
+        interpolator: &mut Interpolator,
+        picture: &Picture,
+    ) -> Result<Arc<Encoded>, Error> {
+        let slot = || self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = slot().clone();
+        if let Some(known) = known.filter(|known| interpolator.fits(known)) {
+            return Ok(known);
+        }
+        let made = interpolator.encode(picture)?;
+        let old = slot().replace(made.clone());
+        drop(old);
+        Ok(made)
     }
 
     pub fn mark_used(&self) {
@@ -130,6 +152,10 @@ pub struct State {
     pub last_slot: Option<Slot>,
     pub counters: Counters,
     pub qos: Qos,
+    /// Which size of the built-in network `quality=auto` runs.
+    pub tiers: Tiers,
+    /// Downstream goes against a clock: it has sent QOS events.
+    pub paced: bool,
     /// An output was left out: the next one is not its neighbour.
     pub left_out: bool,
     pub processing: Processing,
@@ -179,8 +205,17 @@ impl State {
         self.last_slot = None;
         self.counters = Counters::default();
         self.qos = Qos::default();
+        self.tiers.flush();
         self.left_out = false;
         self.last_pts = None;
+    }
+
+    /// For how long an output is seen.
+    pub fn lasts(&self, at: &Slot) -> Duration {
+        let rate = self.segment.as_ref().map_or(1.0, |s| s.rate().abs());
+        let seconds = Duration::from_nanos(at.duration).as_secs_f64() / rate;
+        let lasts = Duration::try_from_secs_f64(seconds);
+        lasts.map_or(LONGEST_OUTPUT, |lasts| lasts.min(LONGEST_OUTPUT))
     }
 
     pub fn is_reverse(&self) -> bool {
@@ -273,4 +308,6 @@ pub fn bounds(segment: &TimeSegment) -> Bounds {
 pub struct Engine {
     pub interpolator: Interpolator,
     pub caps: gst::Caps,
+    /// Size of the built-in network, if that runs.
+    pub variant: Option<Variant>,
 }

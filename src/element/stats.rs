@@ -1,14 +1,16 @@
-//! The property `stats`.
+//! The property `stats`, and the message about a change of `quality=auto`.
 
 use super::properties::Settings;
 use super::state::Counters;
+use super::tiers::{Change, Reason};
 use crate::kernels::cpu_level;
+use crate::network::Variant;
 
-/// `network`: family and version of what was loaded, nothing while it is not there.
+/// `network`: family and version of what was loaded, nothing while it is not there; the size of the built-in one.
 pub fn structure(
     counters: &Counters,
     settings: &Settings,
-    network: Option<String>,
+    (network, variant): (Option<String>, Option<Variant>),
 ) -> gst::Structure {
     let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
     gst::Structure::builder("videointerpolate-stats")
@@ -26,6 +28,21 @@ pub fn structure(
         .field("device", "cpu")
         .field("model", &settings.model)
         .field("network", network)
+        .field("quality", variant.map(Variant::name))
         .field("tier", cpu_level().name())
+        .build()
+}
+
+/// What the application is told of a change, see the element's documentation.
+pub fn quality(change: &Change) -> gst::Structure {
+    let reason = match change.reason {
+        Reason::Measured => "measured",
+        Reason::Late => "late",
+    };
+    gst::Structure::builder("videointerpolate-quality")
+        .field("previous", change.from.name())
+        .field("quality", change.to.name())
+        .field("reason", reason)
+        .field("load", change.load)
         .build()
 }

@@ -13,10 +13,11 @@ use gst_base::subclass::base_transform::{
 use super::bridge::{self, Failure, Mapped, Stream};
 use super::imp::VideoInterpolate;
 use super::qos::{FULL_QUALITY, HELD_QUALITY, Verdict};
-use super::state::{Engine, Source};
-use super::{allocation, meta};
+use super::state::{Engine, Source, State};
+use super::{allocation, meta, stats, tiers};
 use crate::interpolator::{Interpolator, Outcome};
 use crate::kernels::PhaseMap;
+use crate::network::{self, Variant};
 use crate::repeats;
 use crate::schedule::{Arrival, Job, Phase, Pushed, Side, Slot};
 
@@ -253,10 +254,14 @@ impl VideoInterpolate {
                 state.left_out = true;
             }
             self.post_qos(&at, jitter, HELD_QUALITY);
+            self.left_out(&at);
             return Ok(None);
         }
         let buffer = match (job, verdict) {
-            (Job::Show { frame, at, held }, _) => self.show(&frame, &at, held),
+            (Job::Show { frame, at, held }, _) => {
+                self.follow(|state| state.tiers.output(None, state.lasts(&at)));
+                self.show(&frame, &at, held)
+            }
             (
                 Job::Interpolate {
                     left,
@@ -269,6 +274,7 @@ impl VideoInterpolate {
             ) => {
                 self.state().counters.degraded += 1;
                 self.post_qos(&at, jitter, HELD_QUALITY);
+                self.left_out(&at);
                 self.show(side(&left, &right, nearer), &at, true)
             }
             (
@@ -423,13 +429,13 @@ impl VideoInterpolate {
                 Mapped::new(&right.buffer, &right.stream)?,
             );
             let (l, r) = (l.picture()?, r.picture()?);
-            let encoded_left = left.encoded.get_or_try_init(|| engine.encode(&l))?;
-            let encoded_right = right.encoded.get_or_try_init(|| engine.encode(&r))?;
+            let encoded_left = left.encoded(engine, &l)?;
+            let encoded_right = right.encoded(engine, &r)?;
             let phase = PhaseMap::Uniform(phase.as_f32());
             let outcome = bridge::with_picture_mut(buffer.make_mut(), &left.stream, |out| {
                 let outcome = engine.interpolate(
-                    (&l, encoded_left),
-                    (&r, encoded_right),
+                    (&l, &encoded_left),
+                    (&r, &encoded_right),
                     &phase,
                     &settings,
                     out,
@@ -442,8 +448,7 @@ impl VideoInterpolate {
         let latency_changed = {
             let mut state = self.state();
             state.counters.inferred(took);
-            let took =
-                gst::ClockTime::from_nseconds(took.as_nanos().try_into().unwrap_or(u64::MAX));
+            let took = gst::ClockTime::try_from(took).unwrap_or(gst::ClockTime::MAX);
             if outcome != Outcome::Interpolated {
                 state.counters.cuts += 1;
             }
@@ -452,6 +457,7 @@ impl VideoInterpolate {
         if latency_changed {
             self.post_latency();
         }
+        self.follow(|state| state.tiers.output(Some(took), state.lasts(at)));
         if outcome == Outcome::Cut {
             return Ok(None);
         }
@@ -481,28 +487,78 @@ impl VideoInterpolate {
         source: &Source,
         run: impl FnOnce(&mut Interpolator) -> Result<T, Failure>,
     ) -> Result<T, Stopped> {
-        let model = self.model.wait().map_err(Stopped::Flow)?;
-        let stream = &source.stream;
+        let loaded = self.model.wait().map_err(Stopped::Flow)?;
+        let variant = self.variant();
         let mut slot = self.engine();
-        let engine = match slot
-            .take()
-            .filter(|e| super::caps::same_picture(&e.caps, &stream.caps))
-        {
-            Some(engine) => engine,
-            None => {
-                let (threads, options) = {
-                    let settings = self.settings();
-                    (settings.threads as usize, settings.network())
-                };
-                let size = (stream.info.width(), stream.info.height());
-                let made = Interpolator::with_options(model, stream.format, size, threads, options);
-                Engine {
-                    interpolator: made.map_err(Failure::from)?,
-                    caps: stream.caps.clone(),
-                }
-            }
-        };
+        let old = slot.take();
+        let engine = self.engine_for(old, &source.stream, loaded, variant)?;
         Ok(run(&mut slot.insert(engine).interpolator)?)
+    }
+
+    /// The engine for pictures of `stream` and the network that is to run: the old one as far as it fits.
+    fn engine_for(
+        &self,
+        old: Option<Engine>,
+        stream: &Stream,
+        loaded: network::Model,
+        variant: Option<Variant>,
+    ) -> Result<Engine, Failure> {
+        let mut old = old.filter(|e| super::caps::same_picture(&e.caps, &stream.caps));
+        if let Some(engine) = old.take_if(|e| e.variant == variant) {
+            return Ok(engine);
+        }
+        let model = match variant {
+            Some(variant) => variant.network()?.into(),
+            None => loaded,
+        };
+        if let Some(mut engine) = old {
+            engine.interpolator.set_network(model)?;
+            return Ok(Engine { variant, ..engine });
+        }
+        let (threads, options) = {
+            let settings = self.settings();
+            (settings.threads as usize, settings.network())
+        };
+        let size = (stream.info.width(), stream.info.height());
+        Ok(Engine {
+            interpolator: Interpolator::with_options(model, stream.format, size, threads, options)?,
+            caps: stream.caps.clone(),
+            variant,
+        })
+    }
+
+    /// The size of the built-in network that is to run; none where a model was given.
+    pub(super) fn variant(&self) -> Option<Variant> {
+        let (qos, found) = (self.obj().is_qos(), self.state().tiers.runs());
+        self.settings().variant(found, qos)
+    }
+
+    fn left_out(&self, at: &Slot) {
+        self.follow(|state| {
+            let lasts = state.lasts(at);
+            state.tiers.left_out(lasts);
+            None
+        });
+    }
+
+    /// Tells `quality=auto` what happened, and the application what it makes of it. Only where something goes
+    /// against a clock: elsewhere time buys nothing, and the output shall not depend on it.
+    pub(super) fn follow(&self, tell: impl FnOnce(&mut State) -> Option<tiers::Change>) {
+        let qos = self.obj().is_qos();
+        if !qos || !self.settings().is_auto() {
+            return;
+        }
+        let change = {
+            let mut state = self.state();
+            let against_clock = state.live || state.paced;
+            against_clock.then(|| tell(&mut state)).flatten()
+        };
+        if let Some(change) = change {
+            gst::info!(bridge::category(), imp = self, "{change:?}");
+            let structure = stats::quality(&change);
+            let message = gst::message::Element::builder(structure).src(&*self.obj());
+            self.post(message.build());
+        }
     }
 }
 

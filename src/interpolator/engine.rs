@@ -27,7 +27,7 @@ pub enum Engine {
 /// What a network keeps of one picture.
 #[derive(Debug)]
 pub enum Features {
-    Embedded(network::Encoded),
+    Embedded(EmbeddedFeatures),
     Full(FullFeatures),
 }
 
@@ -35,7 +35,7 @@ impl Features {
     /// `[height, width, 1]` of the padded picture: luma, -0.5 to 0.5.
     pub fn luma(&self) -> &Tensor {
         match self {
-            Self::Embedded(encoded) => &encoded.bytes[0],
+            Self::Embedded(f) => &f.bytes.as_ref().unwrap_or(&f.encoded.bytes)[0],
             Self::Full(features) => &features.bytes[0],
         }
     }
@@ -43,7 +43,9 @@ impl Features {
     /// `[height / 4, width / 4, 1]`: mean luma of each 4x4 pixels, -0.5 to 0.5.
     pub fn cell_luma(&self) -> &Tensor {
         match self {
-            Self::Embedded(encoded) => encoded.cell_luma(),
+            // the cells are a half-size picture's 2x2 pixels
+            Self::Embedded(f) if f.bytes.is_some() => &f.encoded.luma[0],
+            Self::Embedded(f) => f.encoded.cell_luma(),
             Self::Full(features) => &features.cell_luma,
         }
     }
@@ -62,20 +64,29 @@ impl Engine {
         options: Options,
     ) -> Result<Self> {
         Ok(match model {
-            Model::Embedded(network) => Self::Embedded(Box::new(Embedded {
-                workspace: network.workspace(context, view.0, view.1)?,
-                network,
-            })),
+            Model::Embedded(network) => {
+                let halved = options.scale(picture) < 1.0;
+                Self::Embedded(Box::new(Embedded::new(network, context, view, halved)?))
+            }
             Model::Published(network) => Self::Full(Box::new(Full::new(
                 network, context, picture, view, options,
             )?)),
         })
     }
 
+    /// Room for the view of a picture, which is `view` large. What is read from it must be read before the next
+    /// estimate.
+    pub fn view(&self, view: (usize, usize)) -> Result<Tensor> {
+        match self {
+            Self::Embedded(engine) if engine.halved.is_none() => engine.workspace.view(),
+            _ => zeros(view, view::CHANNELS),
+        }
+    }
+
     /// Room for one picture.
     pub fn features(&self) -> Result<Features> {
         match self {
-            Self::Embedded(engine) => engine.workspace.encoded().map(Features::Embedded),
+            Self::Embedded(engine) => engine.features().map(Features::Embedded),
             Self::Full(engine) => engine.features().map(Features::Full),
         }
     }
@@ -86,9 +97,7 @@ impl Engine {
     /// They were made for another engine.
     pub fn encode(&mut self, picture: &Picture, view: &Tensor, out: &mut Features) -> Result<()> {
         match (self, out) {
-            (Self::Embedded(e), Features::Embedded(out)) => {
-                e.network.encode(&mut e.workspace, view, out)
-            }
+            (Self::Embedded(e), Features::Embedded(out)) => e.encode(view, out),
             (Self::Full(e), Features::Full(out)) => e.encode(picture, view, out),
             _ => Err(foreign()),
         }
@@ -100,7 +109,7 @@ impl Engine {
     /// As said.
     pub fn expect(&self, features: &Features) -> Result<()> {
         match (self, features) {
-            (Self::Embedded(e), Features::Embedded(f)) => e.workspace.expect_encoded(f),
+            (Self::Embedded(e), Features::Embedded(f)) => e.workspace.expect_encoded(&f.encoded),
             (Self::Full(e), Features::Full(f)) => e.expect(f),
             _ => Err(foreign()),
         }
@@ -113,6 +122,7 @@ impl Engine {
     pub fn search(&mut self, left: &Features, right: &Features, pace: Option<f32>) -> Result<()> {
         match (self, left, right) {
             (Self::Embedded(e), Features::Embedded(l), Features::Embedded(r)) => {
+                let (l, r) = (&l.encoded, &r.encoded);
                 e.network.search(&mut e.workspace, l, r, pace)
             }
             (Self::Full(_), Features::Full(_), Features::Full(_)) => Ok(()),
@@ -127,7 +137,7 @@ impl Engine {
     pub fn estimate(&mut self, left: &Features, right: &Features, phase: &PhaseMap) -> Result<()> {
         match (self, left, right) {
             (Self::Embedded(e), Features::Embedded(l), Features::Embedded(r)) => {
-                e.network.estimate(&mut e.workspace, l, r, phase).map(drop)
+                e.estimate(&l.encoded, &r.encoded, phase)
             }
             (Self::Full(e), Features::Full(l), Features::Full(r)) => e.estimate(l, r, phase),
             _ => Err(foreign()),
@@ -137,7 +147,7 @@ impl Engine {
     /// What was found last, at a quarter of the padded picture's size.
     pub fn motion(&self) -> &Motion {
         match self {
-            Self::Embedded(engine) => engine.workspace.motion(),
+            Self::Embedded(engine) => engine.motion(),
             Self::Full(engine) => &engine.motion,
         }
     }
@@ -178,7 +188,7 @@ impl Engine {
     ) -> Result<()> {
         match self {
             Self::Embedded(engine) => {
-                let motion = (&engine.workspace.motion().flow, mask, Lattice::Quarter);
+                let motion = (&engine.motion().flow, mask, Lattice::Quarter);
                 synthesise(context, left, right, motion, out)
             }
             Self::Full(engine) => engine.synthesise([left, right], out),
@@ -196,6 +206,156 @@ fn foreign() -> Error {
 pub struct Embedded {
     network: Arc<Network>,
     workspace: network::Workspace,
+    /// Where it sees pictures at half their size.
+    halved: Option<Halved>,
+}
+
+/// What is kept of one picture.
+#[derive(Debug)]
+pub struct EmbeddedFeatures {
+    encoded: network::Encoded,
+    /// Luma of the picture itself, see [`luma::gather`], where the network sees it at half its size.
+    bytes: Option<[Tensor; 2]>,
+}
+
+impl Embedded {
+    fn new(
+        network: Arc<Network>,
+        context: &Context,
+        view: (usize, usize),
+        halved: bool,
+    ) -> Result<Self> {
+        let seen = match halved {
+            true => (view.0 / 2, view.1 / 2),
+            false => view,
+        };
+        let workspace = network.workspace(context, seen.0, seen.1)?;
+        let halved = halved.then(|| Halved::new(&workspace, view)).transpose()?;
+        Ok(Self {
+            workspace,
+            network,
+            halved,
+        })
+    }
+
+    fn features(&self) -> Result<EmbeddedFeatures> {
+        let rooms = |h: &Halved| -> Result<[Tensor; 2]> {
+            let (height, width) = h.view;
+            let room = |factor| luma::room((factor * height, factor * width));
+            Ok([room(4)?, room(2)?])
+        };
+        Ok(EmbeddedFeatures {
+            encoded: self.workspace.encoded()?,
+            bytes: self.halved.as_ref().map(rooms).transpose()?,
+        })
+    }
+
+    fn encode(&mut self, view: &Tensor, out: &mut EmbeddedFeatures) -> Result<()> {
+        let (network, workspace) = (&self.network, &mut self.workspace);
+        match (&self.halved, &out.bytes) {
+            (None, None) => network.encode(workspace, view, &mut out.encoded),
+            (Some(halved), Some([whole, half])) => {
+                let pixels = view.narrow(2, 0, view::LUMA)?;
+                luma::gather(workspace.context(), &pixels, whole, half)?;
+                halved.see(workspace.context(), view)?;
+                network.encode(workspace, &halved.seen, &mut out.encoded)
+            }
+            _ => Err(foreign()),
+        }
+    }
+
+    fn estimate(
+        &mut self,
+        left: &network::Encoded,
+        right: &network::Encoded,
+        phase: &PhaseMap,
+    ) -> Result<()> {
+        let (network, workspace) = (&self.network, &mut self.workspace);
+        match &self.halved {
+            None => network.estimate(workspace, left, right, phase).map(drop),
+            Some(halved) => {
+                let context = workspace.context().clone();
+                let phase = halved.phase(&context, phase)?;
+                let motion = network.estimate(workspace, left, right, &phase)?;
+                halved.enlarge(&context, motion)
+            }
+        }
+    }
+
+    fn motion(&self) -> &Motion {
+        match &self.halved {
+            Some(halved) => &halved.motion,
+            None => self.workspace.motion(),
+        }
+    }
+}
+
+/// What lies between a picture and a network that sees it at half its size.
+struct Halved {
+    /// Height and width of the view of the picture at half its size.
+    view: (usize, usize),
+    /// That view.
+    seen: Tensor,
+    /// The motion for the picture.
+    motion: Motion,
+    /// A plane of phases, smaller.
+    phase: Tensor,
+}
+
+impl Halved {
+    /// For a network's workspace at half the size of pictures with this `view`, whose sides are multiples of 4.
+    fn new(workspace: &network::Workspace, (height, width): (usize, usize)) -> Result<Self> {
+        let cells = (height / 2, width / 2);
+        Ok(Self {
+            view: cells,
+            seen: workspace.view()?,
+            motion: new_motion(cells)?,
+            phase: zeros((height.div_ceil(8), width.div_ceil(8)), 1)?,
+        })
+    }
+
+    /// Fills the network's view from that of the picture: the mean of 2x2 pixels is a pixel.
+    fn see(&self, context: &Context, view: &Tensor) -> Result<()> {
+        let (h, w) = self.view;
+        let blocks = view.reshape((h, 2, w, 2 * view::CHANNELS))?;
+        for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let row = blocks.narrow(1, y, 1)?.squeeze(1)?;
+            let luma = row.narrow(2, x * view::CHANNELS, view::LUMA)?;
+            resample::mean(context, &luma, &self.seen.narrow(2, 2 * y + x, 1)?)?;
+        }
+        let chroma = |t: &Tensor| t.narrow(2, view::LUMA, view::CHANNELS - view::LUMA);
+        resample::half(context, &chroma(view)?, &chroma(&self.seen)?)?;
+        Ok(())
+    }
+
+    fn phase(&self, context: &Context, phase: &PhaseMap) -> Result<PhaseMap> {
+        Ok(match phase {
+            PhaseMap::Uniform(phase) => PhaseMap::Uniform(*phase),
+            PhaseMap::Plane(plane) => {
+                resample::half(context, &plane.unsqueeze(2)?, &self.phase)?;
+                PhaseMap::Plane(self.phase.squeeze(2)?)
+            }
+        })
+    }
+
+    /// Brings what was found at half the size to the picture's.
+    fn enlarge(&self, context: &Context, found: &Motion) -> Result<()> {
+        let motion = &self.motion;
+        // its pixels are twice as large
+        resample::double_and_add(context, &found.flow, 2.0, None, &motion.flow)?;
+        resample::double(context, &found.mask, &motion.mask)?;
+        resample::double(context, &found.difference, &motion.difference)?;
+        Ok(())
+    }
+}
+
+fn new_motion(cells: (usize, usize)) -> Result<Motion> {
+    Ok(Motion {
+        flow: zeros(cells, 4)?,
+        mask: zeros(cells, 1)?,
+        difference: zeros(cells, 1)?,
+        confidence: zeros(cells, 1)?,
+    })
 }
 
 /// A published network.
@@ -237,12 +397,7 @@ impl Full {
             workspace: network.workspace(context, picture, options)?,
             context: context.clone(),
             network,
-            motion: Motion {
-                flow: zeros(quarter, 4)?,
-                mask: zeros(quarter, 1)?,
-                difference: zeros(quarter, 1)?,
-                confidence: zeros(quarter, 1)?,
-            },
+            motion: new_motion(quarter)?,
             mask: zeros(full, 1)?,
             warped: agreement::Space::new(quarter)?,
             cells: zeros(quarter, 1)?,
@@ -324,4 +479,39 @@ impl Full {
 fn zeros((height, width): (usize, usize), channels: usize) -> Result<Tensor> {
     let shape = (height, width, channels);
     Ok(Tensor::zeros(shape, DType::F32, &Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    // what the network sees of a halved picture, beside plain loops
+    #[test]
+    fn the_view_of_a_halved_picture_is_that_of_means_of_2x2_pixels() {
+        for threads in [1, 3] {
+            let context = Context::new(threads).unwrap();
+            let network = Network::embedded().unwrap();
+            for (h, w) in [(4, 4), (12, 20), (36, 104)] {
+                let workspace = network.workspace(&context, h / 2, w / 2).unwrap();
+                let halved = Halved::new(&workspace, (h, w)).unwrap();
+                let view = Tensor::rand(-0.5f32, 0.5, (h, w, view::CHANNELS), &Device::Cpu);
+                let view = view.unwrap();
+                halved.see(&context, &view).unwrap();
+                let (view, seen) = (values(&view), values(&halved.seen));
+                let at = |y: usize, x: usize, c: usize| view[(y * w + x) * view::CHANNELS + c];
+                for (i, found) in seen.iter().enumerate() {
+                    let (y, x) = (i / view::CHANNELS / (w / 2), i / view::CHANNELS % (w / 2));
+                    let wanted: f32 = match i % view::CHANNELS {
+                        c @ 0..4 => (0..4).map(|k| at(2 * y + c / 2, 2 * x + c % 2, k)).sum(),
+                        c => (0..4).map(|k| at(2 * y + k / 2, 2 * x + k % 2, c)).sum(),
+                    };
+                    assert!((found - wanted / 4.0).abs() < 1e-6, "{h}x{w}, value {i}");
+                }
+            }
+        }
+    }
 }

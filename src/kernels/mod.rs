@@ -6,7 +6,8 @@
 //! a candle in-place custom op, so that nothing is allocated per frame. In each folder
 //! `reference.rs` is the definition, `cpu.rs` the fast version, `mod.rs` the door that chooses.
 
-use std::sync::{Arc, OnceLock};
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use candle_core::Tensor;
 use rayon::ThreadPool;
@@ -22,6 +23,7 @@ pub mod conv;
 pub mod correlation;
 pub mod hypotheses;
 pub mod luma;
+pub(crate) mod memory;
 pub(crate) mod motion;
 pub(crate) mod picture;
 pub(crate) mod raster;
@@ -111,7 +113,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context with a pool of its own; `threads` 0 takes one per CPU.
+    /// A context of so many `threads`; 0 takes one per CPU. All contexts of one number share them: two
+    /// elements side by side do not contend for the same CPUs.
     ///
     /// # Errors
     /// The system refused the threads.
@@ -121,16 +124,8 @@ impl Context {
 
     /// As [`Context::new`], with the best kernels that this machine has up to `level`.
     pub fn with_level(threads: usize, level: CpuLevel) -> Result<Self> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("interpolate-{i}"))
-            .build()
-            .map_err(|e| Error::Threads {
-                count: threads,
-                problem: e.to_string(),
-            })?;
         Ok(Self {
-            pool: Arc::new(pool),
+            pool: pool_of(threads)?,
             // A level that the machine lacks must never reach a kernel.
             level: level.supported(),
         })
@@ -150,6 +145,32 @@ impl Context {
     pub fn widest(&self) -> CpuLevel {
         self.level
     }
+}
+
+/// The process's pool of so many threads (0: one a CPU), started unless it runs already.
+fn pool_of(threads: usize) -> Result<Arc<ThreadPool>> {
+    static RUNNING: Mutex<Vec<Weak<ThreadPool>>> = Mutex::new(Vec::new());
+    let count = match threads {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        count => count,
+    };
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running.retain(|pool| pool.strong_count() > 0);
+    let mut known = running.iter().filter_map(Weak::upgrade);
+    if let Some(pool) = known.find(|p| p.current_num_threads() == count) {
+        return Ok(pool);
+    }
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .thread_name(|i| format!("interpolate-{i}"))
+        .build()
+        .map_err(|e| Error::Threads {
+            count,
+            problem: e.to_string(),
+        })?;
+    let pool = Arc::new(pool);
+    running.push(Arc::downgrade(&pool));
+    Ok(pool)
 }
 
 /// Where an output lies between its neighbours, strictly inside 0 (left) to 1 (right).

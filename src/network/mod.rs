@@ -31,16 +31,12 @@ impl From<Arc<Network>> for Model {
 }
 
 impl Model {
-    /// A built-in network by its name (see [`Variant::named`]), or one from a file or folder, before
-    /// which its family may stand: `rife:/path/to/flownet.pkl`.
+    /// A network from a file or folder, before which its family may stand: `rife:/path/to/flownet.pkl`.
     ///
     /// # Errors
     /// The file cannot be read, is of no network that can be run, or a tensor is missing, has another
     /// shape, or is one too many; all name the path.
     pub fn open(model: &Path) -> Result<Self> {
-        if let Some(variant) = model.to_str().and_then(Variant::named) {
-            return Ok(Self::Embedded(variant.network()?));
-        }
         let (family, path) = match model.to_str().and_then(Family::prefixed) {
             Some((family, path)) => (Some(family), Path::new(path)),
             None => (None, model),

@@ -67,7 +67,7 @@ fn a_model_that_cannot_be_used_is_one_error_that_names_it() {
             let errors = errors_with_model(path);
             assert_eq!(errors.len(), 1, "{errors:?}");
             assert!(errors[0].contains(path.to_str().unwrap()), "{errors:?}");
-            assert!(errors[0].contains("embedded"), "no remedy: {errors:?}");
+            assert!(errors[0].contains("built-in"), "no remedy: {errors:?}");
         }
     });
 }
@@ -105,7 +105,7 @@ fn after_a_wrong_model_a_right_one_works() {
         let push = |pts| pads.src.push(support::picture(&info, pts, 1));
         assert_eq!(push(0), Err(gst::FlowError::Error));
         pads.element.set_state(gst::State::Ready).unwrap();
-        pads.element.set_property("model", "embedded");
+        pads.element.set_property("model", "");
         pads.element.set_state(gst::State::Playing).unwrap();
         pads.begin(&caps("25/1"));
         assert_eq!(push(0), Ok(gst::FlowSuccess::Ok));

@@ -12,6 +12,7 @@ mod metas;
 mod negotiation;
 mod networks;
 mod qos;
+mod quality;
 mod segments;
 mod show;
 mod states;

@@ -10,9 +10,10 @@ use gst::prelude::*;
 
 use crate::support::{self, MS, Pads, Rig, caps, info, watched};
 
-const PROPERTIES: [&str; 13] = [
+const PROPERTIES: [&str; 14] = [
     "framerate",
     "multiplier",
+    "quality",
     "model",
     "device",
     "threads",
@@ -50,8 +51,9 @@ fn properties_survive_two_rounds_of_states() {
         let before = values(&x);
         assert_eq!(before[0], "0/1");
         assert_eq!(before[1], "2/1");
-        assert_eq!(before[2], "embedded");
-        assert_eq!(before[3], "auto");
+        assert_eq!(before[2], "auto");
+        assert_eq!(before[3], "\"\"");
+        assert_eq!(before[4], "auto");
         for _ in 0..2 {
             support::run_to_eos(&pipeline, |_| {
                 assert_eq!(x.property::<u64>("in"), 8);
@@ -76,6 +78,7 @@ fn meddle(element: &gst::Element) {
     element.set_property("scene-threshold", 0.5);
     element.set_property_from_str("scene-action", "nearest");
     element.set_property_from_str("show", "flow");
+    element.set_property_from_str("quality", "fast");
     for pad in element.pads() {
         pad.query(&mut gst::query::Latency::new());
         pad.query(&mut gst::query::Position::new(gst::Format::Time));

@@ -3,12 +3,14 @@
 use candle_core::Tensor;
 
 use super::config::{Config, NORM_EPSILON};
+use super::refiner::RefinerSpace;
 use super::zeros;
 use crate::error::Result;
 use crate::kernels::agreement::{self, agree};
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::{DISPLACEMENTS, correlate, expected};
 use crate::kernels::hypotheses::{ACCELERATION, CUES};
+use crate::kernels::memory::shared;
 use crate::kernels::motion::{self, CHANGE, DISPLACEMENT, FLOW, PHASE, STATE};
 use crate::kernels::warp::warp_normalised;
 use crate::kernels::{Context, PhaseMap, hypotheses};
@@ -70,12 +72,16 @@ pub struct Match {
 
 impl Match {
     pub fn new(size: (usize, usize), channels: usize) -> Result<Self> {
+        Self::with_scores(size, channels, zeros(size, DISPLACEMENTS)?)
+    }
+
+    fn with_scores(size: (usize, usize), channels: usize, scores: Tensor) -> Result<Self> {
         let state = zeros(size, STATE)?;
         let luma = zeros(size, agreement::CHANNELS)?;
         Ok(Self {
             left: zeros(size, channels)?,
             right: zeros(size, channels)?,
-            scores: zeros(size, DISPLACEMENTS)?,
+            scores,
             luma_scores: luma.narrow(2, 0, agreement::SCORES)?,
             summary: luma.narrow(2, agreement::SCORES, agreement::SUMMARY)?,
             luma,
@@ -127,16 +133,19 @@ pub struct DecoderSpace {
 }
 
 impl DecoderSpace {
-    pub fn new(c: &Config, size: (usize, usize)) -> Result<Self> {
+    /// What the refiner does not need takes the memory of what it has `later`, by no step two of the same.
+    pub fn new(c: &Config, size: (usize, usize), later: &RefinerSpace) -> Result<Self> {
         let cues = zeros(size, CUES)?;
+        let in_memory_of = |other: &Tensor, channels| shared(other, (size.0, size.1, channels));
+        let scores = in_memory_of(&later.matched.scores, DISPLACEMENTS)?;
         Ok(Self {
-            matched: Match::new(size, c.features)?,
+            matched: Match::with_scores(size, c.features, scores)?,
             hypotheses: hypotheses::Space::new(size)?,
             acceleration: cues.narrow(2, ACCELERATION, 2)?,
             cues,
-            squeezed: zeros(size, c.features)?,
-            entered: zeros(size, c.width)?,
-            inner: zeros(size, c.width)?,
+            squeezed: in_memory_of(&later.matched.left, c.features)?,
+            entered: in_memory_of(&later.squeezed, c.width)?,
+            inner: in_memory_of(&later.matched.right, c.width)?,
             features: zeros(size, c.width)?,
             head: zeros(size, CHANGE + 1)?,
         })

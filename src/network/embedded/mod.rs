@@ -9,7 +9,9 @@ use candle_core::{DType, Device, Tensor};
 use super::checkpoint::Checkpoint;
 use super::{Encoded, Motion, Observer};
 use crate::error::{Error, Result};
-use crate::kernels::{Context, PhaseMap, agreement, hypotheses, luma, motion, resample, search};
+use crate::kernels::{
+    Context, PhaseMap, agreement, hypotheses, luma, memory, motion, resample, search,
+};
 
 pub mod config;
 mod decoder;
@@ -257,6 +259,7 @@ impl Workspace {
         let sizes = Sizes::of(view.0, view.1);
         let Sizes { fine, coarse, .. } = sizes;
         let levels = levels(view);
+        let refiner = RefinerSpace::new(config, fine, coarse)?;
         Ok(Self {
             context: context.clone(),
             config: *config,
@@ -268,8 +271,8 @@ impl Workspace {
             ],
             found: zeros(coarse, 4)?,
             past: zeros(coarse, 3)?,
-            decoder: DecoderSpace::new(config, coarse)?,
-            refiner: RefinerSpace::new(config, fine, coarse)?,
+            decoder: DecoderSpace::new(config, coarse, &refiner)?,
+            refiner,
             phases: Phases::new(&sizes)?,
             motion: Motion {
                 flow: zeros(fine, 4)?,
@@ -293,9 +296,11 @@ impl Workspace {
         })
     }
 
-    /// Room for the view of one picture: `[height, width, 6]`.
+    /// Room for the view of one picture: `[height, width, 6]`. Estimating overwrites it.
     pub fn view(&self) -> Result<Tensor> {
-        zeros(self.sizes.view, VIEW)
+        let (height, width) = self.sizes.view;
+        let later = &self.refiner.matched.scores;
+        Ok(memory::shared(later, (height, width, VIEW))?)
     }
 
     /// Takes motion that was found elsewhere in place of a search between two pictures: `[height / 4, width / 4, 4]` of the view, from left

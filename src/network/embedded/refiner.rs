@@ -35,7 +35,7 @@ pub struct RefinerSpace {
     detail: Tensor,
     /// The detail's features.
     up: Tensor,
-    squeezed: Tensor,
+    pub squeezed: Tensor,
     features: Tensor,
     head: Tensor,
 }
@@ -49,8 +49,11 @@ impl RefinerSpace {
         let whole = zeros((2 * h, 2 * w), detail)?;
         let pairs = whole.reshape((h, 2, w, 2 * detail))?;
         let detail = whole.narrow(0, 0, fine.0)?.narrow(1, 0, fine.1)?;
+        let matched = Match::new(fine, c.stem)?;
         Ok(Self {
-            matched: Match::new(fine, c.stem)?,
+            // the left side is not needed any more
+            features: matched.left.clone(),
+            matched,
             rows: [
                 pairs.narrow(1, 0, 1)?.squeeze(1)?,
                 pairs.narrow(1, 1, 1)?.squeeze(1)?,
@@ -58,7 +61,6 @@ impl RefinerSpace {
             up: detail.narrow(2, DETAIL, c.up)?,
             detail,
             squeezed: zeros(fine, c.stem)?,
-            features: zeros(fine, c.stem)?,
             head: zeros(fine, CHANGE)?,
         })
     }

@@ -13,7 +13,7 @@ use crate::error::Result;
 pub enum Variant {
     /// About half the arithmetic of `Balanced`.
     Fast,
-    /// What `embedded` means.
+    /// The usual one.
     Balanced,
     /// Motion is searched down to half the picture's size, not to a quarter.
     High,
@@ -26,7 +26,7 @@ impl Variant {
     /// All of them, the fastest first.
     pub const ALL: [Self; 3] = [Self::Fast, Self::Balanced, Self::High];
 
-    /// What the property `model` calls it.
+    /// What the property `quality` calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
@@ -35,12 +35,9 @@ impl Variant {
         }
     }
 
-    /// The variant of this name; `embedded` is the balanced one.
+    /// The variant of this name.
     pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "embedded" => Some(Self::Balanced),
-            _ => Self::ALL.into_iter().find(|v| v.name() == name),
-        }
+        Self::ALL.into_iter().find(|v| v.name() == name)
     }
 
     fn file(self) -> &'static [u8] {

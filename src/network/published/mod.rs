@@ -114,8 +114,9 @@ impl Family {
 /// What the caller may choose.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// Resolution at which motion is sought, relative to the usual one: 0.25, 0.5, 1 or 2.
-    pub scale: f32,
+    /// Resolution at which motion is sought, relative to the usual one: 0.25, 0.5, 1 or 2; nothing leaves it to the
+    /// size of the picture, see [`Options::scale`].
+    pub scale: Option<f32>,
     /// How often FILM may halve the way to a phase; 0: its flows are scaled instead.
     pub recursion: u32,
     /// Steps that a network with references goes to a phase, 1 to 3.
@@ -134,10 +135,25 @@ pub const MOST_ITERATIONS: u32 = 3;
 impl Default for Options {
     fn default() -> Self {
         Options {
-            scale: 1.0,
+            scale: None,
             recursion: RECURSION,
             iterations: ITERATIONS,
         }
+    }
+}
+
+/// Lines above which motion is sought at half the usual resolution, unless something else is said.
+const MOST_LINES: usize = 1440;
+
+impl Options {
+    /// The scale for pictures of `height` x `width`, whichever way up they are.
+    pub fn scale(&self, (height, width): (usize, usize)) -> f32 {
+        let automatic = if height.min(width) > MOST_LINES {
+            0.5
+        } else {
+            1.0
+        };
+        self.scale.unwrap_or(automatic)
     }
 }
 
@@ -215,12 +231,9 @@ impl Published {
         let size = (height, width);
         let (padded, space, has_residual) = match &self.net {
             Net::Rife(net) => {
-                let padded = net.padded(size, options.scale);
-                (
-                    padded,
-                    Space::Rife(net.space(padded, options.scale)?),
-                    false,
-                )
+                let scale = options.scale(size);
+                let padded = net.padded(size, scale);
+                (padded, Space::Rife(net.space(padded, scale)?), false)
             }
             Net::Ifrnet(net) => {
                 let padded = net.padded(size);

@@ -1,0 +1,203 @@
+//! What a start, a seek and the memory of the element cost, without a source or a sink around it.
+//!
+//! ```text
+//! costs 1280x720 [property=value ...]
+//! ```
+//!
+//! Prints, in milliseconds of wall time and of CPU time: from NULL to the first frame that is made; from a flush to the
+//! next one; a new frame after that (mean of 30). And the largest resident memory of the process, in MB. Frames come
+//! at 30 a second and leave at 60.
+
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+
+#[path = "common/mod.rs"]
+mod common;
+
+use common::clip::Clip;
+use common::program;
+
+const USAGE: &str = "costs WIDTHxHEIGHT [property=value ...]";
+/// New frames of the steady part.
+const FRAMES: usize = 30;
+/// Different pictures, shown again and again.
+const PICTURES: usize = 4;
+
+fn main() -> ExitCode {
+    program::exit_code(run)
+}
+
+fn run() -> Result<(), String> {
+    let mut arguments = std::env::args().skip(1);
+    let size = arguments.next().ok_or(USAGE)?;
+    let (width, height) = size.split_once('x').ok_or(USAGE)?;
+    let number = |text: &str| text.parse().map_err(|_| format!("{text}: wanted a number"));
+    let size = (number(width)?, number(height)?);
+    gst::init().map_err(|error| error.to_string())?;
+    gstvideointerpolate::plugin_register_static().map_err(|error| error.to_string())?;
+    let factory = gst::ElementFactory::make("videointerpolate");
+    let element = factory.build().map_err(|error| error.to_string())?;
+    for argument in arguments {
+        let (name, value) = argument.split_once('=').ok_or(USAGE)?;
+        if element.find_property(name).is_none() {
+            return Err(format!("{name}: no such property"));
+        }
+        element.set_property_from_str(name, value);
+    }
+    let clip = Clip::new(size.0, size.1);
+    let pictures = (0..PICTURES).map(|n| clip.at(0.9 + n as f32 / 30.0).data);
+    let rig = Rig::new(element, size, pictures.collect());
+    forget_peak();
+    let first = timed(|| {
+        rig.start()?;
+        rig.new_frame()
+    })?;
+    let sought = timed(|| {
+        rig.seek();
+        rig.new_frame()
+    })?;
+    let steady = timed(|| (0..FRAMES).try_for_each(|_| rig.new_frame()))?;
+    let memory = peak()?;
+    let times = [
+        ("first", first, 1),
+        ("after a seek", sought, 1),
+        ("each", steady, FRAMES),
+    ];
+    for (what, (wall, cpu), count) in times {
+        let ms = |d: Duration| d.as_secs_f64() * 1e3 / count as f64;
+        println!("{what}: {:.0} ms, CPU {:.0} ms", ms(wall), ms(cpu));
+    }
+    println!("{memory:.0} MB");
+    rig.stop();
+    Ok(())
+}
+
+/// Wall time and CPU time of `run`.
+fn timed(run: impl FnOnce() -> Result<(), String>) -> Result<(Duration, Duration), String> {
+    let (began, before) = (Instant::now(), cpu()?);
+    run()?;
+    Ok((began.elapsed(), cpu()? - before))
+}
+
+/// CPU time of all threads so far, in hundredths of a second.
+fn cpu() -> Result<Duration, String> {
+    let stat = std::fs::read_to_string("/proc/self/stat").map_err(|e| e.to_string())?;
+    // behind the program's name: state is the first, user and system time are the 12th and 13th
+    let numbers = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = numbers.split_whitespace().skip(11).take(2);
+    let ticks = ticks.map(|t| {
+        t.parse::<u64>()
+            .map_err(|e| format!("/proc/self/stat: {e}"))
+    });
+    Ok(Duration::from_millis(10 * ticks.sum::<Result<u64, _>>()?))
+}
+
+/// The element between two pads of our own.
+struct Rig {
+    element: gst::Element,
+    src: gst::Pad,
+    sink: gst::Pad,
+    outputs: Receiver<bool>,
+    size: (usize, usize),
+    pictures: Vec<Vec<u8>>,
+    count: std::cell::Cell<usize>,
+}
+
+impl Rig {
+    fn new(element: gst::Element, size: (usize, usize), pictures: Vec<Vec<u8>>) -> Self {
+        let (sender, outputs) = mpsc::channel();
+        let src = gst::Pad::builder(gst::PadDirection::Src).build();
+        let sink = gst::Pad::builder(gst::PadDirection::Sink)
+            .chain_function(move |_, _, buffer| {
+                // source frames lie on whole thirtieths of a second
+                let ns = buffer.pts().unwrap_or_default().nseconds();
+                let made = (ns * 60 + 500_000_000) / 1_000_000_000 % 2 == 1;
+                let _ = sender.send(made);
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .build();
+        Self {
+            element,
+            src,
+            sink,
+            outputs,
+            size,
+            pictures,
+            count: 0.into(),
+        }
+    }
+
+    fn start(&self) -> Result<(), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let pad = |name| self.element.static_pad(name).ok_or("no pad");
+        self.src.link(&pad("sink")?).map_err(|e| text(&e))?;
+        pad("src")?.link(&self.sink).map_err(|e| text(&e))?;
+        self.src.set_active(true).map_err(|e| text(&e))?;
+        self.sink.set_active(true).map_err(|e| text(&e))?;
+        let playing = self.element.set_state(gst::State::Playing);
+        playing.map_err(|e| text(&e))?;
+        let (width, height) = self.size;
+        let caps = gst_video::VideoCapsBuilder::new()
+            .format(gst_video::VideoFormat::I420)
+            .width(width as i32)
+            .height(height as i32)
+            .framerate(gst::Fraction::new(30, 1))
+            .build();
+        self.src.push_event(gst::event::StreamStart::new("costs"));
+        self.src.push_event(gst::event::Caps::new(&caps));
+        self.segment();
+        Ok(())
+    }
+
+    fn segment(&self) {
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        self.src.push_event(gst::event::Segment::new(&segment));
+    }
+
+    fn seek(&self) {
+        self.src.push_event(gst::event::FlushStart::new());
+        self.src.push_event(gst::event::FlushStop::new(true));
+        self.segment();
+        self.count.set(0);
+    }
+
+    /// Pushes the next frame; whether frames were made of it.
+    fn push(&self) -> Result<bool, String> {
+        let n = self.count.get();
+        self.count.set(n + 1);
+        let data = self.pictures[n % PICTURES].clone();
+        let mut buffer = gst::Buffer::from_mut_slice(data);
+        let pts = gst::ClockTime::from_nseconds(n as u64 * 1_000_000_000 / 30);
+        buffer.make_mut().set_pts(pts);
+        self.src.push(buffer).map_err(|error| error.to_string())?;
+        Ok(self.outputs.try_iter().fold(false, |any, made| any | made))
+    }
+
+    /// Pushes frames until one is made.
+    fn new_frame(&self) -> Result<(), String> {
+        while !self.push()? {}
+        Ok(())
+    }
+
+    fn stop(&self) {
+        let _ = self.element.set_state(gst::State::Null);
+    }
+}
+
+/// Lets the kernel count the largest resident memory anew.
+fn forget_peak() {
+    // where that is not allowed, the drawing of the pictures counts, too
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The largest resident memory, in MB.
+fn peak() -> Result<f64, String> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kilobytes = kilobytes.and_then(|text| text.parse::<f64>().ok());
+    Ok(kilobytes.ok_or("no VmHWM in /proc/self/status")? * 1024.0 / 1e6)
+}

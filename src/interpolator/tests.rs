@@ -1,0 +1,143 @@
+//! Pictures that the network sees at half their size, and a change of the network.
+
+use super::*;
+use crate::kernels::raster::Source as Values;
+use crate::network::Variant;
+use crate::picture::Color;
+
+const COLOR: Color = Color::BT709;
+
+/// Grey waves, moved to the right by `d` pixels.
+fn waves(width: usize, height: usize, d: f32) -> Vec<u8> {
+    let place = |i: usize| ((i % width) as f32 - d, (i / width) as f32);
+    (0..width * height)
+        .map(place)
+        .map(|(x, y)| 40.0 * (0.11 * x + 0.05 * y).sin() + 40.0 * (0.09 * y - 0.06 * x).cos())
+        .map(|v| (128.0 + v) as u8)
+        .collect()
+}
+
+fn picture(data: &[u8], width: usize, height: usize) -> Picture<'_> {
+    let planes = [(data, width as isize)];
+    Picture::new(Format::Gray8, width as u32, height as u32, COLOR, &planes).unwrap()
+}
+
+fn interpolator(variant: Variant, size: (usize, usize), scale: f32) -> Interpolator {
+    let options = Options {
+        scale: Some(scale),
+        ..Options::default()
+    };
+    let size = (size.0 as u32, size.1 as u32);
+    let network = variant.network().unwrap();
+    Interpolator::with_options(network, Format::Gray8, size, 2, options).unwrap()
+}
+
+/// The picture at `phase` between waves `d` pixels apart.
+fn between(
+    interpolator: &mut Interpolator,
+    (width, height): (usize, usize),
+    d: f32,
+    phase: &PhaseMap,
+) -> Vec<u8> {
+    let sides = [waves(width, height, 0.0), waves(width, height, d)];
+    let [left, right] = sides.each_ref().map(|data| picture(data, width, height));
+    let [l, r] = [&left, &right].map(|p| interpolator.encode(p).unwrap());
+    let mut made = vec![0; width * height];
+    let planes = &mut [(made.as_mut_slice(), width as isize)];
+    let mut out = PictureMut::new(Format::Gray8, width as u32, height as u32, planes).unwrap();
+    let settings = Settings::default();
+    let outcome = interpolator.interpolate((&left, &l), (&right, &r), phase, &settings, &mut out);
+    assert_eq!(outcome.unwrap(), Outcome::Interpolated);
+    made
+}
+
+/// Mean absolute error away from the edges, in codes.
+fn error(made: &[u8], truth: &[u8], width: usize) -> f64 {
+    let inner = |i: &usize| (32..width - 32).contains(&(i % width));
+    let places: Vec<usize> = (32 * width..made.len() - 32 * width)
+        .filter(inner)
+        .collect();
+    let sum: f64 = places
+        .iter()
+        .map(|&i| f64::from(made[i].abs_diff(truth[i])))
+        .sum();
+    sum / places.len() as f64
+}
+
+#[test]
+fn a_large_picture_is_seen_at_half_its_size_and_made_at_its_own() {
+    let size = (320, 184);
+    for d in [6.0, 18.0] {
+        let truth = waves(size.0, size.1, d / 4.0);
+        let plane = Tensor::full(0.25f32, (184 / 8, 320 / 8), &Device::Cpu).unwrap();
+        for phase in [PhaseMap::Uniform(0.25), PhaseMap::Plane(plane)] {
+            let mut halved = interpolator(Variant::Balanced, size, 0.5);
+            let made = between(&mut halved, size, d, &phase);
+            let error = error(&made, &truth, size.0);
+            assert!(error < 1.5, "{d} pixels: an error of {error}");
+            let Some(Findings::Motion { flow, .. }) = halved.findings() else {
+                panic!("no motion");
+            };
+            assert_eq!(flow.dims(), [184 / 4, 320 / 4, 4]);
+            // in pixels of the picture, not of the half-size one
+            let flow = Values::lock(flow);
+            let to_left = flow.raster().unwrap().at(23, 40)[0];
+            assert!((to_left + d / 4.0).abs() < 0.3, "{d} pixels: {to_left}");
+        }
+    }
+}
+
+#[test]
+fn any_size_can_be_seen_at_half_of_it() {
+    for size in [
+        (1, 1),
+        (2, 3),
+        (7, 5),
+        (17, 9),
+        (33, 31),
+        (64, 2),
+        (101, 67),
+    ] {
+        let mut halved = interpolator(Variant::High, size, 0.5);
+        between(&mut halved, size, 1.0, &PhaseMap::Uniform(0.5));
+    }
+}
+
+#[test]
+fn motion_is_sought_at_half_the_resolution_above_1440_lines() {
+    let automatic = Options::default();
+    for (size, scale) in [
+        ((1080, 1920), 1.0),
+        ((1440, 2560), 1.0),
+        ((1441, 2560), 0.5),
+        ((2160, 3840), 0.5),
+        ((3840, 2160), 0.5),
+        ((2160, 1000), 1.0),
+    ] {
+        assert_eq!(automatic.scale(size), scale, "{size:?}");
+        let fixed = Options {
+            scale: Some(2.0),
+            ..automatic
+        };
+        assert_eq!(fixed.scale(size), 2.0);
+    }
+}
+
+#[test]
+fn after_a_change_of_the_network_all_is_as_if_it_had_been_there_from_the_start() {
+    let (size, phase) = ((203, 117), PhaseMap::Uniform(0.4));
+    let mut changed = interpolator(Variant::High, size, 1.0);
+    between(&mut changed, size, 5.0, &phase);
+    for variant in Variant::ALL {
+        let data = waves(size.0, size.1, 0.0);
+        let old = changed.encode(&picture(&data, size.0, size.1)).unwrap();
+        assert!(changed.fits(&old));
+        changed.set_network(variant.network().unwrap()).unwrap();
+        assert!(!changed.fits(&old));
+        let made = between(&mut changed, size, 3.0, &phase);
+        let mut fresh = interpolator(variant, size, 1.0);
+        let wanted = between(&mut fresh, size, 3.0, &phase);
+        let differs = made.iter().zip(&wanted).position(|(a, b)| a != b);
+        assert_eq!(differs, None, "{variant:?}");
+    }
+}
