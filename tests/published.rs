@@ -59,7 +59,7 @@ fn options(name: &str, last: f32) -> Options {
             recursion: last as u32,
             ..Options::default()
         },
-        "ifrnet-dr" => Options {
+        _ if name.ends_with("-dr") => Options {
             iterations: last as u32,
             ..Options::default()
         },

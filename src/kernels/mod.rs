@@ -23,6 +23,7 @@ pub mod correlation;
 pub mod hypotheses;
 pub(crate) mod motion;
 pub(crate) mod picture;
+pub(crate) mod pointwise;
 pub(crate) mod raster;
 pub(crate) mod resample;
 pub mod search;

@@ -36,6 +36,24 @@ pub fn convolution(
     Ok(filter.with_slopes(read_slopes(checkpoint, slopes, shape[0])?)?)
 }
 
+/// The convolution `name` of 3x3 whose input `i` reads what its authors number `from[i]`, or nothing.
+///
+/// # Errors
+/// As [`Checkpoint::tensor`].
+pub fn convolution_from(
+    checkpoint: &Checkpoint,
+    name: &str,
+    outputs: usize,
+    from: &[Option<usize>],
+    stride: usize,
+    slopes: &Slopes,
+) -> Result<Filter> {
+    let inputs = from.iter().flatten().count();
+    let (weight, bias) = checkpoint.weight_and_bias(name, [outputs, inputs, 3])?;
+    let filter = Filter::new(&rearranged(&weight, from)?, &bias, stride)?;
+    Ok(filter.with_slopes(read_slopes(checkpoint, slopes, outputs)?)?)
+}
+
 /// As many slopes as there are outputs.
 ///
 /// # Errors

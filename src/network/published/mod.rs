@@ -17,8 +17,10 @@ use crate::kernels::{Context, PhaseMap, picture};
 mod film;
 mod ifrnet;
 mod layers;
+mod refine;
 mod rife;
 mod tiles;
+mod views;
 
 use film::Film;
 use ifrnet::Ifrnet;
@@ -58,7 +60,7 @@ impl Family {
     /// What error messages call it, and which versions of it can be run.
     pub fn description(self) -> &'static str {
         match self {
-            Self::Rife => "RIFE 4.0 to 4.26",
+            Self::Rife => "RIFE 4.0 to 4.26, RIFE m, [D] and [D,R]",
             Self::Ifrnet => "IFRNet S, IFRNet and IFRNet L",
             Self::Film => "FILM",
         }
@@ -218,8 +220,8 @@ impl Published {
                 let padded = net.padded(size, options.scale);
                 (
                     padded,
-                    Space::Rife(net.space(padded, options.scale)?),
-                    false,
+                    Space::Rife(net.space(padded, options.scale, options.iterations)?),
+                    net.has_residual(),
                 )
             }
             Net::Ifrnet(net) => {
@@ -306,8 +308,8 @@ impl Published {
         let (ws, sides) = (&*workspace, [&left.image, &right.image]);
         let (context, motion) = (&ws.context, &ws.motion);
         let run = || match (&self.net, &ws.space, &ws.residual) {
-            (Net::Rife(net), Space::Rife(space), _) => {
-                net.run(context, space, sides, phase, motion)
+            (Net::Rife(net), Space::Rife(space), residual) => {
+                net.run(context, space, sides, phase, (motion, residual.as_ref()))
             }
             (Net::Ifrnet(net), Space::Ifrnet(space), Some(residual)) => {
                 net.run(context, space, sides, phase, (motion, residual))
