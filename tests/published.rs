@@ -184,6 +184,14 @@ fn every_version_of_ifrnet_agrees_with_its_authors() {
 }
 
 #[test]
+fn both_sizes_of_ema_vfi_agree_with_their_authors() {
+    let context = Context::new(2).unwrap();
+    for name in all("ema") {
+        agrees(&name, &context);
+    }
+}
+
+#[test]
 fn film_agrees_with_its_port_and_halves_as_its_authors_do() {
     agrees("film", &Context::new(2).unwrap());
 }

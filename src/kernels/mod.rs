@@ -29,6 +29,7 @@ pub(crate) mod resample;
 pub mod search;
 pub(crate) mod still;
 pub(crate) mod synthesis;
+pub(crate) mod transformer;
 pub(crate) mod view;
 pub mod warp;
 

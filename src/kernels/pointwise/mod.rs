@@ -1,9 +1,9 @@
-//! What follows some layers value by value, in place; plain loops.
+//! What some networks do value by value between their layers; plain loops.
 
 use candle_core::{Tensor, bail};
 
 use super::Context;
-use super::raster::write;
+use super::raster::{Source, write};
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +23,36 @@ pub fn slope(context: &Context, slopes: &[f32], out: &Tensor) -> candle_core::Re
                 for (value, slope) in values[..channels].iter_mut().zip(slopes) {
                     *value = value.max(0.0) + slope * value.min(0.0);
                 }
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Fills `out` with `picture`, its first pixel at row and column `origin`, its edge repeated all around.
+///
+/// # Errors
+/// It reaches beyond `out`, or has other channels.
+pub fn surround(
+    context: &Context,
+    picture: &Tensor,
+    origin: (usize, usize),
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let picture = Source::lock(picture);
+    let picture = picture.raster()?;
+    write("surround", out, |mut out| {
+        let (h, w) = picture.size();
+        if origin.0 + h > out.height || origin.1 + w > out.width {
+            bail!("a picture of {h}x{w} at {origin:?} of {:?}", out.size());
+        }
+        out.expect("what surrounds a picture", out.size(), picture.channels)?;
+        let (pixel, channels) = (out.pixel, out.channels);
+        let within = |i: usize, origin: usize, size: usize| i.saturating_sub(origin).min(size - 1);
+        out.for_each_row(context, |y, row| {
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                let from = picture.at(within(y, origin.0, h), within(x, origin.1, w));
+                values[..channels].copy_from_slice(from);
             }
         });
         Ok(())

@@ -32,8 +32,6 @@ const SHARED: usize = 3;
 const PREDICTING: usize = 3;
 /// Sides of what is worked on are multiples of this.
 const MULTIPLE: usize = 1 << (LEVELS - 1);
-/// Sides of what is answered are multiples of this, as those of the interpolator's maps are.
-const ANSWERED: usize = 8;
 /// Channels of the flow to both sides.
 const FLOW: usize = 4;
 /// Pixels of the longest side of a tile: one of this side takes 2 GiB.
@@ -104,11 +102,8 @@ impl Film {
     }
 
     /// The size of what is answered for a picture.
-    pub fn padded(&self, (height, width): (usize, usize)) -> (usize, usize) {
-        (
-            height.next_multiple_of(ANSWERED),
-            width.next_multiple_of(ANSWERED),
-        )
+    pub fn padded(&self, size: (usize, usize)) -> (usize, usize) {
+        layers::answered(size)
     }
 
     /// Room for a picture of a padded size.
@@ -453,10 +448,7 @@ impl Space {
         let tile = (length(|t| t.0.range.len()), length(|t| t.1.range.len()));
         let whole = |n: usize| n.next_multiple_of(MULTIPLE);
         let (h, w) = (whole(tile.0), whole(tile.1));
-        let answered = (
-            size.0.next_multiple_of(ANSWERED),
-            size.1.next_multiple_of(ANSWERED),
-        );
+        let answered = layers::answered(size);
         let level = |i: usize, channels: usize| [h >> i, w >> i, channels];
         let seen = |i: usize| level(i, RGB + features(filters, i));
         let side = || (0..LEVELS).map(|i| zeros(seen(i))).collect::<Result<_>>();

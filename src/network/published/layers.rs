@@ -54,6 +54,16 @@ pub fn convolution_from(
     Ok(filter.with_slopes(read_slopes(checkpoint, slopes, outputs)?)?)
 }
 
+/// The linear layer `name` of `[outputs, inputs]`, as a convolution of 1x1.
+///
+/// # Errors
+/// As [`Checkpoint::tensor`].
+pub fn linear(checkpoint: &Checkpoint, name: &str, [outputs, inputs]: [usize; 2]) -> Result<Filter> {
+    let weight = checkpoint.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
+    let bias = checkpoint.tensor(&format!("{name}.bias"), &[outputs])?;
+    Ok(Filter::new(&weight.reshape((outputs, inputs, 1, 1))?, &bias, 1)?)
+}
+
 /// As many slopes as there are outputs.
 ///
 /// # Errors
@@ -98,6 +108,18 @@ pub fn rearranged(weight: &Tensor, from: &[Option<usize>]) -> Result<Tensor> {
     };
     let inputs: Vec<_> = from.iter().map(input).collect::<candle_core::Result<_>>()?;
     Ok(Tensor::cat(&inputs, 1)?)
+}
+
+/// Sides of what is answered for pictures that are padded otherwise are multiples of this, as those of
+/// the interpolator's maps are.
+const ANSWERED: usize = 8;
+
+/// The size of what is answered for a picture that is padded otherwise.
+pub fn answered((height, width): (usize, usize)) -> (usize, usize) {
+    (
+        height.next_multiple_of(ANSWERED),
+        width.next_multiple_of(ANSWERED),
+    )
 }
 
 /// A tensor of zeros.

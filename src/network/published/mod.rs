@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::kernels::answers::CONCLUSION;
 use crate::kernels::{Context, PhaseMap, picture};
 
+mod centred;
+mod ema;
 mod film;
 mod ifrnet;
 mod layers;
@@ -22,6 +24,7 @@ mod rife;
 mod tiles;
 mod views;
 
+use ema::Ema;
 use film::Film;
 use ifrnet::Ifrnet;
 use rife::Rife;
@@ -35,11 +38,12 @@ pub enum Family {
     Rife,
     Ifrnet,
     Film,
+    Ema,
 }
 
 impl Family {
     /// All that can be run.
-    pub const ALL: [Self; 3] = [Self::Rife, Self::Ifrnet, Self::Film];
+    pub const ALL: [Self; 4] = [Self::Rife, Self::Ifrnet, Self::Film, Self::Ema];
 
     /// How `model` calls it, before a colon.
     pub fn prefix(self) -> &'static str {
@@ -47,6 +51,7 @@ impl Family {
             Self::Rife => "rife",
             Self::Ifrnet => "ifrnet",
             Self::Film => "film",
+            Self::Ema => "ema-vfi",
         }
     }
 
@@ -63,6 +68,7 @@ impl Family {
             Self::Rife => "RIFE 4.0 to 4.26, RIFE m, [D] and [D,R]",
             Self::Ifrnet => "IFRNet S, IFRNet and IFRNet L",
             Self::Film => "FILM",
+            Self::Ema => "EMA-VFI small and EMA-VFI",
         }
     }
 
@@ -72,6 +78,7 @@ impl Family {
             Self::Rife => "block0.conv0.0.0.weight",
             Self::Ifrnet => "encoder.pyramid1.0.0.weight",
             Self::Film => "extract.extract_sublevels.convs.0.0.0.weight",
+            Self::Ema => "feature_bone.block1.conv.0.weight",
         }
     }
 
@@ -81,6 +88,7 @@ impl Family {
             Self::Rife => &["block", "encode."],
             Self::Ifrnet => &["encoder.pyramid", "decoder"],
             Self::Film => &["extract.", "predict_flow.", "fuse."],
+            Self::Ema => &["feature_bone.", "block."],
         }
     }
 
@@ -155,6 +163,7 @@ enum Net {
     Rife(Rife),
     Ifrnet(Ifrnet),
     Film(Film),
+    Ema(Ema),
 }
 
 impl fmt::Debug for Published {
@@ -177,6 +186,7 @@ impl Published {
             Family::Rife => Net::Rife(Rife::load(checkpoint)?),
             Family::Ifrnet => Net::Ifrnet(Ifrnet::load(checkpoint)?),
             Family::Film => Net::Film(Film::load(checkpoint)?),
+            Family::Ema => Net::Ema(Ema::load(checkpoint)?),
         };
         Ok(Self {
             family,
@@ -191,6 +201,7 @@ impl Published {
             Net::Rife(net) => format!("RIFE {}", net.version()),
             Net::Ifrnet(net) => net.version().into(),
             Net::Film(_) => "FILM".into(),
+            Net::Ema(net) => net.version().into(),
         }
     }
 
@@ -236,6 +247,10 @@ impl Published {
                 let space = net.space(size, options.recursion)?;
                 (net.padded(size), Space::Film(Box::new(space)), true)
             }
+            Net::Ema(net) => {
+                let space = net.space(size)?;
+                (net.padded(size), Space::Ema(Box::new(space)), true)
+            }
         };
         let zeros = |channels| layers::zeros([padded.0, padded.1, channels]);
         Ok(Workspace {
@@ -257,6 +272,7 @@ impl Published {
             Net::Rife(net) => net.encoded(workspace.padded),
             Net::Ifrnet(net) => net.encoded(workspace.padded),
             Net::Film(net) => net.encoded(workspace.padded),
+            Net::Ema(net) => net.encoded(workspace.padded),
         }
     }
 
@@ -267,7 +283,7 @@ impl Published {
     pub(crate) fn expect(&self, workspace: &Workspace, encoded: &Encoded) -> Result<()> {
         let channels = match &self.net {
             Net::Rife(net) => net.side(),
-            Net::Ifrnet(_) | Net::Film(_) => RGB,
+            Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) => RGB,
         };
         let wanted = [workspace.padded.0, workspace.padded.1, channels];
         let found = encoded.image.dims();
@@ -286,7 +302,7 @@ impl Published {
         let context = &workspace.context;
         let run = || match (&self.net, &workspace.space) {
             (Net::Rife(net), Space::Rife(space)) => net.encode(context, space, encoded),
-            (Net::Ifrnet(_) | Net::Film(_), _) => {
+            (Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_), _) => {
                 Ok(picture::extend(&encoded.image, workspace.size)?)
             }
             _ => Err(foreign()),
@@ -316,6 +332,9 @@ impl Published {
             }
             (Net::Film(net), Space::Film(space), Some(residual)) => {
                 net.run(context, space, sides, mean(phase)?, (motion, residual))
+            }
+            (Net::Ema(net), Space::Ema(space), Some(residual)) => {
+                net.run(context, space, sides, phase, (motion, residual))
             }
             _ => Err(foreign()),
         };
@@ -353,6 +372,7 @@ enum Space {
     Rife(rife::Space),
     Ifrnet(ifrnet::Space),
     Film(Box<film::Space>),
+    Ema(Box<ema::Space>),
 }
 
 impl Workspace {
