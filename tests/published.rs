@@ -192,6 +192,14 @@ fn both_sizes_of_ema_vfi_agree_with_their_authors() {
 }
 
 #[test]
+fn every_size_of_amt_agrees_with_its_authors() {
+    let context = Context::new(2).unwrap();
+    for name in all("amt") {
+        agrees(&name, &context);
+    }
+}
+
+#[test]
 fn film_agrees_with_its_port_and_halves_as_its_authors_do() {
     agrees("film", &Context::new(2).unwrap());
 }

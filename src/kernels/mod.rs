@@ -22,6 +22,7 @@ pub mod conv;
 pub mod correlation;
 pub mod hypotheses;
 pub(crate) mod motion;
+pub(crate) mod pairs;
 pub(crate) mod picture;
 pub(crate) mod pointwise;
 pub(crate) mod raster;

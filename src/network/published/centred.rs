@@ -20,9 +20,9 @@ pub struct Centred {
 }
 
 impl Centred {
-    /// A picture of `size` in one whose sides are multiples of `multiple`.
-    pub fn new(size: (usize, usize), multiple: usize) -> Self {
-        let whole = |n: usize| n.next_multiple_of(multiple);
+    /// A picture of `size` in one whose sides are multiples of `multiple`, and at least `least`.
+    pub fn new(size: (usize, usize), multiple: usize, least: usize) -> Self {
+        let whole = |n: usize| n.max(least).next_multiple_of(multiple);
         let whole = (whole(size.0), whole(size.1));
         Self {
             size,

@@ -635,7 +635,7 @@ impl Attending {
 
 impl Space {
     fn new(net: &Ema, size: (usize, usize)) -> Result<Self> {
-        let centred = Centred::new(size, MULTIPLE);
+        let centred = Centred::new(size, MULTIPLE, 1);
         let (h, w) = centred.whole;
         let room = |level: usize, c: usize| zeros([h >> level, w >> level, c]);
         let stage = |i: usize| room(i, net.width(i));

@@ -14,16 +14,19 @@ use crate::error::{Error, Result};
 use crate::kernels::answers::CONCLUSION;
 use crate::kernels::{Context, PhaseMap, picture};
 
+mod amt;
 mod centred;
 mod ema;
 mod film;
 mod ifrnet;
 mod layers;
+mod pyramid;
 mod refine;
 mod rife;
 mod tiles;
 mod views;
 
+use amt::Amt;
 use ema::Ema;
 use film::Film;
 use ifrnet::Ifrnet;
@@ -39,11 +42,18 @@ pub enum Family {
     Ifrnet,
     Film,
     Ema,
+    Amt,
 }
 
 impl Family {
-    /// All that can be run.
-    pub const ALL: [Self; 4] = [Self::Rife, Self::Ifrnet, Self::Film, Self::Ema];
+    /// All that can be run. A checkpoint is of the first one whose mark it has: AMT has what IFRNet has, too.
+    pub const ALL: [Self; 5] = [
+        Self::Rife,
+        Self::Amt,
+        Self::Ifrnet,
+        Self::Film,
+        Self::Ema,
+    ];
 
     /// How `model` calls it, before a colon.
     pub fn prefix(self) -> &'static str {
@@ -52,6 +62,7 @@ impl Family {
             Self::Ifrnet => "ifrnet",
             Self::Film => "film",
             Self::Ema => "ema-vfi",
+            Self::Amt => "amt",
         }
     }
 
@@ -69,16 +80,18 @@ impl Family {
             Self::Ifrnet => "IFRNet S, IFRNet and IFRNet L",
             Self::Film => "FILM",
             Self::Ema => "EMA-VFI small and EMA-VFI",
+            Self::Amt => "AMT S, L and G",
         }
     }
 
-    /// A tensor that every network of it has, and no other.
+    /// A tensor that every network of it has, and none of a family behind it.
     fn mark(self) -> &'static str {
         match self {
             Self::Rife => "block0.conv0.0.0.weight",
             Self::Ifrnet => "encoder.pyramid1.0.0.weight",
             Self::Film => "extract.extract_sublevels.convs.0.0.0.weight",
             Self::Ema => "feature_bone.block1.conv.0.weight",
+            Self::Amt => "feat_encoder.conv1.weight",
         }
     }
 
@@ -89,6 +102,7 @@ impl Family {
             Self::Ifrnet => &["encoder.pyramid", "decoder"],
             Self::Film => &["extract.", "predict_flow.", "fuse."],
             Self::Ema => &["feature_bone.", "block."],
+            Self::Amt => &["feat_encoder.", "update", "comb_block."],
         }
     }
 
@@ -164,6 +178,7 @@ enum Net {
     Ifrnet(Ifrnet),
     Film(Film),
     Ema(Ema),
+    Amt(Amt),
 }
 
 impl fmt::Debug for Published {
@@ -187,6 +202,7 @@ impl Published {
             Family::Ifrnet => Net::Ifrnet(Ifrnet::load(checkpoint)?),
             Family::Film => Net::Film(Film::load(checkpoint)?),
             Family::Ema => Net::Ema(Ema::load(checkpoint)?),
+            Family::Amt => Net::Amt(Amt::load(checkpoint)?),
         };
         Ok(Self {
             family,
@@ -202,6 +218,7 @@ impl Published {
             Net::Ifrnet(net) => net.version().into(),
             Net::Film(_) => "FILM".into(),
             Net::Ema(net) => net.version().into(),
+            Net::Amt(net) => net.version().into(),
         }
     }
 
@@ -251,6 +268,10 @@ impl Published {
                 let space = net.space(size)?;
                 (net.padded(size), Space::Ema(Box::new(space)), true)
             }
+            Net::Amt(net) => {
+                let space = net.space(size)?;
+                (net.padded(size), Space::Amt(Box::new(space)), true)
+            }
         };
         let zeros = |channels| layers::zeros([padded.0, padded.1, channels]);
         Ok(Workspace {
@@ -273,6 +294,7 @@ impl Published {
             Net::Ifrnet(net) => net.encoded(workspace.padded),
             Net::Film(net) => net.encoded(workspace.padded),
             Net::Ema(net) => net.encoded(workspace.padded),
+            Net::Amt(net) => net.encoded(workspace.padded),
         }
     }
 
@@ -283,7 +305,7 @@ impl Published {
     pub(crate) fn expect(&self, workspace: &Workspace, encoded: &Encoded) -> Result<()> {
         let channels = match &self.net {
             Net::Rife(net) => net.side(),
-            Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) => RGB,
+            Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_) => RGB,
         };
         let wanted = [workspace.padded.0, workspace.padded.1, channels];
         let found = encoded.image.dims();
@@ -302,7 +324,7 @@ impl Published {
         let context = &workspace.context;
         let run = || match (&self.net, &workspace.space) {
             (Net::Rife(net), Space::Rife(space)) => net.encode(context, space, encoded),
-            (Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_), _) => {
+            (Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_), _) => {
                 Ok(picture::extend(&encoded.image, workspace.size)?)
             }
             _ => Err(foreign()),
@@ -334,6 +356,9 @@ impl Published {
                 net.run(context, space, sides, mean(phase)?, (motion, residual))
             }
             (Net::Ema(net), Space::Ema(space), Some(residual)) => {
+                net.run(context, space, sides, phase, (motion, residual))
+            }
+            (Net::Amt(net), Space::Amt(space), Some(residual)) => {
                 net.run(context, space, sides, phase, (motion, residual))
             }
             _ => Err(foreign()),
@@ -373,6 +398,7 @@ enum Space {
     Ifrnet(ifrnet::Space),
     Film(Box<film::Space>),
     Ema(Box<ema::Space>),
+    Amt(Box<amt::Space>),
 }
 
 impl Workspace {
