@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 torch.set_num_threads(1)
 
 # Values of each output that are kept.
-KEPT = 600
+KEPT = 250
 # Steps from one kept value to the next: a prime, so that all channels and places are met.
 STEP = 7919
 

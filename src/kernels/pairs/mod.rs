@@ -42,7 +42,10 @@ pub fn look_up(
     out: &Tensor,
 ) -> candle_core::Result<()> {
     if other.is_empty() || other.len() > LEVELS {
-        bail!("{} levels to look up in, expected 1 to {LEVELS}", other.len());
+        bail!(
+            "{} levels to look up in, expected 1 to {LEVELS}",
+            other.len()
+        );
     }
     let sources = [features, flow, share].map(Source::lock);
     let [features, flow, share] = sources.each_ref().map(Source::raster);
@@ -56,7 +59,11 @@ pub fn look_up(
         level.expect("what is looked up in", level.size(), features.channels)?;
     }
     write("look up", out, |mut out| {
-        out.expect("what is looked up", features.size(), levels.len() * LOOKED_UP)?;
+        out.expect(
+            "what is looked up",
+            features.size(),
+            levels.len() * LOOKED_UP,
+        )?;
         let pixel = out.pixel;
         out.for_each_row(context, |y, row| {
             for (x, values) in row.chunks_mut(pixel).enumerate() {
@@ -149,13 +156,17 @@ fn moments(input: &Raster) -> Vec<(f32, f32)> {
                 let values = row.iter_mut().zip(input.at(y, x)).enumerate();
                 values.for_each(|(c, (sum, v))| *sum += f(c, *v));
             }
-            sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += f64::from(v));
+            sums.iter_mut()
+                .zip(row)
+                .for_each(|(sum, v)| *sum += f64::from(v));
         }
         sums.into_iter().map(|sum| sum / count).collect::<Vec<_>>()
     };
     let mean: Vec<_> = means(&|_, v| v).into_iter().map(|m| m as f32).collect();
     let variances = means(&|c, v| (v - mean[c]) * (v - mean[c]));
-    let scales = variances.iter().map(|v| (1.0 / (v + EPSILON).sqrt()) as f32);
+    let scales = variances
+        .iter()
+        .map(|v| (1.0 / (v + EPSILON).sqrt()) as f32);
     mean.iter().copied().zip(scales).collect()
 }
 
@@ -164,7 +175,12 @@ fn moments(input: &Raster) -> Vec<(f32, f32)> {
 ///
 /// # Errors
 /// Other channels.
-pub fn resize(context: &Context, input: &Tensor, gain: f32, out: &Tensor) -> candle_core::Result<()> {
+pub fn resize(
+    context: &Context,
+    input: &Tensor,
+    gain: f32,
+    out: &Tensor,
+) -> candle_core::Result<()> {
     let input = Source::lock(input);
     let input = input.raster()?;
     write("resize", out, |mut out| {

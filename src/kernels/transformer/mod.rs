@@ -29,7 +29,12 @@ impl Norm {
     ///
     /// # Errors
     /// Sizes that do not fit.
-    pub fn apply(&self, context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    pub fn apply(
+        &self,
+        context: &Context,
+        input: &Tensor,
+        out: &Tensor,
+    ) -> candle_core::Result<()> {
         let input = Source::lock(input);
         let input = input.raster()?;
         write("norm", out, |mut out| {
@@ -130,7 +135,8 @@ impl Windows {
         let part = |n: usize, borders: [usize; 2]| borders.iter().filter(|b| n >= **b).count();
         let cell = |i: usize| {
             let (y, x) = self.cell(window, i);
-            let padding = 3 * part(y, [top, top + self.height]) + part(x, [left, left + self.width]);
+            let padding =
+                3 * part(y, [top, top + self.height]) + part(x, [left, left + self.width]);
             match shift {
                 0 => padding,
                 _ => {
@@ -181,7 +187,12 @@ impl Windows {
     ///
     /// # Errors
     /// Sizes that do not fit.
-    pub fn scatter(&self, context: &Context, windows: &Tensor, grid: &Tensor) -> candle_core::Result<()> {
+    pub fn scatter(
+        &self,
+        context: &Context,
+        windows: &Tensor,
+        grid: &Tensor,
+    ) -> candle_core::Result<()> {
         let windows = Source::lock(windows);
         let windows = windows.raster()?;
         windows.expect("windows", (self.count(), self.area()), windows.channels)?;
@@ -285,8 +296,14 @@ impl Attention<'_> {
                 moved.iter_mut().zip(place(i)).for_each(|(m, p)| *m = -p);
                 for (j, share) in shares.iter().enumerate() {
                     let value = &self.keys_values.at(window, j)[c + head * own..][..own];
-                    values.iter_mut().zip(value).for_each(|(o, v)| *o += share * v);
-                    moved.iter_mut().zip(place(j)).for_each(|(o, v)| *o += share * v);
+                    values
+                        .iter_mut()
+                        .zip(value)
+                        .for_each(|(o, v)| *o += share * v);
+                    moved
+                        .iter_mut()
+                        .zip(place(j))
+                        .for_each(|(o, v)| *o += share * v);
                 }
             }
         }
@@ -314,7 +331,12 @@ impl Depthwise {
     ///
     /// # Errors
     /// Sizes that do not fit.
-    pub fn apply_gelu(&self, context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    pub fn apply_gelu(
+        &self,
+        context: &Context,
+        input: &Tensor,
+        out: &Tensor,
+    ) -> candle_core::Result<()> {
         let input = Source::lock(input);
         let input = input.raster()?;
         let c = self.bias.len();
@@ -328,7 +350,9 @@ impl Depthwise {
                     values.copy_from_slice(&self.bias);
                     for (tap, weight) in self.weight.chunks_exact(c).enumerate() {
                         let (ty, tx) = ((y + tap / 3) as isize - 1, (x + tap % 3) as isize - 1);
-                        let Some(input) = input.get(ty, tx) else { continue };
+                        let Some(input) = input.get(ty, tx) else {
+                            continue;
+                        };
                         let sums = values.iter_mut().zip(input).zip(weight);
                         sums.for_each(|((sum, v), weight)| *sum += v * weight);
                     }
@@ -418,8 +442,16 @@ pub fn spread_twice(context: &Context, input: &Tensor, out: &Tensor) -> candle_c
     let input = input.raster()?;
     write("spread twice", out, |mut out| {
         let (pixel, channels) = (out.pixel, out.channels);
-        input.expect("what is spread", (out.height / 4, out.width / 4), 16 * channels)?;
-        out.expect("what is spread", (4 * input.height, 4 * input.width), channels)?;
+        input.expect(
+            "what is spread",
+            (out.height / 4, out.width / 4),
+            16 * channels,
+        )?;
+        out.expect(
+            "what is spread",
+            (4 * input.height, 4 * input.width),
+            channels,
+        )?;
         out.for_each_row(context, |y, row| {
             for (x, values) in row.chunks_mut(pixel).enumerate() {
                 let cell = input.at(y / 4, x / 4);

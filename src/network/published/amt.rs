@@ -201,7 +201,11 @@ impl Amt {
                     warp::warp(context, &level.features[side], &flow, &level.warped[side])?;
                 }
                 let [left, right] = &level.warped;
-                decoder.run(context, &level.room, &[&level.between, left, right, &level.flow])?;
+                decoder.run(
+                    context,
+                    &level.room,
+                    &[&level.between, left, right, &level.flow],
+                )?;
             }
         }
         let Some(finer) = i.checked_sub(1).map(|i| &space.levels[i]) else {
@@ -242,7 +246,13 @@ impl Amt {
             picture::add_weighted(context, &made, &|_, _| share, &space.picture)?;
         }
         let [first, second] = &self.combine;
-        first.apply(context, &[&space.pictures], None, Activation::Leaky, &space.combined)?;
+        first.apply(
+            context,
+            &[&space.pictures],
+            None,
+            Activation::Leaky,
+            &space.combined,
+        )?;
         let linear = Activation::Linear;
         second.apply(context, &[&space.combined], None, linear, &space.lowered)?;
         picture::add_weighted(context, &space.lowered, &|_, _| 1.0, &space.picture)?;
@@ -284,7 +294,8 @@ impl Features {
         for (layer, stride) in [("layer1", 1), ("layer2", 2), ("layer3", 2), ("layer3_2", 1)] {
             for k in 0..2 {
                 let name = name(&format!("{layer}.{k}"));
-                if layer == "layer3_2" && checkpoint.shape(&format!("{name}.conv1.bias")).is_none() {
+                if layer == "layer3_2" && checkpoint.shape(&format!("{name}.conv1.bias")).is_none()
+                {
                     continue;
                 }
                 let stride = if k == 0 { stride } else { 1 };
@@ -309,7 +320,8 @@ impl Features {
         let (mut h, mut w, linear) = (h / 2, w / 2, Activation::Linear);
         let width = self.first.outputs();
         let raw = own.raw.tensor([h, w, width])?;
-        self.first.apply(context, &[&space.lowered], None, linear, &raw)?;
+        self.first
+            .apply(context, &[&space.lowered], None, linear, &raw)?;
         let [mut now, mut next] = own.whole.each_ref();
         let mut input = now.tensor([h, w, width])?;
         pairs::standardise(context, &raw, true, &input)?;
@@ -321,7 +333,8 @@ impl Features {
             input = out;
         }
         let levels = &own.levels[side];
-        self.last.apply(context, &[&input], None, linear, &levels[0])?;
+        self.last
+            .apply(context, &[&input], None, linear, &levels[0])?;
         for pair in levels.windows(2) {
             // Odd rows and columns have no partner.
             let (h, w, _) = pair[1].dims3()?;
@@ -342,7 +355,11 @@ impl Block {
         for name in there {
             let (width, kernel) = (outputs(checkpoint, &name)?, kernel(checkpoint, &name));
             // The first one of 3x3 makes it smaller.
-            let stride = if kernel == 3 { std::mem::replace(&mut left, 1) } else { 1 };
+            let stride = if kernel == 3 {
+                std::mem::replace(&mut left, 1)
+            } else {
+                1
+            };
             let conv = checkpoint.filter(&name, [width, seen, kernel], stride)?;
             convs.push((conv, stride));
             seen = width;
@@ -351,7 +368,8 @@ impl Block {
             let problem = format!("{name} is no block of convolutions by {stride}");
             return Err(checkpoint.problem(problem));
         }
-        let shortcut = || checkpoint.filter(&format!("{name}.downsample.0"), [seen, inputs, 1], stride);
+        let shortcut =
+            || checkpoint.filter(&format!("{name}.downsample.0"), [seen, inputs, 1], stride);
         Ok(Self {
             convs,
             shortcut: (stride != 1).then(shortcut).transpose()?,
@@ -397,10 +415,13 @@ impl Updates {
     fn load(checkpoint: &Checkpoint, i: usize, width: usize) -> Result<Self> {
         let name = format!("update{}", i + 1);
         let is_there = |name: &String| checkpoint.shape(&format!("{name}.convc1.bias")).is_some();
-        let [low, high] = ["low", "high"].map(|part| Some(format!("{name}_{part}")).filter(is_there));
+        let [low, high] =
+            ["low", "high"].map(|part| Some(format!("{name}_{part}")).filter(is_there));
         Ok(Self {
             low: Update::load(checkpoint, &low.unwrap_or(name), width)?,
-            high: high.map(|name| Update::load(checkpoint, &name, width)).transpose()?,
+            high: high
+                .map(|name| Update::load(checkpoint, &name, width))
+                .transpose()?,
         })
     }
 
@@ -420,10 +441,16 @@ impl Updates {
             let features = (&own.levels[side][0], &own.levels[other][..]);
             pairs::look_up(context, features, &flow, (&space.phases, side == 1), &out)?;
         }
-        let (change, features) = (&own.change, own.features.tensor([own.size.0, own.size.1, width])?);
+        let (change, features) = (
+            &own.change,
+            own.features.tensor([own.size.0, own.size.1, width])?,
+        );
         let seen = [&own.comparison, &own.flow, &between];
         self.low.run(context, own, seen, [change, &features])?;
-        let (wide_change, wide) = (own.wide_change.tensor([h, w, FLOW])?, own.wide.tensor([h, w, width])?);
+        let (wide_change, wide) = (
+            own.wide_change.tensor([h, w, FLOW])?,
+            own.wide.tensor([h, w, width])?,
+        );
         pairs::resize(context, change, ratio, &wide_change)?;
         pairs::resize(context, &features, 1.0, &wide)?;
         let add = |changes: [&Tensor; 2]| -> Result<()> {
@@ -433,7 +460,9 @@ impl Updates {
             Ok(())
         };
         add([&wide_change, &wide])?;
-        let Some(high) = &self.high else { return Ok(()) };
+        let Some(high) = &self.high else {
+            return Ok(());
+        };
         let comparison = own.wide_comparison.tensor([h, w, COMPARISON])?;
         pairs::resize(context, &own.comparison, 1.0, &comparison)?;
         let seen = [&comparison, &level.flow, &level.between];
@@ -447,7 +476,11 @@ impl Update {
         let name = |part: &str| format!("{name}.{part}");
         let conv = |part: &str, inputs| {
             let (name, stride) = (name(part), 1);
-            let shape = [outputs(checkpoint, &name)?, inputs, kernel(checkpoint, &name)];
+            let shape = [
+                outputs(checkpoint, &name)?,
+                inputs,
+                kernel(checkpoint, &name),
+            ];
             checkpoint.filter(&name, shape, stride)
         };
         let pair = |parts: [&str; 2], inputs| -> Result<[Filter; 2]> {
@@ -466,7 +499,10 @@ impl Update {
         let features = pair(["feat_head.0", "feat_head.2"], body[1].outputs())?;
         let change = pair(["flow_head.0", "flow_head.2"], body[1].outputs())?;
         if (features[1].outputs(), change[1].outputs()) != (width, FLOW) {
-            let problem = format!("{} does not answer with {width} features and a flow", name("gru"));
+            let problem = format!(
+                "{} does not answer with {width} features and a flow",
+                name("gru")
+            );
             return Err(checkpoint.problem(problem));
         }
         Ok(Self {
@@ -489,11 +525,12 @@ impl Update {
     ) -> Result<()> {
         let (h, w, _) = flow.dims3()?;
         let [a, b, c, d] = own.work.each_ref();
-        let run = |filter: &Filter, inputs: &[&Tensor], out: &Buffer, activation| -> Result<Tensor> {
-            let out = out.tensor([h, w, filter.outputs()])?;
-            filter.apply(context, inputs, None, activation, &out)?;
-            Ok(out)
-        };
+        let run =
+            |filter: &Filter, inputs: &[&Tensor], out: &Buffer, activation| -> Result<Tensor> {
+                let out = out.tensor([h, w, filter.outputs()])?;
+                filter.apply(context, inputs, None, activation, &out)?;
+                Ok(out)
+            };
         let leaky = Activation::Leaky;
         let mut compared = run(&self.compared[0], &[comparison], a, leaky)?;
         if let Some(second) = self.compared.get(1) {
@@ -514,7 +551,11 @@ impl Update {
     /// Most channels of what it works with.
     fn widest(&self) -> usize {
         let pairs = [&self.flow, &self.body, &self.features, &self.change];
-        let all = pairs.into_iter().flatten().chain(&self.compared).chain([&self.both]);
+        let all = pairs
+            .into_iter()
+            .flatten()
+            .chain(&self.compared)
+            .chain([&self.both]);
         all.map(Filter::outputs).max().unwrap_or(1)
     }
 }

@@ -63,7 +63,10 @@ impl Centred {
     /// Sizes that do not fit.
     pub fn fill(&self, context: &Context, picture: &Tensor, out: &Tensor) -> Result<()> {
         let (h, w) = self.size;
-        let own = picture.narrow(0, 0, h)?.narrow(1, 0, w)?.narrow(2, 0, RGB)?;
+        let own = picture
+            .narrow(0, 0, h)?
+            .narrow(1, 0, w)?
+            .narrow(2, 0, RGB)?;
         let colors = out.narrow(2, 0, RGB)?;
         Ok(pointwise::surround(context, &own, self.origin, &colors)?)
     }

@@ -37,10 +37,8 @@ const EPSILON_OF_ENTRY: f32 = 1e-5;
 const ANSWER: usize = MASK + 1;
 
 /// Channels of the first stage, blocks of the stages of attention, and what it is called.
-const VERSIONS: [(usize, [usize; ATTENDING], &str); 2] = [
-    (16, [2, 2], "EMA-VFI small"),
-    (32, [4, 4], "EMA-VFI"),
-];
+const VERSIONS: [(usize, [usize; ATTENDING], &str); 2] =
+    [(16, [2, 2], "EMA-VFI small"), (32, [4, 4], "EMA-VFI")];
 
 /// The weights.
 #[derive(Debug)]
@@ -198,9 +196,17 @@ impl Ema {
         }
         let (own, added) = (&space.motion, &space.residual);
         answers::conclude(context, (&all, Masks::Added), own)?;
-        let views = space.views.of(context, &pair, &all, 1.0, space.centred.whole)?;
+        let views = space
+            .views
+            .of(context, &pair, &all, 1.0, space.centred.whole)?;
         let refiner = &self.refiner;
-        refiner.run(context, &space.refiner, &views, &space.features, (own, added))?;
+        refiner.run(
+            context,
+            &space.refiner,
+            &views,
+            &space.features,
+            (own, added),
+        )?;
         space.centred.cut(context, own, motion)?;
         space.centred.cut(context, added, residual)
     }
@@ -238,7 +244,10 @@ fn convolutions(checkpoint: &Checkpoint, base: usize, i: usize) -> Result<Vec<Fi
             conv(&block, 0, width, 1)?,
         ],
     };
-    Ok(first.into_iter().chain([conv(&block, 2, width, 1)?]).collect())
+    Ok(first
+        .into_iter()
+        .chain([conv(&block, 2, width, 1)?])
+        .collect())
 }
 
 /// Channels of stage of attention `i`.
@@ -279,9 +288,19 @@ impl Stage {
                     Entry::One(checkpoint.filter(&format!("{entry}.proj"), shape, 2)?)
                 }
             },
-            entry_norm: norm(checkpoint, &format!("{entry}.norm"), width, EPSILON_OF_ENTRY)?,
+            entry_norm: norm(
+                checkpoint,
+                &format!("{entry}.norm"),
+                width,
+                EPSILON_OF_ENTRY,
+            )?,
             blocks: blocks.collect::<Result<_>>()?,
-            norm: norm(checkpoint, &format!("feature_bone.norm{stage}"), width, EPSILON)?,
+            norm: norm(
+                checkpoint,
+                &format!("feature_bone.norm{stage}"),
+                width,
+                EPSILON,
+            )?,
         })
     }
 
@@ -313,7 +332,8 @@ impl Stage {
                     linear(context, conv, &[input], None, &own.entry)?;
                 }
             }
-            self.entry_norm.apply(context, &own.entry, &own.grids[side])?;
+            self.entry_norm
+                .apply(context, &own.entry, &own.grids[side])?;
         }
         let mut first = 0;
         for (j, block) in self.blocks.iter().enumerate() {
@@ -414,7 +434,13 @@ impl Block {
         let count = [windows.count(), windows.area()];
         let room = |buffer: &layers::Buffer, c: usize| buffer.tensor([count[0], count[1], c]);
         let places = room(&own.places, moved)?;
-        linear(context, &self.place, &[&own.windows[shift].places], None, &places)?;
+        linear(
+            context,
+            &self.place,
+            &[&own.windows[shift].places],
+            None,
+            &places,
+        )?;
         let attended = room(&own.attended, width + moved)?;
         let motion = room(&own.moved_windows, moved)?;
         for side in 0..2 {
@@ -423,8 +449,17 @@ impl Block {
             linear(context, &self.key_value, &[other], None, &own.key_value)?;
             let inputs = (&own.query, &own.key_value, &places);
             windows.attend(context, width / HEAD, inputs, &attended)?;
-            let (values, changes) = (attended.narrow(2, 0, width)?, attended.narrow(2, width, moved)?);
-            linear(context, &self.attended, &[&values], Some(normed), &own.query)?;
+            let (values, changes) = (
+                attended.narrow(2, 0, width)?,
+                attended.narrow(2, width, moved)?,
+            );
+            linear(
+                context,
+                &self.attended,
+                &[&values],
+                Some(normed),
+                &own.query,
+            )?;
             linear(context, &self.moved, &[&changes], None, &motion)?;
             windows.scatter(context, &own.query, &own.grids[side])?;
             windows.scatter(context, &motion, &own.moved[side].narrow(2, first, moved)?)?;
@@ -432,7 +467,10 @@ impl Block {
         for grid in &own.grids {
             norm2.apply(context, grid, &own.entry)?;
             let (h, w, _) = grid.dims3()?;
-            let [wide, mixed] = own.wide.each_ref().map(|b| b.tensor([h, w, self.widen.outputs()]));
+            let [wide, mixed] = own
+                .wide
+                .each_ref()
+                .map(|b| b.tensor([h, w, self.widen.outputs()]));
             let (wide, mixed) = (wide?, mixed?);
             linear(context, &self.widen, &[&own.entry], None, &wide)?;
             self.mix.apply_gelu(context, &wide, &mixed)?;
@@ -451,13 +489,18 @@ impl Head {
         let stage = ATTENDING - 1 - i;
         let seen = 2 * (stages[stage].moved() + attended(base, stage));
         if !seen.is_multiple_of(SPREAD) {
-            let problem = format!("{} makes {seen} channels, expected a multiple of 16", stage_name(stage));
+            let problem = format!(
+                "{} makes {seen} channels, expected a multiple of 16",
+                stage_name(stage)
+            );
             return Err(checkpoint.problem(problem));
         }
         let seen = seen / SPREAD;
         let before = (i > 0).then(|| View::Warped.colors().chain(views::motion()));
         let views = View::Plain.colors().chain(before.into_iter().flatten());
-        let views = views::places(views).into_iter().map(|c| c.map(|c| seen + c));
+        let views = views::places(views)
+            .into_iter()
+            .map(|c| c.map(|c| seen + c));
         let from: Vec<_> = (0..seen).map(Some).chain(views).collect();
         let name = |k: usize| format!("block.{i}.conv.{k}.0");
         let slopes = |k: usize| Slopes::Named(format!("block.{i}.conv.{k}.1"));
@@ -658,7 +701,9 @@ impl Space {
         Ok(Self {
             sides: [room(0, SIDE)?, room(0, SIDE)?],
             middle: (0..CONVOLVED).map(pair).collect::<Result<_>>()?,
-            features: (0..CONVOLVED + ATTENDING).map(pair).collect::<Result<_>>()?,
+            features: (0..CONVOLVED + ATTENDING)
+                .map(pair)
+                .collect::<Result<_>>()?,
             attending: attending.collect::<Result<_>>()?,
             heads: heads.collect::<Result<_>>()?,
             views: Views::new([(h, w)].into_iter())?,

@@ -58,10 +58,18 @@ pub fn convolution_from(
 ///
 /// # Errors
 /// As [`Checkpoint::tensor`].
-pub fn linear(checkpoint: &Checkpoint, name: &str, [outputs, inputs]: [usize; 2]) -> Result<Filter> {
+pub fn linear(
+    checkpoint: &Checkpoint,
+    name: &str,
+    [outputs, inputs]: [usize; 2],
+) -> Result<Filter> {
     let weight = checkpoint.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
     let bias = checkpoint.tensor(&format!("{name}.bias"), &[outputs])?;
-    Ok(Filter::new(&weight.reshape((outputs, inputs, 1, 1))?, &bias, 1)?)
+    Ok(Filter::new(
+        &weight.reshape((outputs, inputs, 1, 1))?,
+        &bias,
+        1,
+    )?)
 }
 
 /// As many slopes as there are outputs.

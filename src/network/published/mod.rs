@@ -47,13 +47,7 @@ pub enum Family {
 
 impl Family {
     /// All that can be run. A checkpoint is of the first one whose mark it has: AMT has what IFRNet has, too.
-    pub const ALL: [Self; 5] = [
-        Self::Rife,
-        Self::Amt,
-        Self::Ifrnet,
-        Self::Film,
-        Self::Ema,
-    ];
+    pub const ALL: [Self; 5] = [Self::Rife, Self::Amt, Self::Ifrnet, Self::Film, Self::Ema];
 
     /// How `model` calls it, before a colon.
     pub fn prefix(self) -> &'static str {
@@ -178,7 +172,7 @@ enum Net {
     Ifrnet(Ifrnet),
     Film(Film),
     Ema(Ema),
-    Amt(Amt),
+    Amt(Box<Amt>),
 }
 
 impl fmt::Debug for Published {
@@ -202,7 +196,7 @@ impl Published {
             Family::Ifrnet => Net::Ifrnet(Ifrnet::load(checkpoint)?),
             Family::Film => Net::Film(Film::load(checkpoint)?),
             Family::Ema => Net::Ema(Ema::load(checkpoint)?),
-            Family::Amt => Net::Amt(Amt::load(checkpoint)?),
+            Family::Amt => Net::Amt(Box::new(Amt::load(checkpoint)?)),
         };
         Ok(Self {
             family,
@@ -248,7 +242,11 @@ impl Published {
                 let padded = net.padded(size, options.scale);
                 (
                     padded,
-                    Space::Rife(net.space(padded, options.scale, options.iterations)?),
+                    Space::Rife(Box::new(net.space(
+                        padded,
+                        options.scale,
+                        options.iterations,
+                    )?)),
                     net.has_residual(),
                 )
             }
@@ -394,7 +392,7 @@ pub struct Workspace {
 
 #[derive(Debug)]
 enum Space {
-    Rife(rife::Space),
+    Rife(Box<rife::Space>),
     Ifrnet(ifrnet::Space),
     Film(Box<film::Space>),
     Ema(Box<ema::Space>),

@@ -27,7 +27,10 @@ pub fn widths(checkpoint: &Checkpoint) -> Result<([usize; LEVELS], usize)> {
         *width = checkpoint.outputs(&name, 1..=layers::WIDEST)?;
     }
     // Some channels are left that are not treated by themselves.
-    let most = (0..LEVELS).map(|i| width(&widths, i) - 1).min().unwrap_or(0);
+    let most = (0..LEVELS)
+        .map(|i| width(&widths, i) - 1)
+        .min()
+        .unwrap_or(0);
     let side = checkpoint.outputs("decoder4.convblock.1.conv2.0.weight", 1..=most)?;
     Ok((widths, side))
 }
@@ -171,4 +174,3 @@ impl Decoder {
         Ok(self.last.apply(context, &[a], 0, &room.answer)?)
     }
 }
-

@@ -207,7 +207,13 @@ impl Up {
         let all: Vec<_> = (0..width).map(Some).collect();
         let slopes = Slopes::Named(format!("{name}.1"));
         Ok(Self {
-            conv: layers::transposed(checkpoint, &format!("{name}.0"), [4 * width, width], 1, &all)?,
+            conv: layers::transposed(
+                checkpoint,
+                &format!("{name}.0"),
+                [4 * width, width],
+                1,
+                &all,
+            )?,
             slopes: layers::read_slopes(checkpoint, &slopes, width)?,
         })
     }

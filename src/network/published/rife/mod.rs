@@ -172,7 +172,11 @@ impl Rife {
         let left = sides[0];
         let pair = Pair { sides, left, phase };
         let answers = self.answers(context, space, &pair)?;
-        Ok(answers::conclude(context, (&answers.all(), self.masks), motion)?)
+        Ok(answers::conclude(
+            context,
+            (&answers.all(), self.masks),
+            motion,
+        )?)
     }
 
     /// What all blocks answer.

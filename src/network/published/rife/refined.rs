@@ -40,7 +40,11 @@ pub fn places(sight: Sight, i: usize) -> Vec<Option<usize>> {
     });
     let before = (i > 0).then(|| View::Warped.colors().chain(views::motion()));
     let order = View::Plain.colors().chain([views::phase()]);
-    views::places(order.chain(referring.into_iter().flatten()).chain(before.into_iter().flatten()))
+    views::places(
+        order
+            .chain(referring.into_iter().flatten())
+            .chain(before.into_iter().flatten()),
+    )
 }
 
 impl Refined {
@@ -158,7 +162,8 @@ impl Rife {
         picture::copy(context, &colors[0], &own.left.narrow(2, 0, RGB)?)?;
         picture::copy(context, &colors[0], &own.reference()?)?;
         for step in 0..own.steps {
-            let [before, phase] = [step, step + 1].map(|s| part(phase, s as f32 / own.steps as f32));
+            let [before, phase] =
+                [step, step + 1].map(|s| part(phase, s as f32 / own.steps as f32));
             let phase = &phase?;
             let place = own.left.narrow(2, REFERENCE_PHASE, 1)?;
             answers::phases(context, &before?, 1, &place)?;
