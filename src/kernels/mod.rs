@@ -25,12 +25,15 @@ pub mod hypotheses;
 pub mod luma;
 pub(crate) mod memory;
 pub(crate) mod motion;
+pub(crate) mod pairs;
 pub(crate) mod picture;
+pub(crate) mod pointwise;
 pub(crate) mod raster;
 pub(crate) mod resample;
 pub mod search;
 pub(crate) mod still;
 pub mod synthesis;
+pub(crate) mod transformer;
 pub(crate) mod view;
 pub mod warp;
 

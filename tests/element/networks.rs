@@ -47,7 +47,12 @@ fn a_published_network_doubles_a_stream_and_says_what_it_is() {
     watched(|| {
         for (name, family, network) in [
             ("rife-4.25.lite", "rife", "RIFE 4.25.lite"),
+            ("rife-d", "rife", "RIFE m and [D]"),
             ("ifrnet-s", "ifrnet", "IFRNet S"),
+            ("ifrnet-dr", "ifrnet", "IFRNet [D,R]"),
+            ("film", "film", "FILM"),
+            ("ema-small", "ema-vfi", "EMA-VFI small"),
+            ("amt-s", "amt", "AMT S"),
         ] {
             let file = File::new(name);
             assert_doubled(file.path(), network);

@@ -36,11 +36,21 @@ class Whole(nn.Module):
         return x
 
 
+def trained() -> dict:
+    """What InterpAny-Clearer's RIFE stands next to in its checkpoints."""
+    part = Part()
+    optimizer = torch.optim.AdamW(part.parameters(), lr=1e-4)
+    part(torch.ones(1, 3, 2, 2)).sum().backward()
+    optimizer.step()
+    return {"optimizer": optimizer.state_dict(), "epoch": None, "step": 3}
+
+
 def pickles(folder: Path) -> None:
     state = Part().state_dict()
     torch.save(state, folder / "plain.pth")
     torch.save({f"module.{k}": v for k, v in state.items()}, folder / "module.pkl")
     torch.save({"epoch": 3, "state_dict": state, "optimizer": {"lr": 1e-4}}, folder / "wrapped.pth")
+    torch.save({"model": {f"module.{k}": v for k, v in state.items()}, **trained()}, folder / "trained.pkl")
     torch.save({k: v.half() for k, v in state.items()}, folder / "half.pth")
     torch.save({k: v.bfloat16() for k, v in state.items()}, folder / "bfloat.pth")
     # transposed in memory, and a part of a larger storage

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 torch.set_num_threads(1)
 
 # Values of each output that are kept.
-KEPT = 600
+KEPT = 250
 # Steps from one kept value to the next: a prime, so that all channels and places are met.
 STEP = 7919
 
@@ -47,7 +47,9 @@ class Weights:
     def first_span(name: str, value: torch.Tensor) -> tuple[float, float]:
         if name.endswith("beta"):
             return 0.2, 0.1
-        if value.dim() == 4:
+        if "norm" in name and name.endswith("weight"):
+            return 1.0, 0.1
+        if value.dim() in (2, 4):
             # uniform with the deviation that keeps the size of activations behind a leaky ReLU
             fan_in = value[0].numel()
             return 0.0, float(np.sqrt(6 / (1 + 0.2**2) / fan_in))

@@ -43,7 +43,7 @@ VERSIONS = {
 
 # Height, width, phase, scale; the second size needs padding.
 CASES = [(64, 128, 0.5, 1.0), (64, 128, 0.25, 1.0), (50, 100, 0.5, 1.0), (50, 100, 0.8, 1.0)]
-MORE_CASES = [(128, 128, 0.4, 0.5), (64, 128, 0.4, 2.0)]
+MORE_CASES = [(128, 128, 0.4, 0.5), (64, 128, 0.4, 2.0), (250, 150, 0.4, 0.25)]
 # Pixels that the pictures are apart, and that each block's largest flow has.
 MOTION = 5.0
 FLOWS = [3.0] * 5

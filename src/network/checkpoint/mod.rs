@@ -27,14 +27,15 @@ mod pickle;
 #[cfg(test)]
 mod tests;
 
-/// Bytes of the largest file that is read: several times the largest network, and an end to what
-/// has none, such as a device.
-const LARGEST: u64 = 256 << 20;
+/// Bytes of the largest file that is read: twice the largest network, and an end to what has none,
+/// such as a device.
+const LARGEST: u64 = 512 << 20;
 
 /// What PyTorch before 1.6 wrote begins with: a pickle of a number that stands for nothing else.
 const BEFORE_ZIP: &[u8] = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
 
-/// What a network's weights may be wrapped in.
+/// What a network's weights may be wrapped in; the first [`STATES`] stand next to what trained it.
+const STATES: usize = 2;
 const WRAPPERS: [&str; 5] = ["state_dict.", "model.", "params.", "network.", "module."];
 
 /// The tensors of one file, and its path for messages.
@@ -49,7 +50,7 @@ impl Checkpoint {
     /// Reads a file, or a folder of ncnn.
     ///
     /// # Errors
-    /// There is no such file, it cannot be read, is larger than 256 MiB, or is no complete file of
+    /// There is no such file, it cannot be read, is larger than 512 MiB, or is no complete file of
     /// a known kind.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
@@ -290,10 +291,12 @@ fn ncnn_stem(path: &Path, is_folder: bool) -> std::result::Result<Option<PathBuf
     }
 }
 
-/// The same tensors without what all their names begin with; next to a state dict, only it counts.
+/// The same tensors without what all their names begin with; next to a state dict, only it counts, and
+/// not what trained it.
 fn unwrapped(mut tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
-    if tensors.keys().any(|n| n.starts_with(WRAPPERS[0])) {
-        tensors.retain(|n, _| n.starts_with(WRAPPERS[0]));
+    let is_there = |w: &&str| tensors.keys().any(|n| n.starts_with(w));
+    if let Some(wrapper) = WRAPPERS.into_iter().take(STATES).find(is_there) {
+        tensors.retain(|n, _| n.starts_with(wrapper));
     }
     let common = |tensors: &HashMap<String, Tensor>| {
         let is_common = |w: &&str| tensors.keys().all(|n| n.starts_with(w));

@@ -18,7 +18,7 @@ const LARGEST_PICKLE: usize = 1 << 20;
 const DEEPEST: usize = 64;
 const LONGEST_NAME: usize = 1024;
 /// Most values of all tensors together: an end to tensors that share their memory.
-const MOST_VALUES: usize = 1 << 26;
+const MOST_VALUES: usize = 1 << 27;
 /// Most dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 8;
 

@@ -159,6 +159,7 @@ fn what_pytorch_wrote_is_read() {
         "plain.pth",
         "module.pkl",
         "wrapped.pth",
+        "trained.pkl",
         "half.pth",
         "bfloat.pth",
         "strided.pth",

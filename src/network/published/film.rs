@@ -32,8 +32,6 @@ const SHARED: usize = 3;
 const PREDICTING: usize = 3;
 /// Sides of what is worked on are multiples of this.
 const MULTIPLE: usize = 1 << (LEVELS - 1);
-/// Sides of what is answered are multiples of this, as those of the interpolator's maps are.
-const ANSWERED: usize = 8;
 /// Channels of the flow to both sides.
 const FLOW: usize = 4;
 /// Pixels of the longest side of a tile: one of this side takes 2 GiB.
@@ -104,11 +102,8 @@ impl Film {
     }
 
     /// The size of what is answered for a picture.
-    pub fn padded(&self, (height, width): (usize, usize)) -> (usize, usize) {
-        (
-            height.next_multiple_of(ANSWERED),
-            width.next_multiple_of(ANSWERED),
-        )
+    pub fn padded(&self, size: (usize, usize)) -> (usize, usize) {
+        layers::answered(size)
     }
 
     /// Room for a picture of a padded size.
@@ -121,7 +116,7 @@ impl Film {
     /// Memory for pictures of `size`. A phase is reached by halving at most `recursion` times, to
     /// the nearest that there is; 0 scales the flows.
     pub fn space(&self, size: (usize, usize), recursion: u32) -> Result<Space> {
-        Space::new(self.filters, size, recursion)
+        Space::new(self.filters, size, recursion, TILE)
     }
 
     /// Fills `motion`, `[h, w, 5]`, with flow in pixels and the weight of time, and `residual`,
@@ -447,16 +442,14 @@ impl Aligned {
 }
 
 impl Space {
-    fn new(filters: usize, size: (usize, usize), recursion: u32) -> Result<Self> {
-        let tiles = tiles::of(size, TILE);
+    /// Of tiles whose longest side is `longest`.
+    fn new(filters: usize, size: (usize, usize), recursion: u32, longest: usize) -> Result<Self> {
+        let tiles = tiles::of(size, longest);
         let length = |axis: fn(&Tile) -> usize| tiles.first().map_or(1, axis);
         let tile = (length(|t| t.0.range.len()), length(|t| t.1.range.len()));
         let whole = |n: usize| n.next_multiple_of(MULTIPLE);
         let (h, w) = (whole(tile.0), whole(tile.1));
-        let answered = (
-            size.0.next_multiple_of(ANSWERED),
-            size.1.next_multiple_of(ANSWERED),
-        );
+        let answered = layers::answered(size);
         let level = |i: usize, channels: usize| [h >> i, w >> i, channels];
         let seen = |i: usize| level(i, RGB + features(filters, i));
         let side = || (0..LEVELS).map(|i| zeros(seen(i))).collect::<Result<_>>();
@@ -507,8 +500,86 @@ impl Space {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/common/checkpoints.rs"]
+mod checkpoints;
+
+#[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
+
+    /// Height and width, and the longest side of its tiles.
+    const LARGE: (usize, usize) = (48, 440);
+    const SHORT_TILE: usize = 256;
+
+    /// Waves, moved to the right.
+    fn paint((h, w): (usize, usize), moved: f32) -> Tensor {
+        let mut values = Vec::new();
+        for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y as f32, x as f32))) {
+            let x = x - moved;
+            let wave =
+                |c: f32| 0.5 + 0.2 * (0.19 * x + c).sin() + 0.2 * (0.13 * y - 0.05 * x + c).cos();
+            values.extend([0.0, 1.0, 2.0].map(wave));
+        }
+        Tensor::from_vec(values, (h, w, RGB), &Device::Cpu).unwrap()
+    }
+
+    /// What is made of two pictures of this width in tiles of up to this side: picture and flow.
+    fn made(film: &Film, width: usize, tile: usize) -> [Tensor; 2] {
+        let context = Context::new(2).unwrap();
+        let size = (LARGE.0, width);
+        let space = Space::new(film.filters, size, 0, tile).unwrap();
+        let (h, w) = film.padded(size);
+        let sides = [0.0, 4.0].map(|moved| paint(size, moved));
+        let [motion, residual, picture] = [5, RGB, RGB].map(|c| zeros([h, w, c]).unwrap());
+        let pair = [&sides[0], &sides[1]];
+        film.run(&context, &space, pair, 0.5, (&motion, &residual))
+            .unwrap();
+        picture::add_weighted(&context, &space.blend, &|_, _| 1.0, &picture).unwrap();
+        picture::add_weighted(&context, &residual, &|_, _| 1.0, &picture).unwrap();
+        [
+            picture,
+            motion.narrow(2, 0, FLOW).unwrap().contiguous().unwrap(),
+        ]
+    }
+
+    /// Mean and largest difference of the columns from `first` on.
+    fn apart(a: &Tensor, b: &Tensor, (first, count): (usize, usize)) -> (f32, f32) {
+        let [a, b] = [a, b].map(|t| t.narrow(1, first, count).unwrap());
+        let apart = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
+        let apart: Vec<f32> = apart.to_vec1().unwrap();
+        let most = apart.iter().copied().fold(0.0, f32::max);
+        (apart.iter().sum::<f32>() / apart.len() as f32, most)
+    }
+
+    /// What tiles do not see beyond their edges: mean and largest difference of the picture, full scale
+    /// being 1, and of the flow in pixels. Weights that have learnt nothing look far.
+    const UNSEEN: [(f32, f32); 2] = [(0.02, 0.1), (0.6, 2.0)];
+
+    #[test]
+    fn tiles_together_are_like_the_whole() {
+        let checkpoint = Checkpoint::of("film", checkpoints::tensors("film"));
+        let film = Film::load(&checkpoint).unwrap();
+        let [tiled, whole] = [SHORT_TILE, LARGE.1].map(|tile| made(&film, LARGE.1, tile));
+        for ((tiled, whole), (mean, most)) in tiled.iter().zip(&whole).zip(UNSEEN) {
+            let found = apart(tiled, whole, (0, LARGE.1));
+            assert!(
+                found.0 <= mean && found.1 <= most,
+                "{found:?} over {:?}",
+                (mean, most)
+            );
+        }
+        // Where no other reaches, a tile is what its part of the pictures alone makes.
+        let spans = tiles::spans(LARGE.1, SHORT_TILE);
+        assert_eq!(spans.len(), 3);
+        let (width, own) = (spans[0].range.end, spans[1].range.start);
+        let alone = made(&film, width, SHORT_TILE);
+        for (tiled, alone) in tiled.iter().zip(&alone) {
+            let (_, most) = apart(tiled, alone, (0, own));
+            assert!(most <= 1e-5, "{most:e}");
+        }
+    }
 
     fn sides(phase: f32, recursion: u32) -> Vec<usize> {
         Way::to(phase, recursion).replaced().collect()

@@ -12,20 +12,17 @@
 
 use candle_core::Tensor;
 
-use super::layers::{self, Slopes, zeros};
+use super::layers::zeros;
+use super::pyramid::{self, Decoder, FLOW, LEVELS, Room};
 use super::{Encoded, RGB};
 use crate::error::Result;
 use crate::kernels::answers::{self, MASK};
-use crate::kernels::conv::{Activation, Filter, Transposed};
+use crate::kernels::conv::Filter;
 use crate::kernels::{Context, PhaseMap, picture, resample, warp};
 use crate::network::checkpoint::Checkpoint;
 
-/// Levels of the pyramid, each half the size of the one before.
-const LEVELS: usize = 4;
 /// Sides of padded pictures are multiples of this.
 const MULTIPLE: usize = 1 << LEVELS;
-/// Channels of the flow to both sides.
-const FLOW: usize = 4;
 /// What the last decoder answers: flow, mask, and what is to be added to the picture.
 const LAST: usize = FLOW + 1 + RGB;
 
@@ -48,28 +45,13 @@ pub struct Ifrnet {
     decoders: Vec<Decoder>,
 }
 
-#[derive(Debug)]
-struct Decoder {
-    width: usize,
-    side: usize,
-    entry: Filter,
-    /// `conv1` to `conv5` of the residual block.
-    body: [Filter; 5],
-    last: Transposed,
-}
-
 impl Ifrnet {
     /// Reads the widths and the weights.
     ///
     /// # Errors
     /// A tensor is missing, has another shape, or is one too many.
     pub fn load(checkpoint: &Checkpoint) -> Result<Self> {
-        let mut widths = [0; LEVELS];
-        for (i, width) in widths.iter_mut().enumerate() {
-            let name = format!("encoder.pyramid{}.0.0.weight", i + 1);
-            *width = checkpoint.outputs(&name, 1..=layers::WIDEST)?;
-        }
-        let side = checkpoint.outputs("decoder4.convblock.1.conv2.0.weight", 1..=layers::WIDEST)?;
+        let (widths, side) = pyramid::widths(checkpoint)?;
         let has_reference = match checkpoint.shape("decoder4.convblock.0.0.weight") {
             Some([_, inputs, ..]) => *inputs == 3 * widths[LEVELS - 1] + 2,
             _ => false,
@@ -81,8 +63,12 @@ impl Ifrnet {
             // features of the picture between, the warped ones of both, flow
             (false, _) => 3 * widths[i] + FLOW,
         };
-        let encoder = (0..LEVELS).map(|i| encoder(checkpoint, &widths, i));
-        let decoders = (0..LEVELS).map(|i| Decoder::load(checkpoint, &widths, side, i, inputs(i)));
+        let encoder = (0..LEVELS).map(|i| pyramid::encoder(checkpoint, &widths, i));
+        let decoder = |i: usize| {
+            let channels = [inputs(i), pyramid::width(&widths, i), answer(&widths, i)];
+            Decoder::load(checkpoint, i, channels, side)
+        };
+        let decoders = (0..LEVELS).map(decoder);
         let net = Self {
             encoder: encoder.collect::<Result<_>>()?,
             decoders: decoders.collect::<Result<_>>()?,
@@ -127,7 +113,6 @@ impl Ifrnet {
         let references = usize::from(self.has_reference);
         let levels = (0..LEVELS).map(|i| {
             let ((h, w), width) = (level(i), self.widths[i]);
-            let decoder = &self.decoders[i];
             let room = |c: usize| zeros([h, w, c]);
             Ok(Level {
                 middle: room(width)?,
@@ -136,13 +121,7 @@ impl Ifrnet {
                     .collect::<Result<_>>()?,
                 warped: [room(width)?, room(width)?],
                 flow: room(FLOW)?,
-                wide: [
-                    room(decoder.width)?,
-                    room(decoder.width)?,
-                    room(decoder.width)?,
-                ],
-                side: room(decoder.side)?,
-                answer: zeros([2 * h, 2 * w, self.answer(i)])?,
+                room: self.decoders[i].room((h, w))?,
             })
         });
         let (y, x) = level(LEVELS - 1);
@@ -158,14 +137,6 @@ impl Ifrnet {
             },
             levels: levels.collect::<Result<_>>()?,
         })
-    }
-
-    /// Channels that the decoder of level `i` answers with.
-    fn answer(&self, i: usize) -> usize {
-        match i {
-            0 => LAST,
-            _ => FLOW + self.widths[i - 1],
-        }
     }
 
     /// Fills `motion`, `[h, w, 5]`, with flow in pixels and mask, and `residual`, `[h, w, 3]`, with what
@@ -218,7 +189,7 @@ impl Ifrnet {
         for i in (0..LEVELS).rev() {
             self.decode(context, space, i)?;
         }
-        let (finest, answer) = (&space.levels[0], &space.levels[0].answer);
+        let (finest, answer) = (&space.levels[0], &space.levels[0].room.answer);
         let flow = answer.narrow(2, 0, FLOW)?;
         let own = motion.narrow(2, 0, FLOW)?;
         resample::double_and_add(context, &finest.flow, 2.0, Some(&flow), &own)?;
@@ -229,20 +200,8 @@ impl Ifrnet {
     }
 
     fn encode(&self, context: &Context, space: &Space, side: usize) -> Result<()> {
-        let mut input = &space.centred;
-        for (filters, level) in self.encoder.iter().zip(&space.levels) {
-            let leaky = Activation::Leaky;
-            filters[0].apply(context, &[input], None, leaky, &level.middle)?;
-            filters[1].apply(
-                context,
-                &[&level.middle],
-                None,
-                leaky,
-                &level.features[side],
-            )?;
-            input = &level.features[side];
-        }
-        Ok(())
+        let rooms = space.levels.iter().map(|l| (&l.middle, &l.features[side]));
+        pyramid::encode(context, &self.encoder, &space.centred, rooms)
     }
 
     /// Runs the decoder of level `i`, from what the one before answered.
@@ -252,9 +211,9 @@ impl Ifrnet {
             // all features, the phase, and that of the reference if there is one
             let mut inputs: Vec<_> = level.features.iter().collect();
             inputs.extend(space.phases.iter().rev().take(level.features.len() - 1));
-            return decoder.run(context, level, &inputs);
+            return decoder.run(context, &level.room, &inputs);
         };
-        let flow = coarser.answer.narrow(2, 0, FLOW)?;
+        let flow = coarser.room.answer.narrow(2, 0, FLOW)?;
         match i + 2 < LEVELS {
             true => {
                 let before = &coarser.flow;
@@ -266,82 +225,17 @@ impl Ifrnet {
             let flow = level.flow.narrow(2, 2 * side, 2)?;
             warp::warp(context, &level.features[side], &flow, warped)?;
         }
-        let between = coarser.answer.narrow(2, FLOW, self.widths[i])?;
+        let between = coarser.room.answer.narrow(2, FLOW, self.widths[i])?;
         let [left, right] = &level.warped;
-        decoder.run(context, level, &[&between, left, right, &level.flow])
+        decoder.run(context, &level.room, &[&between, left, right, &level.flow])
     }
 }
 
-/// The two convolutions of level `i` of the encoder.
-fn encoder(checkpoint: &Checkpoint, widths: &[usize], i: usize) -> Result<[Filter; 2]> {
-    let (name, width) = (format!("encoder.pyramid{}", i + 1), widths[i]);
-    let inputs = if i == 0 { RGB } else { widths[i - 1] };
-    let kernel = match checkpoint.shape(&format!("{name}.0.0.weight")) {
-        Some([_, _, 7, _]) => 7,
-        _ => 3,
-    };
-    let conv = |k: usize, shape, stride| {
-        let slopes = Slopes::Named(format!("{name}.{k}.1"));
-        layers::convolution(checkpoint, &format!("{name}.{k}.0"), shape, stride, &slopes)
-    };
-    Ok([
-        conv(0, [width, inputs, kernel], 2)?,
-        conv(1, [width, width, 3], 1)?,
-    ])
-}
-
-impl Decoder {
-    /// Of level `i`, which the authors count from 1.
-    fn load(
-        checkpoint: &Checkpoint,
-        widths: &[usize],
-        side: usize,
-        i: usize,
-        inputs: usize,
-    ) -> Result<Self> {
-        let name = format!("decoder{}.convblock", i + 1);
-        let width = if i + 1 == LEVELS { 2 } else { 3 } * widths[i];
-        let outputs = match i {
-            0 => LAST,
-            _ => FLOW + widths[i - 1],
-        };
-        let conv = |layer: &str, slopes: &str, shape| {
-            let slopes = Slopes::Named(format!("{name}.{slopes}"));
-            layers::convolution(checkpoint, &format!("{name}.{layer}"), shape, 1, &slopes)
-        };
-        let all: Vec<_> = (0..outputs).map(Some).collect();
-        Ok(Self {
-            width,
-            side,
-            entry: conv("0.0", "0.1", [width, inputs, 3])?,
-            body: [
-                conv("1.conv1.0", "1.conv1.1", [width, width, 3])?,
-                conv("1.conv2.0", "1.conv2.1", [side, side, 3])?,
-                conv("1.conv3.0", "1.conv3.1", [width, width, 3])?,
-                conv("1.conv4.0", "1.conv4.1", [side, side, 3])?,
-                conv("1.conv5", "1.prelu", [width, width, 3])?,
-            ],
-            last: layers::transposed(checkpoint, &format!("{name}.2"), [width, outputs], 1, &all)?,
-        })
-    }
-
-    /// The second and fourth convolution of the block see its last channels only.
-    fn run(&self, context: &Context, level: &Level, inputs: &[&Tensor]) -> Result<()> {
-        let [x, a, b] = &level.wide;
-        let run = |filter: &Filter, inputs: &[&Tensor], residual, out: &Tensor| {
-            filter.apply(context, inputs, residual, Activation::Leaky, out)
-        };
-        let rest = self.width - self.side;
-        let last = |t: &Tensor| t.narrow(2, rest, self.side);
-        let first = |t: &Tensor| t.narrow(2, 0, rest);
-        let [conv1, conv2, conv3, conv4, conv5] = &self.body;
-        run(&self.entry, inputs, None, x)?;
-        run(conv1, &[x], None, a)?;
-        run(conv2, &[&last(a)?], None, &level.side)?;
-        run(conv3, &[&first(a)?, &level.side], None, b)?;
-        run(conv4, &[&last(b)?], None, &level.side)?;
-        run(conv5, &[&first(b)?, &level.side], Some(x), a)?;
-        Ok(self.last.apply(context, &[a], 0, &level.answer)?)
+/// Channels that the decoder of level `i` answers with.
+fn answer(widths: &[usize], i: usize) -> usize {
+    match i {
+        0 => LAST,
+        _ => FLOW + widths[i - 1],
     }
 }
 
@@ -367,9 +261,6 @@ struct Level {
     features: Vec<Tensor>,
     warped: [Tensor; 2],
     flow: Tensor,
-    /// What the decoder works in.
-    wide: [Tensor; 3],
-    side: Tensor,
-    /// Of the decoder, at twice the level's size: flow in its own pixels, features or the rest.
-    answer: Tensor,
+    /// The decoder answers with flow in pixels of its answer, then features or the rest.
+    room: Room,
 }

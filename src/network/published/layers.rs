@@ -36,6 +36,42 @@ pub fn convolution(
     Ok(filter.with_slopes(read_slopes(checkpoint, slopes, shape[0])?)?)
 }
 
+/// The convolution `name` of 3x3 whose input `i` reads what its authors number `from[i]`, or nothing.
+///
+/// # Errors
+/// As [`Checkpoint::tensor`].
+pub fn convolution_from(
+    checkpoint: &Checkpoint,
+    name: &str,
+    outputs: usize,
+    from: &[Option<usize>],
+    stride: usize,
+    slopes: &Slopes,
+) -> Result<Filter> {
+    let inputs = from.iter().flatten().count();
+    let (weight, bias) = checkpoint.weight_and_bias(name, [outputs, inputs, 3])?;
+    let filter = Filter::new(&rearranged(&weight, from)?, &bias, stride)?;
+    Ok(filter.with_slopes(read_slopes(checkpoint, slopes, outputs)?)?)
+}
+
+/// The linear layer `name` of `[outputs, inputs]`, as a convolution of 1x1.
+///
+/// # Errors
+/// As [`Checkpoint::tensor`].
+pub fn linear(
+    checkpoint: &Checkpoint,
+    name: &str,
+    [outputs, inputs]: [usize; 2],
+) -> Result<Filter> {
+    let weight = checkpoint.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
+    let bias = checkpoint.tensor(&format!("{name}.bias"), &[outputs])?;
+    Ok(Filter::new(
+        &weight.reshape((outputs, inputs, 1, 1))?,
+        &bias,
+        1,
+    )?)
+}
+
 /// As many slopes as there are outputs.
 ///
 /// # Errors
@@ -80,6 +116,18 @@ pub fn rearranged(weight: &Tensor, from: &[Option<usize>]) -> Result<Tensor> {
     };
     let inputs: Vec<_> = from.iter().map(input).collect::<candle_core::Result<_>>()?;
     Ok(Tensor::cat(&inputs, 1)?)
+}
+
+/// Sides of what is answered for pictures that are padded otherwise are multiples of this, as those of
+/// the interpolator's maps are.
+const ANSWERED: usize = 8;
+
+/// The size of what is answered for a picture that is padded otherwise.
+pub fn answered((height, width): (usize, usize)) -> (usize, usize) {
+    (
+        height.next_multiple_of(ANSWERED),
+        width.next_multiple_of(ANSWERED),
+    )
 }
 
 /// A tensor of zeros.

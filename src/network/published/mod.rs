@@ -14,12 +14,20 @@ use crate::error::{Error, Result};
 use crate::kernels::answers::CONCLUSION;
 use crate::kernels::{Context, PhaseMap, picture};
 
+mod amt;
+mod centred;
+mod ema;
 mod film;
 mod ifrnet;
 mod layers;
+mod pyramid;
+mod refine;
 mod rife;
 mod tiles;
+mod views;
 
+use amt::Amt;
+use ema::Ema;
 use film::Film;
 use ifrnet::Ifrnet;
 use rife::Rife;
@@ -33,11 +41,13 @@ pub enum Family {
     Rife,
     Ifrnet,
     Film,
+    Ema,
+    Amt,
 }
 
 impl Family {
-    /// All that can be run.
-    pub const ALL: [Self; 3] = [Self::Rife, Self::Ifrnet, Self::Film];
+    /// All that can be run. A checkpoint is of the first one whose mark it has: AMT has what IFRNet has, too.
+    pub const ALL: [Self; 5] = [Self::Rife, Self::Amt, Self::Ifrnet, Self::Film, Self::Ema];
 
     /// How `model` calls it, before a colon.
     pub fn prefix(self) -> &'static str {
@@ -45,6 +55,8 @@ impl Family {
             Self::Rife => "rife",
             Self::Ifrnet => "ifrnet",
             Self::Film => "film",
+            Self::Ema => "ema-vfi",
+            Self::Amt => "amt",
         }
     }
 
@@ -58,18 +70,22 @@ impl Family {
     /// What error messages call it, and which versions of it can be run.
     pub fn description(self) -> &'static str {
         match self {
-            Self::Rife => "RIFE 4.0 to 4.26",
+            Self::Rife => "RIFE 4.0 to 4.26, RIFE m, [D] and [D,R]",
             Self::Ifrnet => "IFRNet S, IFRNet and IFRNet L",
             Self::Film => "FILM",
+            Self::Ema => "EMA-VFI small and EMA-VFI",
+            Self::Amt => "AMT S, L and G",
         }
     }
 
-    /// A tensor that every network of it has, and no other.
+    /// A tensor that every network of it has, and none of a family behind it.
     fn mark(self) -> &'static str {
         match self {
             Self::Rife => "block0.conv0.0.0.weight",
             Self::Ifrnet => "encoder.pyramid1.0.0.weight",
             Self::Film => "extract.extract_sublevels.convs.0.0.0.weight",
+            Self::Ema => "feature_bone.block1.conv.0.weight",
+            Self::Amt => "feat_encoder.conv1.weight",
         }
     }
 
@@ -79,6 +95,8 @@ impl Family {
             Self::Rife => &["block", "encode."],
             Self::Ifrnet => &["encoder.pyramid", "decoder"],
             Self::Film => &["extract.", "predict_flow.", "fuse."],
+            Self::Ema => &["feature_bone.", "block."],
+            Self::Amt => &["feat_encoder.", "update", "comb_block."],
         }
     }
 
@@ -169,6 +187,8 @@ enum Net {
     Rife(Rife),
     Ifrnet(Ifrnet),
     Film(Film),
+    Ema(Ema),
+    Amt(Box<Amt>),
 }
 
 impl fmt::Debug for Published {
@@ -191,6 +211,8 @@ impl Published {
             Family::Rife => Net::Rife(Rife::load(checkpoint)?),
             Family::Ifrnet => Net::Ifrnet(Ifrnet::load(checkpoint)?),
             Family::Film => Net::Film(Film::load(checkpoint)?),
+            Family::Ema => Net::Ema(Ema::load(checkpoint)?),
+            Family::Amt => Net::Amt(Box::new(Amt::load(checkpoint)?)),
         };
         Ok(Self {
             family,
@@ -205,6 +227,8 @@ impl Published {
             Net::Rife(net) => format!("RIFE {}", net.version()),
             Net::Ifrnet(net) => net.version().into(),
             Net::Film(_) => "FILM".into(),
+            Net::Ema(net) => net.version().into(),
+            Net::Amt(net) => net.version().into(),
         }
     }
 
@@ -233,7 +257,8 @@ impl Published {
             Net::Rife(net) => {
                 let scale = options.scale(size);
                 let padded = net.padded(size, scale);
-                (padded, Space::Rife(net.space(padded, scale)?), false)
+                let space = net.space(padded, scale, options.iterations)?;
+                (padded, Space::Rife(Box::new(space)), net.has_residual())
             }
             Net::Ifrnet(net) => {
                 let padded = net.padded(size);
@@ -246,6 +271,14 @@ impl Published {
             Net::Film(net) => {
                 let space = net.space(size, options.recursion)?;
                 (net.padded(size), Space::Film(Box::new(space)), true)
+            }
+            Net::Ema(net) => {
+                let space = net.space(size)?;
+                (net.padded(size), Space::Ema(Box::new(space)), true)
+            }
+            Net::Amt(net) => {
+                let space = net.space(size)?;
+                (net.padded(size), Space::Amt(Box::new(space)), true)
             }
         };
         let zeros = |channels| layers::zeros([padded.0, padded.1, channels]);
@@ -268,6 +301,8 @@ impl Published {
             Net::Rife(net) => net.encoded(workspace.padded),
             Net::Ifrnet(net) => net.encoded(workspace.padded),
             Net::Film(net) => net.encoded(workspace.padded),
+            Net::Ema(net) => net.encoded(workspace.padded),
+            Net::Amt(net) => net.encoded(workspace.padded),
         }
     }
 
@@ -278,7 +313,7 @@ impl Published {
     pub(crate) fn expect(&self, workspace: &Workspace, encoded: &Encoded) -> Result<()> {
         let channels = match &self.net {
             Net::Rife(net) => net.side(),
-            Net::Ifrnet(_) | Net::Film(_) => RGB,
+            Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_) => RGB,
         };
         let wanted = [workspace.padded.0, workspace.padded.1, channels];
         let found = encoded.image.dims();
@@ -297,7 +332,7 @@ impl Published {
         let context = &workspace.context;
         let run = || match (&self.net, &workspace.space) {
             (Net::Rife(net), Space::Rife(space)) => net.encode(context, space, encoded),
-            (Net::Ifrnet(_) | Net::Film(_), _) => {
+            (Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_), _) => {
                 Ok(picture::extend(&encoded.image, workspace.size)?)
             }
             _ => Err(foreign()),
@@ -319,14 +354,20 @@ impl Published {
         let (ws, sides) = (&*workspace, [&left.image, &right.image]);
         let (context, motion) = (&ws.context, &ws.motion);
         let run = || match (&self.net, &ws.space, &ws.residual) {
-            (Net::Rife(net), Space::Rife(space), _) => {
-                net.run(context, space, sides, phase, motion)
+            (Net::Rife(net), Space::Rife(space), residual) => {
+                net.run(context, space, sides, phase, (motion, residual.as_ref()))
             }
             (Net::Ifrnet(net), Space::Ifrnet(space), Some(residual)) => {
                 net.run(context, space, sides, phase, (motion, residual))
             }
             (Net::Film(net), Space::Film(space), Some(residual)) => {
                 net.run(context, space, sides, mean(phase)?, (motion, residual))
+            }
+            (Net::Ema(net), Space::Ema(space), Some(residual)) => {
+                net.run(context, space, sides, phase, (motion, residual))
+            }
+            (Net::Amt(net), Space::Amt(space), Some(residual)) => {
+                net.run(context, space, sides, phase, (motion, residual))
             }
             _ => Err(foreign()),
         };
@@ -361,9 +402,11 @@ pub struct Workspace {
 
 #[derive(Debug)]
 enum Space {
-    Rife(rife::Space),
+    Rife(Box<rife::Space>),
     Ifrnet(ifrnet::Space),
     Film(Box<film::Space>),
+    Ema(Box<ema::Space>),
+    Amt(Box<amt::Space>),
 }
 
 impl Workspace {

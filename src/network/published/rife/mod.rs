@@ -1,13 +1,15 @@
-//! RIFE 4: blocks from coarse to fine that each see both pictures warped by the flow so far, and
+//! RIFE: blocks from coarse to fine that each see both pictures warped by the flow so far, and
 //! answer with what is to be added to it. From `HolyWu/vs-rife: vsrife/IFNet_HDv3_v4_*.py`; what the
 //! versions differ in is data, see [`versions`].
 //!
-//! Pictures are padded with zeros on the right and below. There is no ensemble, and nothing beside
-//! flow and mask: the picture is what they make of both sides.
+//! Pictures are padded with zeros on the right and below. There is no ensemble. In version 4 there is
+//! nothing beside flow and mask: the picture is what they make of both sides. What came before it is
+//! in [`refined`].
 
 use candle_core::Tensor;
 
 use super::layers::{self, Buffer, Slopes, zeros};
+use super::views::Pair;
 use super::{Encoded, RGB};
 use crate::error::Result;
 use crate::kernels::answers::{self, Answer, FEATURES, LANES, MASK, MOTION, Masks, PHASE};
@@ -16,15 +18,19 @@ use crate::kernels::raster::Source;
 use crate::kernels::{Context, PhaseMap};
 use crate::network::checkpoint::Checkpoint;
 
+mod refined;
 pub mod versions;
 
-use versions::{Head, Last, Shape, Version};
+use refined::Refined;
+use versions::{Head, Last, Shape, Sight, Version};
 
 /// Convolutions between the first two and the last layer of a block.
 const BODY: usize = 8;
 
 /// Parts of checkpoints that only training needs.
 const OF_TRAINING: [&str; 5] = ["teacher.", "block_tea.", "caltime.", "contextnet.", "unet."];
+/// Those of one that refines.
+const OF_REFINED_TRAINING: [&str; 1] = ["block_tea."];
 
 /// Pixels of flow of the second block to both sides above which versions 4.0 and 4.1 begin again
 /// with cells of twice the size.
@@ -36,8 +42,11 @@ pub struct Rife {
     version: &'static Version,
     head: Option<Encoder>,
     blocks: Vec<Block>,
+    refined: Option<Refined>,
     masks: Masks,
     is_prelu: bool,
+    /// Whether it begins again with larger cells where motion is fast.
+    can_double: bool,
     /// Channels of a side: colours, features, zeros up to whole vectors.
     side: usize,
     features: bool,
@@ -75,15 +84,21 @@ impl Rife {
             version,
             head: Encoder::load(checkpoint, shape.head)?,
             blocks: blocks.collect::<Result<_>>()?,
+            refined: Refined::load(checkpoint, shape.sight)?,
             masks: match shape.head {
                 Head::None => Masks::Added,
                 _ => Masks::Replaced,
             },
             is_prelu: shape.is_prelu,
+            can_double: shape.is_prelu && shape.sight == Sight::Warped,
             side: side(&shape),
             features: shape.last == Last::Features,
         };
-        checkpoint.expect_no_more(&format!("RIFE {}", version.name), &OF_TRAINING)?;
+        let ignored = match rife.refined {
+            Some(_) => &OF_REFINED_TRAINING[..],
+            None => &OF_TRAINING,
+        };
+        checkpoint.expect_no_more(&format!("RIFE {}", version.name), ignored)?;
         Ok(rife)
     }
 
@@ -115,9 +130,14 @@ impl Rife {
         })
     }
 
-    /// Memory for pictures of a padded size.
-    pub fn space(&self, size: (usize, usize), scale: f32) -> Result<Space> {
-        Space::new(self, size, scale)
+    /// Whether its picture has something beyond what motion makes of both sides.
+    pub fn has_residual(&self) -> bool {
+        self.refined.is_some()
+    }
+
+    /// Memory for pictures of a padded size. One with references goes `iterations` steps to a phase.
+    pub fn space(&self, size: (usize, usize), scale: f32, iterations: u32) -> Result<Space> {
+        Space::new(self, size, scale, iterations)
     }
 
     /// Adds to a picture its features.
@@ -131,7 +151,8 @@ impl Rife {
         }
     }
 
-    /// Fills `motion`, `[h, w, 5]`, with flow in pixels and mask.
+    /// Fills `motion`, `[h, w, 5]`, with flow in pixels and mask, and `residual`, `[h, w, 3]`, with what
+    /// is to be added, if something is.
     ///
     /// # Errors
     /// Pictures of another size than the space's.
@@ -141,25 +162,44 @@ impl Rife {
         space: &Space,
         sides: [&Tensor; 2],
         phase: &PhaseMap,
-        motion: &Tensor,
+        (motion, residual): (&Tensor, Option<&Tensor>),
     ) -> Result<()> {
-        let mut scales = space.scales.clone();
-        let mut answers: Vec<Tensor> = Vec::new();
-        let mut doubled = !self.is_prelu || !space.can_double();
-        while answers.len() < self.blocks.len() {
-            let i = answers.len();
-            let before = Answers::of(&answers, &scales, self.last_factor());
-            let answer = self.block(context, space, i, scales[i], sides, (&before, phase))?;
-            if i == 1 && !doubled && is_fast(&answer, self.cell(scales[i]), space.size)? {
-                scales.iter_mut().for_each(|s| *s *= 2.0);
-                answers.clear();
+        let refined = self.refined.as_ref().zip(space.refined.as_ref());
+        if let Some(((refined, own), residual)) = refined.zip(residual) {
+            let places = (space, own);
+            return self.run_refined(context, refined, places, (sides, phase), (motion, residual));
+        }
+        let left = sides[0];
+        let pair = Pair { sides, left, phase };
+        let answers = self.answers(context, space, &pair)?;
+        Ok(answers::conclude(
+            context,
+            (&answers.all(), self.masks),
+            motion,
+        )?)
+    }
+
+    /// What all blocks answer.
+    fn answers(&self, context: &Context, space: &Space, pair: &Pair) -> Result<Answers> {
+        let mut answers = Answers {
+            values: Vec::new(),
+            scales: space.scales.clone(),
+            factor: self.last_factor(),
+        };
+        let mut doubled = !self.can_double || !space.can_double();
+        while answers.values.len() < self.blocks.len() {
+            let i = answers.values.len();
+            let scale = answers.scales[i];
+            let answer = self.block(context, space, (i, scale), pair, &answers.all())?;
+            if i == 1 && !doubled && is_fast(&answer, answers.cell(scale), space.size)? {
+                answers.scales.iter_mut().for_each(|s| *s *= 2.0);
+                answers.values.clear();
                 doubled = true;
                 continue;
             }
-            answers.push(answer);
+            answers.values.push(answer);
         }
-        let all = Answers::of(&answers, &scales, self.last_factor());
-        Ok(answers::conclude(context, (&all.0, self.masks), motion)?)
+        Ok(answers)
     }
 
     /// Cells of an answer along a cell of its block.
@@ -167,32 +207,36 @@ impl Rife {
         self.blocks.first().map_or(4, |b| b.last.factor())
     }
 
-    /// Pixels of a cell of an answer of a block of this scale.
-    fn cell(&self, scale: f32) -> f32 {
-        scale * 4.0 / self.last_factor() as f32
-    }
-
     /// What block `i` answers at `scale`.
     fn block(
         &self,
         context: &Context,
         space: &Space,
-        i: usize,
-        scale: f32,
-        sides: [&Tensor; 2],
-        (before, phase): (&Answers, &PhaseMap),
+        (i, scale): (usize, f32),
+        pair: &Pair,
+        before: &[Answer],
     ) -> Result<Tensor> {
         let block = &self.blocks[i];
         let sizes = Sizes::new(space.size, scale, block.width);
-        let channels = self.inputs();
-        let input = space.input.tensor([sizes.full.0, sizes.full.1, channels])?;
-        let answers = (&before.0[..], self.masks);
-        answers::assemble(context, sides, answers, phase, scale, &input)?;
+        let inputs = match &space.refined {
+            Some(refined) => {
+                let [warped, plain] = refined.views.of(context, pair, before, scale, sizes.full)?;
+                vec![warped, plain]
+            }
+            None => {
+                let shape = [sizes.full.0, sizes.full.1, self.inputs()];
+                let input = space.input.tensor(shape)?;
+                let before = (before, self.masks);
+                answers::assemble(context, pair.sides, before, pair.phase, scale, &input)?;
+                vec![input]
+            }
+        };
+        let inputs: Vec<_> = inputs.iter().collect();
         let middle = space.middle.tensor(sizes.middle())?;
         let [a, b] = space.body.each_ref().map(|b| b.tensor(sizes.body()));
         let (a, b) = (a?, b?);
         let leaky = Activation::Leaky;
-        block.conv0[0].apply(context, &[&input], None, leaky, &middle)?;
+        block.conv0[0].apply(context, &inputs, None, leaky, &middle)?;
         block.conv0[1].apply(context, &[&middle], None, leaky, &a)?;
         let c = space.middle.tensor(sizes.body())?;
         let last = match block.is_residual() {
@@ -216,16 +260,27 @@ impl Rife {
     }
 }
 
-/// Answers with the pixels of their cells.
-struct Answers<'a>(Vec<Answer<'a>>);
+/// What blocks have answered so far.
+struct Answers {
+    values: Vec<Tensor>,
+    /// Of all blocks.
+    scales: Vec<f32>,
+    /// Cells of an answer along a cell of its block.
+    factor: usize,
+}
 
-impl<'a> Answers<'a> {
-    fn of(values: &'a [Tensor], scales: &[f32], factor: usize) -> Self {
-        let answer = |(values, scale): (&'a Tensor, &f32)| Answer {
+impl Answers {
+    /// Pixels of a cell of an answer of a block of this scale.
+    fn cell(&self, scale: f32) -> f32 {
+        scale * 4.0 / self.factor as f32
+    }
+
+    fn all(&self) -> Vec<Answer<'_>> {
+        let answer = |(values, scale): (_, &f32)| Answer {
             values,
-            scale: scale * 4.0 / factor as f32,
+            scale: self.cell(*scale),
         };
-        Self(values.iter().zip(scales).map(answer).collect())
+        self.values.iter().zip(&self.scales).map(answer).collect()
     }
 }
 
@@ -435,7 +490,16 @@ fn first(
     i: usize,
     slopes: &Slopes,
 ) -> Result<Filter> {
-    let (outputs, features) = (shape.widths[i] / 2, shape.head.features());
+    let from = match shape.sight {
+        Sight::Warped => warped(shape, i),
+        sight => refined::places(sight, i),
+    };
+    layers::convolution_from(checkpoint, name, shape.widths[i] / 2, &from, 2, slopes)
+}
+
+/// Where the first convolution of block `i` finds its inputs in what [`answers::assemble`] makes.
+fn warped(shape: &Shape, i: usize) -> Vec<Option<usize>> {
+    let features = shape.head.features();
     let phase = 2 * (RGB + features);
     let passed = match shape.last {
         Last::Features => FEATURES,
@@ -455,10 +519,7 @@ fn first(
     }
     from.extend(tail);
     from.extend((0..passed).map(|c| (i > 0).then_some(phase + 2 + c)));
-    let inputs = from.iter().flatten().count();
-    let (weight, bias) = checkpoint.weight_and_bias(name, [outputs, inputs, 3])?;
-    let filter = Filter::new(&layers::rearranged(&weight, &from)?, &bias, 2)?;
-    Ok(filter.with_slopes(layers::read_slopes(checkpoint, slopes, outputs)?)?)
+    from
 }
 
 /// `beta * conv(x)`, to which `x` is added; in groups where the version has them, the weights
@@ -493,10 +554,11 @@ pub struct Space {
     middle: Buffer,
     body: [Buffer; 2],
     answers: Vec<Buffer>,
+    refined: Option<refined::Space>,
 }
 
 impl Space {
-    fn new(rife: &Rife, size: (usize, usize), scale: f32) -> Result<Self> {
+    fn new(rife: &Rife, size: (usize, usize), scale: f32, iterations: u32) -> Result<Self> {
         let scales: Vec<_> = rife.version.scales.iter().map(|s| s / scale).collect();
         let blocks = || rife.blocks.iter().zip(&scales);
         let sizes: Vec<_> = blocks()
@@ -509,8 +571,12 @@ impl Space {
             let n = rife.last_factor();
             Buffer::new([[n * s.quarter.0, n * s.quarter.1, rife.answer_channels()]])
         };
+        let views = || sizes.iter().map(|s| s.full);
+        let refined = rife.refined.as_ref();
+        let refined = refined.map(|r| r.space(size, views(), iterations));
         Ok(Self {
             size,
+            refined: refined.transpose()?,
             input: Buffer::new(sizes.iter().map(|s| [s.full.0, s.full.1, rife.inputs()]))?,
             middle: Buffer::new(sizes.iter().flat_map(|s| [s.middle(), s.body()]))?,
             body: [body()?, body()?],

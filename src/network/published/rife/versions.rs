@@ -1,5 +1,6 @@
-//! What tells the versions of RIFE 4 apart, all of it.
+//! What tells the versions of RIFE apart, all of it.
 
+use super::super::RGB;
 use crate::error::Result;
 use crate::network::checkpoint::Checkpoint;
 
@@ -85,6 +86,37 @@ impl Last {
     const ALL: [Self; 4] = [Self::Half, Self::Spread, Self::Surplus, Self::Features];
 }
 
+/// Which pictures a block sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Both, warped.
+    Warped,
+    /// Both as they are, too, and a refiner has the last word.
+    Both,
+    /// A reference besides, which lies nearer to what is wanted, and its phase.
+    Referring,
+}
+
+impl Sight {
+    /// Channels in the place of the phase: that of the reference and its colours follow.
+    pub fn phases(self) -> usize {
+        match self {
+            Self::Warped | Self::Both => 1,
+            Self::Referring => 2 + RGB,
+        }
+    }
+
+    /// Channels that the second block reads where it has no features.
+    fn inputs(self) -> usize {
+        // colours of both warped, mask and flow; those of both as they are
+        let pictures = match self {
+            Self::Warped => 2 * RGB,
+            Self::Both | Self::Referring => 4 * RGB,
+        };
+        pictures + 5 + self.phases()
+    }
+}
+
 /// What can be told from a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
@@ -92,6 +124,7 @@ pub struct Shape {
     pub widths: Vec<usize>,
     pub head: Head,
     pub last: Last,
+    pub sight: Sight,
     /// Activations have slopes of their own, and what goes into a block's convolutions is added to
     /// what comes out.
     pub is_prelu: bool,
@@ -106,6 +139,7 @@ pub struct Version {
     widths: &'static [usize],
     head: Head,
     last: Last,
+    sight: Sight,
     is_prelu: bool,
     groups: usize,
     /// Pixels of a cell of each block.
@@ -115,9 +149,14 @@ pub struct Version {
 impl Version {
     /// Sides of padded pictures are multiples of this, at the usual scale.
     pub fn multiple(&self) -> usize {
-        4 * self.scales[0] as usize
+        LEAST_MULTIPLE.max(4 * self.scales[0] as usize)
     }
 }
+
+/// That of the refiner is less than what the authors pad to.
+const LEAST_MULTIPLE: usize = 32;
+
+const THREE: &[f32] = &[4.0, 2.0, 1.0];
 
 const FOUR: &[f32] = &[8.0, 4.0, 2.0, 1.0];
 const FIVE: &[f32] = &[16.0, 8.0, 4.0, 2.0, 1.0];
@@ -146,6 +185,7 @@ const fn version(
         widths,
         head,
         last,
+        sight: Sight::Warped,
         is_prelu: false,
         groups: 1,
         scales,
@@ -157,9 +197,20 @@ const SHALLOW: Head = Head::Shallow {
     features: 4,
 };
 
+/// The one before RIFE 4 that takes a phase, and what InterpAny-Clearer made of it.
+const fn refined(name: &'static str, sight: Sight) -> Version {
+    Version {
+        sight,
+        is_prelu: true,
+        ..version(name, &[240, 150, 90], Head::None, Last::Half, THREE)
+    }
+}
+
 /// All versions.
 #[rustfmt::skip]
-pub const VERSIONS: [Version; 17] = [
+pub const VERSIONS: [Version; 19] = [
+    refined("m and [D]", Sight::Both),
+    refined("[D,R]", Sight::Referring),
     Version { is_prelu: true, ..version("4.0 to 4.1", USUAL, Head::None, Last::Half, FOUR) },
     version("4.2 to 4.4", USUAL, Head::None, Last::Half, FOUR),
     version("4.5", USUAL, Head::None, Last::Spread, FOUR),
@@ -200,9 +251,13 @@ impl Shape {
             )));
         };
         let inputs = size("block0.convblock.0.conv.weight", 1).filter(|n| *n > 0);
+        let seen = size("block1.conv0.0.0.weight", 1);
+        let sees = |sight: &Sight| last == Last::Half && seen == Some(sight.inputs());
+        let sight = [Sight::Both, Sight::Referring].into_iter().find(sees);
         Ok(Self {
             head: head(size),
             last,
+            sight: sight.unwrap_or(Sight::Warped),
             is_prelu: checkpoint.shape("block0.conv0.0.1.weight").is_some(),
             groups: inputs.map_or(1, |inputs| first / inputs),
             widths,
@@ -217,7 +272,8 @@ impl Shape {
         let fits = |v: &&Version, head: fn(Head) -> Head| {
             head(v.head) == head(self.head)
                 && v.widths == self.widths
-                && (v.last, v.is_prelu, v.groups) == (self.last, self.is_prelu, self.groups)
+                && (v.last, v.sight) == (self.last, self.sight)
+                && (v.is_prelu, v.groups) == (self.is_prelu, self.groups)
         };
         let exactly = VERSIONS.iter().find(|v| fits(v, |head| head));
         let renamed = || VERSIONS.iter().find(|v| fits(v, Head::unnamed));
