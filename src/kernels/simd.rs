@@ -5,6 +5,30 @@ use std::arch::x86_64::*;
 /// Floats in a vector.
 pub const LANES: usize = 8;
 
+/// An array of what an expression is for each lane's number.
+///
+/// In place of `array::from_fn` and `array::map`: a closure with instructions that the caller of such a function lacks often
+/// becomes a function of its own, which costs more than what it computes.
+macro_rules! each_lane {
+    ($lane:ident => $value:expr) => {
+        [
+            each_lane!(@one $lane 0 $value),
+            each_lane!(@one $lane 1 $value),
+            each_lane!(@one $lane 2 $value),
+            each_lane!(@one $lane 3 $value),
+            each_lane!(@one $lane 4 $value),
+            each_lane!(@one $lane 5 $value),
+            each_lane!(@one $lane 6 $value),
+            each_lane!(@one $lane 7 $value),
+        ]
+    };
+    (@one $lane:ident $number:literal $value:expr) => {{
+        let $lane: usize = $number;
+        $value
+    }};
+}
+pub(super) use each_lane;
+
 /// A vector's worth of floats, aligned so that no load of it crosses a cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(32))]

@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use super::{Axis, Correlate, DISPLACEMENTS, Expected, RADIUS, SIDE, reference};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
-use crate::kernels::simd::{LANES, exp_negative, load, store, transpose};
+use crate::kernels::simd::{LANES, each_lane, exp_negative, load, store, transpose};
 
 /// Vectors that hold all displacements.
 const VECTORS: usize = DISPLACEMENTS.div_ceil(LANES);
@@ -129,8 +129,10 @@ impl<'a, const C: usize> Tile<'a, C> {
         for (dy, scores) in scores[..DISPLACEMENTS].chunks_mut(SIDE).enumerate() {
             let left = &self.left[Self::slot(y as isize - axis.left[dy])];
             let right = &self.right[Self::slot(y as isize + axis.right[dy])];
-            let columns: [(usize, usize); SIDE] =
-                std::array::from_fn(|dx| (at(-axis.left[dx]), at(axis.right[dx])));
+            let mut columns = [(0, 0); SIDE];
+            for (dx, columns) in columns.iter_mut().enumerate() {
+                *columns = (at(-axis.left[dx]), at(axis.right[dx]));
+            }
             for (l, r) in left.iter().zip(right) {
                 for (score, (at_left, at_right)) in scores.iter_mut().zip(columns) {
                     let (l, r) = (&l[at_left..at_left + LANES], &r[at_right..at_right + LANES]);
@@ -152,12 +154,10 @@ impl<'a, const C: usize> Tile<'a, C> {
 #[target_feature(enable = "avx2,fma")]
 fn turn_row<const C: usize>(side: &Raster, y: isize, first: usize, out: &mut [[f32; TURNED]; C]) {
     for group in (0..TURNED).step_by(LANES) {
-        let pixels: [&[f32]; LANES] = std::array::from_fn(|i| {
-            let x = (first + group + i) as isize - RADIUS as isize;
-            side.get(y, x).unwrap_or_default()
-        });
+        let left = (first + group) as isize - RADIUS as isize;
+        let pixels = each_lane!(i => side.get(y, left + i as isize).unwrap_or_default());
         for (v, channels) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let part = pixels.map(|pixel| load(pixel.get(v * LANES..).unwrap_or_default()));
+            let part = each_lane!(i => load(pixels[i].get(v * LANES..).unwrap_or_default()));
             for (channel, turned) in channels.iter_mut().zip(transpose(&part)) {
                 store(&mut channel[group..group + LANES], turned);
             }
@@ -178,18 +178,16 @@ pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
 fn expected_row(job: &Expected, y: usize, row: &mut [f32], pixel: usize) {
     let width = job.scores.width;
     for x in (0..width).step_by(LANES) {
-        let pixels: [&[f32]; LANES] =
-            std::array::from_fn(|i| job.scores.at(y, (x + i).min(width - 1)));
+        let pixels = each_lane!(i => job.scores.at(y, (x + i).min(width - 1)));
         let mut scores = [_mm256_setzero_ps(); VECTORS * LANES];
         for (block, scores) in scores.chunks_exact_mut(LANES).enumerate() {
-            let part = pixels.map(|pixel| load(&pixel[block * LANES..]));
+            let part = each_lane!(i => load(&pixels[i][block * LANES..]));
             scores.copy_from_slice(&transpose(&part));
         }
-        let [dx, dy] = softmax_means(&scores[..DISPLACEMENTS], job.sharpness).map(|d| {
-            let mut values = [0.0; LANES];
-            store(&mut values, d);
-            values
-        });
+        let (mut dx, mut dy) = ([0.0; LANES], [0.0; LANES]);
+        let [x_mean, y_mean] = softmax_means(&scores[..DISPLACEMENTS], job.sharpness);
+        store(&mut dx, x_mean);
+        store(&mut dy, y_mean);
         for i in 0..LANES.min(width - x) {
             let at = (x + i) * pixel;
             row[at..at + 2].copy_from_slice(&[dx[i], dy[i]]);

@@ -9,7 +9,7 @@ use super::{
 use crate::kernels::Context;
 use crate::kernels::agreement::CONTRAST;
 use crate::kernels::raster::{Raster, RasterMut};
-use crate::kernels::simd::{LANES, transpose};
+use crate::kernels::simd::{LANES, each_lane, load, transpose};
 use crate::kernels::warp::EightTaps;
 
 const _: () = assert!(CUES == LANES);
@@ -58,7 +58,11 @@ fn carried(found: &Raster, at: &Cells, first: usize, t: __m256) -> [__m256; 2] {
     let t = negative(t);
     let mut motion = [at.load(found, first), at.load(found, first + 1)];
     for _ in 0..ROUNDS {
-        motion = at.sample(found, first, motion.map(|d| _mm256_mul_ps(t, d)));
+        motion = at.sample(
+            found,
+            first,
+            [_mm256_mul_ps(t, motion[0]), _mm256_mul_ps(t, motion[1])],
+        );
     }
     motion
 }
@@ -82,10 +86,8 @@ impl Cells {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new(y: usize, x: usize, width: usize) -> Self {
-        let x = std::array::from_fn(|i| (x + i).min(width - 1));
-        let columns = x.map(|x| x as f32);
-        // SAFETY: there are eight floats.
-        let columns = unsafe { _mm256_loadu_ps(columns.as_ptr()) };
+        let x = each_lane!(i => (x + i).min(width - 1));
+        let columns = load(&each_lane!(i => x[i] as f32));
         Self { y, x, columns }
     }
 
@@ -93,9 +95,15 @@ impl Cells {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn load(&self, values: &Raster, channel: usize) -> __m256 {
-        let values = self.x.map(|x| values.at(self.y, x)[channel]);
-        // SAFETY: there are eight floats.
-        unsafe { _mm256_loadu_ps(values.as_ptr()) }
+        load(&each_lane!(i => values.at(self.y, self.x[i])[channel]))
+    }
+
+    /// The four channels of a flow.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn flow(&self, flow: &Raster) -> [__m256; 4] {
+        let channel = |c: usize| self.load(flow, c);
+        [channel(0), channel(1), channel(2), channel(3)]
     }
 
     /// Two channels, from `first` on, at the cells moved by (x, y).
@@ -205,7 +213,8 @@ fn differences(costs: &Costs, y: usize, x: usize) -> Option<[__m256; HYPOTHESES]
         return None;
     }
     let rows = [y.saturating_sub(1), y, (y + 1).min(first.height - 1)];
-    Some(costs.0.each_ref().map(|cost| {
+    let mut means = [_mm256_setzero_ps(); HYPOTHESES];
+    for (mean, cost) in means.iter_mut().zip(&costs.0) {
         let mut sum = _mm256_setzero_ps();
         for y in rows {
             let near = &cost.row(y)[x - 1..x + 1 + LANES];
@@ -214,9 +223,10 @@ fn differences(costs: &Costs, y: usize, x: usize) -> Option<[__m256; HYPOTHESES]
                 sum = unsafe { _mm256_add_ps(sum, _mm256_loadu_ps(near.as_ptr().add(i))) };
             }
         }
-        let mean = _mm256_div_ps(sum, _mm256_set1_ps(9.0));
-        _mm256_mul_ps(_mm256_set1_ps(CONTRAST), mean)
-    }))
+        let around = _mm256_div_ps(sum, _mm256_set1_ps(9.0));
+        *mean = _mm256_mul_ps(_mm256_set1_ps(CONTRAST), around);
+    }
+    Some(means)
 }
 
 pub fn tell(job: &Telling, context: &Context, out: &mut RasterMut) {
@@ -244,12 +254,18 @@ fn tell_eight(
 ) -> Option<()> {
     let [left, right, still] = differences(&job.costs, y, x)?;
     let at = Cells::new(y, x, job.found.width);
-    let f = [0, 1, 2, 3].map(|c| at.load(&job.flow, c));
+    let f = at.flow(&job.flow);
     let motion = [_mm256_sub_ps(f[2], f[0]), _mm256_sub_ps(f[3], f[1])];
     let ahead = at.sample(&job.found, 0, [f[0], f[1]]);
     let back = at.sample(&job.found, 2, [f[2], f[3]]);
-    let ahead = [0, 1].map(|c| _mm256_sub_ps(ahead[c], motion[c]));
-    let back = [0, 1].map(|c| _mm256_add_ps(back[c], motion[c]));
+    let ahead = [
+        _mm256_sub_ps(ahead[0], motion[0]),
+        _mm256_sub_ps(ahead[1], motion[1]),
+    ];
+    let back = [
+        _mm256_add_ps(back[0], motion[0]),
+        _mm256_add_ps(back[1], motion[1]),
+    ];
     let [ax, ay, known] = acceleration(job, &at, [f[0], f[1]], motion);
     let cues = [left, right, still, apart(ahead), apart(back), ax, ay, known];
     put(&cues, cells, pixel);
@@ -267,7 +283,10 @@ fn acceleration(
 ) -> [__m256; 3] {
     let back = at.sample(&job.past, 0, to_left);
     let known = at.load(&job.past, 2);
-    let a = [0, 1].map(|c| _mm256_mul_ps(_mm256_add_ps(motion[c], back[c]), known));
+    let a = [
+        _mm256_mul_ps(_mm256_add_ps(motion[0], back[0]), known),
+        _mm256_mul_ps(_mm256_add_ps(motion[1], back[1]), known),
+    ];
     let most = _mm256_mul_ps(_mm256_set1_ps(MOST_ACCELERATION), length(motion));
     let most = _mm256_add_ps(most, _mm256_set1_ps(LEAST_ACCELERATION));
     let share = _mm256_min_ps(_mm256_div_ps(most, length(a)), _mm256_set1_ps(1.0));

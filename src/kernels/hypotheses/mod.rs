@@ -242,8 +242,9 @@ impl<'a> Costs<'a> {
     }
 
     fn expect(&self, size: (usize, usize)) -> candle_core::Result<()> {
-        let each = self.0.iter();
-        each.map(|cost| cost.expect("the costs", size, 1)).collect()
+        self.0
+            .iter()
+            .try_for_each(|cost| cost.expect("the costs", size, 1))
     }
 }
 

@@ -208,13 +208,13 @@ impl Axis {
     fn new(at: [__m256; 2], size: usize) -> Self {
         let last = _mm256_set1_ps((size - 1) as f32);
         // `max` answers its second operand for what is no number.
-        let at = at.map(|at| _mm256_min_ps(_mm256_max_ps(at, _mm256_setzero_ps()), last));
-        let whole = at.map(|at| _mm256_cvttps_epi32(at));
-        let share = |i: usize| _mm256_sub_ps(at[i], _mm256_cvtepi32_ps(whole[i]));
-        Self {
-            whole,
-            share: [share(0), share(1)],
+        let (mut whole, mut share) = ([_mm256_setzero_si256(); 2], at);
+        for i in 0..2 {
+            let at = _mm256_min_ps(_mm256_max_ps(at[i], _mm256_setzero_ps()), last);
+            whole[i] = _mm256_cvttps_epi32(at);
+            share[i] = _mm256_sub_ps(at, _mm256_cvtepi32_ps(whole[i]));
         }
+        Self { whole, share }
     }
 
     /// The whole parts in the order of the samples.
@@ -343,7 +343,8 @@ impl Places {
                 found[half] = _mm256_and_si256(bytes, _mm256_set1_epi32(0xffff));
             }
         }
-        Some(found.map(|[a, b]| _mm256_packus_epi32(a, b)))
+        let [[a, b], [c, d]] = found;
+        Some([_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d)])
     }
 
     /// The values between the pairs.

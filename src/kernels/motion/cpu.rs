@@ -6,7 +6,9 @@ use super::{Advance, CHANGE, DISPLACEMENT, MASK, PHASE, SCALE, STATE, Update, re
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::resample::neighbours;
-use crate::kernels::simd::{LANES, Lanes, exp_negative, load, sigmoid, store, transpose};
+use crate::kernels::simd::{
+    LANES, Lanes, each_lane, exp_negative, load, sigmoid, store, transpose,
+};
 
 pub fn advance(job: &Advance, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
@@ -82,8 +84,7 @@ pub fn update(job: &Update, context: &Context, out: &mut RasterMut) {
 
 #[target_feature(enable = "avx2,fma")]
 fn update_eight(job: &Update, at: (usize, usize), cells: &mut [f32], pixel: usize) {
-    let mut state: [__m256; LANES] = std::array::from_fn(|i| load(&cells[i * pixel..][..STATE]));
-    state = transpose(&state);
+    let mut state = transpose(&each_lane!(i => load(&cells[i * pixel..][..STATE])));
     let change = channels(&job.change, at);
     let [luma_x, luma_y] = two_channels(&job.luma, at);
     let t = state[PHASE];
@@ -101,7 +102,8 @@ fn update_eight(job: &Update, at: (usize, usize), cells: &mut [f32], pixel: usiz
     if let Some(acceleration) = &job.acceleration {
         let even = _mm256_mul_ps(_mm256_mul_ps(t, rest), _mm256_set1_ps(0.5));
         let share = _mm256_mul_ps(sigmoid(change[CHANGE]), even);
-        ahead = two_channels(acceleration, at).map(|a| _mm256_mul_ps(share, a));
+        let [x, y] = two_channels(acceleration, at);
+        ahead = [_mm256_mul_ps(share, x), _mm256_mul_ps(share, y)];
     }
     for c in 0..2 {
         let left = _mm256_fnmadd_ps(t, d[c], _mm256_add_ps(change[c], ahead[c]));
@@ -119,18 +121,18 @@ fn update_eight(job: &Update, at: (usize, usize), cells: &mut [f32], pixel: usiz
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn channels(values: &Raster, (y, x): (usize, usize)) -> [__m256; LANES] {
-    let cells: [__m256; LANES] = std::array::from_fn(|i| load(values.at(y, x + i)));
-    transpose(&cells)
+    transpose(&each_lane!(i => load(values.at(y, x + i))))
 }
 
 /// The first two channels of eight cells from (`y`, `x`) on.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn two_channels(values: &Raster, (y, x): (usize, usize)) -> [__m256; 2] {
-    [0, 1].map(|c| {
-        let cells: [f32; LANES] = std::array::from_fn(|i| values.at(y, x + i)[c]);
-        load(&cells)
-    })
+    let cells = each_lane!(i => values.at(y, x + i));
+    [
+        load(&each_lane!(i => cells[i][0])),
+        load(&each_lane!(i => cells[i][1])),
+    ]
 }
 
 pub fn weight_of_left(state: &Raster, context: &Context, out: &mut RasterMut) {

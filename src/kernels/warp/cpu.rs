@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::Job;
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
-use crate::kernels::simd::{LANES, load, store, transpose};
+use crate::kernels::simd::{LANES, each_lane, load, store, transpose};
 
 pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     let (pixel, channels) = (out.pixel, out.channels);
@@ -41,7 +41,9 @@ fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize) 
         if let Some(epsilon) = job.epsilon {
             let factors = factors(&squares, epsilon);
             for (values, factor) in pixels.chunks_mut(pixel).zip(factors) {
-                values[..channels].iter_mut().for_each(|v| *v *= factor);
+                for value in &mut values[..channels] {
+                    *value *= factor;
+                }
             }
         }
     }
@@ -51,10 +53,10 @@ fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize) 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn factors(squares: &[__m256; LANES], epsilon: f32) -> [f32; LANES] {
-    let zero = _mm256_setzero_ps();
-    let sums = transpose(squares)
-        .into_iter()
-        .fold(zero, |a, b| _mm256_add_ps(a, b));
+    let mut sums = _mm256_setzero_ps();
+    for part in transpose(squares) {
+        sums = _mm256_add_ps(sums, part);
+    }
     let length = _mm256_sqrt_ps(_mm256_add_ps(sums, _mm256_set1_ps(epsilon)));
     let mut factors = [0.0; LANES];
     store(&mut factors, _mm256_div_ps(_mm256_set1_ps(1.0), length));
@@ -74,10 +76,11 @@ impl Places {
     #[target_feature(enable = "avx2,fma")]
     fn new(job: &Job, y: usize, x: usize) -> Self {
         let last = job.features.width - 1;
-        let flow: [&[f32]; LANES] = std::array::from_fn(|i| job.flow.at(y, (x + i).min(last)));
-        let position =
-            |c: usize, at: [f32; LANES]| _mm256_add_ps(load(&at), load(&flow.map(|flow| flow[c])));
-        let columns = std::array::from_fn(|i| (x + i).min(last) as f32);
+        let flow = each_lane!(i => job.flow.at(y, (x + i).min(last)));
+        let position = |c: usize, at: [f32; LANES]| {
+            _mm256_add_ps(load(&at), load(&each_lane!(i => flow[i][c])))
+        };
+        let columns = each_lane!(i => (x + i).min(last) as f32);
         let x = Taps::new(position(0, columns), job.features.width);
         let y = Taps::new(position(1, [y as f32; LANES]), job.features.height);
         Self {
@@ -97,7 +100,7 @@ impl Places {
 
     #[inline]
     fn weights(&self, i: usize) -> [f32; 4] {
-        let [y, x] = self.shares.map(|share| share[i]);
+        let (y, x) = (self.shares[0][i], self.shares[1][i]);
         [(1.0 - y) * (1.0 - x), (1.0 - y) * x, y * (1.0 - x), y * x]
     }
 }
