@@ -174,8 +174,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         let ahead = rows[0][2] + 2 * self.plane.stride as isize;
         let ahead = self.plane.data.as_ptr().wrapping_offset(ahead);
         // Processors foresee rows, not what follows flow across them.
-        // SAFETY: a prefetch reads nothing, wherever it points.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+        _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
         let (above, below) = (load(0), load(1));
         if _mm256_testz_si256(dy, dy) != 0 {
             return Some([above, below]);
