@@ -90,7 +90,7 @@ fn strokes_are_kept_in_every_format_and_the_rest_is_not() {
             }
         };
         let luma = (0..24 * 32).map(value).collect();
-        let luma = Tensor::from_vec(luma, (24, 32, 1), &Device::Cpu).unwrap();
+        let luma = bytes(&Tensor::from_vec(luma, (24, 32, 1), &Device::Cpu).unwrap());
         edges(&context, [&luma, &luma], &space).unwrap();
         for (disagree, kept) in [(0.5, true), (0.01, false)] {
             let difference = Tensor::full(disagree as f32, (6, 8, 1), &Device::Cpu).unwrap();
@@ -116,7 +116,7 @@ fn strokes_are_kept_in_every_format_and_the_rest_is_not() {
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
     let (context, _) = contexts();
-    let luma = |h, w| Tensor::zeros((h, w, 1), DType::F32, &Device::Cpu).unwrap();
+    let luma = |h, w| Tensor::zeros((h, w, 1), DType::U8, &Device::Cpu).unwrap();
     let space = Space::new((2, 3)).unwrap();
     assert!(edges(&context, [&luma(8, 12), &luma(8, 12)], &space).is_ok());
     assert!(edges(&context, [&luma(8, 12), &luma(8, 11)], &space).is_err());

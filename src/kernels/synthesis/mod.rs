@@ -152,6 +152,8 @@ struct Band<'a> {
 /// own position, in pixels of the full picture, (x, y) each. `mask` is `[h, w, 1]`: the left one's
 /// weight. `h` and `w` are at least the picture's size in cells of the lattice, rounded up.
 /// Coordinates are clamped to the picture; a value that is no number counts as 0.
+/// Flow counts in 1/128 pixel; where it differs by more than 256 pixels within 16 rows of 2048
+/// pixels, it is cut there.
 ///
 /// # Errors
 /// Formats or sizes differ, or the lattice is too small.

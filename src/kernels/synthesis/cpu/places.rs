@@ -1,0 +1,76 @@
+//! From flow to places in a plane, along one axis.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::super::cells::{Cells, FLOW_BITS};
+
+/// Binary digits of a place between two samples.
+pub const PLACE_BITS: u32 = 7;
+
+/// Where samples lie along one axis: whole ones, counted from an origin, and 128ths beyond.
+pub struct Places {
+    pub whole: __m256i,
+    pub between: __m256i,
+}
+
+/// What turns flow along an axis into places.
+pub struct Axis {
+    bits: __m128i,
+    fraction: __m256i,
+    rest: __m128i,
+    /// Samples from a place in the picture to where its flow counts from.
+    base: i32,
+    /// The last sample.
+    last: i32,
+    /// How far flow reaches in this tile, in samples.
+    pub reach: Range<i32>,
+}
+
+/// No flow reaches further than this from where it counts.
+const REACH: i32 = 1024;
+
+impl Axis {
+    /// For value `i` of the cells.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub fn new(cells: &Cells, i: usize, size: usize, sub: u32) -> Self {
+        let bits = FLOW_BITS + sub;
+        let (first, last) = cells.range[i];
+        Axis {
+            bits: _mm_cvtsi32_si128(bits as i32),
+            fraction: _mm256_set1_epi16((1 << bits) - 1),
+            rest: _mm_cvtsi32_si128((bits - PLACE_BITS) as i32),
+            base: cells.base[i] >> sub,
+            last: size as i32 - 1,
+            reach: i32::from(first >> bits)..i32::from(last >> bits) + 1,
+        }
+    }
+
+    /// What the flows of samples from `at` on count from, brought so near to the picture that its
+    /// distances from both ends fit 16 bits where they matter.
+    pub fn origin(&self, at: usize) -> i32 {
+        (at as i32 + self.base).clamp(-REACH, self.last + REACH)
+    }
+
+    /// Places of samples that lie `at` beyond the origin, at most `length`, and are moved by `flow`;
+    /// inside of the picture.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub fn places(&self, origin: i32, at: __m256i, length: i32, flow: __m256i) -> Places {
+        let whole = _mm256_add_epi16(at, _mm256_sra_epi16(flow, self.bits));
+        let between = _mm256_srl_epi16(_mm256_and_si256(flow, self.fraction), self.rest);
+        if origin + self.reach.start >= 0 && origin + length + self.reach.end <= self.last {
+            return Places { whole, between };
+        }
+        let first = _mm256_set1_epi16((-origin).max(-REACH) as i16);
+        let last = _mm256_set1_epi16((self.last - origin).min(REACH) as i16);
+        // Beyond the edge there is nothing to lie between.
+        let before = _mm256_cmpgt_epi16(first, whole);
+        let inside = _mm256_andnot_si256(before, _mm256_cmpgt_epi16(last, whole));
+        Places {
+            whole: _mm256_min_epi16(_mm256_max_epi16(whole, first), last),
+            between: _mm256_and_si256(between, inside),
+        }
+    }
+}
