@@ -569,13 +569,14 @@ fn picture_seconds(name: &str, context: &Context) -> f64 {
     least
 }
 
-/// One thread, each network beside RIFE 4.25; `training/parity/rife.py` with `--time` says how long the
-/// authors' code takes.
+/// One thread, each network beside RIFE 4.25, all or those whose names begin as `NETWORKS` says;
+/// `training/parity/rife.py` with `--time` says how long the authors' code takes.
 #[test]
 #[ignore = "a measurement"]
 fn time_of_a_720p_picture() {
     let context = Context::new(1).unwrap();
-    for name in all("") {
+    let family = std::env::var("NETWORKS").unwrap_or_default();
+    for name in all(&family) {
         let unit = picture_seconds("rife-4.25", &context);
         let seconds = picture_seconds(&name, &context);
         let (ms, peak) = (1000.0 * seconds, peak_mebibytes());

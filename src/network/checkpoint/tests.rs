@@ -454,7 +454,13 @@ fn surplus_tensors_are_named_unless_they_are_ignored() {
 #[test]
 fn damaged_files_never_panic() {
     let mut random = crate::kernels::testing::Random(7);
-    let files = ["plain.pth", "strided.pth", "script.pt", "half.pth"];
+    let files = [
+        "plain.pth",
+        "strided.pth",
+        "script.pt",
+        "half.pth",
+        "trained.pkl",
+    ];
     let whole = std::fs::read(written("plain.pth")).unwrap();
     for at in 0..whole.len() {
         for value in [0, 1, 0x7f, 0x80, 0xff, whole[at] ^ 1] {

@@ -573,11 +573,14 @@ impl Space {
         };
         let views = || sizes.iter().map(|s| s.full);
         let refined = rife.refined.as_ref();
+        // One that refines reads views instead.
+        let inputs = views().filter(|_| refined.is_none());
+        let inputs = inputs.map(|(h, w)| [h, w, rife.inputs()]);
         let refined = refined.map(|r| r.space(size, views(), iterations));
         Ok(Self {
             size,
             refined: refined.transpose()?,
-            input: Buffer::new(sizes.iter().map(|s| [s.full.0, s.full.1, rife.inputs()]))?,
+            input: Buffer::new(inputs)?,
             middle: Buffer::new(sizes.iter().flat_map(|s| [s.middle(), s.body()]))?,
             body: [body()?, body()?],
             answers: sizes.iter().map(answer).collect::<Result<_>>()?,
