@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{EDGE, NOISE, RANGE, SAMPLES, reference};
+use super::{ALIKE, EDGE, RANGE, SAMPLES, reference};
 use crate::kernels::Context;
 use crate::kernels::change::Pair;
 use crate::kernels::raster::RasterMut;
@@ -49,27 +49,33 @@ fn edges([left, right]: [&[f32]; 2], below: [&[f32]; 2]) -> u32 {
     let here = [load(left), load(right)];
     let across = changes(here, [load(&left[1..]), load(&right[1..])]);
     let down = changes(here, below.map(|row| load(row)));
-    let edge = _mm256_and_ps(_mm256_or_ps(across, down), alike(here));
-    _mm256_movemask_ps(edge) as u32
+    _mm256_movemask_ps(_mm256_or_ps(across, down)) as u32
 }
 
-/// Whether neighbours differ from what is here, and are the same in both pictures.
+/// Whether neighbours differ from what is here, in both pictures the same way, and one of them is alike in both.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn changes(here: [__m256; 2], next: [__m256; 2]) -> __m256 {
-    let step = apart(next[0], here[0]);
-    let edge = _mm256_cmp_ps::<_CMP_GT_OQ>(step, _mm256_set1_ps(EDGE / RANGE));
-    _mm256_and_ps(edge, alike(next))
+    let [left, right] = [0, 1].map(|side| _mm256_sub_ps(next[side], here[side]));
+    let [smaller, product] = [
+        _mm256_min_ps(length(left), length(right)),
+        _mm256_mul_ps(left, right),
+    ];
+    let edge = _mm256_cmp_ps::<_CMP_GT_OQ>(smaller, _mm256_set1_ps(EDGE / RANGE));
+    let same_way = _mm256_cmp_ps::<_CMP_GT_OQ>(product, _mm256_setzero_ps());
+    let either = _mm256_or_ps(alike(here), alike(next));
+    _mm256_and_ps(_mm256_and_ps(edge, same_way), either)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn alike([left, right]: [__m256; 2]) -> __m256 {
-    _mm256_cmp_ps::<_CMP_LT_OQ>(apart(left, right), _mm256_set1_ps(NOISE / RANGE))
+    let apart = length(_mm256_sub_ps(left, right));
+    _mm256_cmp_ps::<_CMP_LT_OQ>(apart, _mm256_set1_ps(ALIKE / RANGE))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn apart(a: __m256, b: __m256) -> __m256 {
-    _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b))
+fn length(values: __m256) -> __m256 {
+    _mm256_andnot_ps(_mm256_set1_ps(-0.0), values)
 }

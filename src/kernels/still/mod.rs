@@ -1,8 +1,8 @@
 //! What stands still over a moving picture: subtitles, logos, the lines of an instrument.
 //!
 //! Its strokes are finer than the cells of the flow, so no flow keeps them. They tell themselves by edges that lie at
-//! the same place in both pictures. Where there are such edges and the moved sides disagree, a sample that is the
-//! same in both pictures is taken as it is. A thing that moves over structure that rests is safe as long as its motion is found:
+//! the same place in both pictures, the same way, with one side that is alike: the stroke. Where there are such edges and the
+//! moved sides disagree, a sample that is alike in both pictures is taken as it is. A thing that moves over structure that rests is safe as long as its motion is found:
 //! its sides agree.
 
 use candle_core::{DType, Device, Tensor};
@@ -20,7 +20,10 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-/// Codes of 8 bits by which two samples of the same thing may differ.
+/// Codes of 8 bits by which two samples of the same thing may differ: a stroke as fine as the samples takes on some of what
+/// moves beside it.
+const ALIKE: f32 = 12.0;
+/// Codes of 8 bits by which noise alone makes them differ.
 const NOISE: f32 = 3.0;
 /// Codes of 8 bits between two neighbours that are an edge.
 const EDGE: f32 = 40.0;
@@ -141,12 +144,17 @@ fn keep_samples<'a>(
             let codes = |c: &Component| [left, right].map(|p| c.load(p.row(c.plane, y), x));
             let alike = |c: &Component| {
                 let [l, r] = codes(c);
-                l.abs_diff(r) as f32 * RANGE <= NOISE * c.max() as f32
+                l.abs_diff(r) as f32 * RANGE <= ALIKE * c.max() as f32
+            };
+            let kept = |c: &Component| {
+                let [l, r] = codes(c);
+                let noise = l.abs_diff(r) as f32 * RANGE <= NOISE * c.max() as f32;
+                // not always the mean: its rounding would make what stands still darker or lighter
+                if noise { l } else { (l + r) / 2 }
             };
             if components.clone().all(alike) {
                 for c in components.clone() {
-                    // not the mean: its rounding would make what stands still darker or lighter
-                    c.store(out.row_mut(c.plane, y), x, codes(c)[0]);
+                    c.store(out.row_mut(c.plane, y), x, kept(c));
                 }
             }
         }

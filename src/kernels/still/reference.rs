@@ -1,6 +1,6 @@
 //! The definition of an edge that two pictures have in common.
 
-use super::{EDGE, NOISE, RANGE, SAMPLES};
+use super::{ALIKE, EDGE, RANGE, SAMPLES};
 use crate::kernels::Context;
 use crate::kernels::change::Pair;
 use crate::kernels::raster::RasterMut;
@@ -22,14 +22,20 @@ fn in_cell(pair: &Pair, y: usize, x: usize) -> f32 {
     places.filter(|&(y, x)| is_edge(pair, y, x)).count() as f32
 }
 
-/// Whether a sample differs from the next one or the one below, and all of them are the same in both pictures. The
-/// last row and column have no neighbour, and no edge.
+/// Whether a sample differs from the next one or the one below, in both pictures the same way, and one of the two is alike in
+/// both: what lies beside a thing that stands still moves. The last row and column have no neighbour, and no edge.
 pub fn is_edge(pair: &Pair, y: usize, x: usize) -> bool {
-    let alike = |(y, x)| (pair.left.at(y, x)[0] - pair.right.at(y, x)[0]).abs() < NOISE / RANGE;
-    let here = pair.left.at(y, x)[0];
+    let values = |(y, x)| [&pair.left, &pair.right].map(|p| p.at(y, x)[0]);
+    let alike = |[left, right]: [f32; 2]| (left - right).abs() < ALIKE / RANGE;
+    let here = values((y, x));
     let edge = |next: (usize, usize)| {
         let inside = next.0 < pair.left.height && next.1 < pair.left.width;
-        inside && (pair.left.at(next.0, next.1)[0] - here).abs() > EDGE / RANGE && alike(next)
+        inside && {
+            let next = values(next);
+            let [left, right] = [next[0] - here[0], next[1] - here[1]];
+            let step = left.abs().min(right.abs()) > EDGE / RANGE && left * right > 0.0;
+            step && (alike(here) || alike(next))
+        }
     };
-    (edge((y, x + 1)) || edge((y + 1, x))) && alike((y, x))
+    edge((y, x + 1)) || edge((y + 1, x))
 }
