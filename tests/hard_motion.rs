@@ -91,10 +91,15 @@ fn a_repeated_pattern_does_not_jump_by_a_period() {
     // bars of a fence: period and shift
     for (period, shift) in [
         (12.0, 2.0),
+        (12.0, 4.0),
         (16.0, 2.0),
         (16.0, 4.0),
+        (16.0, 6.0),
         (24.0, 4.0),
         (24.0, 8.0),
+        (24.0, 10.0),
+        (32.0, 12.0),
+        (32.0, 14.0),
         (40.0, 8.0),
         (40.0, 16.0),
     ] {
@@ -111,6 +116,38 @@ fn a_repeated_pattern_does_not_jump_by_a_period() {
         let inner = |x: usize, y: usize| (48..272).contains(&x) && (32..160).contains(&y);
         let wrong = difference(&made, &truth, inner);
         // the period next to it would be half a period off in the middle: 50 codes and more
+        assert!(
+            wrong < 2.5,
+            "period {period}, shift {shift}: {wrong} codes off"
+        );
+    }
+}
+
+#[test]
+fn a_repeated_pattern_moves_with_what_is_around_it() {
+    // a façade with its surroundings, by up to a period and more
+    for (period, shift) in [
+        (12.0, 4.0),
+        (12.0, 8.0),
+        (12.0, 12.0),
+        (12.0, 20.0),
+        (16.0, 10.0),
+        (16.0, 16.0),
+        (20.0, 12.0),
+        (20.0, 20.0),
+        (24.0, 20.0),
+        (32.0, 24.0),
+    ] {
+        let wall = |x: f32, y: f32| (100.0..220.0).contains(&x) && (40.0..150.0).contains(&y);
+        let seen = |x: f32, y: f32| match wall(x, y) {
+            true => 0.35 + 0.4 * f32::from((x + 400.0).rem_euclid(period) < 0.4 * period),
+            false => texture(x, y),
+        };
+        let at = |s: f32| grey(|x, y| seen(x - s * shift, y));
+        let (left, truth, right) = (at(0.0), at(0.5), at(1.0));
+        let made = made(&left, &right, 0.5);
+        let inner = |x: usize, y: usize| (48..272).contains(&x) && (32..160).contains(&y);
+        let wrong = difference(&made, &truth, inner);
         assert!(
             wrong < 2.0,
             "period {period}, shift {shift}: {wrong} codes off"

@@ -15,6 +15,7 @@ struct Avx2;
 struct Template {
     luma: [__m256; PATCH],
     variance: f32,
+    slopes: [f32; 2],
     /// What each sample's difference adds to the step along x, and along y.
     steps: [[__m256; 2]; PATCH],
 }
@@ -41,6 +42,11 @@ impl Arithmetic for Avx2 {
     #[inline(always)]
     fn variance(template: &Template) -> f32 {
         template.variance
+    }
+
+    #[inline(always)]
+    fn slopes(template: &Template) -> [f32; 2] {
+        template.slopes
     }
 
     #[inline(always)]
@@ -106,6 +112,7 @@ fn template(own: &Plane, y: usize, x: usize) -> Template {
     Template {
         luma,
         variance: variance(sum, squares),
+        slopes: [variance(x, xx), variance(y, yy)],
         steps: steps(gradient, [x, y], inverse([x, y], [xx, xy, yy])),
     }
 }

@@ -1,5 +1,6 @@
 //! The search itself, whatever computes with the samples.
 
+use super::pattern::{Choice, FAR, is_lost};
 use super::{Context, Dense, PASSES, PATCH, Plane, STRIDE, for_each_row};
 
 /// Gauss-Newton steps of a patch each time that it looked around.
@@ -12,9 +13,8 @@ const CLOSE: f32 = 0.25;
 /// What lies still, or moves little, is looked for from a flow of zero. Elsewhere that fits often enough
 /// by chance, so that it has to fit better by this factor and this cost (half that of two codes).
 const STILL: (f32, f32) = (4.0, 0.002);
-/// Share of a patch's variance that each sample of a flow's length costs: of a repeated pattern's places,
-/// which fit equally well, the nearest is taken.
-const LENGTH: f32 = 3e-4;
+/// Elsewhere it has to fit better by nothing.
+const EVEN: (f32, f32) = (1.0, 0.0);
 
 /// What computes with the samples of patches.
 pub trait Arithmetic {
@@ -25,6 +25,9 @@ pub trait Arithmetic {
 
     /// The cost of being compared to nothing: the squares of the samples, their mean left out.
     fn variance(template: &Self::Template) -> f32;
+
+    /// The squares of the gradients along x and y, their means left out.
+    fn slopes(template: &Self::Template) -> [f32; 2];
 
     /// How the template fits at the patch's place (y, x) of `other` moved by `flow`.
     fn fit(template: &Self::Template, other: &Plane, at: (usize, usize), flow: [f32; 2]) -> Patch;
@@ -78,8 +81,7 @@ impl Grid {
         for (parity, rows) in self.rows.iter_mut().enumerate() {
             for (i, row) in rows.chunks_mut(self.width).enumerate() {
                 for (j, patch) in row.iter_mut().enumerate() {
-                    let flow = coarser.map(|flow| middle(flow, 2 * i + parity, j));
-                    patch.flow = flow.unwrap_or_default();
+                    patch.flow = start(coarser, 2 * i + parity, j);
                 }
             }
         }
@@ -106,6 +108,11 @@ impl Grid {
     }
 }
 
+/// The flow that a patch starts from.
+fn start(coarser: Option<&Dense>, i: usize, j: usize) -> [f32; 2] {
+    coarser.map_or([0.0; 2], |flow| middle(flow, i, j))
+}
+
 /// Of the coarser level, at the middle of a patch: twice the mean of the four samples there.
 fn middle(coarser: &Dense, i: usize, j: usize) -> [f32; 2] {
     let (y, x) = ((i + 1) * STRIDE / 2, (j + 1) * STRIDE / 2);
@@ -120,16 +127,32 @@ pub struct Search<'a> {
     other: &'a Plane,
     /// What was found the other way.
     opposite: &'a Grid,
+    beside: Beside<'a>,
     pass: usize,
 }
 
+/// What the levels beside a level have.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// What was found at the coarser one.
+    pub coarser: Option<&'a Dense>,
+    /// Luma at the finer one.
+    pub finer: Option<&'a Plane>,
+}
+
 impl<'a> Search<'a> {
-    pub fn new(own: &'a Plane, other: &'a Plane, opposite: &'a Grid, pass: usize) -> Self {
+    pub fn new(
+        [own, other]: [&'a Plane; 2],
+        opposite: &'a Grid,
+        beside: Beside<'a>,
+        pass: usize,
+    ) -> Self {
         debug_assert!(pass < PASSES);
         Self {
             own,
             other,
             opposite,
+            beside,
             pass,
         }
     }
@@ -200,25 +223,39 @@ impl<'a> Search<'a> {
         }
         let template = A::template(self.own, at.0, at.1);
         let fit = |flow| A::fit(&template, self.other, at, flow);
-        let length = LENGTH * A::variance(&template);
-        let rate = |patch: &Patch| patch.cost + length * distance(patch.flow, [0.0; 2]);
+        if self
+            .beside
+            .finer
+            .is_some_and(|finer| is_lost::<A>(&template, finer, at))
+        {
+            return among(patch, &candidates[..4]);
+        }
+        let start = start(self.beside.coarser, at.0 / STRIDE, at.1 / STRIDE);
+        let mut choice = Choice::<A>::new(&template, self.own, at, start);
         let mut best = patch;
         if self.pass == 0 {
             best = fit(patch.flow);
             let still = descend(fit([0.0; 2]), fit);
-            if rate(&still) * STILL.0 + STILL.1 < rate(&best) {
+            if choice.prefers(&still, &best, STILL) {
                 best = still;
             }
         }
         for flow in candidates.into_iter().flatten() {
             if distance(flow, best.flow) > CLOSE {
                 let found = fit(flow);
-                if rate(&found) < rate(&best) {
+                if choice.prefers(&found, &best, EVEN) {
                     best = found;
                 }
             }
         }
-        descend(best, fit)
+        let found = descend(best, fit);
+        match distance(found.flow, best.flow) > FAR && !choice.prefers(&found, &best, EVEN) {
+            true => Patch {
+                step: [0.0; 2],
+                ..best
+            },
+            false => found,
+        }
     }
 }
 
@@ -245,7 +282,19 @@ fn descend(start: Patch, fit: impl Fn([f32; 2]) -> Patch) -> Patch {
     best
 }
 
+/// A patch that moves as those around it do.
+fn among(patch: Patch, near: &[Option<[f32; 2]>]) -> Patch {
+    let near = near.iter().flatten();
+    let share = 1.0 / near.clone().count().max(1) as f32;
+    let mean = [0, 1].map(|c| share * near.clone().map(|flow| flow[c]).sum::<f32>());
+    Patch {
+        flow: mean,
+        step: [0.0; 2],
+        ..patch
+    }
+}
+
 #[inline(always)]
-fn distance(a: [f32; 2], b: [f32; 2]) -> f32 {
+pub fn distance(a: [f32; 2], b: [f32; 2]) -> f32 {
     (a[0] - b[0]).abs() + (a[1] - b[1]).abs()
 }

@@ -8,6 +8,9 @@
 //! Gauss-Newton steps on its own gradients. The flow of a sample is the mean over the patches that it
 //! lies in, each weighing the more the less it differs right there.
 //!
+//! Of a pattern's periods the one nearest to the coarser level's flow is taken, and where a level has lost a pattern it
+//! moves as its surroundings do.
+//!
 //! Patches take turns by the parity of their row and column, so that no two neighbours change at once:
 //! the answer depends neither on the number of threads nor on their order. Both versions of the
 //! arithmetic follow the same order and round alike (without fused multiply-adds): they agree to the bit.
@@ -19,6 +22,7 @@ use super::Context;
 use super::raster::{Raster, Source, write};
 
 mod descent;
+mod pattern;
 mod plane;
 
 #[cfg(target_arch = "x86_64")]
@@ -27,7 +31,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use descent::{Grid, Search};
+use descent::{Beside, Grid, Search};
 use plane::Plane;
 
 /// Samples that a patch is wide and high.
@@ -131,8 +135,7 @@ pub fn search(
     out: [&Tensor; 2],
 ) -> candle_core::Result<()> {
     let finest = space.finest;
-    let mut coarser: Option<&Level> = None;
-    for (i, level) in space.levels.iter_mut().enumerate().rev() {
+    for (i, level) in space.levels.iter_mut().enumerate() {
         for (plane, pyramid) in level.luma.iter_mut().zip(pyramids) {
             let Some(luma) = pyramid.get(finest + i) else {
                 candle_core::bail!("no level {} in a pyramid to search", finest + i);
@@ -140,8 +143,12 @@ pub fn search(
             let luma = Source::lock(luma);
             plane.fill(context, &luma.raster()?)?;
         }
-        level.run(context, coarser);
-        coarser = Some(level);
+    }
+    for i in (0..space.levels.len()).rev() {
+        let (finer, rest) = space.levels.split_at_mut(i);
+        if let Some((level, coarser)) = rest.split_first_mut() {
+            level.run(context, coarser.first(), finer.last());
+        }
     }
     for (dense, out) in space.levels[0].flows.iter().zip(out) {
         dense.copy(context, out)?;
@@ -150,15 +157,19 @@ pub fn search(
 }
 
 impl Level {
-    fn run(&mut self, context: &Context, coarser: Option<&Level>) {
+    fn run(&mut self, context: &Context, coarser: Option<&Level>, finer: Option<&Level>) {
         let [left, right] = &mut self.grids;
         let [a, b] = &self.luma;
         for (side, grid) in [&mut *left, &mut *right].into_iter().enumerate() {
             grid.start(coarser.map(|c| &c.flows[side]));
         }
+        let [forth, back] = [0, 1].map(|side| Beside {
+            coarser: coarser.map(|c| &c.flows[side]),
+            finer: finer.map(|f| &f.luma[side]),
+        });
         for pass in 0..PASSES {
-            left.refine(context, &Search::new(a, b, right, pass));
-            right.refine(context, &Search::new(b, a, left, pass));
+            left.refine(context, &Search::new([a, b], right, forth, pass));
+            right.refine(context, &Search::new([b, a], left, back, pass));
         }
         let [forth, back] = &mut self.flows;
         forth.fill(context, left, [a, b]);

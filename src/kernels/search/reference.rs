@@ -14,6 +14,7 @@ pub struct Plain;
 pub struct Template {
     luma: Samples,
     variance: f32,
+    slopes: [f32; 2],
     /// What each sample's difference adds to the step along x, and along y.
     steps: [Samples; 2],
 }
@@ -34,15 +35,21 @@ impl Arithmetic for Plain {
             slope(values(-1, 0), values(1, 0)),
         ];
         let luma = values(0, 0);
+        let around_mean = |v: Samples| variance(total(v), total(zip(v, v, |a, b| a * b)));
         Template {
             luma,
-            variance: variance(total(luma), total(zip(luma, luma, |a, b| a * b))),
+            variance: around_mean(luma),
+            slopes: gradient.map(around_mean),
             steps: steps(gradient),
         }
     }
 
     fn variance(template: &Template) -> f32 {
         template.variance
+    }
+
+    fn slopes(template: &Template) -> [f32; 2] {
+        template.slopes
     }
 
     fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2]) -> Patch {

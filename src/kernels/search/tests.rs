@@ -105,7 +105,12 @@ fn fast_and_plain_agree_to_the_bit() {
         let mut random = Random(i as u64);
         let textures = [0.0, 2.7].map(|d| pyramid(size, |x, y| texture.at(x - d, y + d)));
         let noises = [0, 1].map(|_| levels(random.dense(&[size.0, size.1, 1], 0.5)));
-        for [left, right] in [textures, noises] {
+        let bars = [0.0, 2.0].map(|d| {
+            pyramid(size, |x, y| {
+                texture.at(x, y) + f32::from((x - d).rem_euclid(6.0) < 2.0)
+            })
+        });
+        for [left, right] in [textures, noises, bars] {
             for finest in 0..left.len().min(3) {
                 let [want, got] =
                     [&plain, &fast].map(|context| found(context, &left, &right, finest));

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{EDGE, NOISE, SAMPLES, reference};
+use super::{ALIKE, EDGE, SAMPLES, reference};
 use crate::kernels::Context;
 use crate::kernels::change::Pair;
 use crate::kernels::luma::cells_of_bytes;
@@ -58,24 +58,30 @@ fn count(pair: &Pair, y: usize, x: usize) -> [f32; LANES] {
         let (next, below) = (at(y, x + 1), at(y + 1, x));
         let edge = _mm256_or_si256(edge(here, next), edge(here, below));
         // All ones are -1.
-        counts = _mm256_sub_epi8(counts, _mm256_and_si256(edge, alike(here)));
+        counts = _mm256_sub_epi8(counts, edge);
         here = below;
     }
     cells_of_bytes(counts)
 }
 
-/// Whether neighbours differ from what is here, and are the same in both pictures.
+/// Whether neighbours differ from what is here, in both pictures the same way, and one of them is alike in both.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn edge(here: Both, next: Both) -> __m256i {
-    let small = at_most(apart(next[0], here[0]), EDGE);
-    _mm256_andnot_si256(small, alike(next))
+    let rise = |a: Both, b: Both| {
+        let (left, right) = (_mm256_subs_epu8(a[0], b[0]), _mm256_subs_epu8(a[1], b[1]));
+        _mm256_min_epu8(left, right)
+    };
+    let step = _mm256_max_epu8(rise(next, here), rise(here, next));
+    let either = _mm256_or_si256(alike(here), alike(next));
+    _mm256_andnot_si256(at_most(step, EDGE), either)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn alike([left, right]: Both) -> __m256i {
-    at_most(apart(left, right), NOISE - 1)
+    let apart = _mm256_or_si256(_mm256_subs_epu8(left, right), _mm256_subs_epu8(right, left));
+    at_most(apart, ALIKE - 1)
 }
 
 #[inline]
@@ -83,10 +89,4 @@ fn alike([left, right]: Both) -> __m256i {
 fn at_most(v: __m256i, most: u8) -> __m256i {
     let over = _mm256_subs_epu8(v, _mm256_set1_epi8(most.cast_signed()));
     _mm256_cmpeq_epi8(over, _mm256_setzero_si256())
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn apart(a: __m256i, b: __m256i) -> __m256i {
-    _mm256_or_si256(_mm256_subs_epu8(a, b), _mm256_subs_epu8(b, a))
 }

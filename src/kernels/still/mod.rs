@@ -1,8 +1,8 @@
 //! What stands still over a moving picture: subtitles, logos, the lines of an instrument.
 //!
 //! Its strokes are finer than the cells of the flow, so no flow keeps them. They tell themselves by edges that lie at
-//! the same place in both pictures. Where there are such edges and the moved sides disagree, a sample that is the
-//! same in both pictures is taken as it is. A thing that moves over structure that rests is safe as long as its motion is found:
+//! the same place in both pictures, the same way, with one side that is alike: the stroke. Where there are such edges and the
+//! moved sides disagree, a sample that is alike in both pictures is taken as it is. A thing that moves over structure that rests is safe as long as its motion is found:
 //! its sides agree.
 
 use candle_core::{DType, Device, Tensor};
@@ -20,12 +20,15 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-/// Codes of 8 bits by which two samples of the same thing may differ.
-const NOISE: u8 = 3;
+/// Codes of 8 bits by which two samples of the same thing may differ: a stroke as fine as the samples takes on some of what
+/// moves beside it.
+const ALIKE: u8 = 12;
+/// Codes of 8 bits by which noise alone makes them differ.
+const NOISE: f32 = 3.0;
 /// Codes of 8 bits between two neighbours that are an edge.
 const EDGE: u8 = 40;
 /// Edges in 3x3 cells (of at most 144) that are a structure.
-const EDGES: f32 = 12.0;
+const EDGES: f32 = 24.0;
 /// Codes of 8 bits by which the moved sides disagree where motion does not explain the place.
 const DISAGREEMENT: f32 = 6.0;
 /// The full range of 8 bits.
@@ -141,12 +144,18 @@ fn keep_samples<'a>(
             let codes = |c: &Component| [left, right].map(|p| c.load(p.row(c.plane, y), x));
             let alike = |c: &Component| {
                 let [l, r] = codes(c);
-                l.abs_diff(r) as f32 * RANGE <= f32::from(NOISE) * c.max() as f32
+                l.abs_diff(r) as f32 * RANGE <= f32::from(ALIKE) * c.max() as f32
+            };
+            let kept = |c: &Component| {
+                let [l, r] = codes(c);
+                let noise = l.abs_diff(r) as f32 * RANGE <= NOISE * c.max() as f32;
+                // halves go up and down in turns, and noise has no mean at all: what stands still gets no darker or lighter
+                let half = ((x + y) % 2) as u32;
+                if noise { l } else { (l + r + half) / 2 }
             };
             if components.clone().all(alike) {
                 for c in components.clone() {
-                    // not the mean: its rounding would make what stands still darker or lighter
-                    c.store(out.row_mut(c.plane, y), x, codes(c)[0]);
+                    c.store(out.row_mut(c.plane, y), x, kept(c));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The definition of an edge that two pictures have in common.
 
-use super::{EDGE, NOISE, SAMPLES};
+use super::{ALIKE, EDGE, SAMPLES};
 use crate::kernels::Context;
 use crate::kernels::change::Pair;
 use crate::kernels::raster::RasterMut;
@@ -22,14 +22,21 @@ pub fn in_cell(pair: &Pair, y: usize, x: usize) -> f32 {
     places.filter(|&(y, x)| is_edge(pair, y, x)).count() as f32
 }
 
-/// Whether a sample differs from the next one or the one below, and all of them are the same in both pictures. The
-/// last row and column have no neighbour, and no edge.
+/// Whether a sample differs from the next one or the one below, in both pictures the same way, and one of the two is alike in
+/// both: what lies beside a thing that stands still moves. The last row and column have no neighbour, and no edge.
 fn is_edge(pair: &Pair, y: usize, x: usize) -> bool {
-    let alike = |(y, x)| pair.left.at(y, x)[0].abs_diff(pair.right.at(y, x)[0]) < NOISE;
-    let here = pair.left.at(y, x)[0];
+    let values = |(y, x)| [pair.left.at(y, x)[0], pair.right.at(y, x)[0]];
+    let alike = |[left, right]: [u8; 2]| left.abs_diff(right) < ALIKE;
+    let here = values((y, x));
     let edge = |next: (usize, usize)| {
         let inside = next.0 < pair.left.height && next.1 < pair.left.width;
-        inside && pair.left.at(next.0, next.1)[0].abs_diff(here) > EDGE && alike(next)
+        inside && {
+            let next = values(next);
+            let rise =
+                |a: [u8; 2], b: [u8; 2]| a[0].saturating_sub(b[0]).min(a[1].saturating_sub(b[1]));
+            let step = rise(next, here).max(rise(here, next));
+            step > EDGE && (alike(here) || alike(next))
+        }
     };
-    (edge((y, x + 1)) || edge((y + 1, x))) && alike((y, x))
+    edge((y, x + 1)) || edge((y + 1, x))
 }

@@ -1,0 +1,145 @@
+//! Patterns that repeat, as fences and façades do: a patch of one fits at every period, and which of these places is meant, its samples do
+//! not tell. Coarser levels do, which see what is around it, and where a level sees nothing of the pattern any more, its surroundings do.
+
+use super::descent::{Arithmetic, Patch, distance};
+use super::{Plane, STRIDE};
+
+/// Share of a patch's variance that each sample of a flow's length costs: of a repeated pattern's places,
+/// which fit equally well, the nearest is taken.
+const LENGTH: f32 = 3e-4;
+/// Flows that lead this much further than another one from where the search started (the sum along both axes, in
+/// samples) are looked at twice.
+pub const FAR: f32 = 1.0;
+/// Shares of a patch's variance that a period further from the start costs. Being x of a period off costs
+/// 2 - 2 cos(2 pi x): more than the way there up to x = 0.4 and less than the way to the wrong side.
+const PERIOD: f32 = 4.5;
+/// Shares of the variance up to which a patch is like the one a period away, and from which it is unlike another.
+const ALIKE: f32 = 0.25;
+const UNLIKE: f32 = 1.0;
+/// The longest period, in samples.
+const LONGEST: usize = 12;
+/// At one and two periods to either side it must be like this many patches of those that are inside, and unlike one at
+/// most.
+const LEAST_ALIKE: usize = 2;
+/// What has less variance than four codes a sample shows nothing.
+const LEAST: f32 = 16.0 / 255.0 / 255.0 * 64.0;
+/// A pattern is lost at a level that has this much less of the squares of its gradients than the finer level.
+const LOST: f32 = 6.0;
+/// What has so much less of them is lost whatever it is; noise has a tenth.
+const GONE: f32 = 20.0;
+
+/// Which of two places a patch is taken for.
+pub struct Choice<'a, A: Arithmetic> {
+    template: &'a A::Template,
+    own: &'a Plane,
+    at: (usize, usize),
+    start: [f32; 2],
+    /// The period of the pattern that it is of, if it is, once that was asked.
+    period: Option<Option<f32>>,
+}
+
+impl<'a, A: Arithmetic> Choice<'a, A> {
+    /// For the patch at (y, x) of its `own` luma, whose search starts from the flow `start`.
+    #[inline(always)]
+    pub fn new(
+        template: &'a A::Template,
+        own: &'a Plane,
+        at: (usize, usize),
+        start: [f32; 2],
+    ) -> Self {
+        Self {
+            template,
+            own,
+            at,
+            start,
+            period: None,
+        }
+    }
+
+    /// Whether what was `found` is better than the best so far, by this factor and this cost.
+    #[inline(always)]
+    pub fn prefers(&mut self, found: &Patch, best: &Patch, (factor, more): (f32, f32)) -> bool {
+        let variance = A::variance(self.template);
+        let length = |patch: &Patch| LENGTH * variance * distance(patch.flow, [0.0; 2]);
+        let rate = |patch: &Patch| patch.cost + length(patch);
+        let better = rate(found) * factor + more < rate(best);
+        let away = |patch: &Patch| distance(patch.flow, self.start);
+        let further = away(found) - away(best);
+        if !better || further < FAR {
+            return better;
+        }
+        let along = |axis| period::<A>(self.template, self.own, self.at, axis);
+        match *self
+            .period
+            .get_or_insert_with(|| along(0).or_else(|| along(1)))
+        {
+            Some(period) => found.cost + PERIOD * variance * further / period < best.cost,
+            None => true,
+        }
+    }
+}
+
+/// Whether next to nothing of what the finer level shows at a patch is left at the patch's own level, along an axis. What is left of a
+/// pattern may be an alias, which moves otherwise.
+#[inline(always)]
+pub fn is_lost<A: Arithmetic>(
+    template: &A::Template,
+    finer: &Plane,
+    (y, x): (usize, usize),
+) -> bool {
+    let middle = |at: usize, size: usize| (2 * at + STRIDE).min(size);
+    let at = (middle(y, finer.size.0), middle(x, finer.size.1));
+    let there = A::template(finer, at.0, at.1);
+    let slopes = [A::slopes(&there), A::slopes(template)];
+    (0..2).any(|axis| {
+        let [before, after] = slopes.map(|slopes| slopes[axis]);
+        let repeats = || period::<A>(&there, finer, at, axis).is_some();
+        before > LEAST && (before > GONE * after || before > LOST * after && repeats())
+    })
+}
+
+/// How far away along an axis a patch looks the same, if it does so one and two times as far, and not between.
+#[inline(always)]
+fn period<A: Arithmetic>(
+    template: &A::Template,
+    own: &Plane,
+    at: (usize, usize),
+    axis: usize,
+) -> Option<f32> {
+    let variance = A::variance(template);
+    if variance < LEAST {
+        return None;
+    }
+    let (from, size) = [(at.1, own.size.1), (at.0, own.size.0)][axis];
+    let inside = |by: &f32| {
+        let to = from as f32 + by;
+        to >= 0.0 && to + (STRIDE as f32) < size as f32
+    };
+    let cost = |by: f32| {
+        let mut flow = [0.0; 2];
+        flow[axis] = by;
+        A::fit(template, own, at, flow).cost
+    };
+    let side = if inside(&(LONGEST as f32)) { 1.0 } else { -1.0 };
+    let costs: [f32; LONGEST + 2] = std::array::from_fn(|by| cost(side * by as f32));
+    let unlike = costs.iter().position(|cost| *cost > UNLIKE * variance)?;
+    let least = |by: &usize| costs[*by] <= costs[by - 1] && costs[*by] < costs[by + 1];
+    let is_period = |period: &f32| {
+        let places = [1.0, -1.0, 2.0, -2.0].map(|times| times * period);
+        let inside = places.iter().filter(|by| inside(by));
+        let most = |by: f32| ALIKE * variance * by.abs() / period;
+        let alike = inside.clone().filter(|by| cost(**by) < most(**by));
+        alike.clone().count() >= LEAST_ALIKE && alike.count() + 1 >= inside.count()
+    };
+    let mut periods = (unlike + 1..=LONGEST)
+        .filter(least)
+        .map(|by| by as f32 + vertex(&costs[by - 1..]));
+    periods.find(is_period)
+}
+
+/// Where the parabola through the first three values is least, from the middle one on.
+#[inline(always)]
+fn vertex(values: &[f32]) -> f32 {
+    let (before, after) = (values[0] - values[1], values[2] - values[1]);
+    0.5 * (before - after) / (before + after)
+}
