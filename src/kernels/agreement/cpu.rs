@@ -21,8 +21,9 @@ const WIDTH: usize = MADE + CELLS;
 
 pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     out.for_each_band(context, BAND, |first, mut band| {
+        let mut tile = Tile::new(job);
         for x in (0..band.width).step_by(TILE) {
-            let mut tile = Tile::new(job, x);
+            (tile.first, tile.next) = (x, None);
             for row in 0..band.height {
                 tile.make(first + row);
                 let cells = TILE.min(band.width - x);
@@ -51,10 +52,10 @@ struct Tile<'a> {
 type Columns = [[u32; TILE + 2 + LANES]; SCORES];
 
 impl<'a> Tile<'a> {
-    fn new(job: &'a Job<'a>, first: usize) -> Self {
+    fn new(job: &'a Job<'a>) -> Self {
         Self {
             job,
-            first,
+            first: 0,
             rows: [[[0; WIDTH]; SCORES]; 3],
             columns: [[0; TILE + 2 + LANES]; SCORES],
             next: None,

@@ -37,8 +37,9 @@ pub fn correlate(job: &Correlate, context: &Context, out: &mut RasterMut) {
 /// The rows of a band, the first of which is `first`; `C` is the number of channels, in whole vectors.
 fn correlate_band<const C: usize>(job: &Correlate, first: usize, band: &mut RasterMut) {
     let (width, pixel) = (band.width, band.pixel);
+    let mut tile = Tile::<C>::new(job);
     for x in (0..width).step_by(TILE) {
-        let mut tile = Tile::<C>::new(job, x);
+        tile.begin(x);
         for row in 0..band.height {
             let out = &mut band.row_mut(row)[x * pixel..];
             // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
@@ -63,14 +64,19 @@ struct Tile<'a, const C: usize> {
 }
 
 impl<'a, const C: usize> Tile<'a, C> {
-    fn new(job: &'a Correlate<'a>, first: usize) -> Self {
+    fn new(job: &'a Correlate<'a>) -> Self {
         Self {
             job,
-            first,
+            first: 0,
             left: [[[0.0; TURNED]; C]; SIDE],
             right: [[[0.0; TURNED]; C]; SIDE],
             next: None,
         }
+    }
+
+    /// Goes to the tile that begins with pixel `first`.
+    fn begin(&mut self, first: usize) {
+        (self.first, self.next) = (first, None);
     }
 
     fn slot(y: isize) -> usize {
@@ -125,20 +131,10 @@ impl<'a, const C: usize> Tile<'a, C> {
     #[target_feature(enable = "avx2,fma")]
     fn scores(&self, y: usize, first: usize, axis: &Axis) -> [[__m256; VECTORS]; LANES] {
         let mut scores = [_mm256_setzero_ps(); VECTORS * LANES];
-        let at = |dx: isize| (first + RADIUS).wrapping_add_signed(dx);
         for (dy, scores) in scores[..DISPLACEMENTS].chunks_mut(SIDE).enumerate() {
             let left = &self.left[Self::slot(y as isize - axis.left[dy])];
             let right = &self.right[Self::slot(y as isize + axis.right[dy])];
-            let mut columns = [(0, 0); SIDE];
-            for (dx, columns) in columns.iter_mut().enumerate() {
-                *columns = (at(-axis.left[dx]), at(axis.right[dx]));
-            }
-            for (l, r) in left.iter().zip(right) {
-                for (score, (at_left, at_right)) in scores.iter_mut().zip(columns) {
-                    let (l, r) = (&l[at_left..at_left + LANES], &r[at_right..at_right + LANES]);
-                    *score = _mm256_fmadd_ps(load(l), load(r), *score);
-                }
-            }
+            scores.copy_from_slice(&products(left, right, first + RADIUS, axis));
         }
         let mut pixels = [[_mm256_setzero_ps(); VECTORS]; LANES];
         for (v, block) in scores.as_chunks::<LANES>().0.iter().enumerate() {
@@ -150,17 +146,76 @@ impl<'a, const C: usize> Tile<'a, C> {
     }
 }
 
+/// Products of eight pixels of two turned rows, from pixel `at` on, for the displacements along x.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn products<const C: usize>(
+    left: &[[f32; TURNED]; C],
+    right: &[[f32; TURNED]; C],
+    at: usize,
+    axis: &Axis,
+) -> [__m256; SIDE] {
+    debug_assert!(at >= RADIUS && at + RADIUS + LANES <= TURNED);
+    // Loops of constant length over sums of their own, so that these stay in registers.
+    let mut sums = [_mm256_setzero_ps(); SIDE];
+    for (left, right) in left.iter().zip(right) {
+        let (left, right) = (
+            left.as_ptr().wrapping_add(at),
+            right.as_ptr().wrapping_add(at),
+        );
+        for (dx, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the parts of a displacement are at most the radius, and so far from its ends `at` lies.
+            *sum = unsafe {
+                let l = _mm256_loadu_ps(left.wrapping_offset(-axis.left[dx]));
+                let r = _mm256_loadu_ps(right.wrapping_offset(axis.right[dx]));
+                _mm256_fmadd_ps(l, r, *sum)
+            };
+        }
+    }
+    sums
+}
+
 /// Turns row `y` of a side, from the radius before pixel `first` on.
 #[target_feature(enable = "avx2,fma")]
 fn turn_row<const C: usize>(side: &Raster, y: isize, first: usize, out: &mut [[f32; TURNED]; C]) {
+    let left = first as isize - RADIUS as isize;
+    let inside = (0..side.height as isize).contains(&y);
     for group in (0..TURNED).step_by(LANES) {
-        let left = (first + group) as isize - RADIUS as isize;
-        let pixels = each_lane!(i => side.get(y, left + i as isize).unwrap_or_default());
+        let x = left + group as isize;
+        if inside && side.channels == C && x >= 0 && x as usize + LANES <= side.width {
+            turn_inside(
+                side.at(y as usize, x as usize).as_ptr(),
+                side.pixel,
+                group,
+                out,
+            );
+            continue;
+        }
+        let pixels = each_lane!(i => side.get(y, x + i as isize).unwrap_or_default());
         for (v, channels) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let part = each_lane!(i => load(pixels[i].get(v * LANES..).unwrap_or_default()));
             for (channel, turned) in channels.iter_mut().zip(transpose(&part)) {
                 store(&mut channel[group..group + LANES], turned);
             }
+        }
+    }
+}
+
+/// The same for eight pixels inside, `C` channels each, `pixel` floats apart.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn turn_inside<const C: usize>(
+    from: *const f32,
+    pixel: usize,
+    group: usize,
+    out: &mut [[f32; TURNED]; C],
+) {
+    for (v, channels) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let from = from.wrapping_add(v * LANES);
+        // SAFETY: the pixels and their channels are inside (`turn_row`).
+        let part = each_lane!(i => unsafe { _mm256_loadu_ps(from.wrapping_add(i * pixel)) });
+        for (channel, turned) in channels.iter_mut().zip(transpose(&part)) {
+            store(&mut channel[group..group + LANES], turned);
         }
     }
 }
