@@ -21,7 +21,7 @@ struct Template {
 }
 
 pub fn refine(search: &Search, i: usize, row: &mut [Patch], near: [Option<&[Patch]>; 2]) {
-    // SAFETY: this module runs only where AVX2 was found.
+    // SAFETY: this module runs only where AVX2 and FMA were found.
     unsafe { refine_vectors(search, i, row, near) };
 }
 
@@ -35,7 +35,7 @@ impl Arithmetic for Avx2 {
 
     #[inline(always)]
     fn template(own: &Plane, y: usize, x: usize) -> Template {
-        // SAFETY: this module runs only where AVX2 was found.
+        // SAFETY: this module runs only where AVX2 and FMA were found.
         unsafe { template(own, y, x) }
     }
 
@@ -76,7 +76,7 @@ impl<'a> Rows<'a> {
     /// # Safety
     /// They must lie inside the rows and columns asked for.
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,fma")]
     unsafe fn at(&self, i: usize, j: usize) -> __m256 {
         // SAFETY: the caller keeps inside.
         unsafe { _mm256_loadu_ps(self.samples.as_ptr().add(i * self.row + j)) }
@@ -84,7 +84,7 @@ impl<'a> Rows<'a> {
 }
 
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn template(own: &Plane, y: usize, x: usize) -> Template {
     let from = own.at(y as isize - 1, x as isize - 1);
     let rows = Rows::new(from, own.row, PATCH + 2, PATCH + 2);
@@ -104,7 +104,7 @@ fn template(own: &Plane, y: usize, x: usize) -> Template {
         }
         let pairs = [(x, x), (x, y), (y, y), (luma[i], luma[i])];
         for (sum, (a, b)) in products.iter_mut().zip(pairs) {
-            *sum = _mm256_add_ps(*sum, _mm256_mul_ps(a, b));
+            *sum = _mm256_fmadd_ps(a, b, *sum);
         }
     }
     let [xx, xy, yy, squares] = totals(products);
@@ -118,7 +118,7 @@ fn template(own: &Plane, y: usize, x: usize) -> Template {
 }
 
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn steps(
     gradient: [[__m256; 2]; PATCH],
     sums: [f32; 2],
@@ -134,7 +134,7 @@ fn steps(
 }
 
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2]) -> Patch {
     let place = other.place(y, x, flow);
     let rows = Rows::new(other.at_place(&place), other.row, PATCH + 1, PATCH + 1);
@@ -146,10 +146,10 @@ fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2
     for i in 0..PATCH {
         let below = across(i + 1);
         let d = _mm256_sub_ps(lerp(above, below, ty), template.luma[i]);
-        let [x, y] = template.steps[i].map(|s| _mm256_mul_ps(s, d));
-        let parts = [d, _mm256_mul_ps(d, d), x, y];
-        for (sum, part) in sums.iter_mut().zip(parts) {
-            *sum = _mm256_add_ps(*sum, part);
+        let [x, y] = template.steps[i];
+        sums[0] = _mm256_add_ps(sums[0], d);
+        for (sum, factor) in sums[1..].iter_mut().zip([d, x, y]) {
+            *sum = _mm256_fmadd_ps(factor, d, *sum);
         }
         above = below;
     }
@@ -161,16 +161,15 @@ fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2
     }
 }
 
-/// With two roundings, as the reference.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
-    _mm256_add_ps(a, _mm256_mul_ps(t, _mm256_sub_ps(b, a)))
+    _mm256_fmadd_ps(t, _mm256_sub_ps(b, a), a)
 }
 
 /// Sums of the lanes of four vectors, neighbours first.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn totals([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
     let fours = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
     let halves = _mm_add_ps(
@@ -184,13 +183,13 @@ fn totals([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
 }
 
 pub fn blend(job: &Blend, y: usize, row: &mut [f32]) {
-    // SAFETY: this module runs only where AVX2 was found.
+    // SAFETY: this module runs only where AVX2 and FMA were found.
     unsafe { blend_vectors(job, y, row) };
 }
 
 /// Cell by cell of [`STRIDE`] samples, each of which is the second half of one column of patches and
 /// the first half of the next.
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn blend_vectors(job: &Blend, y: usize, row: &mut [f32]) {
     let zero = _mm256_setzero_ps();
     let patches = covering(y, job.grid.height).map(|i| (i, job.grid.row(i)));
@@ -216,7 +215,7 @@ fn blend_vectors(job: &Blend, y: usize, row: &mut [f32]) {
 
 /// Weights of patch (`i`, `j`) in row `y` of its samples.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn weights(job: &Blend, (i, j): (usize, usize), y: usize, flow: [f32; 2]) -> __m256 {
     let place = job.other.place(i * STRIDE, j * STRIDE, flow);
     let r = y - i * STRIDE;

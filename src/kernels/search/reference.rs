@@ -35,7 +35,7 @@ impl Arithmetic for Plain {
             slope(values(-1, 0), values(1, 0)),
         ];
         let luma = values(0, 0);
-        let around_mean = |v: Samples| variance(total(v), total(zip(v, v, |a, b| a * b)));
+        let around_mean = |v: Samples| variance(total(v), products(v, v));
         Template {
             luma,
             variance: around_mean(luma),
@@ -56,13 +56,11 @@ impl Arithmetic for Plain {
         let found = moved(other, &other.place(y, x, flow));
         let difference = zip(found, template.luma, |a, b| a - b);
         let sum = total(difference);
-        let squares = total(zip(difference, difference, |a, b| a * b));
+        let squares = products(difference, difference);
         Patch {
             flow,
             cost: variance(sum, squares),
-            step: template
-                .steps
-                .map(|s| total(zip(s, difference, |a, b| a * b))),
+            step: template.steps.map(|s| products(s, difference)),
         }
     }
 }
@@ -70,8 +68,8 @@ impl Arithmetic for Plain {
 /// The Gauss-Newton steps for differences whose mean is left out.
 fn steps([gx, gy]: [Samples; 2]) -> [Samples; 2] {
     let sums = [total(gx), total(gy)];
-    let product = |a, b| total(zip(a, b, |a, b| a * b));
-    let [a, b, d] = inverse(sums, [product(gx, gx), product(gx, gy), product(gy, gy)]);
+    let tensor = [products(gx, gx), products(gx, gy), products(gy, gy)];
+    let [a, b, d] = inverse(sums, tensor);
     let mean = sums.map(|sum| sum / AREA);
     [
         zip(gx, gy, |x, y| a * (x - mean[0]) + b * (y - mean[1])),
@@ -115,7 +113,7 @@ fn moved(plane: &Plane, place: &Place) -> Samples {
 }
 
 fn lerp(a: f32, b: f32, t: f32) -> f32 {
-    a + t * (b - a)
+    t.mul_add(b - a, a)
 }
 
 fn zip(a: Samples, b: Samples, f: impl Fn(f32, f32) -> f32) -> Samples {
@@ -123,10 +121,15 @@ fn zip(a: Samples, b: Samples, f: impl Fn(f32, f32) -> f32) -> Samples {
 }
 
 fn total(values: Samples) -> f32 {
-    let mut sums = [0.0; PATCH];
-    for row in values {
-        for (sum, value) in sums.iter_mut().zip(row) {
-            *sum += value;
+    products(values, [[1.0; PATCH]; PATCH])
+}
+
+/// Sum of the products, rounded once with each addition.
+fn products(a: Samples, b: Samples) -> f32 {
+    let mut sums = [0.0f32; PATCH];
+    for (a, b) in a.into_iter().zip(b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.into_iter().zip(b)) {
+            *sum = a.mul_add(b, *sum);
         }
     }
     let [a, b, c, d, e, f, g, h] = sums;
