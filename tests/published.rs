@@ -321,8 +321,8 @@ fn what_stands_still_is_kept_bit_for_bit() {
             let made = made(model.clone(), [&left, &right], 0.3);
             for c in format.components() {
                 for y in 0..c.height(SIZE.1 as usize) {
-                    // up to where eight samples together are still
-                    for x in 0..(40 >> c.sub_x) {
+                    // up to where sixteen bytes together are still
+                    for x in 0..(32 >> c.sub_x) {
                         let [l, m] = [&left, &made].map(|o| c.load(o.picture().row(c.plane, y), x));
                         assert_eq!(l, m, "{name}, {format:?} {:?} at {x},{y}", c.channel);
                     }
