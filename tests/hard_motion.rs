@@ -112,11 +112,12 @@ fn a_repeated_pattern_does_not_jump_by_a_period() {
         };
         let (left, truth, right) = (at(0.0), at(0.5), at(1.0));
         let made = made(&left, &right, 0.5);
-        let inner = |x: usize, y: usize| (48..272).contains(&x) && (32..160).contains(&y);
+        // at the edge, where bars come in, they may be wrong
+        let inner = |x: usize, y: usize| (64..256).contains(&x) && (32..160).contains(&y);
         let wrong = difference(&made, &truth, inner);
         // the period next to it would be half a period off in the middle: 50 codes and more
         assert!(
-            wrong < 2.5,
+            wrong < 2.0,
             "period {period}, shift {shift}: {wrong} codes off"
         );
     }
