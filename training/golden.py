@@ -80,6 +80,16 @@ def motion(h, w):
     return wave
 
 
+def encode_in_codes(net, view):
+    """In place of the twin's `encode`: luma as bytes hold it."""
+    (fine, whole), (coarse, half) = TWIN_ENCODE(net, view)
+    whole, half = ((x + 0.5).mul(255).add(0.5).floor().div(255).sub(0.5) for x in (whole, half))
+    return (fine, whole), (coarse, half)
+
+
+TWIN_ENCODE = Network.encode
+
+
 class Stages:
     """Collects tensors under the names that the Rust network gives to its stages."""
 
@@ -165,7 +175,7 @@ def case(net, h, w, t):
 def main():
     torch.set_num_threads(1)
     DATA.mkdir(parents=True, exist_ok=True)
-    model.warped_luma = warped_in_steps
+    model.warped_luma, Network.encode = warped_in_steps, encode_in_codes
     net = network()
     export(net.state_dict(), net.config, DATA / "network.safetensors")
     torch.manual_seed(8)

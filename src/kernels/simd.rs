@@ -93,6 +93,27 @@ pub fn store(out: &mut [f32], v: __m256) {
     }
 }
 
+/// Sum of the eight lanes.
+#[inline]
+#[target_feature(enable = "avx")]
+pub fn sum(v: __m256) -> f32 {
+    let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+    let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+    _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+}
+
+/// Sums of eight vectors, one a lane.
+#[inline]
+#[target_feature(enable = "avx")]
+pub fn sums(v: &[__m256; LANES]) -> __m256 {
+    let a = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+    let b = _mm256_hadd_ps(_mm256_hadd_ps(v[4], v[5]), _mm256_hadd_ps(v[6], v[7]));
+    _mm256_add_ps(
+        _mm256_permute2f128_ps::<0x20>(a, b),
+        _mm256_permute2f128_ps::<0x31>(a, b),
+    )
+}
+
 /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
 #[inline]
 #[target_feature(enable = "avx")]

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{Pair, SAMPLES, mean, reference};
 use crate::kernels::Context;
-use crate::kernels::luma::cells_of_words;
+use crate::kernels::luma::{cells_of_words, samples};
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::LANES;
 
@@ -40,11 +40,7 @@ fn eight(pair: &Pair, y: usize, x: usize) -> [f32; LANES] {
     // two samples in each
     let mut sums = _mm256_setzero_si256();
     for y in y..y + SAMPLES {
-        let [left, right] = [&pair.left, &pair.right].map(|side| {
-            let samples = &side.row(y)[x..x + GROUP];
-            // SAFETY: there are thirty-two bytes.
-            unsafe { _mm256_loadu_si256(samples.as_ptr().cast()) }
-        });
+        let (left, right) = (samples(&pair.left, y, x), samples(&pair.right, y, x));
         let apart = _mm256_or_si256(_mm256_subs_epu8(left, right), _mm256_subs_epu8(right, left));
         sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(apart, _mm256_set1_epi8(1)));
     }

@@ -1,223 +1,189 @@
-//! Correlation and its softmax with AVX2 and FMA: eight pixels at a time, a pixel a lane.
-//!
-//! For the correlation, tiles of both sides are turned, channel by channel, so that the pixels of a row lie side by side. A
-//! picture is gone through in tiles, down their rows, so that each row is turned once and stays near.
+//! Correlation and its softmax with AVX2 and FMA: eight displacements of a pixel at a time, then eight pixels.
 
 use std::arch::x86_64::*;
 
-use super::{Axis, Correlate, DISPLACEMENTS, Expected, RADIUS, SIDE, reference};
+use super::{Axis, Correlate, DISPLACEMENTS, Expected, MAX_CHANNELS, RADIUS, SIDE};
 use crate::kernels::Context;
-use crate::kernels::raster::{Raster, RasterMut};
-use crate::kernels::simd::{LANES, each_lane, exp_negative, load, store, transpose};
+use crate::kernels::raster::RasterMut;
+use crate::kernels::simd::{LANES, each_lane, exp_negative, load, store, sums, transpose};
 
 /// Vectors that hold all displacements.
 const VECTORS: usize = DISPLACEMENTS.div_ceil(LANES);
-/// Most vectors of channels.
-const MAX_CHANNELS: usize = 4;
-/// Pixels of a row that are correlated together, and those that are turned: the radius on each side, in whole vectors.
-const TILE: usize = 64;
-const TURNED: usize = (TILE + 2 * RADIUS).next_multiple_of(LANES);
-/// Rows that a thread takes at a time; it turns those of the radius above and below, too.
-const BAND: usize = 16;
-
-/// Whether there is room for the channels.
-pub fn can(job: &Correlate) -> bool {
-    job.left.channels <= MAX_CHANNELS * LANES
-}
+/// What lies outside of the picture.
+static ZEROS: [f32; MAX_CHANNELS] = [0.0; MAX_CHANNELS];
 
 pub fn correlate(job: &Correlate, context: &Context, out: &mut RasterMut) {
-    out.for_each_band(context, BAND, |first, mut band| match job.left.channels {
-        0..=8 => correlate_band::<8>(job, first, &mut band),
-        9..=16 => correlate_band::<16>(job, first, &mut band),
-        17..=24 => correlate_band::<24>(job, first, &mut band),
-        _ => correlate_band::<32>(job, first, &mut band),
+    let pixel = out.pixel;
+    out.for_each_row(context, |y, row| {
+        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it), and
+        // `Correlate::run` has compared all sizes.
+        unsafe {
+            match job.left.channels {
+                8 => correlate_row::<1>(job, y, row, pixel),
+                16 => correlate_row::<2>(job, y, row, pixel),
+                24 => correlate_row::<3>(job, y, row, pixel),
+                _ => correlate_row::<0>(job, y, row, pixel),
+            }
+        }
     });
 }
 
-/// The rows of a band, the first of which is `first`; `C` is the number of channels, in whole vectors.
-fn correlate_band<const C: usize>(job: &Correlate, first: usize, band: &mut RasterMut) {
-    let (width, pixel) = (band.width, band.pixel);
-    let mut tile = Tile::<C>::new(job);
-    for x in (0..width).step_by(TILE) {
-        tile.begin(x);
-        for row in 0..band.height {
-            let out = &mut band.row_mut(row)[x * pixel..];
-            // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
-            unsafe {
-                tile.turn(first + row);
-                tile.correlate(first + row, TILE.min(width - x), pixel, out);
+/// Distances in floats from a pixel to those that each displacement compares, at one phase.
+struct Window {
+    phase: f32,
+    axis: Axis,
+    left: [isize; DISPLACEMENTS],
+    right: [isize; DISPLACEMENTS],
+}
+
+impl Window {
+    fn new(job: &Correlate, phase: f32) -> Self {
+        let axis = Axis::new(phase);
+        let mut window = Self {
+            phase,
+            axis,
+            left: [0; DISPLACEMENTS],
+            right: [0; DISPLACEMENTS],
+        };
+        for i in 0..DISPLACEMENTS {
+            let at = |offsets: &[isize; SIDE], row: usize, pixel: usize| {
+                offsets[i / SIDE] * row as isize + offsets[i % SIDE] * pixel as isize
+            };
+            window.left[i] = -at(&axis.left, job.left.row, job.left.pixel);
+            window.right[i] = at(&axis.right, job.right.row, job.right.pixel);
+        }
+        window
+    }
+}
+
+/// Scores of a row; `C` vectors of channels, or any number of channels if `C` is 0.
+///
+/// # Safety
+/// AVX2 and FMA are there; the job's sizes fit each other.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f32], pixel: usize) {
+    let (height, width) = job.left.size();
+    let r = RADIUS;
+    let mut window = Window::new(job, job.phase.at(y, 0)[0]);
+    let rows_inside = y >= r && y + r < height;
+    for (x, values) in row.chunks_mut(pixel).enumerate() {
+        let phase = job.phase.at(y, x)[0];
+        if phase.to_bits() != window.phase.to_bits() {
+            window = Window::new(job, phase);
+        }
+        let values = &mut values[..DISPLACEMENTS];
+        let left = job.left.at(y, x).as_ptr();
+        let right = job.right.at(y, x).as_ptr();
+        // SAFETY: each pair points to the channels of two pixels inside, or to as many zeros.
+        unsafe {
+            if rows_inside && x >= r && x + r < width {
+                scores::<C>(job.left.channels, values, |d| {
+                    let (l, r) = (window.left[d], window.right[d]);
+                    (left.wrapping_offset(l), right.wrapping_offset(r))
+                });
+            } else {
+                let inside = Inside::new(job, &window.axis, y, x);
+                scores::<C>(job.left.channels, values, |d| match inside.both(d) {
+                    true => {
+                        let (l, r) = (window.left[d], window.right[d]);
+                        (left.wrapping_offset(l), right.wrapping_offset(r))
+                    }
+                    false => (ZEROS.as_ptr(), ZEROS.as_ptr()),
+                });
             }
         }
     }
 }
 
-/// Rows of both sides, the pixels of each channel side by side, from the radius before the tile on; zeros outside.
-struct Tile<'a, const C: usize> {
-    job: &'a Correlate<'a>,
-    /// The first pixel of the tile.
-    first: usize,
-    /// Row `y` is at `(y + RADIUS) % SIDE`.
-    left: [[[f32; TURNED]; C]; SIDE],
-    right: [[[f32; TURNED]; C]; SIDE],
-    /// The first row that was not turned yet.
-    next: Option<isize>,
+/// The channels of a left and of a right pixel to be compared.
+type Pair = (*const f32, *const f32);
+
+/// Which displacements of a pixel lead to two pixels inside, for each axis.
+struct Inside {
+    rows: [bool; SIDE],
+    columns: [bool; SIDE],
 }
 
-impl<'a, const C: usize> Tile<'a, C> {
-    fn new(job: &'a Correlate<'a>) -> Self {
+impl Inside {
+    fn new(job: &Correlate, axis: &Axis, y: usize, x: usize) -> Self {
+        let check = |at: usize, size: usize| {
+            let inside = |at: isize| at >= 0 && at < size as isize;
+            let at = at as isize;
+            std::array::from_fn(|i| inside(at - axis.left[i]) && inside(at + axis.right[i]))
+        };
         Self {
-            job,
-            first: 0,
-            left: [[[0.0; TURNED]; C]; SIDE],
-            right: [[[0.0; TURNED]; C]; SIDE],
-            next: None,
+            rows: check(y, job.left.height),
+            columns: check(x, job.left.width),
         }
     }
 
-    /// Goes to the tile that begins with pixel `first`.
-    fn begin(&mut self, first: usize) {
-        (self.first, self.next) = (first, None);
+    #[inline]
+    fn both(&self, d: usize) -> bool {
+        self.rows[d / SIDE] && self.columns[d % SIDE]
     }
+}
 
-    fn slot(y: isize) -> usize {
-        (y + RADIUS as isize) as usize % SIDE
-    }
-
-    /// Sees to it that row `y` and those around it are there.
-    #[target_feature(enable = "avx2,fma")]
-    fn turn(&mut self, y: usize) {
-        let (y, radius) = (y as isize, RADIUS as isize);
-        for y in self.next.unwrap_or(y - radius)..=y + radius {
-            let slot = Self::slot(y);
-            turn_row(&self.job.left, y, self.first, &mut self.left[slot]);
-            turn_row(&self.job.right, y, self.first, &mut self.right[slot]);
-        }
-        self.next = Some(y + radius + 1);
-    }
-
-    /// The scores of row `y`.
-    #[target_feature(enable = "avx2,fma")]
-    fn correlate(&self, y: usize, width: usize, pixel: usize, out: &mut [f32]) {
-        let phase = |i: usize| self.job.phase.at(y, self.first + i)[0];
-        let axis = Axis::new(phase(0));
-        for (group, out) in out.chunks_mut(LANES * pixel).enumerate() {
-            let first = group * LANES;
-            if first >= width {
+/// Products of the pairs, one for each value.
+///
+/// # Safety
+/// AVX2 and FMA are there; `pair` answers two pointers to `8 C` floats, or to `channels` if `C`
+/// is 0.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn scores<const C: usize>(
+    channels: usize,
+    values: &mut [f32],
+    pair: impl Fn(usize) -> Pair,
+) {
+    for (group, out) in values.chunks_mut(LANES).enumerate() {
+        let mut products = [_mm256_setzero_ps(); LANES];
+        for (i, product) in products.iter_mut().enumerate() {
+            if i >= out.len() {
                 break;
             }
-            let pixels = first..width.min(first + LANES);
-            if pixels
-                .clone()
-                .all(|i| phase(i).to_bits() == phase(0).to_bits())
-            {
-                let scores = self.scores(y, first, &axis);
-                for (values, scores) in out.chunks_mut(pixel).zip(scores).take(pixels.len()) {
-                    for (values, part) in values[..DISPLACEMENTS].chunks_mut(LANES).zip(scores) {
-                        store(values, part);
-                    }
-                }
-            } else {
-                for (values, i) in out.chunks_mut(pixel).zip(pixels) {
-                    for (d, value) in values[..DISPLACEMENTS].iter_mut().enumerate() {
-                        *value = reference::score(self.job, (y, self.first + i), d);
-                    }
-                }
-            }
+            let (left, right) = pair(group * LANES + i);
+            // SAFETY: the caller vouches for the lengths.
+            *product = unsafe { dot_vectors::<C>(left, right, channels) };
         }
-    }
-
-    /// The scores of the eight pixels from `first` of the tile on.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn scores(&self, y: usize, first: usize, axis: &Axis) -> [[__m256; VECTORS]; LANES] {
-        let mut scores = [_mm256_setzero_ps(); VECTORS * LANES];
-        for (dy, scores) in scores[..DISPLACEMENTS].chunks_mut(SIDE).enumerate() {
-            let left = &self.left[Self::slot(y as isize - axis.left[dy])];
-            let right = &self.right[Self::slot(y as isize + axis.right[dy])];
-            scores.copy_from_slice(&products(left, right, first + RADIUS, axis));
-        }
-        let mut pixels = [[_mm256_setzero_ps(); VECTORS]; LANES];
-        for (v, block) in scores.as_chunks::<LANES>().0.iter().enumerate() {
-            for (pixel, part) in pixels.iter_mut().zip(transpose(block)) {
-                pixel[v] = part;
-            }
-        }
-        pixels
+        store(out, sums(&products));
     }
 }
 
-/// Products of eight pixels of two turned rows, from pixel `at` on, for the displacements along x.
+/// Products of `C` vectors, or of `channels` floats if `C` is 0, not yet summed over the lanes.
+///
+/// # Safety
+/// AVX2 and FMA are there; both can be read that far.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn products<const C: usize>(
-    left: &[[f32; TURNED]; C],
-    right: &[[f32; TURNED]; C],
-    at: usize,
-    axis: &Axis,
-) -> [__m256; SIDE] {
-    debug_assert!(at >= RADIUS && at + RADIUS + LANES <= TURNED);
-    // Loops of constant length over sums of their own, so that these stay in registers.
-    let mut sums = [_mm256_setzero_ps(); SIDE];
-    for (left, right) in left.iter().zip(right) {
-        let (left, right) = (
-            left.as_ptr().wrapping_add(at),
-            right.as_ptr().wrapping_add(at),
-        );
-        for (dx, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the parts of a displacement are at most the radius, and so far from its ends `at` lies.
-            *sum = unsafe {
-                let l = _mm256_loadu_ps(left.wrapping_offset(-axis.left[dx]));
-                let r = _mm256_loadu_ps(right.wrapping_offset(axis.right[dx]));
-                _mm256_fmadd_ps(l, r, *sum)
-            };
+unsafe fn dot_vectors<const C: usize>(
+    left: *const f32,
+    right: *const f32,
+    channels: usize,
+) -> __m256 {
+    // SAFETY: the caller vouches for the lengths.
+    unsafe {
+        if C == 0 {
+            let left = std::slice::from_raw_parts(left, channels);
+            return dot(left, std::slice::from_raw_parts(right, channels));
         }
-    }
-    sums
-}
-
-/// Turns row `y` of a side, from the radius before pixel `first` on.
-#[target_feature(enable = "avx2,fma")]
-fn turn_row<const C: usize>(side: &Raster, y: isize, first: usize, out: &mut [[f32; TURNED]; C]) {
-    let left = first as isize - RADIUS as isize;
-    let inside = (0..side.height as isize).contains(&y);
-    for group in (0..TURNED).step_by(LANES) {
-        let x = left + group as isize;
-        if inside && side.channels == C && x >= 0 && x as usize + LANES <= side.width {
-            turn_inside(
-                side.at(y as usize, x as usize).as_ptr(),
-                side.pixel,
-                group,
-                out,
-            );
-            continue;
+        let mut sum = _mm256_mul_ps(_mm256_loadu_ps(left), _mm256_loadu_ps(right));
+        for c in 1..C {
+            let left = _mm256_loadu_ps(left.add(c * LANES));
+            sum = _mm256_fmadd_ps(left, _mm256_loadu_ps(right.add(c * LANES)), sum);
         }
-        let pixels = each_lane!(i => side.get(y, x + i as isize).unwrap_or_default());
-        for (v, channels) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let part = each_lane!(i => load(pixels[i].get(v * LANES..).unwrap_or_default()));
-            for (channel, turned) in channels.iter_mut().zip(transpose(&part)) {
-                store(&mut channel[group..group + LANES], turned);
-            }
-        }
+        sum
     }
 }
 
-/// The same for eight pixels inside, `C` channels each, `pixel` floats apart.
+/// Products of any number of channels, not yet summed over the lanes.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn turn_inside<const C: usize>(
-    from: *const f32,
-    pixel: usize,
-    group: usize,
-    out: &mut [[f32; TURNED]; C],
-) {
-    for (v, channels) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-        let from = from.wrapping_add(v * LANES);
-        // SAFETY: the pixels and their channels are inside (`turn_row`).
-        let part = each_lane!(i => unsafe { _mm256_loadu_ps(from.wrapping_add(i * pixel)) });
-        for (channel, turned) in channels.iter_mut().zip(transpose(&part)) {
-            store(&mut channel[group..group + LANES], turned);
-        }
+fn dot(left: &[f32], right: &[f32]) -> __m256 {
+    let mut sum = _mm256_setzero_ps();
+    for (a, b) in left.chunks(LANES).zip(right.chunks(LANES)) {
+        sum = _mm256_fmadd_ps(load(a), load(b), sum);
     }
+    sum
 }
 
 pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {

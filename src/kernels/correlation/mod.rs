@@ -23,6 +23,8 @@ mod tests;
 pub const RADIUS: usize = 2;
 /// Displacements of an axis.
 pub(super) const SIDE: usize = 2 * RADIUS + 1;
+/// Most channels that the kernels have room for.
+pub const MAX_CHANNELS: usize = 64;
 /// Number of displacements.
 pub const DISPLACEMENTS: usize = SIDE * SIDE;
 
@@ -56,13 +58,17 @@ struct Correlate<'a> {
 impl Correlate<'_> {
     fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
         let size = self.left.size();
+        if self.left.channels > MAX_CHANNELS {
+            let found = self.left.channels;
+            candle_core::bail!("{found} channels to correlate, expected at most {MAX_CHANNELS}");
+        }
         self.right
             .expect("the right side", size, self.left.channels)?;
         self.phase.expect("the phase", size, 1)?;
         out.expect("the scores", size, DISPLACEMENTS)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 if cpu::can(self) => cpu::correlate(self, context, &mut out),
+            super::CpuLevel::Avx2 => cpu::correlate(self, context, &mut out),
             _ => reference::correlate(self, context, &mut out),
         }
         Ok(())

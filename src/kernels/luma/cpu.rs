@@ -435,6 +435,15 @@ pub unsafe fn compare(
     }
 }
 
+/// The thirty-two samples of row `y` from column `x` on, which must be inside.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn samples(luma: &Raster<'_, u8>, y: usize, x: usize) -> __m256i {
+    let samples = &luma.row(y)[x..x + 32];
+    // SAFETY: there are thirty-two bytes.
+    unsafe { _mm256_loadu_si256(samples.as_ptr().cast()) }
+}
+
 /// Sums of the bytes of eight cells' rows, four a cell, each at most 127.
 #[inline]
 #[target_feature(enable = "avx2")]

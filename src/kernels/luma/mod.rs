@@ -11,7 +11,7 @@ use super::raster::{Raster, Source, write, write_of};
 #[cfg(target_arch = "x86_64")]
 mod cpu;
 #[cfg(target_arch = "x86_64")]
-pub(super) use cpu::{CELLS, cells_of_bytes, cells_of_words, compare};
+pub(super) use cpu::{CELLS, cells_of_bytes, cells_of_words, compare, samples};
 mod reference;
 pub(super) use reference::difference;
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::arch::x86_64::*;
 use super::{ALIKE, EDGE, SAMPLES, reference};
 use crate::kernels::Context;
 use crate::kernels::change::Pair;
-use crate::kernels::luma::cells_of_bytes;
+use crate::kernels::luma::{cells_of_bytes, samples};
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::LANES;
 
-/// Samples of a group of cells.
+/// Samples of a group of cells, as many as a vector of them has.
 const GROUP: usize = SAMPLES * LANES;
 
 pub fn run(pair: &Pair, context: &Context, out: &mut RasterMut) {
@@ -45,13 +45,7 @@ type Both = [__m256i; 2];
 /// The edges in the eight cells whose first sample is at (`y`, `x`).
 #[target_feature(enable = "avx2")]
 fn count(pair: &Pair, y: usize, x: usize) -> [f32; LANES] {
-    let at = |y: usize, x: usize| -> Both {
-        [&pair.left, &pair.right].map(|side| {
-            let samples = &side.row(y)[x..x + GROUP];
-            // SAFETY: there are thirty-two bytes.
-            unsafe { _mm256_loadu_si256(samples.as_ptr().cast()) }
-        })
-    };
+    let at = |y: usize, x: usize| [samples(&pair.left, y, x), samples(&pair.right, y, x)];
     let mut counts = _mm256_setzero_si256();
     let mut here = at(y, x);
     for y in y..y + SAMPLES {
@@ -68,13 +62,16 @@ fn count(pair: &Pair, y: usize, x: usize) -> [f32; LANES] {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn edge(here: Both, next: Both) -> __m256i {
-    let rise = |a: Both, b: Both| {
-        let (left, right) = (_mm256_subs_epu8(a[0], b[0]), _mm256_subs_epu8(a[1], b[1]));
-        _mm256_min_epu8(left, right)
-    };
     let step = _mm256_max_epu8(rise(next, here), rise(here, next));
     let either = _mm256_or_si256(alike(here), alike(next));
     _mm256_andnot_si256(at_most(step, EDGE), either)
+}
+
+/// How much more `a` is than `b` in both pictures.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rise(a: Both, b: Both) -> __m256i {
+    _mm256_min_epu8(_mm256_subs_epu8(a[0], b[0]), _mm256_subs_epu8(a[1], b[1]))
 }
 
 #[inline]
