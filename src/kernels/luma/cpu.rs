@@ -407,8 +407,9 @@ pub unsafe fn compare(
     sums: &mut [u16; CELLS],
 ) {
     let first = |side: &Raster<'_, i16>, [dy, dx]: [isize; 2]| {
-        let corner = side.row(SAMPLES * y + BORDER)[SAMPLES * x + BORDER..].as_ptr();
-        corner.wrapping_offset(dy * side.row as isize + dx)
+        let row = (SAMPLES * y + BORDER).wrapping_add_signed(dy);
+        let column = (SAMPLES * x + BORDER).wrapping_add_signed(dx);
+        side.data().as_ptr().wrapping_add(row * side.row + column)
     };
     let (l, r) = (first(&sides.left, left), first(&sides.right, right));
     let mut columns = [_mm256_setzero_si256(); SAMPLES];
