@@ -32,7 +32,7 @@ pub enum Features {
 }
 
 impl Features {
-    /// `[height, width, 1]` of the padded picture: luma, -0.5 to 0.5.
+    /// `[height, width, 1]` of the padded picture: luma in bytes, see [`luma::gather`].
     pub fn luma(&self) -> &Tensor {
         match self {
             Self::Embedded(f) => &f.bytes.as_ref().unwrap_or(&f.encoded.bytes)[0],

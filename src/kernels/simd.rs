@@ -93,6 +93,14 @@ pub fn store(out: &mut [f32], v: __m256) {
     }
 }
 
+/// `a + t * (b - a)` with two roundings, as plain loops have it: where places are told by it, one less could lead to another
+/// sample.
+#[inline]
+#[target_feature(enable = "avx")]
+pub fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
+    _mm256_add_ps(a, _mm256_mul_ps(t, _mm256_sub_ps(b, a)))
+}
+
 /// Sum of the eight lanes.
 #[inline]
 #[target_feature(enable = "avx")]

@@ -9,7 +9,7 @@ use super::{
 use crate::kernels::Context;
 use crate::kernels::agreement::CONTRAST;
 use crate::kernels::raster::{Raster, RasterMut};
-use crate::kernels::simd::{LANES, each_lane, load, transpose};
+use crate::kernels::simd::{LANES, each_lane, lerp, load, transpose};
 use crate::kernels::warp::EightTaps;
 
 const _: () = assert!(CUES == LANES);
@@ -118,12 +118,12 @@ impl Cells {
                 pair(values, first, y, x.first),
                 pair(values, first, y, x.second),
             );
-            [mix(a[0], b[0], x.share), mix(a[1], b[1], x.share)]
+            [lerp(a[0], b[0], x.share), lerp(a[1], b[1], x.share)]
         };
         let (above, below) = (row(y.first), row(y.second));
         [
-            mix(above[0], below[0], y.share),
-            mix(above[1], below[1], y.share),
+            lerp(above[0], below[0], y.share),
+            lerp(above[1], below[1], y.share),
         ]
     }
 }
@@ -150,12 +150,6 @@ fn pair(values: &Raster, first: usize, y: __m256i, x: __m256i) -> [__m256; 2] {
         _mm256_shuffle_ps::<0x88>(a, b),
         _mm256_shuffle_ps::<0xdd>(a, b),
     ]
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn mix(a: __m256, b: __m256, share: __m256) -> __m256 {
-    _mm256_add_ps(a, _mm256_mul_ps(share, _mm256_sub_ps(b, a)))
 }
 
 /// Writes the first channels, a vector each, of as many cells as there are.

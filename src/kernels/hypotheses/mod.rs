@@ -7,7 +7,7 @@
 //! subtitles do. A cell takes the one under which the luma of both sides differs least.
 //!
 //! A cell also gets [`CUES`] values that tell of the choice:
-//! - the difference of luma (0 to 1) under each hypothesis, times [`CONTRAST`];
+//! - the difference of luma (0 to 1) under each hypothesis, times [`agreement::CONTRAST`];
 //! - for the left side and the right one, how far the motion found where the chosen flow leads to is from that flow,
 //!   e / (1 + e) with e in cells: large where that side shows something else;
 //! - acceleration (x, y): how much further the thing goes from left to right than it came from the picture before, in

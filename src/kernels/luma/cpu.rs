@@ -10,7 +10,7 @@ use super::{ACROSS, BORDER, DOWN, MAX, SAMPLES, Sides, Warp, mean_of_cell, refer
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::resample::between;
-use crate::kernels::simd::{LANES, load, store};
+use crate::kernels::simd::{LANES, lerp, load, store};
 
 /// Cells of a row whose flow fits on the stack.
 const TILE: usize = 64;
@@ -187,13 +187,6 @@ fn enlarge(cells: &[f32]) -> [__m256; 2] {
     let (a, b, c) = (at(0), at(1), at(2));
     let t = _mm256_setr_ps(0.625, 0.875, 0.125, 0.375, 0.625, 0.875, 0.125, 0.375);
     [lerp(a, b, t), lerp(b, c, t)]
-}
-
-/// With two roundings, as the reference: far away, one less could lead to another sample.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
-    _mm256_add_ps(a, _mm256_mul_ps(t, _mm256_sub_ps(b, a)))
 }
 
 /// Positions along one axis, of a group's first and third cell and of the others: whole part, and share of the next.

@@ -8,8 +8,8 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Context;
-use super::agreement::SAMPLES;
 use super::change::{for_cells, mean_around};
+use super::luma::{self, SAMPLES};
 use super::raster::{Source, write};
 use crate::error::Result;
 use crate::picture::{Component, Picture, PictureMut};
@@ -31,8 +31,6 @@ const EDGE: u8 = 40;
 const EDGES: f32 = 24.0;
 /// Codes of 8 bits by which the moved sides disagree where motion does not explain the place.
 const DISAGREEMENT: f32 = 6.0;
-/// The full range of 8 bits.
-const RANGE: f32 = 255.0;
 
 /// Where two pictures have edges in common; for one size of cells.
 #[derive(Debug)]
@@ -105,7 +103,7 @@ fn choose(context: &Context, space: &Space, difference: &Tensor) -> candle_core:
         let pixel = out.pixel;
         out.for_each_row(context, |y, row| {
             for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
-                let disagree = difference.at(y, x)[0] > DISAGREEMENT / RANGE;
+                let disagree = difference.at(y, x)[0] > DISAGREEMENT / luma::MAX;
                 let kept = disagree && 9.0 * mean_around(&edges, (y, x), 0) >= EDGES;
                 *value = f32::from(u8::from(kept));
             }
@@ -144,11 +142,11 @@ fn keep_samples<'a>(
             let codes = |c: &Component| [left, right].map(|p| c.load(p.row(c.plane, y), x));
             let alike = |c: &Component| {
                 let [l, r] = codes(c);
-                l.abs_diff(r) as f32 * RANGE <= f32::from(ALIKE) * c.max() as f32
+                l.abs_diff(r) as f32 * luma::MAX <= f32::from(ALIKE) * c.max() as f32
             };
             let kept = |c: &Component| {
                 let [l, r] = codes(c);
-                let noise = l.abs_diff(r) as f32 * RANGE <= NOISE * c.max() as f32;
+                let noise = l.abs_diff(r) as f32 * luma::MAX <= NOISE * c.max() as f32;
                 // halves go up and down in turns, and noise has no mean at all: what stands still gets no darker or lighter
                 let half = ((x + y) % 2) as u32;
                 if noise { l } else { (l + r + half) / 2 }
