@@ -25,7 +25,8 @@ def export(state, config, path):
         if not torch.isfinite(tensor).all():
             raise SystemExit(f"{name} does not fit into f16")
     # levels of luma begin at half the size there
-    tensors["search.finest"] = torch.tensor([config.finest - 1], dtype=torch.float16)
+    for name, number in ("finest", config.finest - 1), ("lines", config.lines):
+        tensors[f"search.{name}"] = torch.tensor([number], dtype=torch.float16)
     save_file(tensors, path)
     print(f"{path}: {sum(t.numel() for t in tensors.values())} weights")
 

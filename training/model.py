@@ -38,17 +38,19 @@ NORM_EPSILON = 1e-2
 @dataclass(frozen=True)
 class Config:
     """Channels: features at a quarter of the picture's size, at an eighth, the decoder, what it hands
-    to the refiner. And the finest level that is searched for motion: pictures of 1 / 2**finest of the size."""
+    to the refiner. The finest level that is searched for motion: pictures of 1 / 2**finest of the size. The lines
+    above which the plugin shows it pictures at half their size."""
 
     stem: int
     features: int
     width: int
     up: int
     finest: int = 2
+    lines: int = 1440
 
 
 VARIANTS = {
-    "fast": Config(8, 16, 16, 7),
+    "fast": Config(8, 16, 16, 7, lines=720),
     "balanced": Config(16, 24, 32, 11),
     "high": Config(16, 24, 32, 11, finest=1),
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use gstvideointerpolate::error::Result;
-use gstvideointerpolate::interpolator::{Encoded, Findings, Interpolator, Outcome, Settings};
+use gstvideointerpolate::interpolator::{
+    Encoded, Findings, Interpolator, Options, Outcome, Settings,
+};
 use gstvideointerpolate::kernels::PhaseMap;
 use gstvideointerpolate::network::{Model, Network};
 use gstvideointerpolate::picture::{Color, Format, Picture, PictureMut};
@@ -19,17 +21,19 @@ pub struct Middle {
 impl Middle {
     /// With the built-in network in its usual size, on all CPUs.
     pub fn built_in(size: (usize, usize)) -> Result<Self> {
-        Self::new(Network::embedded()?, size, 0)
+        Self::new(Network::embedded()?, size, 0, None)
     }
 
-    /// `threads`: 0 is all.
+    /// `threads`: 0 is all; `scale`: see [`Options`].
     pub fn new(
         model: impl Into<Model>,
         (width, height): (usize, usize),
         threads: usize,
+        scale: Option<f32>,
     ) -> Result<Self> {
-        let interpolator =
-            Interpolator::new(model, Format::I420, width as u32, height as u32, threads)?;
+        let (size, options) = ((width as u32, height as u32), Options::default());
+        let options = Options { scale, ..options };
+        let interpolator = Interpolator::with_options(model, Format::I420, size, threads, options)?;
         Ok(Self {
             interpolator,
             settings: Settings::default(),

@@ -1,8 +1,8 @@
 //! How good a model is: frames of real clips are withheld, made again and compared.
 //!
 //! ```text
-//! evaluate [--quality NAME] [--model FILE] [--threads N] [--step N] [--no-minterpolate]
-//!          [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...
+//! evaluate [--quality NAME] [--model FILE] [--scale X] [--threads N] [--step N]
+//!          [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...
 //! ```
 //!
 //! Every `--step`th frame (2) of a clip is kept, and all between are made: with 4 and 8 from a

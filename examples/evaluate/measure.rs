@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
         let size = (first.width, first.height);
         let text = |error: Error| error.to_string();
         let model = options.network().map_err(text)?;
-        let mut engine = Middle::new(model, size, options.threads).map_err(text)?;
+        let mut engine = Middle::new(model, size, options.threads, options.scale).map_err(text)?;
         let start = || Minterpolate::start(path, options.step, size);
         let encoded = engine.encode(&first).map_err(|error| error.to_string())?;
         Ok(Self {

@@ -7,9 +7,11 @@ use gstvideointerpolate::network::{Model, Variant};
 
 use super::common::program;
 
-pub const USAGE: &str = "evaluate [--quality NAME] [--model FILE] [--threads N] [--step N] [--no-minterpolate] \
-                         [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
+pub const USAGE: &str = "evaluate [--quality NAME] [--model FILE] [--scale X] [--threads N] [--step N] \
+                         [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
 
+/// Resolutions that can be asked for.
+const SCALES: [f32; 3] = [0.25, 0.5, 1.0];
 /// Largest step: beyond it hardly a clip has two kept frames that show the same.
 const MOST: usize = 64;
 
@@ -19,6 +21,8 @@ pub struct Options {
     pub quality: Variant,
     /// A weight file instead of it.
     pub model: Option<PathBuf>,
+    /// Resolution at which motion is sought, as the element's property.
+    pub scale: Option<f32>,
     /// 0: all.
     pub threads: usize,
     /// One frame in so many is kept, the others are made; at least 2.
@@ -38,6 +42,7 @@ impl Options {
         let mut options = Self {
             quality: Variant::Balanced,
             model: None,
+            scale: None,
             threads: 0,
             step: 2,
             minterpolate: true,
@@ -54,6 +59,7 @@ impl Options {
             match argument.as_str() {
                 "--quality" => options.quality = quality(&value()?)?,
                 "--model" => options.model = Some(value()?.into()),
+                "--scale" => options.scale = scale(&value()?)?,
                 "--threads" => options.threads = number(&argument, &value()?, 0, 1024)?,
                 "--step" => options.step = number(&argument, &value()?, 2, MOST)?,
                 "--no-minterpolate" => options.minterpolate = false,
@@ -93,6 +99,16 @@ impl Options {
 fn quality(name: &str) -> Result<Variant, String> {
     let names = || Variant::ALL.map(Variant::name).join(", ");
     Variant::named(name).ok_or_else(|| format!("--quality {name}: wanted one of {}", names()))
+}
+
+fn scale(text: &str) -> Result<Option<f32>, String> {
+    let scale = text.parse().ok().filter(|scale| SCALES.contains(scale));
+    let wanted = || format!("--scale {text}: wanted one of {SCALES:?}, or 0 for automatic");
+    match (scale, text) {
+        (None, "0") => Ok(None),
+        (None, _) => Err(wanted()),
+        (scale, _) => Ok(scale),
+    }
 }
 
 fn number(option: &str, text: &str, least: usize, most: usize) -> Result<usize, String> {

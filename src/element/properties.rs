@@ -354,7 +354,7 @@ fn engine() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecDouble::builder("scale")
             .nick("Scale")
-            .blurb("Resolution at which the built-in network and RIFE seek motion, relative to the usual one: 0.25, 0.5, 1 or 2 (0: half above 1440 lines)")
+            .blurb("Resolution at which the built-in network and RIFE seek motion, relative to the usual one: 0.25, 0.5, 1 or 2 (0: half for large pictures)")
             .minimum(AUTOMATIC_SCALE)
             .maximum(MOST_SCALE)
             .default_value(AUTOMATIC_SCALE)

@@ -65,7 +65,7 @@ impl Engine {
     ) -> Result<Self> {
         Ok(match model {
             Model::Embedded(network) => {
-                let halved = options.scale(picture) < 1.0;
+                let halved = options.scale(picture, network.lines()) < 1.0;
                 Self::Embedded(Box::new(Embedded::new(network, context, view, halved)?))
             }
             Model::Published(network) => Self::Full(Box::new(Full::new(

@@ -104,22 +104,29 @@ fn any_size_can_be_seen_at_half_of_it() {
 }
 
 #[test]
-fn motion_is_sought_at_half_the_resolution_above_1440_lines() {
+fn motion_in_large_pictures_is_sought_at_half_the_resolution() {
     let automatic = Options::default();
-    for (size, scale) in [
-        ((1080, 1920), 1.0),
-        ((1440, 2560), 1.0),
-        ((1441, 2560), 0.5),
-        ((2160, 3840), 0.5),
-        ((3840, 2160), 0.5),
-        ((2160, 1000), 1.0),
+    let lines = Variant::ALL.map(|variant| variant.network().unwrap().lines());
+    assert_eq!(lines, [720, 1440, 1440]);
+    for (size, scales) in [
+        ((720, 1280), [1.0, 1.0, 1.0]),
+        ((1080, 1920), [0.5, 1.0, 1.0]),
+        ((1440, 2560), [0.5, 1.0, 1.0]),
+        ((1441, 2560), [0.5; 3]),
+        ((3840, 2160), [0.5; 3]),
+        ((2160, 700), [1.0, 1.0, 1.0]),
+        ((2160, 1000), [0.5, 1.0, 1.0]),
     ] {
-        assert_eq!(automatic.scale(size), scale, "{size:?}");
+        assert_eq!(
+            lines.map(|lines| automatic.scale(size, lines)),
+            scales,
+            "{size:?}"
+        );
         let fixed = Options {
             scale: Some(2.0),
             ..automatic
         };
-        assert_eq!(fixed.scale(size), 2.0);
+        assert_eq!(fixed.scale(size, 1), 2.0);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sizes of the embedded network; the same names as in `training/model.py`.
 
+use std::ops::RangeInclusive;
+
 use crate::error::Result;
 use crate::network::checkpoint::Checkpoint;
 
@@ -9,6 +11,8 @@ pub const VIEW: usize = 6;
 pub const DETAIL: usize = 4 + 1;
 /// Coarsest level of luma that a search may end with: an eighth of the picture's size, where cells are pixels.
 pub const MAX_FINEST: usize = 2;
+/// What a variant may have as the most lines of a picture that it sees at its own size.
+const LINES: RangeInclusive<usize> = 1..=16384;
 /// Most channels of any part.
 const MAX_CHANNELS: usize = 256;
 /// A feature's norm below this (its square root) counts as "no texture".
@@ -27,6 +31,8 @@ pub struct Config {
     pub up: usize,
     /// Finest level of luma that is searched for motion: 0 is half the picture's size, 1 a quarter, 2 an eighth.
     pub finest: usize,
+    /// Pictures of more lines are seen at half their size, unless something else is said.
+    pub lines: usize,
 }
 
 impl Config {
@@ -44,6 +50,7 @@ impl Config {
             width: outputs("decoder.entry.weight", 1)?,
             up: detail - DETAIL,
             finest: checkpoint.index("search.finest", 0..=MAX_FINEST)?,
+            lines: checkpoint.index("search.lines", LINES)?,
         })
     }
 }

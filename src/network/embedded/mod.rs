@@ -84,6 +84,11 @@ impl Network {
         }))
     }
 
+    /// Lines of a picture above which it is to be seen at half its size.
+    pub fn lines(&self) -> usize {
+        self.config.lines
+    }
+
     /// Memory for views of `height` x `width` (half the padded picture's size), to be run on
     /// `context`.
     ///

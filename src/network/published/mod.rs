@@ -160,17 +160,14 @@ impl Default for Options {
     }
 }
 
-/// Lines above which motion is sought at half the usual resolution, unless something else is said.
-const MOST_LINES: usize = 1440;
+/// Lines above which published networks seek motion at half the usual resolution, unless something else is said.
+pub const MOST_LINES: usize = 1440;
 
 impl Options {
-    /// The scale for pictures of `height` x `width`, whichever way up they are.
-    pub fn scale(&self, (height, width): (usize, usize)) -> f32 {
-        let automatic = if height.min(width) > MOST_LINES {
-            0.5
-        } else {
-            1.0
-        };
+    /// The scale for pictures of `height` x `width`, whichever way up they are: a half for those of more than so
+    /// many `lines`.
+    pub fn scale(&self, (height, width): (usize, usize), lines: usize) -> f32 {
+        let automatic = if height.min(width) > lines { 0.5 } else { 1.0 };
         self.scale.unwrap_or(automatic)
     }
 }
@@ -255,7 +252,7 @@ impl Published {
         let size = (height, width);
         let (padded, space, has_residual) = match &self.net {
             Net::Rife(net) => {
-                let scale = options.scale(size);
+                let scale = options.scale(size, MOST_LINES);
                 let padded = net.padded(size, scale);
                 let space = net.space(padded, scale, options.iterations)?;
                 (padded, Space::Rife(Box::new(space)), net.has_residual())
