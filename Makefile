@@ -61,8 +61,9 @@ test: install lint cross ## Format, lints, all tests, leaks
 	G_DEBUG=fatal-warnings cargo test
 	scripts/check-leaks.sh
 
-bench: install ## Run the benches; a table of ratios at the end
-	scripts/bench.sh
+bench: install ## Run the benches; a table of ratios to others at the end
+	cargo bench --quiet --bench '*'
+	benches/peers.sh
 
 check-leaks: install ## Run every line of pipelines/ under GStreamer's leak tracer
 	scripts/check-leaks.sh

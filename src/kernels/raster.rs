@@ -268,10 +268,17 @@ impl<T: Element> RasterMut<'_, T> {
         } else {
             context.pool().install(|| {
                 let bands = all.par_chunks_mut(rows * geometry.row);
-                bands.enumerate().for_each(band);
+                let most = piece(bands.len(), threads);
+                bands.enumerate().with_max_len(most).for_each(band);
             });
         }
     }
+}
+
+/// Most rows, of so many, that a thread should take at a time: pieces small enough that all end together.
+pub fn piece(rows: usize, threads: usize) -> usize {
+    const PIECES: usize = 8;
+    rows.div_ceil(PIECES * threads).max(1)
 }
 
 struct InPlace<F, T> {

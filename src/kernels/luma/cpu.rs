@@ -141,10 +141,18 @@ impl Flow {
             x: [0.0; ROOM],
             y: [0.0; ROOM],
         };
-        let last = job.flow.width - 1;
-        for i in 0..(TILE + 2).min(job.flow.width - first + 2) {
-            let at = job.flow.at(y, (first + i).saturating_sub(1).min(last));
-            (flow.x[i], flow.y[i]) = (at[0], at[1]);
+        let (row, pixel) = (job.flow.row(y), job.flow.pixel);
+        // the first cell of a row stands in for the one before it, and the last one for the one after it
+        let cells = row[first.saturating_sub(1) * pixel..].chunks(pixel);
+        let skipped = usize::from(first == 0);
+        let mut count = skipped;
+        for cell in cells.take(TILE + 2 - skipped) {
+            (flow.x[count], flow.y[count]) = (cell[0], cell[1]);
+            count += 1;
+        }
+        (flow.x[count], flow.y[count]) = (flow.x[count - 1], flow.y[count - 1]);
+        if first == 0 {
+            (flow.x[0], flow.y[0]) = (flow.x[1], flow.y[1]);
         }
         flow
     }

@@ -158,6 +158,8 @@ fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2
         flow,
         cost: variance(sum, squares),
         step: [x, y],
+        lost: false,
+        changed: 0,
     }
 }
 

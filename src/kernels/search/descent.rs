@@ -42,6 +42,10 @@ pub struct Patch {
     pub cost: f32,
     /// What the next Gauss-Newton step takes from the flow; zero once steps lead nowhere.
     pub step: [f32; 2],
+    /// See [`is_lost`].
+    pub lost: bool,
+    /// The pass that changed the flow last.
+    pub changed: usize,
 }
 
 /// The patches of a level.
@@ -62,6 +66,8 @@ impl Grid {
             flow: [0.0; 2],
             cost: 0.0,
             step: [0.0; 2],
+            lost: false,
+            changed: 0,
         };
         let rows = [height.div_ceil(2), height / 2].map(|n| vec![unknown; n * width]);
         Self {
@@ -82,6 +88,7 @@ impl Grid {
             for (i, row) in rows.chunks_mut(self.width).enumerate() {
                 for (j, patch) in row.iter_mut().enumerate() {
                     patch.flow = start(coarser, 2 * i + parity, j);
+                    patch.changed = 0;
                 }
             }
         }
@@ -119,6 +126,14 @@ fn middle(coarser: &Dense, i: usize, j: usize) -> [f32; 2] {
     let corners = [(y - 1, x - 1), (y - 1, x), (y, x - 1), (y, x)];
     let corners = corners.map(|(y, x)| coarser.at(y, x));
     [0, 1].map(|c| 0.5 * corners.iter().map(|flow| flow[c]).sum::<f32>())
+}
+
+/// What a patch may take over from another one.
+#[derive(Clone, Copy)]
+struct Candidate {
+    flow: [f32; 2],
+    /// It may have changed since it was looked at last.
+    fresh: bool,
 }
 
 /// One direction's search at a level.
@@ -183,20 +198,35 @@ impl<'a> Search<'a> {
     ) {
         for parity in self.turns() {
             for j in (parity..row.len()).step_by(2) {
+                let fresh = |patch: &Patch| patch.changed + 1 >= self.pass;
+                let there = |patch: &Patch| Candidate {
+                    flow: patch.flow,
+                    fresh: fresh(patch),
+                };
+                // it may be another patch than the last time
+                let back = |patch: &Patch| Candidate {
+                    flow: patch.flow.map(|d| -d),
+                    fresh: fresh(patch) || fresh(&row[j]),
+                };
                 let around = [
-                    above.map(|row| row[j].flow),
-                    j.checked_sub(1).map(|j| row[j].flow),
-                    row.get(j + 1).map(|patch| patch.flow),
-                    below.map(|row| row[j].flow),
-                    self.back(i, j, row[j].flow),
+                    above.map(|row| there(&row[j])),
+                    j.checked_sub(1).map(|j| there(&row[j])),
+                    row.get(j + 1).map(there),
+                    below.map(|row| there(&row[j])),
+                    self.back(i, j, row[j].flow).map(back),
                 ];
-                row[j] = self.patch::<A>((i * STRIDE, j * STRIDE), row[j], around);
+                let before = row[j];
+                row[j] = self.patch::<A>((i * STRIDE, j * STRIDE), before, around);
+                row[j].changed = match row[j].flow == before.flow {
+                    true => before.changed,
+                    false => self.pass,
+                };
             }
         }
     }
 
-    /// The opposite of what the patch that `flow` leads to has found, once it has.
-    fn back(&self, i: usize, j: usize, flow: [f32; 2]) -> Option<[f32; 2]> {
+    /// The patch that `flow` leads to, once it has found something.
+    fn back(&self, i: usize, j: usize, flow: [f32; 2]) -> Option<&Patch> {
         if self.pass == 0 {
             return None;
         }
@@ -205,8 +235,7 @@ impl<'a> Search<'a> {
             (at as usize).min(count - 1)
         };
         let (grid, [x, y]) = (self.opposite, flow);
-        let there = grid.row(nearest(i, y, grid.height))[nearest(j, x, grid.width)];
-        Some(there.flow.map(|d| -d))
+        Some(&grid.row(nearest(i, y, grid.height))[nearest(j, x, grid.width)])
     }
 
     /// Takes the best of the patch's own flow and the candidates, and descends.
@@ -215,19 +244,19 @@ impl<'a> Search<'a> {
         &self,
         at: (usize, usize),
         patch: Patch,
-        candidates: [Option<[f32; 2]>; 5],
+        candidates: [Option<Candidate>; 5],
     ) -> Patch {
-        let tried = |flow: &[f32; 2]| distance(*flow, patch.flow) <= CLOSE;
+        let tried = |c: &Candidate| !c.fresh || distance(c.flow, patch.flow) <= CLOSE;
         if self.pass > 0 && patch.step == [0.0; 2] && candidates.iter().flatten().all(tried) {
             return patch;
         }
+        if self.pass > 0 && patch.lost {
+            return among(patch, &candidates[..4]);
+        }
         let template = A::template(self.own, at.0, at.1);
         let fit = |flow| A::fit(&template, self.other, at, flow);
-        if self
-            .beside
-            .finer
-            .is_some_and(|finer| is_lost::<A>(&template, finer, at))
-        {
+        let lost = |finer| is_lost::<A>(&template, finer, at);
+        if self.pass == 0 && self.beside.finer.is_some_and(lost) {
             return among(patch, &candidates[..4]);
         }
         let start = start(self.beside.coarser, at.0 / STRIDE, at.1 / STRIDE);
@@ -235,14 +264,19 @@ impl<'a> Search<'a> {
         let mut best = patch;
         if self.pass == 0 {
             best = fit(patch.flow);
-            let still = descend(fit([0.0; 2]), fit);
-            if choice.prefers(&still, &best, STILL) {
-                best = still;
+            if distance(patch.flow, [0.0; 2]) > CLOSE {
+                let still = fit([0.0; 2]);
+                if still.cost < best.cost {
+                    let still = descend(still, fit);
+                    if choice.prefers(&still, &best, STILL) {
+                        best = still;
+                    }
+                }
             }
         }
-        for flow in candidates.into_iter().flatten() {
-            if distance(flow, best.flow) > CLOSE {
-                let found = fit(flow);
+        for candidate in candidates.iter().flatten() {
+            if candidate.fresh && distance(candidate.flow, best.flow) > CLOSE {
+                let found = fit(candidate.flow);
                 if choice.prefers(&found, &best, EVEN) {
                     best = found;
                 }
@@ -283,13 +317,14 @@ fn descend(start: Patch, fit: impl Fn([f32; 2]) -> Patch) -> Patch {
 }
 
 /// A patch that moves as those around it do.
-fn among(patch: Patch, near: &[Option<[f32; 2]>]) -> Patch {
-    let near = near.iter().flatten();
+fn among(patch: Patch, near: &[Option<Candidate>]) -> Patch {
+    let near = near.iter().flatten().map(|candidate| candidate.flow);
     let share = 1.0 / near.clone().count().max(1) as f32;
     let mean = [0, 1].map(|c| share * near.clone().map(|flow| flow[c]).sum::<f32>());
     Patch {
         flow: mean,
         step: [0.0; 2],
+        lost: true,
         ..patch
     }
 }

@@ -19,7 +19,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::Context;
-use super::raster::{Raster, Source, write};
+use super::raster::{Raster, Source, piece, write};
 
 mod descent;
 mod pattern;
@@ -231,7 +231,8 @@ fn for_each_row<T: Send>(
     } else {
         context.pool().install(|| {
             let rows = values.par_chunks_mut(row).enumerate();
-            rows.for_each(|(y, row)| f(y, row));
+            let most = piece(rows.len(), context.pool().current_num_threads());
+            rows.with_max_len(most).for_each(|(y, row)| f(y, row));
         });
     }
 }

@@ -61,6 +61,8 @@ impl Arithmetic for Plain {
             flow,
             cost: variance(sum, squares),
             step: template.steps.map(|s| products(s, difference)),
+            lost: false,
+            changed: 0,
         }
     }
 }
