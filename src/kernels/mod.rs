@@ -21,6 +21,9 @@ pub(crate) mod color;
 pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
+// Nothing but the tests launches them yet.
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 pub mod hypotheses;
 pub mod luma;
 pub(crate) mod memory;
