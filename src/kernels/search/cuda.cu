@@ -6,7 +6,7 @@
 // search_refine: 8 threads a patch. Level level, int turn, int turns: of the 24 turns of a level (3 passes by 2 directions by 4 parities of
 // row and column) so many from `turn` on. Patches of one turn do not depend on each other, those of the next do: either one launch a turn, or,
 // where a turn has few patches, one block that makes all turns.
-// Grid: 256 threads a block along x; where `turns` is more than 1 a single block.
+// Grid: at most 256 threads a block along x; where `turns` is more than 1 a single block.
 //
 // search_blend: a thread a sample, z the direction. Level level, Raster<float> forth, back [h, w, 2].
 // Grid: 32 x 8 threads over (h, w), z 2.
@@ -16,10 +16,10 @@
 // coordinates clamped, in place of a copy with a border. Threads of other patches in a warp go other ways; only the 8 wait for each other.
 //
 // Limited by latency: at 480 x 270 samples a turn has 2,000 patches, 16,000 threads, each some ten fits of 18 reads (from the first
-// cache) and 12 shuffles. The coarse levels are short because one launch makes them.
+// cache) and 12 shuffles; with up to 168 registers a thread, blocks are small so that they spread over the whole card. The coarse levels are short because one launch makes them.
 #include "../cuda/common.cuh"
 
-const int PATCH = 8, STRIDE = PATCH / 2, MARGIN = PATCH + 2, THREADS = 256;
+const int PATCH = 8, STRIDE = PATCH / 2, MARGIN = PATCH + 2, MOST_THREADS = 256;
 const float AREA = (float)(PATCH * PATCH), CODE = 1.0f / 255.0f;
 
 struct Patch {
@@ -366,11 +366,10 @@ __device__ void take_turn(const Level& level, int turn) {
     int row_parity = (turn / 2 % 2) ^ backwards, column_parity = (turn % 2) ^ backwards;
     Search search = search_of(level, direction, pass);
     int across = (level.columns - column_parity + 1) / 2, down = (level.rows - row_parity + 1) / 2;
-    int thread = (int)threadIdx.x;
+    int thread = (int)threadIdx.x, patches = (int)blockDim.x / PATCH;
     Lanes lanes = {0xffu << (thread % 32 / PATCH * PATCH), thread % PATCH};
-    int step = (int)(gridDim.x * (THREADS / PATCH));
 #pragma unroll 1
-    for (int p = (int)blockIdx.x * (THREADS / PATCH) + thread / PATCH; p < across * down; p += step) {
+    for (int p = (int)blockIdx.x * patches + thread / PATCH; p < across * down; p += (int)gridDim.x * patches) {
         int i = 2 * (p / across) + row_parity, j = 2 * (p % across) + column_parity;
         Patch* patch = &search.grid[i * level.columns + j];
         Patch found = refined(lanes, search, i, j, *patch, around(search, i, j));
@@ -388,7 +387,7 @@ KERNEL search_start(Level level) {
 }
 EXPORT(search_start)
 
-KERNEL search_refine(Level level, int turn, int turns) {
+KERNEL __launch_bounds__(MOST_THREADS) search_refine(Level level, int turn, int turns) {
 #pragma unroll 1
     for (int i = 0; i < turns; i++) {
         take_turn(level, turn + i);

@@ -98,13 +98,14 @@ fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel)
     start.grid[2] = 2;
     let mut launches = vec![start.with(raw)];
     let a_turn = rows.div_ceil(2) * columns.div_ceil(2);
-    let (step, blocks) = match a_turn {
-        ..=FEW => (TURNS, 1),
-        _ => (1, (8 * a_turn as u32).div_ceil(256)),
+    // Many small blocks spread over a card; a single one has all threads that a block can have.
+    let (step, blocks, threads) = match a_turn {
+        ..=FEW => (TURNS, 1, 256),
+        _ => (1, (8 * a_turn as u32).div_ceil(64), 64),
     };
     for turn in (0..TURNS).step_by(step as usize) {
         let mut refine = launch("search_refine").with(raw).with(turn).with(step);
-        (refine.grid, refine.block) = ([blocks, 1, 1], [256, 1, 1]);
+        (refine.grid, refine.block) = ([blocks, 1, 1], [threads, 1, 1]);
         launches.push(refine);
     }
     let [forth, back] = &level.flows;
@@ -202,6 +203,23 @@ mod tests {
             })
         });
         check("a sign", &left, &right, 0);
+    }
+
+    /// Patterns of which the coarser level has lost more or less.
+    #[test]
+    fn lost_patterns_are_the_same_to_the_bit() {
+        let texture = Texture::new(7);
+        for shift in [1.0, 0.4] {
+            let [left, right] = [0.0, shift].map(|d| {
+                pyramid((48, 168), |x, y| {
+                    let (x, region) = (x - d, (x / 24.0).floor());
+                    let length = 2.5 + 0.2 * region;
+                    let pattern = (std::f32::consts::TAU * x / length).sin();
+                    0.2 * pattern + 0.3 * texture.at(x, y)
+                })
+            });
+            check("patterns", &left, &right, 0);
+        }
     }
 
     #[test]

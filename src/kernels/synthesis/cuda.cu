@@ -1,5 +1,5 @@
-// One picture from two, in the planes and the depth of the stream; flow and mask at a quarter of the size. Bits are those of
-// `reference.rs`: all in whole numbers but the last step of more than eight bits.
+// One picture from two, in the planes and the depth of the stream. Bits are those of `reference.rs`: all in whole numbers but the last
+// step of more than eight bits.
 //
 // synthesis_copy: a thread a byte; for planes that have bytes of no component, before all else.
 //   Component left, out                   a plane's bytes as samples
@@ -7,6 +7,7 @@
 // synthesise: a thread a sample of a group: components whose samples lie side by side in one plane.
 //   Picture left, right, out              the group's components alone
 //   int offset                            bytes from the start of a row to the group's first component
+//   int cell                              pixels of a cell of flow and mask along a side: 4 or 1
 //   Raster<const float> flow, mask        [h, w, 4] and [h, w, 1]
 // Grids: 128 x 2 threads over the bytes, or over the samples of a component.
 //
@@ -15,7 +16,7 @@
 // for some 250 operations (four cells of flow and mask to fixed point, which neighbours share but each thread makes): arithmetic limits.
 #include "../cuda/picture.cuh"
 
-const int CELL = 4, BAND = 16, TILE_BITS = 11, FLOW_BITS = 7, PLACE_BITS = 7, PLACES = 1 << PLACE_BITS, WHOLE = 1 << 14;
+const int QUARTER = 4, BAND = 16, TILE_BITS = 11, FLOW_BITS = 7, PLACE_BITS = 7, PLACES = 1 << PLACE_BITS, WHOLE = 1 << 14;
 const int STATIC_FLOW = 1 << (FLOW_BITS - 1), SEGMENT = 16, VALUES = 5;
 const float NEAR = 128.0f, FAR = 1e6f;
 
@@ -42,10 +43,10 @@ __device__ int between(int a, int b, int eighths) {
 }
 
 // The luma pixels from which the flows of a sample's tile count.
-__device__ void base_of(const Raster<const float>& flow, const Component& c, const Picture& out, int y, int x, int base[4]) {
+__device__ void base_of(const Raster<const float>& flow, int cell, const Component& c, const Picture& out, int y, int x, int base[4]) {
     int top = (y << c.sub_y) / BAND * BAND, left = (x << c.sub_x) >> TILE_BITS << TILE_BITS;
     int bottom = min(top + BAND, out.height), right = min(left + (1 << TILE_BITS), out.width);
-    const float* middle = flow.at((top + bottom) / 2 / CELL, (left + right) / 2 / CELL);
+    const float* middle = flow.at((top + bottom) / 2 / cell, (left + right) / 2 / cell);
     for (int i = 0; i < 4; i++) {
         float length = fabsf(middle[i]);
         base[i] = length > NEAR && length < FAR ? (int)middle[i] >> 1 << 1 : 0;
@@ -58,7 +59,7 @@ struct Between {
 };
 
 __device__ Between place_of(int i, int sub) {
-    int eighths = ((2 * i + 1) << sub) + CELL;
+    int eighths = ((2 * i + 1) << sub) + QUARTER;
     return {eighths / 8 - 1, eighths % 8};
 }
 
@@ -75,6 +76,21 @@ __device__ void source_of(const Raster<const float>& flow, const Raster<const fl
         columns[i][4] = between(weight(*mask.at(y0, cx)), weight(*mask.at(y1, cx)), py.eighths);
     }
     for (int k = 0; k < VALUES; k++) source[k] = between(columns[0][k], columns[1][k], px.eighths);
+}
+
+// The same from flow and mask on the pixels: the mean of those that a sample covers.
+__device__ void source_of_pixels(const Raster<const float>& flow, const Raster<const float>& mask, const Component& c, int y, int x,
+                                 const int base[4], int source[VALUES]) {
+    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f}, all = 0.0f, share = 1.0f / (float)(1 << (c.sub_x + c.sub_y));
+    for (int py = y << c.sub_y; py < (y + 1) << c.sub_y; py++) {
+        for (int px = x << c.sub_x; px < (x + 1) << c.sub_x; px++) {
+            int iy = min(py, flow.height - 1), ix = min(px, flow.width - 1);
+            for (int k = 0; k < 4; k++) sum[k] += flow.at(iy, ix)[k];
+            all += *mask.at(iy, ix);
+        }
+    }
+    for (int k = 0; k < 4; k++) source[k] = steps(sum[k] * share, base[k]);
+    source[4] = weight(all * share);
 }
 
 // Two neighbours on an axis, and the place between them in 128ths.
@@ -163,7 +179,8 @@ __device__ void make_sample(const Picture& left, const Picture& right, const Pic
     }
 }
 
-KERNEL synthesise(Picture left, Picture right, Picture out, int offset, Raster<const float> flow, Raster<const float> mask) {
+KERNEL synthesise(Picture left, Picture right, Picture out, int offset, int cell, Raster<const float> flow,
+                  Raster<const float> mask) {
     int x = column(), y = row();
     const Component& first = out.components[0];
     // The same for all of a warp, which lies along a row.
@@ -171,8 +188,11 @@ KERNEL synthesise(Picture left, Picture right, Picture out, int offset, Raster<c
     bool has = x < first.width(out.width), still = true;
     int base[4], source[VALUES];
     if (has) {
-        base_of(flow, first, out, y, x, base);
-        source_of(flow, mask, first, y, x, base, source);
+        base_of(flow, cell, first, out, y, x, base);
+        if (cell == QUARTER)
+            source_of(flow, mask, first, y, x, base, source);
+        else
+            source_of_pixels(flow, mask, first, y, x, base, source);
         for (int i = 0; i < 4; i++) still &= base[i] == 0 && abs(source[i]) < STATIC_FLOW;
         still = still && same_bytes(left.components[0], right.components[0], offset, y, x);
     }

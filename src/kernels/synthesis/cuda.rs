@@ -1,23 +1,23 @@
-//! The launches of `cuda.cu`, for flow and mask of [`super::Lattice::Quarter`].
+//! The launches of `cuda.cu`.
 
-use super::groups;
+use super::{Lattice, groups};
 use crate::kernels::cuda::picture::DevicePicture;
 use crate::kernels::cuda::{DeviceRaster, Launch};
 
-/// As [`super::synthesise`], with flow and mask at a quarter of the picture's size or padded beyond it.
+/// As [`super::synthesise`].
 ///
 /// # Errors
 /// Formats or sizes differ, the lattice is too small, samples of 16 bits at odd addresses.
 pub fn synthesise(
     [left, right]: [&DevicePicture; 2],
-    (flow, mask): (&DeviceRaster, &DeviceRaster),
+    (flow, mask, lattice): (&DeviceRaster, &DeviceRaster, Lattice),
     out: &DevicePicture,
 ) -> candle_core::Result<Vec<Launch>> {
     left.expect(out)?;
     right.expect(out)?;
     let cells = (
-        out.height.div_ceil(4).max(flow.height),
-        out.width.div_ceil(4).max(flow.width),
+        out.height.div_ceil(lattice.pixels()).max(flow.height),
+        out.width.div_ceil(lattice.pixels()).max(flow.width),
     );
     flow.expect("flow", cells, 4)?;
     mask.expect("mask", cells, 1)?;
@@ -38,7 +38,9 @@ pub fn synthesise(
         let samples = (first.height(out.height), first.width(out.width));
         let launch = tiles(Launch::new("synthesis", "synthesise"), samples);
         let launch = launch.with(of(left)?).with(of(right)?).with(of(out)?);
-        launches.push(launch.with(first.offset as i32).raster(flow).raster(mask));
+        let launch = launch.with(first.offset as i32);
+        let launch = launch.with(lattice.pixels() as i32);
+        launches.push(launch.raster(flow).raster(mask));
     }
     copies.append(&mut launches);
     Ok(copies)
@@ -48,8 +50,8 @@ pub fn synthesise(
 mod tests {
     use candle_core::Tensor;
 
-    use super::super::tests::{CellOf, SIZES, context, flows, lattice};
-    use super::super::{self as door, Lattice};
+    use super::super as door;
+    use super::super::tests::{CellOf, LATTICES, SIZES, context, flows, lattice_of};
     use super::*;
     use crate::kernels::CpuLevel;
     use crate::kernels::cuda::emulation::{input, run};
@@ -59,8 +61,14 @@ mod tests {
     use crate::picture::owned::{Noise, Owned};
 
     /// Fails unless both make the same picture and nothing else is written.
-    fn check(format: Format, size: (u32, u32), (name, cell): (&str, CellOf), seed: usize) {
-        let what = format!("{format:?} {size:?} {name}");
+    fn check(
+        format: Format,
+        size: (u32, u32),
+        kind: Lattice,
+        (name, cell): (&str, CellOf),
+        seed: usize,
+    ) {
+        let what = format!("{format:?} {size:?} {name} {kind:?}");
         let mut noise = Noise::new(seed as u64 + 1);
         let left = Owned::new(format, size, 3).noise(&mut noise);
         let mut right = Owned::new(format, size, 5).noise(&mut noise);
@@ -70,15 +78,15 @@ mod tests {
                 right.row(p, y).copy_from_slice(left.picture().row(p, y));
             }
         }
-        let (flow, mask) = lattice(size, seed % 3, |x, y| cell(&mut noise, x, y));
+        let (flow, mask) = lattice_of(kind, size, seed % 3, |x, y| cell(&mut noise, x, y));
         let mut want = Owned::new(format, size, 0);
         let (l, r) = (left.picture(), right.picture());
-        let motion = (&flow, &mask, Lattice::Quarter);
+        let motion = (&flow, &mask, kind);
         let plain = context(CpuLevel::Reference);
         door::synthesise(&plain, &l, &r, motion, &mut want.picture_mut()).unwrap();
         let got = Planes::room(&l, 10);
         let [l, r] = [Planes::of(&l), Planes::of(&r)];
-        let motion = (&input(&flow), &input(&mask));
+        let motion = (&input(&flow), &input(&mask), kind);
         run(synthesise([&l.device(), &r.device()], motion, &got.device()).unwrap());
         got.assert_guarded(&what);
         for p in 0..format.planes() {
@@ -97,8 +105,9 @@ mod tests {
         for format in Format::ALL {
             for (s, &size) in SIZES[..8].iter().enumerate() {
                 for flow in flows() {
-                    check(format, size, flow, s);
+                    check(format, size, Lattice::Quarter, flow, s);
                 }
+                check(format, size, Lattice::Full, flows()[s % 6], s);
             }
         }
     }
@@ -107,8 +116,8 @@ mod tests {
     #[test]
     fn wide_pictures_have_the_same_bits() {
         for format in [Format::I420, Format::P010, Format::Yuy2, Format::Bgrx] {
-            for flow in flows() {
-                check(format, SIZES[8], flow, 7);
+            for (flow, kind) in flows().into_iter().flat_map(|f| LATTICES.map(|k| (f, k))) {
+                check(format, SIZES[8], kind, flow, 7);
             }
         }
     }
@@ -119,7 +128,7 @@ mod tests {
         let (a, b) = (planes(8), planes(9));
         let (flow, mask) = (zeros(&[2, 2, 4]), zeros(&[2, 2, 1]));
         let try_with = |right: &Planes, flow: &Tensor, mask: &Tensor| {
-            let motion = (&input(flow), &input(mask));
+            let motion = (&input(flow), &input(mask), Lattice::Quarter);
             synthesise([&a.device(), &right.device()], motion, &a.device())
         };
         assert!(try_with(&a, &flow, &mask).is_ok());

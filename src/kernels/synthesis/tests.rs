@@ -4,7 +4,7 @@ use super::*;
 use crate::picture::owned::{Noise, Owned};
 
 /// A lattice for a picture, with `extra` cells beyond it as padding makes them.
-pub(super) fn lattice(
+fn lattice(
     size: (u32, u32),
     extra: usize,
     mut cell: impl FnMut(usize, usize) -> ([f32; 4], f32),
@@ -29,7 +29,7 @@ pub(super) fn lattice(
 }
 
 /// As [`lattice`], of any kind.
-fn lattice_of(
+pub(super) fn lattice_of(
     kind: Lattice,
     size: (u32, u32),
     extra: usize,
@@ -41,7 +41,7 @@ fn lattice_of(
     }
 }
 
-const LATTICES: [Lattice; 2] = [Lattice::Quarter, Lattice::Full];
+pub(super) const LATTICES: [Lattice; 2] = [Lattice::Quarter, Lattice::Full];
 
 pub(super) fn context(level: CpuLevel) -> Context {
     Context::with_level(2, level).unwrap()

@@ -11,6 +11,12 @@
 // Grid: blocks of 32 x 8 threads over (h, w).
 //
 // Limited by memory: of 4:2:0 in 8 bits a cell reads 6 bytes and writes 24 + 4 + 1 + 4, with some 60 operations, under 2 a byte.
+//
+// view_thumbnail: a warp a cell of the thumbnail.
+//   Raster<const float> view              the part of a view that is the picture's, [h, w, 6]
+//   int side                              cells of the view that a cell of the thumbnail is wide and high
+//   Raster<float> out                     [ceil(h / side), ceil(w / side), 3]: mean luma, U and V
+// Grid: 32 x 4 threads over (h, 32 w) of out.
 #include "../cuda/picture.cuh"
 #include "../luma/code.cuh"
 
@@ -65,3 +71,21 @@ KERNEL view(Picture picture, int kind, Raster<float> out, Raster<u8> whole, Rast
     if (luma.data) *luma.at(y, x) = (cell[0] + cell[1] + cell[2] + cell[3]) * 0.25f;
 }
 EXPORT(view)
+
+KERNEL view_thumbnail(Raster<const float> view, int side, Raster<float> out) {
+    // The same for all of a warp.
+    int x = column() / (int)WARP, y = row(), thread = threadIdx.x % WARP;
+    if (!out.has(y, x)) return;
+    int top = y * side, left = x * side, tall = min(side, view.height - top), wide = min(side, view.width - left);
+    float luma = 0.0f, u = 0.0f, v = 0.0f;
+    for (int i = thread; i < tall * wide; i += WARP) {
+        const float* cell = view.at(top + i / wide, left + i % wide);
+        luma += (cell[0] + cell[1] + cell[2] + cell[3]) / 4.0f;
+        u += cell[4];
+        v += cell[5];
+    }
+    float means[3] = {warp_sum(luma), warp_sum(u), warp_sum(v)};
+    if (thread == 0)
+        for (int c = 0; c < 3; c++) out.at(y, x)[c] = means[c] / (float)(tall * wide);
+}
+EXPORT_COOPERATIVE(view_thumbnail)

@@ -44,14 +44,32 @@ pub fn view(picture: &DevicePicture, out: &Views) -> candle_core::Result<Launch>
         .optional(out.luma))
 }
 
+/// Fills `out`, `[ceil(h / side), ceil(w / side), 3]`, with the mean luma, U and V of `side` x `side` cells, as many as are there,
+/// of the part of a view that is the picture's, `[h, w, 6]`: what [`crate::scene::Thumbnail`] is made of.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn thumbnail(
+    view: &DeviceRaster,
+    side: usize,
+    out: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    view.expect("a view", view.size(), CHANNELS)?;
+    let size = (view.height.div_ceil(side), view.width.div_ceil(side));
+    out.expect("a thumbnail", size, 3)?;
+    let launch = Launch::new("view", "view_thumbnail");
+    let launch = launch.tiles((size.0, 32 * size.1), [32, 4], [32, 4]);
+    Ok(launch.raster(view).with(side as i32).raster(out))
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device, Tensor};
 
     use super::*;
-    use crate::kernels::cuda::emulation::{output, run};
+    use crate::kernels::cuda::emulation::{input, output, run};
     use crate::kernels::cuda::picture::testing::Planes;
-    use crate::kernels::testing::zeros;
+    use crate::kernels::testing::{Out, Random, SIZES, close, zeros};
     use crate::kernels::{Context, CpuLevel, luma, resample};
     use crate::picture::Format;
     use crate::picture::owned::{Noise, Owned};
@@ -96,6 +114,32 @@ mod tests {
                 same(&format!("{what} bytes"), &got.1, &want.1);
                 same(&format!("{what} fours"), &got.2, &want.2);
                 same(&format!("{what} mean"), &got.3, &want.3);
+            }
+        }
+    }
+
+    /// Sums of up to 49 values below 1.
+    const TOLERANCE: f32 = 1e-6;
+
+    #[test]
+    fn thumbnails_are_means() {
+        let mut random = Random(1);
+        for (h, w) in SIZES {
+            for side in [1, 3, 7] {
+                let view = random.tensor((h, w), CHANNELS, 0.5);
+                let size = (h.div_ceil(side), w.div_ceil(side));
+                let out = Out::new(size, 3);
+                run([thumbnail(&input(&view), side, &output(&out.tensor())).unwrap()]);
+                let mut want = Vec::new();
+                for (y, x) in (0..size.0).flat_map(|y| (0..size.1).map(move |x| (y, x))) {
+                    let span = |at: usize, size: usize| (side * at, side.min(size - side * at));
+                    let ((top, tall), (left, wide)) = (span(y, h), span(x, w));
+                    let part = view.narrow(0, top, tall).unwrap();
+                    let part = part.narrow(1, left, wide).unwrap();
+                    let mean: Vec<f32> = part.mean((0, 1)).unwrap().to_vec1().unwrap();
+                    want.extend([mean[..4].iter().sum::<f32>() / 4.0, mean[4], mean[5]]);
+                }
+                close("thumbnail", &out.values(), &want, TOLERANCE);
             }
         }
     }
