@@ -12,8 +12,8 @@
 //
 // First each thread moves samples: those of the tile, of a cell around it and of 2 samples around that (44 x 44 a side, 1.9 times the
 // tile's own). Then it sums 16 differences for each of 100 cells and 25 displacements, whole numbers, so that their order
-// does not matter. Then a warp makes a cell's answer, a thread a displacement. Nothing but luma and flow is read (about 2.6 bytes
-// a sample) and nothing but the answer written; some 1,300 operations a cell in the comparisons and 2,500 in the moving: arithmetic limits.
+// does not matter. Then a warp makes a cell's answer, a thread a displacement. Nothing but luma and flow is read, some 50 bytes a
+// cell, and nothing but the answer written, 116; of some 1,900 operations in the comparisons and 4,000 in the moving: arithmetic limits.
 #include "../correlation/softmax.cuh"
 #include "../luma/sample.cuh"
 

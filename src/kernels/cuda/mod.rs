@@ -4,7 +4,7 @@
 //! and block. All launches of one stream run one after the other, and write what the CPU's `reference.rs` would: integers to
 //! the bit, floats but for the order of sums and the last places of `exp`. The tests run the same launches of the same sources on the host ([`emulation`]).
 //!
-//! Each `cuda.cu` is one module, compiled with `nvcc --ptx -O3 -std=c++17 --fmad=false`.
+//! Each `cuda.cu` is one module, compiled with `nvcc -O3 -std=c++17 --fmad=false`.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;

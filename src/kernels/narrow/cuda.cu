@@ -1,16 +1,17 @@
-// Convolutions of few channels, of several tensors read as one, with bias, residual and activation in the same pass; products and sums in f32, tensors
-// in f32 or f16, each by itself.
+// Convolutions of few channels, of several tensors read as one, with bias, residual and activation in the same pass; products and
+// sums in f32, tensors in f32 or f16, each by itself.
 //
 // narrow_K_S_O: K x K taps, stride S, tiles of O outputs.
 //   Job job                               see below
-// Grid: x, y over tiles of 16 x TALL output pixels, z over tiles of O outputs; O / 4 * PIXELS threads a block (conv/narrow.rs has the numbers).
+// Grid: x, y over tiles of 16 x TALL output pixels, z over tiles of O outputs; O / 4 * PIXELS threads a block (conv/narrow.rs has the
+// numbers).
 //
 // A block stages 8 channels at a time: the tile's pixels and what its taps reach around them, and the weights. A thread makes 4 pixels
 // of a column by 4 outputs: of each channel and column of taps it reads 3 S + K values and K times 4 weights from shared memory, for
 // 16 K products. Threads side by side have the outputs of one pixel, so that their reads of pixels are one and their writes adjoin.
 //
-// FLOP a byte moved, of the embedded network in f32: 1x1 from 104 to 16 channels 7; 3x3 from 16 to 16 about 32; 3x3 from 43 to 32
-// about 65. A card does 15 to 30 before its arithmetic limits: the 1x1 are limited by memory, where f16 halves the bytes.
+// FLOP a byte moved, of the embedded network in f32: 1x1 from 104 to 16 channels 7; 3x3 from 16 to 16 about 31; 3x3 from 43 to 32
+// about 60 (what tiles read around them included). A card does 15 to 30 before its arithmetic limits: the 1x1 are limited by memory, where f16 halves the bytes.
 #include "../cuda/half.cuh"
 
 const int MOST_PARTS = 6, CHUNK = 8, WIDE = 16, ROWS = 4, OUTS = 4;

@@ -13,7 +13,7 @@
 //
 // Planes are read and written where they lie, whatever their steps: nothing is repacked. The threads of sixteen bytes vote whether
 // they stand still. A warp reads 4 rows of both pictures near each other, mostly from the cache: of 8 bits a sample moves 3 bytes,
-// for some 250 operations (four cells of flow and mask to fixed point, which neighbours share but each thread makes): arithmetic limits.
+// for some 300 operations (four cells of flow and mask to fixed point, which neighbours share but each thread makes): arithmetic limits.
 #include "../cuda/picture.cuh"
 
 const int QUARTER = 4, BAND = 16, TILE_BITS = 11, FLOW_BITS = 7, PLACE_BITS = 7, PLACES = 1 << PLACE_BITS, WHOLE = 1 << 14;
