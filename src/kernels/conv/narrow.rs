@@ -155,9 +155,9 @@ impl DeviceFilter {
     /// Outputs that a block makes, and its threads for each four of them.
     fn tile(&self) -> (usize, u32) {
         match self.outputs {
-            ..=8 => (8, 64),
-            ..=16 => (16, 32),
-            ..=24 => (24, 16),
+            0..=8 => (8, 64),
+            9..=16 => (16, 32),
+            17..=24 => (24, 16),
             _ => (32, 16),
         }
     }

@@ -10,8 +10,11 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use candle_core::{Layout, bail};
+use candle_core::{Layout, Tensor, bail};
 
+use super::PhaseMap;
+use super::conv::Filter;
+use super::conv::narrow::DeviceFilter;
 use super::raster::Geometry;
 
 pub mod picture;
@@ -199,6 +202,38 @@ impl DevicePhase {
             plane: plane.into(),
             uniform,
             unused: 0,
+        })
+    }
+}
+
+/// Finds where on a card tensors lie, and what belongs to them.
+pub trait Card {
+    /// Of 32 bits.
+    ///
+    /// # Errors
+    /// It is no such tensor on the card.
+    fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster>;
+
+    /// Of bytes.
+    ///
+    /// # Errors
+    /// It is no such tensor on the card.
+    fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>>;
+
+    /// A filter with its weights, which stay where they are.
+    ///
+    /// # Errors
+    /// There is no kernel for it, or no memory.
+    fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter>;
+
+    /// A phase map; a plane has three dimensions.
+    ///
+    /// # Errors
+    /// A plane that is not on the card.
+    fn phase(&self, phase: &PhaseMap) -> candle_core::Result<DevicePhase> {
+        Ok(match phase {
+            PhaseMap::Uniform(phase) => DevicePhase::Uniform(*phase),
+            PhaseMap::Plane(plane) => DevicePhase::Plane(self.raster(plane)?),
         })
     }
 }

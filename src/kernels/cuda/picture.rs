@@ -71,7 +71,7 @@ impl DevicePicture {
         };
         for (raw, c) in raw.components.iter_mut().zip(components) {
             let (address, stride) = self.planes[c.plane];
-            if c.size() == 2 && (address | stride as u64) % 2 != 0 {
+            if c.size() == 2 && !(address | stride as u64).is_multiple_of(2) {
                 bail!("plane {} of a picture lies at odd addresses", c.plane);
             }
             *raw = RawComponent {

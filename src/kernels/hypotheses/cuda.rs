@@ -1,7 +1,7 @@
 //! The launches of `cuda.cu`.
 
-use super::{CUES, HYPOTHESES};
-use crate::kernels::cuda::{DeviceRaster, Launch};
+use super::{CUES, HYPOTHESES, Space};
+use crate::kernels::cuda::{Card, DeviceRaster, Launch};
 use crate::kernels::luma::SAMPLES;
 use crate::kernels::luma::cuda::differences;
 
@@ -39,6 +39,20 @@ pub struct DeviceSpace {
     pub costs: [DeviceRaster; HYPOTHESES],
 }
 
+impl Space {
+    /// The same on a card that its tensors lie on.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn on(&self, card: &dyn Card) -> candle_core::Result<DeviceSpace> {
+        let [a, b, c] = &self.costs;
+        Ok(DeviceSpace {
+            flows: card.raster(&self.flows)?,
+            costs: [card.raster(a)?, card.raster(b)?, card.raster(c)?],
+        })
+    }
+}
+
 /// As [`super::choose`].
 ///
 /// # Errors
@@ -74,7 +88,7 @@ pub fn choose(
 mod tests {
     use candle_core::{Device, Tensor};
 
-    use super::super::{self as door, Space};
+    use super::super as door;
     use super::*;
     use crate::kernels::agreement;
     use crate::kernels::cuda::emulation::{input, output, run};

@@ -140,7 +140,7 @@ mod tests {
                 let patches = memory[i].as_mut_ptr() as u64;
                 let flows = match i {
                     0 => tensors.each_ref().map(output),
-                    _ => [0; 2].map(|_| output(&leaked(*size))),
+                    _ => [0; 2].map(|_| output(leaked(*size))),
                 };
                 DeviceLevel { patches, flows }
             })
