@@ -245,6 +245,7 @@ template <class T>
 T __shfl_sync(unsigned mask, T value, int from) {
     return host::shuffle(mask, value, from);
 }
+inline void __syncwarp(unsigned mask) { host::exchange(mask, 0, host::lane()); }
 inline unsigned __ballot_sync(unsigned mask, int vote) { return host::exchange(mask, vote != 0, -1); }
 
 // Runs a kernel as the driver's launch call would; 0 if there is none of that name.

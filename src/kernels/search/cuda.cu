@@ -26,6 +26,8 @@ struct Patch {
     float flow[2];
     float cost;
     float step[2];
+    // Whether the level has lost what it shows, and the pass that changed the flow last.
+    int lost, changed;
 };
 
 // One level: of both pictures the luma, and of the finer level's the luma, [h, w, 1]; of the coarser level the flow of both
@@ -145,7 +147,7 @@ __device__ Patch fit(const Lanes& lanes, const Template& own, const Raster<const
         above = below;
     }
     float cost = variance_of(lanes.total(difference), lanes.products(difference, difference));
-    return {{fx, fy}, cost, {lanes.products(own.steps[0], difference), lanes.products(own.steps[1], difference)}};
+    return {{fx, fy}, cost, {lanes.products(own.steps[0], difference), lanes.products(own.steps[1], difference)}, 0, 0};
 }
 
 __device__ float distance(const float a[2], const float b[2]) { return fabsf(a[0] - b[0]) + fabsf(a[1] - b[1]); }
@@ -284,15 +286,18 @@ __device__ Patch descend(const Lanes& lanes, const Template& patch, const Raster
 }
 
 // What a patch may take over: of those above, left, right and below, and the opposite of what lies where it leads to.
+// `fresh` are those that may have changed since they were looked at last.
 struct Candidates {
     float flows[5][2];
-    bool has[5];
+    bool has[5], fresh[5];
 };
 
 __device__ int nearest(int i, float flow, int count) {
     float place = (float)i + flow / (float)STRIDE + 0.5f;
     return place > 0.0f ? (int)fminf(place, (float)(count - 1)) : 0;
 }
+
+__device__ bool is_fresh(const Search& search, const Patch& patch) { return patch.changed + 1 >= search.pass; }
 
 __device__ Candidates around(const Search& search, int i, int j) {
     Candidates all = {};
@@ -304,6 +309,7 @@ __device__ Candidates around(const Search& search, int i, int j) {
         const Patch& patch = search.grid[y * search.columns + x];
         all.flows[k][0] = patch.flow[0];
         all.flows[k][1] = patch.flow[1];
+        all.fresh[k] = is_fresh(search, patch);
     }
     all.has[4] = search.pass > 0;
     if (!all.has[4]) return all;
@@ -312,6 +318,8 @@ __device__ Candidates around(const Search& search, int i, int j) {
     const Patch& there = search.opposite[y * search.columns + x];
     all.flows[4][0] = -there.flow[0];
     all.flows[4][1] = -there.flow[1];
+    // It may be another patch than the last time.
+    all.fresh[4] = is_fresh(search, there) || is_fresh(search, own);
     return all;
 }
 
@@ -326,29 +334,35 @@ __device__ Patch among(const Patch& patch, const Candidates& near) {
         sum[1] += near.flows[k][1];
     }
     float share = 1.0f / (float)max(count, 1);
-    return {{share * sum[0], share * sum[1]}, patch.cost, {0.0f, 0.0f}};
+    return {{share * sum[0], share * sum[1]}, patch.cost, {0.0f, 0.0f}, 1, patch.changed};
 }
 
 __device__ Patch refined(const Lanes& lanes, const Search& search, int i, int j, const Patch& patch, const Candidates& near) {
     bool tried = true;
-    for (int k = 0; k < 5; k++) tried &= !near.has[k] || distance(near.flows[k], patch.flow) <= CLOSE;
+    for (int k = 0; k < 5; k++) tried &= !near.has[k] || !near.fresh[k] || distance(near.flows[k], patch.flow) <= CLOSE;
     if (search.pass > 0 && is_at_rest(patch) && tried) return patch;
+    if (search.pass > 0 && patch.lost) return among(patch, near);
     int y = i * STRIDE, x = j * STRIDE;
     Template own;
     make(lanes, search.own, y, x, own);
-    if (search.finer.data && is_lost(lanes, own, search.finer, y, x)) return among(patch, near);
+    if (search.pass == 0 && search.finer.data && is_lost(lanes, own, search.finer, y, x)) return among(patch, near);
     Choice choice = {lanes, own, search.own, y, x, {0.0f, 0.0f}, false, 0.0f};
     start_of(search.coarser, i, j, choice.start);
     Patch best = patch;
     if (search.pass == 0) {
         best = fit(lanes, own, search.other, y, x, patch.flow[0], patch.flow[1]);
-        Patch still = fit(lanes, own, search.other, y, x, 0.0f, 0.0f);
-        still = descend(lanes, own, search.other, y, x, still);
-        if (choice.prefers(still, best, STILL_FACTOR, STILL_MORE)) best = still;
+        const float none[2] = {0.0f, 0.0f};
+        if (distance(patch.flow, none) > CLOSE) {
+            Patch still = fit(lanes, own, search.other, y, x, 0.0f, 0.0f);
+            if (still.cost < best.cost) {
+                still = descend(lanes, own, search.other, y, x, still);
+                if (choice.prefers(still, best, STILL_FACTOR, STILL_MORE)) best = still;
+            }
+        }
     }
 #pragma unroll 1
     for (int k = 0; k < 5; k++) {
-        if (!near.has[k] || !(distance(near.flows[k], best.flow) > CLOSE)) continue;
+        if (!near.has[k] || !near.fresh[k] || !(distance(near.flows[k], best.flow) > CLOSE)) continue;
         Patch found = fit(lanes, own, search.other, y, x, near.flows[k][0], near.flows[k][1]);
         if (choice.prefers(found, best, 1.0f, 0.0f)) best = found;
     }
@@ -372,8 +386,11 @@ __device__ void take_turn(const Level& level, int turn) {
     for (int p = (int)blockIdx.x * patches + thread / PATCH; p < across * down; p += (int)gridDim.x * patches) {
         int i = 2 * (p / across) + row_parity, j = 2 * (p % across) + column_parity;
         Patch* patch = &search.grid[i * level.columns + j];
-        Patch found = refined(lanes, search, i, j, *patch, around(search, i, j));
-        // All threads of the patch have read what it was: they have met in a sum or leave it as it is.
+        Patch before = *patch, found = refined(lanes, search, i, j, before, around(search, i, j));
+        bool same = found.flow[0] == before.flow[0] && found.flow[1] == before.flow[1];
+        found.changed = same ? before.changed : pass;
+        // All threads of the patch have read what it was.
+        __syncwarp(lanes.mask);
         if (lanes.lane == 0) *patch = found;
     }
 }

@@ -7,7 +7,7 @@ use super::{PASSES, searched};
 use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
 
 /// Bytes of a patch on the device.
-const PATCH_BYTES: usize = 5 * size_of::<f32>();
+const PATCH_BYTES: usize = 7 * size_of::<f32>();
 /// By direction, and by parity of row and column.
 const TURNS: i32 = 2 * 4 * PASSES as i32;
 /// A level of no more patches a turn is searched by one launch.
