@@ -21,7 +21,7 @@ if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>
     then
         cat >&2 <<'TEXT'
 This is neither Debian nor Ubuntu: please install by hand
-  a C compiler and pkg-config
+  a C and C++ compiler (gcc, g++) and pkg-config
   GStreamer 1.22 or newer with its development files: core, base, check
   the GStreamer plugin sets base, good, bad, ugly and libav (x264enc, avenc_aac)
 TEXT

@@ -4,7 +4,8 @@
 //! CPU, channels adjacent in memory; rows and pixels may lie further apart than their content
 //! (a `narrow` of a wider tensor). Every operation writes into a tensor that exists already, as
 //! a candle in-place custom op, so that nothing is allocated per frame. In each folder
-//! `reference.rs` is the definition, `cpu.rs` the fast version, `mod.rs` the door that chooses.
+//! `reference.rs` is the definition, `cpu.rs` the fast version, `mod.rs` the door that chooses; `cuda.cu` and `cuda.rs`
+//! are for NVIDIA cards (see `cuda/mod.rs`).
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -21,6 +22,9 @@ pub(crate) mod color;
 pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
+// Nothing but the tests launches them yet.
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 pub mod hypotheses;
 pub mod luma;
 pub(crate) mod memory;

@@ -27,7 +27,11 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    fn new(layout: &Layout) -> candle_core::Result<Self> {
+    /// Of a layout.
+    ///
+    /// # Errors
+    /// No three dimensions, empty, or channels that are not adjacent.
+    pub fn new(layout: &Layout) -> candle_core::Result<Self> {
         let (height, width, channels) = layout.shape().dims3()?;
         let &[row, pixel, channel] = layout.stride() else {
             bail!("expected a tensor of three dimensions");

@@ -14,6 +14,8 @@ use super::raster::{self, Raster, Source};
 use super::{Context, PhaseMap};
 use crate::error::Result;
 
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

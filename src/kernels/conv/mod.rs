@@ -9,6 +9,8 @@ use super::raster::{Raster, RasterMut, Source, write};
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod narrow;
 mod reference;
 #[cfg(test)]
 mod tests;

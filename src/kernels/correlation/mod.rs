@@ -14,6 +14,8 @@ use super::raster::{Raster, RasterMut, Source, write};
 mod cpu;
 #[cfg(target_arch = "x86_64")]
 pub(super) use cpu::softmax_means;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 mod reference;
 pub(super) use reference::softmax_mean as plain_softmax_mean;
 #[cfg(test)]

@@ -11,6 +11,8 @@ use super::{Context, PhaseMap};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]
 mod tests;

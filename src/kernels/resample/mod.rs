@@ -7,6 +7,8 @@ use super::raster::{Raster, RasterMut, Source, write};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]
 mod tests;

@@ -57,11 +57,16 @@ pub struct Grid {
     rows: [Vec<Patch>; 2],
 }
 
+/// Rows and columns of the patches of a level of that height and width.
+pub fn patches(size: (usize, usize)) -> (usize, usize) {
+    let count = |samples: usize| 1 + samples.saturating_sub(PATCH).div_ceil(STRIDE);
+    (count(size.0), count(size.1))
+}
+
 impl Grid {
     /// For a level of that height and width.
     pub fn new(size: (usize, usize)) -> Self {
-        let count = |samples: usize| 1 + samples.saturating_sub(PATCH).div_ceil(STRIDE);
-        let (height, width) = (count(size.0), count(size.1));
+        let (height, width) = patches(size);
         let unknown = Patch {
             flow: [0.0; 2],
             cost: 0.0,

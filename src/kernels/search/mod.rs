@@ -27,6 +27,8 @@ mod plane;
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -71,13 +73,9 @@ impl Space {
     /// # Errors
     /// There is no such level, or it is empty.
     pub fn new(sizes: &[(usize, usize)], finest: usize) -> candle_core::Result<Self> {
-        let searched = sizes.get(finest..).unwrap_or_default();
-        if searched.first().is_none_or(|(h, w)| h * w == 0) {
-            candle_core::bail!("no level {finest} to search in a pyramid of {sizes:?}");
-        }
-        let large = |&&(h, w): &&(usize, usize)| h.min(w) >= PATCH;
-        let count = searched.iter().take_while(large).count().max(1);
-        let levels = searched[..count].iter().map(|size| Level::new(*size));
+        let levels = searched(sizes, finest)?
+            .iter()
+            .map(|size| Level::new(*size));
         Ok(Self {
             finest,
             levels: levels.collect(),
@@ -88,6 +86,17 @@ impl Space {
     pub fn size(&self) -> (usize, usize) {
         self.levels[0].flows[0].size
     }
+}
+
+/// The levels from `finest` on, of those in a pyramid, that are large enough to be searched; at least that one.
+fn searched(sizes: &[(usize, usize)], finest: usize) -> candle_core::Result<&[(usize, usize)]> {
+    let from = sizes.get(finest..).unwrap_or_default();
+    if from.first().is_none_or(|(h, w)| h * w == 0) {
+        candle_core::bail!("no level {finest} to search in a pyramid of {sizes:?}");
+    }
+    let large = |&&(h, w): &&(usize, usize)| h.min(w) >= PATCH;
+    let count = from.iter().take_while(large).count().max(1);
+    Ok(&from[..count])
 }
 
 impl Level {

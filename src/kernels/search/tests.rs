@@ -5,10 +5,10 @@ use crate::kernels::resample::half;
 use crate::kernels::testing::{Random, SIZES, contexts};
 
 /// Waves of all directions, and of lengths that hardly repeat together.
-struct Texture(Vec<[f32; 4]>);
+pub(super) struct Texture(Vec<[f32; 4]>);
 
 impl Texture {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let mut wave = |i: usize| {
             let length = 7.0 * 1.17f32.powi(i as i32);
@@ -20,7 +20,7 @@ impl Texture {
         Self((0..24).map(&mut wave).collect())
     }
 
-    fn at(&self, x: f32, y: f32) -> f32 {
+    pub(super) fn at(&self, x: f32, y: f32) -> f32 {
         let waves = self.0.iter();
         waves
             .map(|[u, v, phase, height]| height * (u * x + v * y + phase).sin())
@@ -30,14 +30,14 @@ impl Texture {
 }
 
 /// A pyramid of a picture, which is its first level.
-fn pyramid((h, w): (usize, usize), luma: impl Fn(f32, f32) -> f32) -> Vec<Tensor> {
+pub(super) fn pyramid((h, w): (usize, usize), luma: impl Fn(f32, f32) -> f32) -> Vec<Tensor> {
     let values = (0..h * w).map(|i| luma((i % w) as f32, (i / w) as f32));
     let first = Tensor::from_vec(values.collect(), (h, w, 1), &Device::Cpu);
     levels(first.unwrap())
 }
 
 /// Halved until a single sample is left.
-fn levels(first: Tensor) -> Vec<Tensor> {
+pub(super) fn levels(first: Tensor) -> Vec<Tensor> {
     let (context, _) = contexts();
     let mut levels = vec![first];
     loop {
@@ -54,15 +54,20 @@ fn levels(first: Tensor) -> Vec<Tensor> {
     }
 }
 
-fn sizes(pyramid: &[Tensor]) -> Vec<(usize, usize)> {
+pub(super) fn sizes(pyramid: &[Tensor]) -> Vec<(usize, usize)> {
     let size = |level: &Tensor| level.dims3().map(|(h, w, _)| (h, w));
     pyramid.iter().map(size).collect::<Result<_, _>>().unwrap()
 }
 
-type Flow = Vec<[f32; 2]>;
+pub(super) type Flow = Vec<[f32; 2]>;
 
 /// Both flows.
-fn found(context: &Context, left: &[Tensor], right: &[Tensor], finest: usize) -> [Flow; 2] {
+pub(super) fn found(
+    context: &Context,
+    left: &[Tensor],
+    right: &[Tensor],
+    finest: usize,
+) -> [Flow; 2] {
     let mut space = Space::new(&sizes(left), finest).unwrap();
     let out = [0, 1].map(|_| crate::kernels::testing::Out::new(space.size(), 2));
     let [forth, back] = out.each_ref().map(|out| out.tensor());

@@ -16,6 +16,8 @@ use crate::picture::{Component, Picture, PictureMut};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,8 @@ use crate::picture::{Component, Format, Picture, PictureMut, Plane};
 mod cells;
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]
 mod tests;

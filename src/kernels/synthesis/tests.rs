@@ -29,7 +29,7 @@ fn lattice(
 }
 
 /// As [`lattice`], of any kind.
-fn lattice_of(
+pub(super) fn lattice_of(
     kind: Lattice,
     size: (u32, u32),
     extra: usize,
@@ -41,9 +41,9 @@ fn lattice_of(
     }
 }
 
-const LATTICES: [Lattice; 2] = [Lattice::Quarter, Lattice::Full];
+pub(super) const LATTICES: [Lattice; 2] = [Lattice::Quarter, Lattice::Full];
 
-fn context(level: CpuLevel) -> Context {
+pub(super) fn context(level: CpuLevel) -> Context {
     Context::with_level(2, level).unwrap()
 }
 
@@ -59,9 +59,9 @@ fn compare(what: &str, fast: &Owned, plain: &Owned) {
 }
 
 /// Flow fields from gentle to absurd, by name.
-type CellOf = fn(&mut Noise, usize, usize) -> ([f32; 4], f32);
+pub(super) type CellOf = fn(&mut Noise, usize, usize) -> ([f32; 4], f32);
 
-fn flows() -> Vec<(&'static str, CellOf)> {
+pub(super) fn flows() -> Vec<(&'static str, CellOf)> {
     vec![
         ("gentle", |n, x, y| {
             let f = [
@@ -103,7 +103,7 @@ fn flows() -> Vec<(&'static str, CellOf)> {
     ]
 }
 
-const SIZES: [(u32, u32); 9] = [
+pub(super) const SIZES: [(u32, u32); 9] = [
     (1, 1),
     (2, 1),
     (1, 9),

@@ -12,6 +12,8 @@ use crate::picture::{Component, Picture};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 mod lines;
 mod reference;
 #[cfg(test)]

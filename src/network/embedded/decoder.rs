@@ -23,19 +23,19 @@ const SCORES: usize = DISPLACEMENTS + agreement::SCORES;
 /// The weights.
 #[derive(Debug)]
 pub struct Decoder {
-    squeeze: Filter,
-    entry: Filter,
-    res1: Filter,
-    res2: Filter,
-    head: Filter,
-    sharpness: Sharpness,
+    pub(super) squeeze: Filter,
+    pub(super) entry: Filter,
+    pub(super) res1: Filter,
+    pub(super) res2: Filter,
+    pub(super) head: Filter,
+    pub(super) sharpness: Sharpness,
 }
 
 /// How much a better score counts, of features and of luma.
 #[derive(Debug, Clone, Copy)]
 pub struct Sharpness {
-    features: f32,
-    luma: f32,
+    pub(super) features: f32,
+    pub(super) luma: f32,
 }
 
 impl Sharpness {
@@ -64,9 +64,9 @@ pub struct Match {
     pub luma_scores: Tensor,
     pub summary: Tensor,
     /// Views of the state.
-    flow: Tensor,
-    displacement: Tensor,
-    phase: Tensor,
+    pub(super) flow: Tensor,
+    pub(super) displacement: Tensor,
+    pub(super) phase: Tensor,
     agreement: agreement::Space,
 }
 
@@ -120,16 +120,16 @@ impl Match {
 #[derive(Debug)]
 pub struct DecoderSpace {
     pub matched: Match,
-    hypotheses: hypotheses::Space,
-    cues: Tensor,
+    pub(super) hypotheses: hypotheses::Space,
+    pub(super) cues: Tensor,
     /// A view of the cues.
-    acceleration: Tensor,
-    squeezed: Tensor,
-    entered: Tensor,
-    inner: Tensor,
+    pub(super) acceleration: Tensor,
+    pub(super) squeezed: Tensor,
+    pub(super) entered: Tensor,
+    pub(super) inner: Tensor,
     /// The features that the refiner expands.
     pub features: Tensor,
-    head: Tensor,
+    pub(super) head: Tensor,
 }
 
 impl DecoderSpace {

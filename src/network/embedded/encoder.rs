@@ -14,15 +14,15 @@ use crate::network::{Encoded, Observer};
 /// The weights.
 #[derive(Debug)]
 pub struct Encoder {
-    stem: Filter,
-    down: Filter,
-    deep: Filter,
+    pub(super) stem: Filter,
+    pub(super) down: Filter,
+    pub(super) deep: Filter,
 }
 
 /// What encoding needs besides its result.
 #[derive(Debug)]
 pub struct EncoderSpace {
-    down: Tensor,
+    pub(super) down: Tensor,
 }
 
 impl EncoderSpace {

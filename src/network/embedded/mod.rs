@@ -14,6 +14,8 @@ use crate::kernels::{
 };
 
 pub mod config;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod cuda;
 mod decoder;
 mod encoder;
 mod refiner;

@@ -18,11 +18,11 @@ use crate::network::checkpoint::Checkpoint;
 pub struct Refiner {
     /// One filter for the even rows and one for the odd ones; each answers the left pixel's
     /// channels, then the right one's.
-    expand: [Filter; 2],
-    squeeze: Filter,
-    conv: Filter,
-    head: Filter,
-    sharpness: Sharpness,
+    pub(super) expand: [Filter; 2],
+    pub(super) squeeze: Filter,
+    pub(super) conv: Filter,
+    pub(super) head: Filter,
+    pub(super) sharpness: Sharpness,
 }
 
 /// What the refiner needs.
@@ -30,14 +30,14 @@ pub struct Refiner {
 pub struct RefinerSpace {
     pub matched: Match,
     /// Even and odd rows of the detail, two pixels of the finer size in one of the coarser.
-    rows: [Tensor; 2],
+    pub(super) rows: [Tensor; 2],
     /// The same memory as the finer size sees it: flow, mask and features of each pixel.
-    detail: Tensor,
+    pub(super) detail: Tensor,
     /// The detail's features.
-    up: Tensor,
+    pub(super) up: Tensor,
     pub squeezed: Tensor,
-    features: Tensor,
-    head: Tensor,
+    pub(super) features: Tensor,
+    pub(super) head: Tensor,
 }
 
 impl RefinerSpace {

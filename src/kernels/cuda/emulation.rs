@@ -1,0 +1,183 @@
+//! Runs the kernels' sources on the host, for the tests: no card is needed to see that they compute what they should.
+//!
+//! `g++` compiles a `cuda.cu` with `host.hpp` into a library beside the test's binary, once for each text of the sources.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{Device, Layout, Tensor};
+
+use super::{DeviceRaster, Half, Launch};
+use crate::kernels::raster::{Element, Source, write_of};
+
+unsafe extern "C" {
+    fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+}
+
+const RTLD_NOW: c_int = 2;
+
+/// `emulate` of host.hpp.
+type Emulate =
+    unsafe extern "C" fn(*const c_char, *const u32, *const u32, *mut *mut c_void) -> c_int;
+
+/// Runs launches one after the other.
+pub fn run(launches: impl IntoIterator<Item = Launch>) {
+    for mut launch in launches {
+        let emulate = module(launch.module);
+        let name = CString::new(launch.function).unwrap();
+        let mut arguments = launch.arguments();
+        let (grid, block) = (launch.grid.as_ptr(), launch.block.as_ptr());
+        // SAFETY: grid and block are three numbers, the arguments those that the launch has for this kernel.
+        let found = unsafe { emulate(name.as_ptr(), grid, block, arguments.as_mut_ptr()) };
+        assert!(found != 0, "{} has no {}", launch.module, launch.function);
+    }
+}
+
+/// A tensor on the CPU as if it were on the device, to be read.
+pub fn input<T: Element>(tensor: &Tensor) -> DeviceRaster<T> {
+    let source = Source::lock(tensor);
+    let first = source.raster_of::<T>().unwrap().data().as_ptr();
+    placed(first as u64, tensor)
+}
+
+/// The same, to be written. Whoever runs a launch that writes to it must not look at the tensor meanwhile.
+pub fn output<T: Element>(tensor: &Tensor) -> DeviceRaster<T> {
+    let address = Mutex::new(0);
+    write_of::<T>("device", tensor, |mut raster| {
+        *address.lock().unwrap() = raster.data_mut().as_mut_ptr() as u64;
+        Ok(())
+    })
+    .unwrap();
+    placed(address.into_inner().unwrap(), tensor)
+}
+
+fn placed<T: Element>(first: u64, tensor: &Tensor) -> DeviceRaster<T> {
+    let layout = tensor.layout();
+    let before = (layout.start_offset() * size_of::<T>()) as u64;
+    DeviceRaster::new(first - before, layout).unwrap()
+}
+
+/// A tensor of 16 bits in memory that stands in for the device's.
+pub struct Halves {
+    bits: Vec<u16>,
+    layout: Layout,
+}
+
+/// A tensor of 16 bits, and what its values are in 32.
+pub fn halves(tensor: &Tensor) -> (Halves, Tensor) {
+    let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+    let halves = Halves {
+        bits: values.into_iter().map(half_of).collect(),
+        layout: Layout::contiguous(tensor.dims()),
+    };
+    let rounded = Tensor::from_vec(halves.values(), tensor.dims(), &Device::Cpu).unwrap();
+    (halves, rounded)
+}
+
+impl Halves {
+    /// As if it were on the device, to be read.
+    pub fn raster(&self) -> DeviceRaster<Half> {
+        DeviceRaster::new(self.bits.as_ptr() as u64, &self.layout).unwrap()
+    }
+
+    /// The same, to be written.
+    pub fn raster_mut(&mut self) -> DeviceRaster<Half> {
+        DeviceRaster::new(self.bits.as_mut_ptr() as u64, &self.layout).unwrap()
+    }
+
+    /// Its values.
+    pub fn values(&self) -> Vec<f32> {
+        let value = |bits: u16| {
+            let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13);
+            // from a bias of 15 to one of 127
+            magnitude * 2f32.powi(127 - 15) * if bits >> 15 == 0 { 1.0 } else { -1.0 }
+        };
+        self.bits.iter().copied().map(value).collect()
+    }
+}
+
+/// The nearest number of 16 bits to one that is less than 65,504; halves go to the even one.
+fn half_of(value: f32) -> u16 {
+    let magnitude = (value.abs() * 2f32.powi(15 - 127)).to_bits();
+    let rounded = (magnitude + 0xfff + (magnitude >> 13 & 1)) >> 13;
+    rounded as u16 | u16::from(value.is_sign_negative()) << 15
+}
+
+/// What runs the kernels of a module.
+fn module(name: &'static str) -> Emulate {
+    static LOADED: Mutex<Option<HashMap<&str, Emulate>>> = Mutex::new(None);
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let loaded = loaded.get_or_insert_default();
+    *loaded.entry(name).or_insert_with(|| load(&compiled(name)))
+}
+
+fn load(library: &Path) -> Emulate {
+    let path = CString::new(library.to_str().unwrap()).unwrap();
+    // SAFETY: the library was made from our own sources, whose initialisers only fill a map; `emulate` has that type.
+    unsafe {
+        let library = dlopen(path.as_ptr(), RTLD_NOW);
+        assert!(!library.is_null(), "{path:?} cannot be loaded");
+        let emulate = dlsym(library, c"emulate".as_ptr());
+        assert!(!emulate.is_null(), "{path:?} has no emulate");
+        std::mem::transmute::<*mut c_void, Emulate>(emulate)
+    }
+}
+
+/// The library of a module, made unless it is there.
+fn compiled(module: &str) -> PathBuf {
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels");
+    let source = kernels.join(module).join("cuda.cu");
+    let tests = std::env::current_exe().unwrap();
+    let folder = tests.parent().unwrap().join("cuda-emulation");
+    std::fs::create_dir_all(&folder).unwrap();
+    let library = folder.join(format!("{module}-{:016x}.so", version(&kernels, &source)));
+    if !library.exists() {
+        // Others may make it at the same time; the last one to finish wins.
+        let made = folder.join(format!("{module}-{}.tmp", std::process::id()));
+        let mut compiler = Command::new("g++");
+        compiler
+            .args(["-std=c++17", "-O2", "-march=native", "-ffp-contract=off"])
+            .args([
+                "-shared",
+                "-fPIC",
+                "-Wall",
+                "-Werror",
+                "-Wno-unknown-pragmas",
+            ])
+            .args(["-Wno-unused-function", "-Wno-unused-variable"])
+            .args(["-x", "c++"])
+            .arg(&source)
+            .arg("-o")
+            .arg(&made);
+        let run = compiler.output();
+        let run = run.unwrap_or_else(|e| panic!("g++ ({e}); install build-essential"));
+        let errors = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "{}: {errors}", source.display());
+        std::fs::rename(&made, &library).unwrap();
+    }
+    library
+}
+
+/// Of the module's source and of all headers.
+fn version(kernels: &Path, source: &Path) -> u64 {
+    let headers = |folder: PathBuf| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().path())
+    };
+    let folders = std::fs::read_dir(kernels).unwrap();
+    let folders = folders.map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = folders.filter(|f| f.is_dir()).flat_map(headers).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "cuh" || e == "hpp"));
+    files.push(source.to_path_buf());
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        std::fs::read(&file).unwrap().hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,317 @@
+//! Kernels for NVIDIA cards, as far as no card is needed for them: what the driver is to be told of each launch.
+//!
+//! In each folder of the kernels `cuda.cu` has the device's code and `cuda.rs` the [`Launch`]es of it: function, arguments, grid
+//! and block. All launches of one stream run one after the other, and write what the CPU's `reference.rs` would: integers to
+//! the bit, floats but for the order of sums and the last places of `exp`. The tests run the same launches of the same sources on the host ([`emulation`]).
+//!
+//! Each `cuda.cu` is one module, compiled with `nvcc -O3 -std=c++17 --fmad=false`.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use candle_core::{Layout, Tensor, bail};
+
+use super::PhaseMap;
+use super::conv::Filter;
+use super::conv::narrow::DeviceFilter;
+use super::raster::Geometry;
+
+pub mod picture;
+
+#[cfg(test)]
+pub mod emulation;
+
+/// Where a `[height, width, channels]` tensor lies in the device's memory, gaps and all; the kernels' `Raster`.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceRaster<T = f32> {
+    address: u64,
+    geometry: Geometry,
+    element: PhantomData<T>,
+}
+
+impl<T> Deref for DeviceRaster<T> {
+    type Target = Geometry;
+
+    fn deref(&self) -> &Geometry {
+        &self.geometry
+    }
+}
+
+impl<T> DeviceRaster<T> {
+    /// Of a tensor of this layout whose storage begins at an address of the device.
+    ///
+    /// # Errors
+    /// No three dimensions, empty, channels that are not adjacent, or larger than a kernel can count.
+    pub fn new(storage: u64, layout: &Layout) -> candle_core::Result<Self> {
+        let geometry = Geometry::new(layout)?;
+        let whole = [geometry.height, geometry.width, geometry.row];
+        if whole.iter().any(|n| i32::try_from(*n).is_err()) {
+            bail!("a tensor {layout:?} is too large for the device's kernels");
+        }
+        Ok(Self {
+            address: storage + (layout.start_offset() * size_of::<T>()) as u64,
+            geometry,
+            element: PhantomData,
+        })
+    }
+
+    /// Of its first value.
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+}
+
+/// A number of 16 bits (IEEE 754), as features on the device may have.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub struct Half(pub u16);
+
+/// Features of either size of number.
+#[derive(Debug, Clone, Copy)]
+pub enum Features<'a> {
+    /// Of 32 bits.
+    F32(&'a DeviceRaster),
+    /// Of 16 bits.
+    F16(&'a DeviceRaster<Half>),
+}
+
+impl Deref for Features<'_> {
+    type Target = Geometry;
+
+    fn deref(&self) -> &Geometry {
+        match self {
+            Self::F32(raster) => raster,
+            Self::F16(raster) => raster,
+        }
+    }
+}
+
+impl Features<'_> {
+    /// As a kernel gets them.
+    pub fn raw(&self) -> RawRaster {
+        match self {
+            Self::F32(raster) => (*raster).into(),
+            Self::F16(raster) => (*raster).into(),
+        }
+    }
+
+    /// Of a kernel for 32 bits and one for 16 the one for these.
+    ///
+    /// # Errors
+    /// The `others` are not of the same size.
+    pub fn function(
+        &self,
+        others: &[Features],
+        [f32, f16]: [&'static str; 2],
+    ) -> candle_core::Result<&'static str> {
+        let is_half = matches!(self, Self::F16(_));
+        let other = |features: &Features| matches!(features, Features::F16(_)) != is_half;
+        if others.iter().any(other) {
+            bail!("features of 16 and of 32 bits, expected all of one size");
+        }
+        Ok(if is_half { f16 } else { f32 })
+    }
+}
+
+/// [`DeviceRaster`] as a kernel gets it.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct RawRaster {
+    data: u64,
+    height: i32,
+    width: i32,
+    channels: i32,
+    pixel: i32,
+    row: i32,
+    unused: i32,
+}
+
+/// What a kernel is given as one argument.
+///
+/// # Safety
+/// The same layout as the kernel's parameter: plain numbers in C's order, none of the bytes uninitialised.
+pub unsafe trait Argument: Copy {}
+
+// SAFETY: plain numbers without bytes between them.
+unsafe impl Argument for RawRaster {}
+// SAFETY: a plain number.
+unsafe impl Argument for i32 {}
+// SAFETY: a plain number.
+unsafe impl Argument for f32 {}
+// SAFETY: a plain number.
+unsafe impl Argument for u64 {}
+
+impl<T> From<&DeviceRaster<T>> for RawRaster {
+    fn from(raster: &DeviceRaster<T>) -> Self {
+        let g = &raster.geometry;
+        Self {
+            data: raster.address,
+            // `DeviceRaster::new` has seen to that they fit.
+            height: g.height as i32,
+            width: g.width as i32,
+            channels: g.channels as i32,
+            pixel: g.pixel as i32,
+            row: g.row as i32,
+            unused: 0,
+        }
+    }
+}
+
+impl<T> From<Option<&DeviceRaster<T>>> for RawRaster {
+    fn from(raster: Option<&DeviceRaster<T>>) -> Self {
+        raster.map(Self::from).unwrap_or_default()
+    }
+}
+
+/// The phases of all cells: one, or `[h, w, 1]`.
+#[derive(Debug, Clone, Copy)]
+pub enum DevicePhase {
+    /// The same everywhere.
+    Uniform(f32),
+    /// One a cell.
+    Plane(DeviceRaster),
+}
+
+/// [`DevicePhase`] as a kernel gets it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct RawPhase {
+    plane: RawRaster,
+    uniform: f32,
+    unused: i32,
+}
+
+// SAFETY: plain numbers without bytes between them.
+unsafe impl Argument for RawPhase {}
+
+impl DevicePhase {
+    /// As a kernel gets it.
+    ///
+    /// # Errors
+    /// A plane of another size.
+    pub fn raw(&self, size: (usize, usize)) -> candle_core::Result<RawPhase> {
+        let (plane, uniform) = match self {
+            Self::Uniform(phase) => (None, *phase),
+            Self::Plane(plane) => {
+                plane.expect("a plane of phases", size, 1)?;
+                (Some(plane), 0.5)
+            }
+        };
+        Ok(RawPhase {
+            plane: plane.into(),
+            uniform,
+            unused: 0,
+        })
+    }
+}
+
+/// Finds where on a card tensors lie, and what belongs to them.
+pub trait Card {
+    /// Of 32 bits.
+    ///
+    /// # Errors
+    /// It is no such tensor on the card.
+    fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster>;
+
+    /// Of bytes.
+    ///
+    /// # Errors
+    /// It is no such tensor on the card.
+    fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>>;
+
+    /// A filter with its weights, which stay where they are.
+    ///
+    /// # Errors
+    /// There is no kernel for it, or no memory.
+    fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter>;
+
+    /// A phase map; a plane has three dimensions.
+    ///
+    /// # Errors
+    /// A plane that is not on the card.
+    fn phase(&self, phase: &PhaseMap) -> candle_core::Result<DevicePhase> {
+        Ok(match phase {
+            PhaseMap::Uniform(phase) => DevicePhase::Uniform(*phase),
+            PhaseMap::Plane(plane) => DevicePhase::Plane(self.raster(plane)?),
+        })
+    }
+}
+
+/// One run of a kernel: what the driver's launch call is given. Dynamic shared memory is never needed.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The folder of `src/kernels` whose `cuda.cu` has the kernel.
+    pub module: &'static str,
+    /// The kernel.
+    pub function: &'static str,
+    /// Blocks along x, y and z.
+    pub grid: [u32; 3],
+    /// Threads of a block along x, y and z.
+    pub block: [u32; 3],
+    /// All arguments, each from a whole number of these on.
+    words: Vec<u64>,
+    /// Where each begins.
+    starts: Vec<usize>,
+}
+
+impl Launch {
+    /// Of one block that has one thread, and no arguments yet.
+    pub fn new(module: &'static str, function: &'static str) -> Self {
+        Self {
+            module,
+            function,
+            grid: [1; 3],
+            block: [1; 3],
+            words: Vec::new(),
+            starts: Vec::new(),
+        }
+    }
+
+    /// The same with blocks of so many threads (x, y), as many as cover (height, width) where each block makes `tile` (x, y)
+    /// of it.
+    pub fn tiles(mut self, size: (usize, usize), tile: [u32; 2], block: [u32; 2]) -> Self {
+        self.grid = [
+            (size.1 as u32).div_ceil(tile[0]),
+            (size.0 as u32).div_ceil(tile[1]),
+            1,
+        ];
+        self.block = [block[0], block[1], 1];
+        self
+    }
+
+    /// The same with a thread for each pixel of (height, width).
+    pub fn pixels(self, size: (usize, usize)) -> Self {
+        self.tiles(size, [32, 8], [32, 8])
+    }
+
+    /// The same with one more argument.
+    pub fn with(mut self, argument: impl Argument) -> Self {
+        let (start, bytes) = (self.words.len(), size_of_val(&argument));
+        self.starts.push(start);
+        self.words.resize(start + bytes.div_ceil(8), 0);
+        // SAFETY: the words from `start` on have room for `bytes`, and an argument is plain initialised bytes.
+        unsafe {
+            let to = self.words[start..].as_mut_ptr().cast::<u8>();
+            std::ptr::copy_nonoverlapping((&raw const argument).cast::<u8>(), to, bytes);
+        }
+        self
+    }
+
+    /// The same with a raster as one more argument.
+    pub fn raster<T>(self, raster: &DeviceRaster<T>) -> Self {
+        self.with(RawRaster::from(raster))
+    }
+
+    /// The same with a raster, or none, as one more argument.
+    pub fn optional<T>(self, raster: Option<&DeviceRaster<T>>) -> Self {
+        self.with(RawRaster::from(raster))
+    }
+
+    /// Where each argument lies, as the driver wants to know it; valid as long as the launch is not changed or moved.
+    pub fn arguments(&mut self) -> Vec<*mut c_void> {
+        let words = &mut self.words;
+        let starts = self.starts.iter();
+        starts.map(|&i| (&raw mut words[i]).cast()).collect()
+    }
+}

@@ -1,0 +1,123 @@
+// Which flow at a phase the motion found between two pictures suggests. All are a thread a cell; grids 32 x 8 threads over (h, w).
+//
+// hypotheses_gather: fuses `remember` and `gather`: a cell's motion of the pair before is read before that of this pair is written.
+//   Raster<const float> forth, back       [H, W, 2] in pixels of the level searched
+//   int factor                            of these pixels that are a cell
+//   float pace, int known                 pace of this pair; whether the pair before was the one before in time
+//   Raster<float> found, past             [h, w, 4] and [h, w, 3]
+// hypotheses_project:
+//   Raster<const float> found, phase      [h, w, 4] and [h, w, 1]
+//   Raster<float> flows                   [h, w, 8]
+// hypotheses_choose: fuses `select` and `tell`. The differences come from the kernels `luma_differences` and `still_cells`.
+//   Raster<const float> flows             [h, w, 8]
+//   Raster<const float> cost0, cost1, cost2   [h, w, 1]: difference under each hypothesis in each cell by itself
+//   Raster<const float> found, past
+//   Raster<float> flow, cues              [h, w, 4] and [h, w, 8]
+//
+// Limited by memory and its latency: a choice reads 27 costs and 12 pairs of motion from the cache for some 150 operations.
+#include "../cuda/common.cuh"
+
+const int ROUNDS = 3;
+const float STILL_MARGIN = 0.5f / 255.0f, MOST_ACCELERATION = 0.5f, LEAST_ACCELERATION = 0.25f, ROOT_EPSILON = 1e-6f, CONTRAST = 8.0f;
+
+// Mean of the pixels of a cell, as many as are there, in cells.
+__device__ float2 pooled(const Raster<const float>& flow, int y, int x, int factor) {
+    int bottom = min(factor * (y + 1), flow.height), right = min(factor * (x + 1), flow.width);
+    float share = 1.0f / (float)((bottom - factor * y) * (right - factor * x) * factor);
+    float2 sum = {0.0f, 0.0f};
+    for (int py = factor * y; py < bottom; py++) {
+        for (int px = factor * x; px < right; px++) {
+            const float* motion = flow.at(py, px);
+            sum.x += motion[0];
+            sum.y += motion[1];
+        }
+    }
+    return {sum.x * share, sum.y * share};
+}
+
+KERNEL hypotheses_gather(Raster<const float> forth, Raster<const float> back, int factor, float pace, int known,
+                         Raster<float> found, Raster<float> past) {
+    int x = column(), y = row();
+    if (!found.has(y, x)) return;
+    float *motion = found.at(y, x), *before = past.at(y, x);
+    before[0] = known ? pace * motion[2] : 0.0f;
+    before[1] = known ? pace * motion[3] : 0.0f;
+    before[2] = known ? 1.0f : 0.0f;
+    float2 ahead = pooled(forth, y, x, factor), behind = pooled(back, y, x, factor);
+    motion[0] = ahead.x;
+    motion[1] = ahead.y;
+    motion[2] = behind.x;
+    motion[3] = behind.y;
+}
+EXPORT(hypotheses_gather)
+
+// Two channels, from `first` on, at a cell moved by (dx, dy).
+__device__ float2 sample(const Raster<const float>& values, int y, int x, int first, float dx, float dy) {
+    Taps ty = taps((float)y + dy, values.height), tx = taps((float)x + dx, values.width);
+    const float *a = values.at(ty.first, tx.first) + first, *b = values.at(ty.first, tx.second) + first;
+    const float *c = values.at(ty.second, tx.first) + first, *d = values.at(ty.second, tx.second) + first;
+    return {lerp(lerp(a[0], b[0], tx.share), lerp(c[0], d[0], tx.share), ty.share),
+            lerp(lerp(a[1], b[1], tx.share), lerp(c[1], d[1], tx.share), ty.share)};
+}
+
+// The motion of what has gone the share t of it and is at a cell now.
+__device__ float2 carried(const Raster<const float>& found, int y, int x, int first, float t) {
+    const float* at = found.at(y, x) + first;
+    float2 motion = {at[0], at[1]};
+    for (int i = 0; i < ROUNDS; i++) motion = sample(found, y, x, first, -t * motion.x, -t * motion.y);
+    return motion;
+}
+
+KERNEL hypotheses_project(Raster<const float> found, Raster<const float> phase, Raster<float> flows) {
+    int x = column(), y = row();
+    if (!flows.has(y, x)) return;
+    float t = *phase.at(y, x);
+    float2 ahead = carried(found, y, x, 0, t), back = carried(found, y, x, 2, 1.0f - t);
+    float* to = flows.at(y, x);
+    to[0] = -t * ahead.x;
+    to[1] = -t * ahead.y;
+    to[2] = (1.0f - t) * ahead.x;
+    to[3] = (1.0f - t) * ahead.y;
+    to[4] = t * back.x;
+    to[5] = t * back.y;
+    to[6] = -(1.0f - t) * back.x;
+    to[7] = -(1.0f - t) * back.y;
+}
+EXPORT(hypotheses_project)
+
+__device__ float length(float x, float y) { return sqrtf(x * x + y * y + ROOT_EPSILON); }
+
+__device__ float apart(float x, float y) {
+    float e = length(x, y);
+    return e / (1.0f + e);
+}
+
+KERNEL hypotheses_choose(Raster<const float> flows, Raster<const float> cost0, Raster<const float> cost1,
+                         Raster<const float> cost2, Raster<const float> found, Raster<const float> past, Raster<float> flow,
+                         Raster<float> cues) {
+    int x = column(), y = row();
+    if (!flow.has(y, x)) return;
+    float left = CONTRAST * mean_around(cost0, y, x), right = CONTRAST * mean_around(cost1, y, x);
+    float still = CONTRAST * mean_around(cost2, y, x);
+    bool stays = still + CONTRAST * STILL_MARGIN < fminf(left, right);
+    const float* from = flows.at(y, x) + (right < left ? 4 : 0);
+    float f[4];
+    for (int c = 0; c < 4; c++) flow.at(y, x)[c] = f[c] = stays ? 0.0f : from[c];
+
+    float mx = f[2] - f[0], my = f[3] - f[1];
+    float2 ahead = sample(found, y, x, 0, f[0], f[1]), back = sample(found, y, x, 2, f[2], f[3]);
+    float2 before = sample(past, y, x, 0, f[0], f[1]);
+    float known = past.at(y, x)[2], ax = (mx + before.x) * known, ay = (my + before.y) * known;
+    float most = MOST_ACCELERATION * length(mx, my) + LEAST_ACCELERATION;
+    float share = fminf(most / length(ax, ay), 1.0f);
+    float* to = cues.at(y, x);
+    to[0] = left;
+    to[1] = right;
+    to[2] = still;
+    to[3] = apart(ahead.x - mx, ahead.y - my);
+    to[4] = apart(back.x + mx, back.y + my);
+    to[5] = ax * share;
+    to[6] = ay * share;
+    to[7] = known;
+}
+EXPORT(hypotheses_choose)

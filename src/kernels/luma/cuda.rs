@@ -1,0 +1,182 @@
+//! The launches of `cuda.cu`.
+
+use super::{SAMPLES, padded};
+use crate::kernels::cuda::{DeviceRaster, Launch};
+
+/// As [`super::gather`]; of a picture's own view [`crate::kernels::view`] does it along with the view.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn gather(
+    luma: &DeviceRaster,
+    whole: &DeviceRaster<u8>,
+    half: &DeviceRaster<u8>,
+) -> candle_core::Result<Launch> {
+    let (h, w) = luma.size();
+    luma.expect("the luma of pixels", (h, w), 4)?;
+    whole.expect("luma", (2 * h, 2 * w), 1)?;
+    half.expect("luma by fours", (h, w), 1)?;
+    let launch = Launch::new("luma", "luma_gather").pixels((h, w));
+    Ok(launch.raster(luma).raster(whole).raster(half))
+}
+
+/// Fails unless `flow` has the cells of `luma`.
+///
+/// # Errors
+/// As said.
+pub fn expect_cells(luma: &DeviceRaster<u8>, cells: (usize, usize)) -> candle_core::Result<()> {
+    luma.expect("luma", luma.size(), 1)?;
+    let found = (luma.height.div_ceil(SAMPLES), luma.width.div_ceil(SAMPLES));
+    match found == cells {
+        true => Ok(()),
+        false => candle_core::bail!("luma of {found:?} cells, expected {cells:?}"),
+    }
+}
+
+/// As [`super::warp`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn warp(
+    luma: &DeviceRaster<u8>,
+    flow: &DeviceRaster,
+    scale: f32,
+    out: &DeviceRaster<i16>,
+) -> candle_core::Result<Launch> {
+    let (h, w) = flow.size();
+    expect_cells(luma, (h, w))?;
+    flow.expect("the flow of luma", (h, w), 2)?;
+    out.expect("warped luma", padded(h, w), 1)?;
+    let launch = Launch::new("luma", "luma_warp").pixels(out.size());
+    Ok(launch.raster(luma).raster(flow).with(scale).raster(out))
+}
+
+/// [`super::differences`] of what [`super::warp`] would make of both sides, for one flow, `[h, w, 4]`, or two side by side.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn differences(
+    luma: [&DeviceRaster<u8>; 2],
+    flow: &DeviceRaster,
+    scale: f32,
+    out: &[&DeviceRaster],
+) -> candle_core::Result<Launch> {
+    let (h, w) = flow.size();
+    luma.iter()
+        .try_for_each(|luma| expect_cells(luma, (h, w)))?;
+    flow.expect("the flows of luma", (h, w), 4 * out.len())?;
+    let (first, second) = match out {
+        [first] => (first, None),
+        [first, second] => (first, Some(*second)),
+        _ => candle_core::bail!("{} differences at once, expected 1 or 2", out.len()),
+    };
+    for out in out {
+        out.expect("the difference of cells", (h, w), 1)?;
+    }
+    let mut launch = Launch::new("luma", "luma_differences");
+    launch = launch.tiles((h, 16 * w), [128, 4], [128, 4]);
+    launch.grid[2] = out.len() as u32;
+    let launch = launch.raster(luma[0]).raster(luma[1]);
+    let launch = launch.raster(flow).with(scale);
+    Ok(launch.raster(first).optional(second))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::super::{self as door, room, warped_room};
+    use super::*;
+    use crate::kernels::cuda::emulation::{input, output, run};
+    use crate::kernels::testing::{Random, SIZES, bytes, contexts, zeros};
+
+    fn values<T: candle_core::WithDType>(tensor: &Tensor) -> Vec<T> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn random_luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {
+        bytes(&random.dense(&[SAMPLES * h - less, SAMPLES * w - less, 1], 0.5))
+    }
+
+    #[test]
+    fn warped_luma_has_the_same_steps() {
+        let mut random = Random(1);
+        let (plain, _) = contexts();
+        for size in [&SIZES[..], &[(2, 66)]].concat() {
+            for (reach, less) in [
+                (0.0, 0),
+                (0.4, 0),
+                (3.0, 1),
+                (1e6, 3),
+                (f32::INFINITY, 2),
+                (f32::NAN, 0),
+            ] {
+                let luma = random_luma(&mut random, size, less);
+                let flow = random.tensor(size, 2, reach);
+                let [want, got] = [0, 1].map(|_| warped_room(size).unwrap());
+                door::warp(&plain, &luma, &flow, 4.0, &want).unwrap();
+                run([warp(&input(&luma), &input(&flow), 4.0, &output(&got)).unwrap()]);
+                assert!(
+                    values::<i16>(&want) == values::<i16>(&got),
+                    "{size:?} {reach}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn differences_of_two_flows_are_those_of_warped_luma() {
+        let mut random = Random(2);
+        let (plain, _) = contexts();
+        for size in SIZES {
+            for (reach, less) in [(0.4, 0), (3.0, 1), (1e6, 3)] {
+                let luma = [0; 2].map(|_| random_luma(&mut random, size, less));
+                let flow = random.tensor(size, 8, reach);
+                let out = [0; 2].map(|_| zeros(&[size.0, size.1, 1]));
+                let [l, r] = luma.each_ref().map(input);
+                let [a, b] = out.each_ref().map(output);
+                run([differences([&l, &r], &input(&flow), 4.0, &[&a, &b]).unwrap()]);
+                for (i, out) in out.iter().enumerate() {
+                    let warped = [0, 1].map(|side| {
+                        let warped = warped_room(size).unwrap();
+                        let flow = flow.narrow(2, 4 * i + 2 * side, 2).unwrap();
+                        door::warp(&plain, &luma[side], &flow, 4.0, &warped).unwrap();
+                        warped
+                    });
+                    let want = zeros(&[size.0, size.1, 1]);
+                    door::differences(&plain, warped.each_ref(), &want).unwrap();
+                    assert_eq!(values::<f32>(out), values::<f32>(&want), "{size:?} {reach}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gathered_luma_has_the_same_codes() {
+        let mut random = Random(5);
+        let (plain, _) = contexts();
+        let wild = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30].repeat(8);
+        let wild = Tensor::from_vec(wild, (1, 8, 4), &Device::Cpu).unwrap();
+        let mut inputs: Vec<_> = SIZES.map(|size| random.tensor(size, 4, 0.6)).into();
+        inputs.push(wild);
+        for luma in inputs {
+            let (h, w, _) = luma.dims3().unwrap();
+            let [want, got] =
+                [0, 1].map(|_| (room((2 * h, 2 * w)).unwrap(), room((h, w)).unwrap()));
+            door::gather(&plain, &luma, &want.0, &want.1).unwrap();
+            run([gather(&input(&luma), &output(&got.0), &output(&got.1)).unwrap()]);
+            assert_eq!(values::<u8>(&got.0), values::<u8>(&want.0));
+            assert_eq!(values::<u8>(&got.1), values::<u8>(&want.1));
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let (luma, flow) = (room((12, 17)).unwrap(), zeros(&[3, 4, 2]));
+        let out = warped_room((3, 4)).unwrap();
+        assert!(warp(&input(&luma), &input(&flow), 1.0, &output(&out)).is_err());
+        let luma = luma.narrow(1, 0, 16).unwrap();
+        assert!(warp(&input(&luma), &input(&flow), 1.0, &output(&out)).is_ok());
+        assert!(gather(&input(&flow), &output(&luma), &output(&luma)).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! The launches of `cuda.cu`.
+
+use candle_core::bail;
+
+use super::descent::patches;
+use super::{PASSES, searched};
+use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
+
+/// Bytes of a patch on the device.
+const PATCH_BYTES: usize = 7 * size_of::<f32>();
+/// By direction, and by parity of row and column.
+const TURNS: i32 = 2 * 4 * PASSES as i32;
+/// A level of no more patches a turn is searched by one launch.
+const FEW: usize = 128;
+
+/// What is known of one level between the launches.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceLevel {
+    /// Address of [`level_bytes`], a multiple of 4.
+    pub patches: u64,
+    /// `[h, w, 2]`: the flow from left to right and from right to left. Of the first level, the answer.
+    pub flows: [DeviceRaster; 2],
+}
+
+/// The kernel's `Level`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct RawLevel {
+    luma: [RawRaster; 2],
+    finer: [RawRaster; 2],
+    coarser: [RawRaster; 2],
+    grids: [u64; 2],
+    rows: i32,
+    columns: i32,
+}
+
+// SAFETY: plain numbers without bytes between them.
+unsafe impl Argument for RawLevel {}
+
+/// Height and width of each level that is searched, as for [`super::Space::new`]; the first one is level `finest`.
+///
+/// # Errors
+/// There is no such level, or it is empty.
+pub fn levels(sizes: &[(usize, usize)], finest: usize) -> candle_core::Result<&[(usize, usize)]> {
+    searched(sizes, finest)
+}
+
+/// Bytes for the patches of a level of this height and width.
+pub fn level_bytes(size: (usize, usize)) -> usize {
+    let (rows, columns) = patches(size);
+    2 * rows * columns * PATCH_BYTES
+}
+
+/// As [`super::search`]: `luma` are both pyramids from the finest level searched on, as many levels as there are `levels`.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn search(
+    luma: [&[DeviceRaster]; 2],
+    levels: &[DeviceLevel],
+) -> candle_core::Result<Vec<Launch>> {
+    let [left, right] = luma;
+    if levels.is_empty() || left.len() != levels.len() || right.len() != levels.len() {
+        let (l, r, wanted) = (left.len(), right.len(), levels.len());
+        bail!("pyramids of {l} and {r} levels to search, expected {wanted}");
+    }
+    let mut launches = Vec::new();
+    for (i, level) in levels.iter().enumerate().rev() {
+        let size = left[i].size();
+        let pair = |i: usize| [RawRaster::from(&left[i]), RawRaster::from(&right[i])];
+        let finer = i.checked_sub(1).map(pair);
+        let coarser = levels.get(i + 1).map(|level| level.flows);
+        let coarser = coarser.map(|flows| flows.each_ref().map(RawRaster::from));
+        left[i].expect("luma to search", size, 1)?;
+        right[i].expect("luma to search", size, 1)?;
+        for flow in &level.flows {
+            flow.expect("the flow of a search", size, 2)?;
+        }
+        let grid = patches(size);
+        let bytes = (level_bytes(size) / 2) as u64;
+        let raw = RawLevel {
+            luma: pair(i),
+            finer: finer.unwrap_or_default(),
+            coarser: coarser.unwrap_or_default(),
+            grids: [level.patches, level.patches + bytes],
+            rows: grid.0 as i32,
+            columns: grid.1 as i32,
+        };
+        launches.extend(of_level(raw, grid, level));
+    }
+    Ok(launches)
+}
+
+/// The launches of one level.
+fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel) -> Vec<Launch> {
+    let launch = |function| Launch::new("search", function);
+    let mut start = launch("search_start").pixels((rows, columns));
+    start.grid[2] = 2;
+    let mut launches = vec![start.with(raw)];
+    let a_turn = rows.div_ceil(2) * columns.div_ceil(2);
+    // Many small blocks spread over a card; a single one has all threads that a block can have.
+    let (step, blocks, threads) = match a_turn {
+        ..=FEW => (TURNS, 1, 256),
+        _ => (1, (8 * a_turn as u32).div_ceil(64), 64),
+    };
+    for turn in (0..TURNS).step_by(step as usize) {
+        let mut refine = launch("search_refine").with(raw).with(turn).with(step);
+        (refine.grid, refine.block) = ([blocks, 1, 1], [threads, 1, 1]);
+        launches.push(refine);
+    }
+    let [forth, back] = &level.flows;
+    let mut blend = launch("search_blend").pixels(forth.size());
+    blend.grid[2] = 2;
+    launches.push(blend.with(raw).raster(forth).raster(back));
+    launches
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Tensor;
+
+    use super::super::tests::{Flow, Texture, found, levels as halved, pyramid, sizes};
+    use super::*;
+    use crate::kernels::cuda::emulation::{input, output, run};
+    use crate::kernels::testing::{Out, Random, SIZES, contexts, zeros};
+
+    /// Both flows as the device finds them.
+    fn found_by_device(left: &[Tensor], right: &[Tensor], finest: usize) -> [Flow; 2] {
+        let sizes = sizes(left);
+        let sizes = levels(&sizes, finest).unwrap();
+        let answers = [0; 2].map(|_| Out::new(sizes[0], 2));
+        let tensors = answers.each_ref().map(|out| out.tensor());
+        let mut memory = Vec::new();
+        let rooms: Vec<_> = sizes
+            .iter()
+            .enumerate()
+            .map(|(i, size)| {
+                // filled with what a search before may have left
+                memory.push(vec![1e9f32; level_bytes(*size) / 4]);
+                let patches = memory[i].as_mut_ptr() as u64;
+                let flows = match i {
+                    0 => tensors.each_ref().map(output),
+                    _ => [0; 2].map(|_| output(leaked(*size))),
+                };
+                DeviceLevel { patches, flows }
+            })
+            .collect();
+        let luma = [left, right].map(|pyramid| -> Vec<_> {
+            let levels = pyramid[finest..].iter().take(sizes.len());
+            levels.map(input).collect()
+        });
+        run(search([&luma[0], &luma[1]], &rooms).unwrap());
+        answers.map(|out| out.values().chunks(2).map(|f| [f[0], f[1]]).collect())
+    }
+
+    /// A tensor that lives as long as what knows only its address.
+    fn leaked(size: (usize, usize)) -> &'static Tensor {
+        Box::leak(Box::new(zeros(&[size.0, size.1, 2])))
+    }
+
+    fn check(what: &str, left: &[Tensor], right: &[Tensor], finest: usize) {
+        let (plain, _) = contexts();
+        let want = found(&plain, left, right, finest);
+        let got = found_by_device(left, right, finest);
+        assert_eq!(got, want, "{what} down to level {finest}");
+    }
+
+    #[test]
+    fn flows_are_the_same_to_the_bit() {
+        for (i, &size) in [&SIZES[..], &[(37, 70), (64, 83)]]
+            .concat()
+            .iter()
+            .enumerate()
+        {
+            let texture = Texture::new(i as u64);
+            let mut random = Random(i as u64);
+            let textures = [0.0, 2.7].map(|d| pyramid(size, |x, y| texture.at(x - d, y + d)));
+            let noises = [0, 1].map(|_| halved(random.dense(&[size.0, size.1, 1], 0.5)));
+            let bars = [0.0, 2.0].map(|d| {
+                pyramid(size, |x, y| {
+                    texture.at(x, y) + f32::from((x - d).rem_euclid(6.0) < 2.0)
+                })
+            });
+            let pairs = [("texture", textures), ("noise", noises), ("bars", bars)];
+            for (name, [left, right]) in pairs {
+                for finest in 0..left.len().min(3) {
+                    check(&format!("{name} {size:?}"), &left, &right, finest);
+                }
+            }
+        }
+    }
+
+    /// Large enough for a launch a turn.
+    #[test]
+    fn many_patches_are_the_same_to_the_bit() {
+        let size = (100, 132);
+        let (sign, ground) = (Texture::new(5), Texture::new(6));
+        let on_sign = |x: f32, y: f32| (60.0..100.0).contains(&x) && (34.0..64.0).contains(&y);
+        let [left, right] = [0.0, 9.0].map(|d| {
+            pyramid(size, |x, y| match on_sign(x, y) {
+                true => sign.at(x, y),
+                false => ground.at(x - d, y + 0.5 * d),
+            })
+        });
+        check("a sign", &left, &right, 0);
+    }
+
+    /// Patterns of which the coarser level has lost more or less.
+    #[test]
+    fn lost_patterns_are_the_same_to_the_bit() {
+        let texture = Texture::new(7);
+        for shift in [1.0, 0.4] {
+            let [left, right] = [0.0, shift].map(|d| {
+                pyramid((48, 168), |x, y| {
+                    let (x, region) = (x - d, (x / 24.0).floor());
+                    let length = 2.5 + 0.2 * region;
+                    let pattern = (std::f32::consts::TAU * x / length).sin();
+                    0.2 * pattern + 0.3 * texture.at(x, y)
+                })
+            });
+            check("patterns", &left, &right, 0);
+        }
+    }
+
+    #[test]
+    fn luma_that_is_no_number_leads_nowhere_outside() {
+        for wild in [f32::NAN, f32::INFINITY, f32::MAX, 1e30] {
+            let left = pyramid((20, 24), |x, _| if x > 9.0 { wild } else { x });
+            let right = pyramid((20, 24), |x, y| if x > y { -wild } else { y });
+            found_by_device(&left, &right, 0);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let left = pyramid((20, 24), |_, _| 0.0);
+        let right = pyramid((20, 25), |_, _| 0.0);
+        let [left, right] = [&left[..1], &right[..1]].map(|levels| vec![input(&levels[0])]);
+        let flows = [output(leaked((20, 24))), output(leaked((20, 24)))];
+        let level = DeviceLevel { patches: 16, flows };
+        assert!(search([&left, &left], &[level]).is_ok());
+        assert!(search([&left, &right], &[level]).is_err());
+        assert!(search([&left, &left], &[level, level]).is_err());
+        assert!(search([&left, &left], &[]).is_err());
+    }
+}

@@ -1,0 +1,83 @@
+// How far two pictures are apart where nothing moves, and what stands still over what moves.
+//
+// still_cells: a thread a cell of 4x4 samples. Fuses `change::of_cells` and `still::edges`, which read the same samples; either output
+// is left out where it is null.
+//   Raster<const u8> left, right          luma, [H, W, 1] each
+//   Raster<float> change, edges           [h, w, 1] each
+// still_around: a thread a cell; `change::around`. Raster<const float> cells, Raster<float> out, [h, w, 1] each.
+// still_choose: a thread a cell. Raster<const float> edges, difference, Raster<float> kept, [h, w, 1] each.
+// still_keep: a thread a sample of components alike in size; where a cell is kept, all or none of them are.
+//   Picture left, right, out              these components alone
+//   Raster<const float> kept
+// Grids: 32 x 8 threads over (h, w), of still_keep over the samples of a component.
+//
+// Limited by memory: 32 bytes of luma a cell for some 400 operations of edges; a warp reads 128 bytes of a row side by side. Few
+// cells are ever kept: still_keep is one read of 4 bytes for 4x4 samples elsewhere.
+#include "../cuda/picture.cuh"
+
+const int SAMPLES = 4, ALIKE = 12, EDGE = 40;
+const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MAX_CODE = 255.0f;
+
+// How much both pictures rise from one sample to another.
+__device__ int rise(int left_from, int left_to, int right_from, int right_to) {
+    return min(max(left_to - left_from, 0), max(right_to - right_from, 0));
+}
+
+// Whether there is an edge, in both pictures the same way, between a sample and its neighbour, one of the two being alike in both.
+__device__ bool edge_to(const Raster<const u8>& left, const Raster<const u8>& right, int l, int r, int y, int x) {
+    if (!left.has(y, x)) return false;
+    int next_l = *left.at(y, x), next_r = *right.at(y, x);
+    int step = max(rise(l, next_l, r, next_r), rise(next_l, l, next_r, r));
+    return step > EDGE && (abs(l - r) < ALIKE || abs(next_l - next_r) < ALIKE);
+}
+
+KERNEL still_cells(Raster<const u8> left, Raster<const u8> right, Raster<float> change, Raster<float> edges) {
+    int x = column(), y = row();
+    if (SAMPLES * y >= left.height || SAMPLES * x >= left.width) return;
+    int bottom = min(SAMPLES * (y + 1), left.height), beyond = min(SAMPLES * (x + 1), left.width);
+    int sum = 0, count = 0;
+    for (int sy = SAMPLES * y; sy < bottom; sy++) {
+        for (int sx = SAMPLES * x; sx < beyond; sx++) {
+            int l = *left.at(sy, sx), r = *right.at(sy, sx);
+            sum += abs(l - r);
+            if (edges.data) count += edge_to(left, right, l, r, sy, sx + 1) || edge_to(left, right, l, r, sy + 1, sx);
+        }
+    }
+    int samples = (bottom - SAMPLES * y) * (beyond - SAMPLES * x);
+    if (change.data) *change.at(y, x) = (float)sum / ((float)samples * MAX_CODE);
+    if (edges.data) *edges.at(y, x) = (float)count;
+}
+EXPORT(still_cells)
+
+KERNEL still_around(Raster<const float> cells, Raster<float> out) {
+    int x = column(), y = row();
+    if (out.has(y, x)) *out.at(y, x) = mean_around(cells, y, x);
+}
+EXPORT(still_around)
+
+KERNEL still_choose(Raster<const float> edges, Raster<const float> difference, Raster<float> kept) {
+    int x = column(), y = row();
+    if (!kept.has(y, x)) return;
+    bool disagree = *difference.at(y, x) > DISAGREEMENT / MAX_CODE;
+    *kept.at(y, x) = disagree && 9.0f * mean_around(edges, y, x) >= EDGES ? 1.0f : 0.0f;
+}
+EXPORT(still_choose)
+
+KERNEL still_keep(Picture left, Picture right, Picture out, Raster<const float> kept) {
+    int x = column(), y = row();
+    const Component& first = out.components[0];
+    if (x >= first.width(out.width) || y >= first.height(out.height)) return;
+    int cy = (y << first.sub_y) / SAMPLES, cx = (x << first.sub_x) / SAMPLES;
+    if (!kept.has(cy, cx) || !(*kept.at(cy, cx) > 0.0f)) return;
+    for (int i = 0; i < out.count; i++) {
+        int apart = abs(left.components[i].load(y, x) - right.components[i].load(y, x));
+        if ((float)apart * MAX_CODE > (float)ALIKE * (float)out.components[i].max) return;
+    }
+    for (int i = 0; i < out.count; i++) {
+        int l = left.components[i].load(y, x), r = right.components[i].load(y, x);
+        bool noise = (float)abs(l - r) * MAX_CODE <= NOISE * (float)out.components[i].max;
+        // Halves go up and down in turns.
+        out.components[i].store(y, x, noise ? l : (l + r + (x + y) % 2) / 2);
+    }
+}
+EXPORT(still_keep)

@@ -1,0 +1,210 @@
+// One picture from two, in the planes and the depth of the stream. Bits are those of `reference.rs`: all in whole numbers but the last
+// step of more than eight bits.
+//
+// synthesis_copy: a thread a byte; for planes that have bytes of no component, before all else.
+//   Component left, out                   a plane's bytes as samples
+//   int bytes, rows                       of a row, and how many
+// synthesise: a thread a sample of a group: components whose samples lie side by side in one plane.
+//   Picture left, right, out              the group's components alone
+//   int offset                            bytes from the start of a row to the group's first component
+//   int cell                              pixels of a cell of flow and mask along a side: 4 or 1
+//   Raster<const float> flow, mask        [h, w, 4] and [h, w, 1]
+// Grids: 128 x 2 threads over the bytes, or over the samples of a component.
+//
+// Planes are read and written where they lie, whatever their steps: nothing is repacked. The threads of sixteen bytes vote whether
+// they stand still. A warp reads 4 rows of both pictures near each other, mostly from the cache: of 8 bits a sample moves 3 bytes,
+// for some 300 operations (four cells of flow and mask to fixed point, which neighbours share but each thread makes): arithmetic limits.
+#include "../cuda/picture.cuh"
+
+const int QUARTER = 4, BAND = 16, TILE_BITS = 11, FLOW_BITS = 7, PLACE_BITS = 7, PLACES = 1 << PLACE_BITS, WHOLE = 1 << 14;
+const int STATIC_FLOW = 1 << (FLOW_BITS - 1), SEGMENT = 16, VALUES = 5;
+const float NEAR = 128.0f, FAR = 1e6f;
+
+KERNEL synthesis_copy(Component left, Component out, int bytes, int rows) {
+    int x = column(), y = row();
+    if (x < bytes && y < rows) *out.at(y, x) = *left.at(y, x);
+}
+EXPORT(synthesis_copy)
+
+// The nearest whole number that 16 bits have, the even one of two.
+__device__ int rounded(float value) { return (int)rintf(fminf(fmaxf(value, -32768.0f), 32767.0f)); }
+
+__device__ int steps(float value, int base) {
+    value = value != value ? 0.0f : fminf(fmaxf(value, -FAR), FAR);
+    return rounded((value - (float)base) * (float)(1 << FLOW_BITS));
+}
+
+__device__ int weight(float value) { return rounded((value > 0.0f ? fminf(value, 1.0f) : 0.0f) * (float)WHOLE); }
+
+// `cells::between`: between a and b, numbers of 16 bits.
+__device__ int between(int a, int b, int eighths) {
+    int difference = min(max(b - a, -32768), 32767);
+    return a + ((difference * eighths + 4) >> 3);
+}
+
+// The luma pixels from which the flows of a sample's tile count.
+__device__ void base_of(const Raster<const float>& flow, int cell, const Component& c, const Picture& out, int y, int x, int base[4]) {
+    int top = (y << c.sub_y) / BAND * BAND, left = (x << c.sub_x) >> TILE_BITS << TILE_BITS;
+    int bottom = min(top + BAND, out.height), right = min(left + (1 << TILE_BITS), out.width);
+    const float* middle = flow.at((top + bottom) / 2 / cell, (left + right) / 2 / cell);
+    for (int i = 0; i < 4; i++) {
+        float length = fabsf(middle[i]);
+        base[i] = length > NEAR && length < FAR ? (int)middle[i] >> 1 << 1 : 0;
+    }
+}
+
+// Where a sample lies between the cells of an axis: from cell `first` (that before the first is -1) so many eighths on.
+struct Between {
+    int first, eighths;
+};
+
+__device__ Between place_of(int i, int sub) {
+    int eighths = ((2 * i + 1) << sub) + QUARTER;
+    return {eighths / 8 - 1, eighths % 8};
+}
+
+// Flow and weight of a sample: x and y to the left, x and y to the right, from the base on; the left one's weight.
+__device__ void source_of(const Raster<const float>& flow, const Raster<const float>& mask, const Component& c, int y, int x,
+                          const int base[4], int source[VALUES]) {
+    Between py = place_of(y, c.sub_y), px = place_of(x, c.sub_x);
+    int y0 = inside(py.first, flow.height), y1 = inside(py.first + 1, flow.height);
+    int columns[2][VALUES];
+    for (int i = 0; i < 2; i++) {
+        int cx = inside(px.first + i, flow.width);
+        const float *above = flow.at(y0, cx), *below = flow.at(y1, cx);
+        for (int k = 0; k < 4; k++) columns[i][k] = between(steps(above[k], base[k]), steps(below[k], base[k]), py.eighths);
+        columns[i][4] = between(weight(*mask.at(y0, cx)), weight(*mask.at(y1, cx)), py.eighths);
+    }
+    for (int k = 0; k < VALUES; k++) source[k] = between(columns[0][k], columns[1][k], px.eighths);
+}
+
+// The same from flow and mask on the pixels: the mean of those that a sample covers.
+__device__ void source_of_pixels(const Raster<const float>& flow, const Raster<const float>& mask, const Component& c, int y, int x,
+                                 const int base[4], int source[VALUES]) {
+    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f}, all = 0.0f, share = 1.0f / (float)(1 << (c.sub_x + c.sub_y));
+    for (int py = y << c.sub_y; py < (y + 1) << c.sub_y; py++) {
+        for (int px = x << c.sub_x; px < (x + 1) << c.sub_x; px++) {
+            int iy = min(py, flow.height - 1), ix = min(px, flow.width - 1);
+            for (int k = 0; k < 4; k++) sum[k] += flow.at(iy, ix)[k];
+            all += *mask.at(iy, ix);
+        }
+    }
+    for (int k = 0; k < 4; k++) source[k] = steps(sum[k] * share, base[k]);
+    source[4] = weight(all * share);
+}
+
+// Two neighbours on an axis, and the place between them in 128ths.
+struct Neighbours {
+    int first, second, share;
+};
+
+__device__ Neighbours neighbours_of(int at, int size, int flow, int sub) {
+    int bits = FLOW_BITS + sub, last = size - 1;
+    at = min(max((at << bits) + flow, 0), last << bits);
+    int whole = at >> bits;
+    return {whole, min(whole + 1, last), (at - (whole << bits)) >> (bits - PLACE_BITS)};
+}
+
+// The codes above and below, left and right, of a place.
+__device__ void codes_of(const Component& c, const Neighbours& py, const Neighbours& px, int codes[4]) {
+    codes[0] = c.load(py.first, px.first);
+    codes[1] = c.load(py.first, px.second);
+    codes[2] = c.load(py.second, px.first);
+    codes[3] = c.load(py.second, px.second);
+}
+
+__device__ int side_of_eight_bits(const int codes[4], int tx, int ty) {
+    int above = PLACES * codes[0] + tx * (codes[1] - codes[0]), below = PLACES * codes[2] + tx * (codes[3] - codes[2]);
+    return above + ((ty * (below - above) + PLACES / 2) >> PLACE_BITS);
+}
+
+__device__ int blend_of_eight_bits(int left, int right, int weight) {
+    weight = min(2 * weight, 32767);
+    int value = right + ((weight * (left - right) + (1 << 14)) >> 15);
+    int even = (value >> PLACE_BITS) & 1;
+    return (value + PLACES / 2 - 1 + even) >> PLACE_BITS;
+}
+
+const int MIDDLE = 1 << 15;
+
+__device__ float side_of_more_bits(const int codes[4], int tx, int ty) {
+    float above = (float)(PLACES * (codes[0] - MIDDLE) + tx * (codes[1] - codes[0]));
+    float below = (float)(PLACES * (codes[2] - MIDDLE) + tx * (codes[3] - codes[2]));
+    return lerp(above, below, (float)ty / (float)PLACES);
+}
+
+__device__ int blend_of_more_bits(float left, float right, int weight) {
+    float value = lerp(right, left, (float)weight / (float)WHOLE);
+    return (int)rintf(value / (float)PLACES) + MIDDLE;
+}
+
+// Whether the bytes of a sample, those of other components between them included, are the same in both pictures.
+__device__ bool same_bytes(const Component& left, const Component& right, int offset, int y, int x) {
+    const u8 *a = left.at(y, x) - offset, *b = right.at(y, x) - offset;
+    bool same = true;
+    for (int i = 0; i < left.step; i++) same &= a[i] == b[i];
+    return same;
+}
+
+// Whether all samples of this thread's segment stand still; all threads of a warp ask.
+__device__ bool all_still(bool still, int step) {
+    int length = step <= 1 ? SEGMENT : step <= 2 ? SEGMENT / 2 : step <= 4 ? SEGMENT / 4 : SEGMENT / 8;
+    unsigned votes = __ballot_sync(ALL, still) >> (threadIdx.x % WARP / length * length);
+    unsigned segment = (1u << length) - 1;
+    return (votes & segment) == segment;
+}
+
+__device__ void make_sample(const Picture& left, const Picture& right, const Picture& out, int y, int x, const int base[4],
+                            const int source[VALUES]) {
+    const Component& first = out.components[0];
+    int width = first.width(out.width), height = first.height(out.height);
+    Neighbours px[2], py[2];
+    for (int side = 0; side < 2; side++) {
+        int fx = base[2 * side] * (1 << FLOW_BITS) + source[2 * side];
+        int fy = base[2 * side + 1] * (1 << FLOW_BITS) + source[2 * side + 1];
+        px[side] = neighbours_of(x, width, fx, first.sub_x);
+        py[side] = neighbours_of(y, height, fy, first.sub_y);
+    }
+    for (int i = 0; i < out.count; i++) {
+        int l[4], r[4], code;
+        codes_of(left.components[i], py[0], px[0], l);
+        codes_of(right.components[i], py[1], px[1], r);
+        if (out.components[i].size == 1)
+            code = blend_of_eight_bits(side_of_eight_bits(l, px[0].share, py[0].share),
+                                       side_of_eight_bits(r, px[1].share, py[1].share), source[4]);
+        else
+            code = blend_of_more_bits(side_of_more_bits(l, px[0].share, py[0].share),
+                                      side_of_more_bits(r, px[1].share, py[1].share), source[4]);
+        out.components[i].store(y, x, min(code, out.components[i].max));
+    }
+}
+
+KERNEL synthesise(Picture left, Picture right, Picture out, int offset, int cell, Raster<const float> flow,
+                  Raster<const float> mask) {
+    int x = column(), y = row();
+    const Component& first = out.components[0];
+    // The same for all of a warp, which lies along a row.
+    if (y >= first.height(out.height)) return;
+    bool has = x < first.width(out.width), still = true;
+    int base[4], source[VALUES];
+    if (has) {
+        base_of(flow, cell, first, out, y, x, base);
+        if (cell == QUARTER)
+            source_of(flow, mask, first, y, x, base, source);
+        else
+            source_of_pixels(flow, mask, first, y, x, base, source);
+        for (int i = 0; i < 4; i++) still &= base[i] == 0 && abs(source[i]) < STATIC_FLOW;
+        still = still && same_bytes(left.components[0], right.components[0], offset, y, x);
+    }
+    still = all_still(still, first.step);
+    if (!has) return;
+    if (!still) return make_sample(left, right, out, y, x, base, source);
+    for (int i = 0; i < out.count; i++) {
+        // With the bits that no code uses.
+        const u8* from = left.components[i].at(y, x);
+        u8* to = out.components[i].at(y, x);
+        to[0] = from[0];
+        if (out.components[i].size == 2) to[1] = from[1];
+    }
+}
+EXPORT_COOPERATIVE(synthesise)

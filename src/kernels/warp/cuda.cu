@@ -1,0 +1,56 @@
+// Features fetched from where the flow points to, as they are or at unit length.
+//
+// warp_f32, warp_f16: 8 threads a pixel, each every eighth channel, so that the channels of a pixel are read side by side; features
+// and out are float or __half, what lies between is float.
+//   Raster<const T> features              [h, w, c], c at most 64
+//   Raster<const float> flow              [h, w, 2]: x and y in pixels
+//   float epsilon                         of the unit length; negative: as they are
+//   Raster<T> out                         [h, w, c]
+// Grid: 128 x 2 threads over (h, 8 w).
+//
+// Limited by memory: of 16 channels of f32 a pixel reads 64 to 256 bytes (neighbours share theirs in the cache) and writes 64, with
+// about 10 operations a channel: below 2 a byte.
+#include "../cuda/half.cuh"
+
+const int LANES = 8, MOST_CHANNELS = 64;
+
+template <class T>
+__device__ void warp(const Raster<const T>& features, const Raster<const float>& flow, float epsilon, const Raster<T>& out) {
+    int x = column() / LANES, y = row(), lane = threadIdx.x % LANES;
+    bool has = out.has(y, x);
+    float values[MOST_CHANNELS / LANES];
+    float square = 0.0f;
+    if (has) {
+        const float* by = flow.at(y, x);
+        Taps ty = taps((float)y + by[1], features.height), tx = taps((float)x + by[0], features.width);
+        const T *a = features.at(ty.first, tx.first), *b = features.at(ty.first, tx.second);
+        const T *c = features.at(ty.second, tx.first), *d = features.at(ty.second, tx.second);
+#pragma unroll
+        for (int i = 0; i < MOST_CHANNELS / LANES; i++) {
+            int at = i * LANES + lane;
+            if (at >= features.channels) break;
+            float upper = mix(read(a + at), read(b + at), tx.share), lower = mix(read(c + at), read(d + at), tx.share);
+            values[i] = mix(upper, lower, ty.share);
+            square += values[i] * values[i];
+        }
+    }
+    // All of a warp come here, those beyond the picture, too.
+    for (int by = LANES / 2; by > 0; by /= 2) square += __shfl_xor_sync(ALL, square, by);
+    if (!has) return;
+    float scale = epsilon < 0.0f ? 1.0f : 1.0f / sqrtf(square + epsilon);
+    T* to = out.at(y, x);
+#pragma unroll
+    for (int i = 0; i < MOST_CHANNELS / LANES; i++) {
+        int at = i * LANES + lane;
+        if (at < features.channels) write(to + at, values[i] * scale);
+    }
+}
+
+KERNEL warp_f32(Raster<const float> features, Raster<const float> flow, float epsilon, Raster<float> out) {
+    warp(features, flow, epsilon, out);
+}
+EXPORT_COOPERATIVE(warp_f32)
+KERNEL warp_f16(Raster<const __half> features, Raster<const float> flow, float epsilon, Raster<__half> out) {
+    warp(features, flow, epsilon, out);
+}
+EXPORT_COOPERATIVE(warp_f16)

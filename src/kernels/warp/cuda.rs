@@ -1,0 +1,104 @@
+//! The launch of `cuda.cu`.
+
+use candle_core::bail;
+
+use crate::kernels::cuda::{DeviceRaster, Features, Launch};
+
+/// Most channels that the kernel has room for.
+pub const MAX_CHANNELS: usize = 64;
+
+/// As [`super::warp_normalised`]; without an `epsilon` as [`super::warp`]. Features and `out` are both of 32 bits or both of 16.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn warp(
+    features: Features,
+    flow: &DeviceRaster,
+    epsilon: Option<f32>,
+    out: Features,
+) -> candle_core::Result<Launch> {
+    let (size, channels) = (features.size(), features.channels);
+    if channels > MAX_CHANNELS {
+        bail!("{channels} channels to warp, expected at most {MAX_CHANNELS}");
+    }
+    flow.expect("the flow of a warp", size, 2)?;
+    out.expect("the output of a warp", size, channels)?;
+    let function = features.function(&[out], ["warp_f32", "warp_f16"])?;
+    let launch = Launch::new("warp", function);
+    let launch = launch.tiles((size.0, 8 * size.1), [128, 2], [128, 2]);
+    let launch = launch.with(features.raw()).raster(flow);
+    Ok(launch.with(epsilon.unwrap_or(-1.0)).with(out.raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Tensor;
+
+    use super::super as door;
+    use super::*;
+    use crate::kernels::cuda::emulation::{halves, input, output, run};
+    use crate::kernels::testing::{Out, Random, SIZES, close, contexts, zeros};
+
+    const EPSILON: f32 = 1e-2;
+    /// A blend of four values below 1, divided by a norm of at least 0.1 that is summed in another order.
+    const TOLERANCE: f32 = 1e-5;
+    /// Half a unit in the last place of an output in f16.
+    const HALF: f32 = 5e-4;
+
+    fn check(features: &Tensor, flow: &Tensor, epsilon: Option<f32>) {
+        let (h, w, channels) = features.dims3().unwrap();
+        let (plain, _) = contexts();
+        let [want, got] = [0, 1].map(|_| Out::new((h, w), channels));
+        match epsilon {
+            Some(e) => door::warp_normalised(&plain, features, flow, e, &want.tensor()),
+            None => door::warp(&plain, features, flow, &want.tensor()),
+        }
+        .unwrap();
+        let (from, to) = (input(features), output(&got.tensor()));
+        let (from, to) = (Features::F32(&from), Features::F32(&to));
+        run([warp(from, &input(flow), epsilon, to).unwrap()]);
+        close("warp", &got.values(), &want.values(), TOLERANCE);
+    }
+
+    #[test]
+    fn warps_agree_near_and_far_outside() {
+        let mut random = Random(1);
+        for channels in [1, 8, 16, 24, 13, 29, 64] {
+            for size in SIZES {
+                for reach in [0.7, 5.0, 1e6] {
+                    let features = random.tensor(size, channels, 1.0);
+                    let flow = random.tensor(size, 2, reach);
+                    check(&features, &flow, Some(EPSILON));
+                    check(&features, &flow, None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_reads_inside() {
+        let features = Random(2).tensor((4, 5), 8, 1.0);
+        for wild in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+            let flow = Tensor::full(wild, (4, 5, 2), features.device()).unwrap();
+            check(&features, &flow, Some(EPSILON));
+        }
+    }
+
+    #[test]
+    fn features_of_sixteen_bits_are_rounded_once() {
+        let mut random = Random(3);
+        let (plain, _) = contexts();
+        let flow = random.tensor((9, 24), 2, 3.0);
+        let (features, rounded) = halves(&random.dense(&[9, 24, 16], 1.0));
+        let want = zeros(&[9, 24, 16]);
+        door::warp_normalised(&plain, &rounded, &flow, EPSILON, &want).unwrap();
+        let (mut out, _) = halves(&zeros(&[9, 24, 16]));
+        let (from, to) = (features.raster(), out.raster_mut());
+        let (from, to) = (Features::F16(&from), Features::F16(&to));
+        run([warp(from, &input(&flow), Some(EPSILON), to).unwrap()]);
+        let want: Vec<f32> = want.flatten_all().unwrap().to_vec1().unwrap();
+        close("f16", &out.values(), &want, HALF);
+        let whole = output(&zeros(&[9, 24, 16]));
+        assert!(warp(from, &input(&flow), None, Features::F32(&whole)).is_err());
+    }
+}

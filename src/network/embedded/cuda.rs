@@ -1,0 +1,405 @@
+//! The launches of the embedded network on a card, its workspace's tensors being there: the same stages, in the same order, as
+//! [`Encoder::run`], [`Decoder::run`] and [`Refiner::run`], some of them fused.
+
+use candle_core::Tensor;
+
+use super::config::NORM_EPSILON;
+use super::decoder::{Decoder, DecoderSpace, Match, Sharpness, Side};
+use super::encoder::{Encoder, EncoderSpace};
+use super::refiner::{Refiner, RefinerSpace};
+use super::{HALF_CELL, Network, QUARTER, Workspace};
+use crate::error::Result;
+use crate::kernels::PhaseMap;
+use crate::kernels::agreement::cuda::{Answer, agree};
+use crate::kernels::conv::{Activation, Filter};
+use crate::kernels::correlation::cuda::correlate;
+use crate::kernels::cuda::{Card, DeviceRaster, Features, Launch};
+use crate::kernels::hypotheses::cuda as hypotheses;
+use crate::kernels::luma::cuda::gather;
+use crate::kernels::motion::cuda as motion;
+use crate::kernels::resample::cuda as resample;
+use crate::kernels::search::cuda::{DeviceLevel, search};
+use crate::kernels::still::cuda::cells;
+use crate::kernels::warp::cuda::warp;
+use crate::network::Encoded;
+
+/// What a stage tells the card to do.
+struct Stage<'a> {
+    card: &'a dyn Card,
+    launches: Vec<Launch>,
+}
+
+impl<'a> Stage<'a> {
+    fn new(card: &'a dyn Card) -> Self {
+        Self {
+            card,
+            launches: Vec::new(),
+        }
+    }
+
+    fn convolve(
+        &mut self,
+        filter: &Filter,
+        inputs: &[&Tensor],
+        residual: Option<&Tensor>,
+        activation: Activation,
+        out: &Tensor,
+    ) -> Result<()> {
+        let inputs = inputs.iter().map(|input| self.card.raster(input));
+        let inputs = inputs.collect::<candle_core::Result<Vec<_>>>()?;
+        let inputs: Vec<_> = inputs.iter().map(Features::F32).collect();
+        let residual = residual.map(|r| self.card.raster(r)).transpose()?;
+        let residual = residual.as_ref().map(Features::F32);
+        let out = self.card.raster(out)?;
+        let filter = self.card.filter(filter)?;
+        let launch = filter.apply(&inputs, residual, activation, Features::F32(&out))?;
+        self.launches.push(launch);
+        Ok(())
+    }
+
+    fn encode(
+        &mut self,
+        encoder: &Encoder,
+        space: &EncoderSpace,
+        view: &Tensor,
+        out: &Encoded,
+    ) -> Result<()> {
+        use Activation::Linear;
+        let down = &space.down;
+        self.convolve(&encoder.stem, &[view], None, Linear, &out.fine)?;
+        self.convolve(&encoder.down, &[&out.fine], None, Linear, down)?;
+        self.convolve(&encoder.deep, &[down], Some(down), Linear, &out.coarse)?;
+        let card = self.card;
+        let pixels = card.raster(&view.narrow(2, 0, 4)?)?;
+        let [whole, half] = [card.bytes(&out.bytes[0])?, card.bytes(&out.bytes[1])?];
+        self.launches.push(gather(&pixels, &whole, &half)?);
+        let mut finer = card.raster(&out.luma[0])?;
+        self.launches.push(resample::mean(&pixels, &finer)?);
+        for level in &out.luma[1..] {
+            let level = card.raster(level)?;
+            self.launches.push(resample::half_smooth(&finer, &level)?);
+            finer = level;
+        }
+        Ok(())
+    }
+
+    /// As [`Match::run`]; fills `difference`, too, if it is wanted.
+    fn compare(
+        &mut self,
+        m: &Match,
+        sides: [Side; 2],
+        sharp: Sharpness,
+        difference: Option<&DeviceRaster>,
+    ) -> Result<()> {
+        let card = self.card;
+        let (flow, phase) = (card.raster(&m.flow)?, card.raster(&m.phase)?);
+        let warped = [card.raster(&m.left)?, card.raster(&m.right)?];
+        for (i, (side, out)) in sides.iter().zip(&warped).enumerate() {
+            let (from, to) = (card.raster(side.0)?, Features::F32(out));
+            let flow = card.raster(&m.flow.narrow(2, 2 * i, 2)?)?;
+            let launch = warp(Features::F32(&from), &flow, Some(NORM_EPSILON), to)?;
+            self.launches.push(launch);
+        }
+        let warped = [Features::F32(&warped[0]), Features::F32(&warped[1])];
+        let displacement = card.raster(&m.displacement)?;
+        let expected = Some((sharp.features, &displacement));
+        let scores = card.raster(&m.scores)?;
+        let launch = correlate(warped, &phase, &scores, expected)?;
+        self.launches.push(launch);
+        let luma = [card.bytes(sides[0].1)?, card.bytes(sides[1].1)?];
+        let answer = Answer {
+            out: &card.raster(&m.luma)?,
+            difference,
+        };
+        let launch = agree([&luma[0], &luma[1]], &flow, &phase, sharp.luma, &answer)?;
+        self.launches.push(launch);
+        Ok(())
+    }
+
+    fn decode(
+        &mut self,
+        decoder: &Decoder,
+        s: &DecoderSpace,
+        motions: (&Tensor, &Tensor),
+        sides: [Side; 2],
+        phase: &PhaseMap,
+    ) -> Result<()> {
+        use Activation::{Leaky, Linear};
+        let (m, card) = (&s.matched, self.card);
+        let state = card.raster(&m.state)?;
+        self.launches
+            .push(motion::begin(&card.phase(phase)?, &state)?);
+        let luma = [card.bytes(sides[0].1)?, card.bytes(sides[1].1)?];
+        let motions = (&card.raster(motions.0)?, &card.raster(motions.1)?);
+        let space = s.hypotheses.on(card)?;
+        let chosen = (&card.raster(&m.flow)?, &card.raster(&s.cues)?);
+        let phase = card.raster(&m.phase)?;
+        let luma = [&luma[0], &luma[1]];
+        self.launches
+            .extend(hypotheses::choose(luma, motions, &phase, &space, chosen)?);
+        self.compare(m, sides, decoder.sharpness, None)?;
+        let sides = [&m.left, &m.right, &m.scores, &m.luma_scores];
+        self.convolve(&decoder.squeeze, &sides, None, Leaky, &s.squeezed)?;
+        let known = [&s.squeezed, &s.cues, &m.state, &m.summary];
+        self.convolve(&decoder.entry, &known, None, Leaky, &s.entered)?;
+        self.convolve(&decoder.res1, &[&s.entered], None, Leaky, &s.inner)?;
+        let entered = Some(&s.entered);
+        self.convolve(&decoder.res2, &[&s.inner], entered, Leaky, &s.features)?;
+        self.convolve(&decoder.head, &[&s.features], None, Linear, &s.head)?;
+        let acceleration = card.raster(&s.acceleration)?;
+        self.update(m, &s.head, Some(&acceleration))
+    }
+
+    fn update(
+        &mut self,
+        m: &Match,
+        head: &Tensor,
+        acceleration: Option<&DeviceRaster>,
+    ) -> Result<()> {
+        let (head, summary) = (self.card.raster(head)?, self.card.raster(&m.summary)?);
+        let state = self.card.raster(&m.state)?;
+        let launch = motion::update(&head, &summary, acceleration, &state)?;
+        self.launches.push(launch);
+        Ok(())
+    }
+
+    fn refine(
+        &mut self,
+        refiner: &Refiner,
+        s: &RefinerSpace,
+        coarser: &DecoderSpace,
+        sides: [Side; 2],
+        (phase, difference): (&PhaseMap, &Tensor),
+    ) -> Result<()> {
+        use Activation::{Leaky, Linear};
+        let (m, card) = (&s.matched, self.card);
+        for (filter, rows) in refiner.expand.iter().zip(&s.rows) {
+            self.convolve(filter, &[&coarser.features], None, Linear, rows)?;
+        }
+        let (from, detail) = (
+            card.raster(&coarser.matched.state)?,
+            card.raster(&s.detail)?,
+        );
+        let state = card.raster(&m.state)?;
+        let advance = motion::advance(&from, Some(&detail), &card.phase(phase)?, &state)?;
+        self.launches.push(advance);
+        let difference = card.raster(difference)?;
+        self.compare(m, sides, refiner.sharpness, Some(&difference))?;
+        let known = [&m.left, &m.right, &m.scores, &m.luma, &s.up, &m.state];
+        self.convolve(&refiner.squeeze, &known, None, Leaky, &s.squeezed)?;
+        let squeezed = Some(&s.squeezed);
+        self.convolve(&refiner.conv, &[&s.squeezed], squeezed, Leaky, &s.features)?;
+        self.convolve(&refiner.head, &[&s.features], None, Linear, &s.head)?;
+        self.update(m, &s.head, None)
+    }
+}
+
+impl Network {
+    /// As [`Network::encode`].
+    ///
+    /// # Errors
+    /// Sizes other than the workspace's.
+    pub fn encode_launches(
+        &self,
+        card: &dyn Card,
+        ws: &Workspace,
+        view: &Tensor,
+        out: &Encoded,
+    ) -> Result<Vec<Launch>> {
+        let mut stage = Stage::new(card);
+        stage.encode(&self.encoder, &ws.encoder, view, out)?;
+        Ok(stage.launches)
+    }
+
+    /// As [`Network::search`]; the levels are those of [`crate::kernels::search::cuda::levels`] from the network's finest on, the
+    /// flows of the first one the workspace's own.
+    ///
+    /// # Errors
+    /// Pictures of another size than the workspace's.
+    pub fn search_launches(
+        &self,
+        card: &dyn Card,
+        ws: &Workspace,
+        [left, right]: [&Encoded; 2],
+        levels: &[DeviceLevel],
+        pace: Option<f32>,
+    ) -> Result<Vec<Launch>> {
+        let luma = [card.bytes(&left.bytes[1])?, card.bytes(&right.bytes[1])?];
+        let space = ws.decoder.hypotheses.on(card)?;
+        let rest = &space.costs[space.costs.len() - 1];
+        let mut launches = vec![cells([&luma[0], &luma[1]], Some(rest), None)?];
+        let pyramid = |encoded: &Encoded| {
+            let searched = encoded.luma.iter().skip(self.config.finest);
+            let searched = searched.take(levels.len());
+            searched.map(|luma| card.raster(luma)).collect()
+        };
+        let pyramids: [candle_core::Result<Vec<_>>; 2] = [left, right].map(pyramid);
+        let [left, right] = pyramids;
+        launches.extend(search([&left?, &right?], levels)?);
+        let ways = [card.raster(&ws.ways[0])?, card.raster(&ws.ways[1])?];
+        let (found, past) = (card.raster(&ws.found)?, card.raster(&ws.past)?);
+        let factor = HALF_CELL >> self.config.finest;
+        let ways = [&ways[0], &ways[1]];
+        launches.push(hypotheses::gather(ways, factor, pace, &found, &past)?);
+        Ok(launches)
+    }
+
+    /// As [`Network::estimate`].
+    ///
+    /// # Errors
+    /// Pictures of another size than the workspace's, a plane of phases of another size.
+    pub fn estimate_launches(
+        &self,
+        card: &dyn Card,
+        ws: &Workspace,
+        [left, right]: [&Encoded; 2],
+        phase: &PhaseMap,
+    ) -> Result<Vec<Launch>> {
+        let mut stage = Stage::new(card);
+        let (decoder, refiner) = (&ws.decoder, &ws.refiner);
+        if let PhaseMap::Plane(plane) = phase {
+            let (plane, fine) = (plane.unsqueeze(2)?, card.raster(&ws.phases.fine)?);
+            let plane = card.raster(&plane)?;
+            stage
+                .launches
+                .push(resample::double(&plane, 1.0, None, &fine)?);
+        }
+        let motions = (&ws.found, &ws.past);
+        let sides = [left, right].map(|e| (&e.coarse, &e.bytes[1]));
+        let coarse = ws.phases.coarse(phase)?;
+        stage.decode(&self.decoder, decoder, motions, sides, &coarse)?;
+        let sides = [left, right].map(|e| (&e.fine, &e.bytes[0]));
+        let fine = (&ws.phases.fine(phase), &ws.motion.difference);
+        stage.refine(&self.refiner, refiner, decoder, sides, fine)?;
+        let state = card.raster(&refiner.matched.state)?;
+        let (flow, mask) = (card.raster(&ws.motion.flow)?, card.raster(&ws.motion.mask)?);
+        let launch = motion::conclude(&state, QUARTER, &flow, &mask)?;
+        stage.launches.push(launch);
+        Ok(stage.launches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::kernels::conv::narrow::{DeviceFilter, weights};
+    use crate::kernels::cuda::emulation::{output, run};
+    use crate::kernels::search::cuda::{level_bytes, levels as searched};
+    use crate::kernels::testing::{close, contexts, zeros};
+    use crate::network::Variant;
+    use crate::network::embedded::levels;
+
+    /// The host's memory as that of a card.
+    #[derive(Default)]
+    struct Host {
+        weights: RefCell<Vec<Vec<f32>>>,
+    }
+
+    impl Card for Host {
+        fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster> {
+            Ok(output(tensor))
+        }
+
+        fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>> {
+            Ok(output(tensor))
+        }
+
+        fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter> {
+            let weights = weights(filter);
+            let address = weights.as_ptr() as u64;
+            self.weights.borrow_mut().push(weights);
+            DeviceFilter::new(filter, address)
+        }
+    }
+
+    const VIEW: (usize, usize) = (44, 60);
+
+    /// The view of a texture that moves.
+    fn view(moved: f32) -> Tensor {
+        let value = |i: usize| {
+            let (c, x, y) = (i % 6, i / 6 % VIEW.1, i / 6 / VIEW.1);
+            let (x, y) = (2 * x + c % 2, 2 * y + c / 2 % 2);
+            let (x, y) = (x as f32 - moved, y as f32 + 0.5 * moved);
+            0.2 * (0.31 * x + 0.05 * y).sin() + 0.2 * (0.23 * y - 0.002 * x * x).cos()
+        };
+        let values = (0..VIEW.0 * VIEW.1 * 6).map(value).collect();
+        Tensor::from_vec(values, (VIEW.0, VIEW.1, 6), &Device::Cpu).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// Rounding of some twenty layers, in pixels of the picture and in parts of 1.
+    const TOLERANCE: f32 = 2e-3;
+
+    #[test]
+    fn the_whole_network_agrees() {
+        let (plain, _) = contexts();
+        for variant in [Variant::Fast, Variant::Balanced] {
+            let network = variant.network().unwrap();
+            let mut want = network.workspace(&plain, VIEW.0, VIEW.1).unwrap();
+            let got = network.workspace(&plain, VIEW.0, VIEW.1).unwrap();
+            let host = Host::default();
+            let sizes = levels(VIEW);
+            let sizes = searched(&sizes, network.config.finest).unwrap();
+            let mut memory: Vec<_> = sizes
+                .iter()
+                .map(|s| vec![0f32; level_bytes(*s) / 4])
+                .collect();
+            let flows: Vec<_> = sizes[1..]
+                .iter()
+                .map(|s| [0; 2].map(|_| zeros(&[s.0, s.1, 2])))
+                .collect();
+            let flows = std::iter::once(&got.ways).chain(&flows);
+            let rooms = memory
+                .iter_mut()
+                .zip(flows)
+                .map(|(memory, flows)| DeviceLevel {
+                    patches: memory.as_mut_ptr() as u64,
+                    flows: flows.each_ref().map(output),
+                });
+            let rooms: Vec<_> = rooms.collect();
+            let [mut a, mut b, c, d] = [0; 4].map(|_| want.encoded().unwrap());
+            for (moved, encoded, on_card) in [(0.0, &mut a, &c), (5.0, &mut b, &d)] {
+                network.encode(&mut want, &view(moved), encoded).unwrap();
+                let view = view(moved);
+                run(network
+                    .encode_launches(&host, &got, &view, on_card)
+                    .unwrap());
+                close("fine", &values(&on_card.fine), &values(&encoded.fine), 1e-4);
+                close(
+                    "coarse",
+                    &values(&on_card.coarse),
+                    &values(&encoded.coarse),
+                    1e-4,
+                );
+            }
+            for pace in [None, Some(0.5)] {
+                network.search(&mut want, &a, &b, pace).unwrap();
+                run(network
+                    .search_launches(&host, &got, [&c, &d], &rooms, pace)
+                    .unwrap());
+                assert_eq!(values(&got.found), values(&want.found), "motion found");
+                assert_eq!(values(&got.past), values(&want.past), "motion before");
+                let (h, w) = got.sizes.coarse;
+                let plane = Tensor::full(0.25f32, (h, w), &Device::Cpu).unwrap();
+                for phase in [PhaseMap::Uniform(0.5), PhaseMap::Plane(plane)] {
+                    network.estimate(&mut want, &a, &b, &phase).unwrap();
+                    run(network
+                        .estimate_launches(&host, &got, [&c, &d], &phase)
+                        .unwrap());
+                    let (got, want) = (&got.motion, &want.motion);
+                    close("flow", &values(&got.flow), &values(&want.flow), TOLERANCE);
+                    close("mask", &values(&got.mask), &values(&want.mask), TOLERANCE);
+                    let (got, want) = (&got.difference, &want.difference);
+                    close("difference", &values(got), &values(want), TOLERANCE);
+                }
+            }
+        }
+    }
+}
