@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cross lint cross bench plugin train check-leaks check-valgrind soak
+.PHONY: help install demo test test-cross test-cuda check-cuda lint cross bench plugin train check-leaks check-valgrind soak
 
 # The file to convert; none: a clip the project renders itself.
 IN ?=
@@ -25,8 +25,11 @@ demo: install ## Convert IN to OUT at RATE, sound kept; without IN a clip of our
 	@cargo build --release --quiet --example demo
 	@target/release/examples/demo $${IN:+--in "$$IN"} --out "$$OUT" $${RATE:+--rate "$$RATE"}
 
-plugin: install ## Build the plugin: target/release/libgstvideointerpolate.so
-	cargo build --release
+# Not empty: with CUDA, for NVIDIA cards, in a folder of its own.
+CUDA ?=
+WITH_CUDA := scripts/cuda.sh
+plugin: install ## Build the plugin: target/release/libgstvideointerpolate.so; [CUDA=1] target/cuda/release/...
+	$(if $(CUDA),$(WITH_CUDA)) cargo build --release $(if $(CUDA),--features cuda)
 
 lint:
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 \
@@ -57,9 +60,23 @@ test-cross: ## Run the convolutions' tests for aarch64 under qemu-user
 		echo "skipped: tests for $(CROSS) (apt install qemu-user gcc-aarch64-linux-gnu; rustup target add $(CROSS))"; \
 	fi
 
-test: install lint cross ## Format, lints, all tests, leaks
+test: install lint cross ## Format, lints, all tests, leaks; the build with CUDA where there is no card
 	G_DEBUG=fatal-warnings cargo test
 	scripts/check-leaks.sh
+	@$(MAKE) --no-print-directory check-cuda
+
+# The tests of cards are built first: tests/cuda.rs runs them, too.
+check-cuda: install ## Build with CUDA: it loads without a driver, falls back, and says why
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+		$(WITH_CUDA) cargo clippy --quiet --features cuda --lib --test cuda --test card -- -D warnings && \
+		$(WITH_CUDA) cargo test --features cuda --no-run --test card && \
+		$(WITH_CUDA) cargo test --features cuda --test cuda; \
+	else \
+		echo "skipped: the build with CUDA ($$(uname -sm) is not Linux x86_64)"; \
+	fi
+
+test-cuda: install ## On a machine with an NVIDIA card: compare it with the CPU
+	$(WITH_CUDA) cargo test --release --features cuda --test card -- --nocapture --test-threads=1
 
 bench: install ## Run the benches; a table of ratios to others at the end
 	cargo bench --quiet --bench '*'

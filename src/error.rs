@@ -14,6 +14,14 @@ pub enum Error {
     /// The threads asked for could not be made.
     #[error("cannot start {count} threads: {problem}; try fewer")]
     Threads { count: usize, problem: String },
+    /// A device that is unknown or cannot be used, or has failed; the problem says what to do.
+    #[error("device {device} {problem}")]
+    Device { device: String, problem: String },
+    /// A card has too little memory.
+    #[error(
+        "device {device} has too little memory: {problem}; use the device \"cpu\" or smaller pictures"
+    )]
+    DeviceMemory { device: String, problem: String },
     /// A side of zero pixels.
     #[error("a picture of {width}x{height} has no pixels")]
     EmptyPicture { width: u32, height: u32 },

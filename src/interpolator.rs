@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::error::{Error, Result};
 pub use crate::kernels::confidence::predicted_error;
 use crate::kernels::confidence::{self, Evidence};
+use crate::kernels::device::Gpu;
 use crate::kernels::raster::Source;
 use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{Context, PhaseMap, change, still, view};
@@ -184,7 +185,10 @@ pub struct Interpolator {
     format: Format,
     width: u32,
     height: u32,
+    /// On the CPU.
     context: Context,
+    /// Where networks run that can.
+    gpu: Option<Arc<Gpu>>,
     engine: Engine,
     options: Options,
     view: Tensor,
@@ -242,6 +246,22 @@ impl Interpolator {
         threads: usize,
         options: Options,
     ) -> Result<Self> {
+        let context = Context::new(threads)?;
+        Self::with_context(model, format, (width, height), &context, options)
+    }
+
+    /// As [`Interpolator::with_options`]. The network runs on the context's card if it has one and there is a
+    /// version of the network for cards; all else runs on the CPU.
+    ///
+    /// # Errors
+    /// The size is empty or too large, or the card has too little memory.
+    pub fn with_context(
+        model: impl Into<Model>,
+        format: Format,
+        (width, height): (u32, u32),
+        context: &Context,
+        options: Options,
+    ) -> Result<Self> {
         if width == 0 || height == 0 {
             return Err(Error::EmptyPicture { width, height });
         }
@@ -253,10 +273,9 @@ impl Interpolator {
                 most,
             });
         }
-        let context = Context::new(threads)?;
         let size = (height as usize, width as usize);
         let view = view::size(size.0, size.1);
-        let engine = Engine::new(model.into(), &context, size, view, options)?;
+        let engine = Engine::new(model.into(), context, size, view, options)?;
         let zeros = |channels: usize| {
             Tensor::zeros((view.0 / 2, view.1 / 2, channels), DType::F32, &Device::Cpu)
         };
@@ -276,7 +295,8 @@ impl Interpolator {
             searched: None,
             engine,
             options,
-            context,
+            gpu: context.gpu().cloned(),
+            context: context.on(None),
             pool: Arc::default(),
         })
     }
@@ -288,7 +308,8 @@ impl Interpolator {
     pub fn set_network(&mut self, model: impl Into<Model>) -> Result<()> {
         let size = (self.height as usize, self.width as usize);
         let view = view::size(size.0, size.1);
-        self.engine = Engine::new(model.into(), &self.context, size, view, self.options)?;
+        let context = self.context.on(self.gpu.clone());
+        self.engine = Engine::new(model.into(), &context, size, view, self.options)?;
         self.view = self.engine.view(view)?;
         self.pool = Arc::default();
         (self.found, self.relation, self.searched) = (None, None, None);

@@ -22,6 +22,8 @@ pub enum Failure {
     },
     /// The device does not exist or is not supported.
     Device(String),
+    /// It has too little memory.
+    DeviceMemory(String),
     /// A buffer does not hold the picture that the caps promise.
     Buffer(String),
     /// A segment that is not in time.
@@ -32,7 +34,11 @@ pub enum Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure::Engine(error)
+        match error {
+            Error::Device { .. } => Failure::Device(error.to_string()),
+            Error::DeviceMemory { .. } => Failure::DeviceMemory(error.to_string()),
+            _ => Failure::Engine(error),
+        }
     }
 }
 
@@ -44,7 +50,9 @@ impl fmt::Display for Failure {
                 f,
                 "model {model} cannot be used: {problem}; set the property model to the path of a checkpoint that can be run, or leave it empty for the built-in network"
             ),
-            Failure::Device(problem) | Failure::Buffer(problem) => f.write_str(problem),
+            Failure::Device(problem)
+            | Failure::DeviceMemory(problem)
+            | Failure::Buffer(problem) => f.write_str(problem),
             Failure::Segment(format) => write!(
                 f,
                 "a segment in {format:?} has no times to interpolate at; put an element that makes timestamps before this one"
@@ -65,7 +73,7 @@ pub fn post(element: &impl IsA<gst::Element>, failure: &Failure) {
         Failure::Model { .. } => {
             gst::element_error!(element, gst::ResourceError::OpenRead, ("{text}"));
         }
-        Failure::Device(_) => {
+        Failure::Device(_) | Failure::DeviceMemory(_) => {
             gst::element_error!(element, gst::ResourceError::Settings, ("{text}"))
         }
         Failure::Buffer(_) | Failure::Segment(_) => {

@@ -99,7 +99,7 @@ impl ObjectImpl for VideoInterpolate {
             "drop" => counters.dropped().to_value(),
             _ => {
                 let settings = self.settings().clone();
-                let network = (self.model.name(), self.variant());
+                let network = (self.model.name(), self.variant(), self.model.device());
                 stats::structure(&counters, &settings, network).to_value()
             }
         }

@@ -9,6 +9,7 @@ use gst::prelude::*;
 use super::bridge::{self, Failure};
 use super::tiers::FIRST;
 use crate::error::Error;
+use crate::kernels::device::{Device, Gpu};
 use crate::network::{self, Variant};
 
 /// Code of the PROGRESS messages.
@@ -22,27 +23,45 @@ pub struct Wanted {
     pub device: String,
 }
 
-/// Fails unless this build can run networks on `device`.
-pub fn check_device(device: &str) -> Result<(), Failure> {
-    let is_cuda = device == "cuda"
-        || device
-            .strip_prefix("cuda:")
-            .is_some_and(|n| n.parse::<u32>().is_ok());
+/// A network that is there, and the card to run it on, if it is to be one.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub network: network::Model,
+    pub gpu: Option<Arc<Gpu>>,
+}
+
+/// The card that is asked for; with `auto` none until the network is known.
+fn wanted_card(device: Device) -> Result<Option<Arc<Gpu>>, Failure> {
     match device {
-        "auto" | "cpu" => Ok(()),
-        _ if is_cuda => Err(Failure::Device(format!(
-            "device {device}: this build of the plugin has no CUDA; set the property device to \"auto\" or \"cpu\", or install a build with CUDA"
-        ))),
-        _ => Err(Failure::Device(format!(
-            "device {device} is unknown; the property device takes \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""
-        ))),
+        Device::Auto | Device::Cpu => Ok(None),
+        Device::Cuda(_) => Ok(device.open()?),
+    }
+}
+
+/// The card for the network, or none: with `auto` the log says why.
+fn card_for(network: &network::Model, device: Device) -> Result<Option<Arc<Gpu>>, Failure> {
+    let find = || -> Result<Option<Arc<Gpu>>, Error> {
+        let gpu = device.open()?;
+        gpu.iter().try_for_each(|gpu| network.try_on(gpu))?;
+        Ok(gpu)
+    };
+    match find() {
+        Err(why) if device == Device::Auto => {
+            gst::info!(
+                bridge::category(),
+                "{} runs on the CPU: {why}",
+                network.name()
+            );
+            Ok(None)
+        }
+        found => Ok(found?),
     }
 }
 
 enum Loading {
     Idle,
     Running,
-    Ready(network::Model),
+    Ready(Loaded),
     Failed,
 }
 
@@ -83,13 +102,14 @@ impl Model {
     /// Begins to load what is wanted, unless that is there, under way, or has failed since
     /// [`Model::forgive`]. PROGRESS messages tell of it; a load that fails is one ERROR message.
     pub fn begin(&self, element: &gst::Element, wanted: Wanted) -> Result<(), Failure> {
-        check_device(&wanted.device)?;
+        if self.is_under_way(&wanted) {
+            return Ok(());
+        }
+        let device = wanted.device.parse()?;
+        // kept until the load is done, so that it is opened once
+        let card = wanted_card(device)?;
         let generation = {
             let mut shared = lock(&self.shared);
-            let current = shared.wanted.as_ref() == Some(&wanted);
-            if current && !matches!(shared.loading, Loading::Idle) {
-                return Ok(());
-            }
             shared.wanted = Some(wanted.clone());
             shared.loading = Loading::Running;
             shared.generation += 1;
@@ -99,7 +119,10 @@ impl Model {
         let model = wanted.model.clone();
         std::thread::Builder::new()
             .name("load-model".into())
-            .spawn(move || run(&shared, &element, &wanted, generation))
+            .spawn(move || {
+                run(&shared, &element, (&wanted, device), generation);
+                drop(card);
+            })
             .map(drop)
             .map_err(|e| {
                 lock(&self.shared).loading = Loading::Failed;
@@ -110,16 +133,23 @@ impl Model {
             })
     }
 
+    /// Whether this is there, being loaded, or has failed.
+    fn is_under_way(&self, wanted: &Wanted) -> bool {
+        let shared = lock(&self.shared);
+        let current = shared.wanted.as_ref() == Some(wanted);
+        current && !matches!(shared.loading, Loading::Idle)
+    }
+
     /// Waits until the network is there.
     ///
     /// # Errors
     /// `Flushing` if the wait was cancelled, `Error` if loading failed (a message is out).
-    pub fn wait(&self) -> Result<network::Model, gst::FlowError> {
+    pub fn wait(&self) -> Result<Loaded, gst::FlowError> {
         let mut shared = lock(&self.shared);
         loop {
             match &shared.loading {
                 _ if shared.cancelled => return Err(gst::FlowError::Flushing),
-                Loading::Ready(model) => return Ok(model.clone()),
+                Loading::Ready(loaded) => return Ok(loaded.clone()),
                 Loading::Failed => return Err(gst::FlowError::Error),
                 Loading::Idle => return Err(gst::FlowError::Flushing),
                 Loading::Running => {
@@ -133,8 +163,23 @@ impl Model {
     /// Family and version of the network, once it is there.
     pub fn name(&self) -> Option<String> {
         match &lock(&self.shared).loading {
-            Loading::Ready(model) => Some(model.name()),
+            Loading::Ready(loaded) => Some(loaded.network.name()),
             _ => None,
+        }
+    }
+
+    /// What the network runs on, `cpu` while that is not known.
+    pub fn device(&self) -> String {
+        match &lock(&self.shared).loading {
+            Loading::Ready(Loaded { gpu: Some(gpu), .. }) => gpu.description(),
+            _ => "cpu".into(),
+        }
+    }
+
+    /// Lets the card go: there the network cannot run after all.
+    pub fn leave_card(&self) {
+        if let Loading::Ready(loaded) = &mut lock(&self.shared).loading {
+            loaded.gpu = None;
         }
     }
 
@@ -167,7 +212,7 @@ impl Model {
 fn run(
     shared: &(Mutex<Shared>, Condvar),
     element: &glib::WeakRef<gst::Element>,
-    wanted: &Wanted,
+    (wanted, device): (&Wanted, Device),
     generation: u64,
 ) {
     let progress = |type_, text: &str| {
@@ -182,7 +227,7 @@ fn run(
         path => format!("model {path}"),
     };
     progress(gst::ProgressType::Start, &format!("Loading {what}"));
-    let result = load(&wanted.model);
+    let result = load(&wanted.model, device);
     let is_wanted = || lock(shared).generation == generation;
     if !is_wanted() {
         progress(
@@ -194,7 +239,9 @@ fn run(
     // told before the streaming thread wakes and ends the stream
     let loading = match result {
         Ok(loaded) => {
-            let text = format!("Loaded {what}: {}", loaded.name());
+            let place = loaded.gpu.as_ref();
+            let place = place.map_or("the CPU".into(), |gpu| gpu.description());
+            let text = format!("Loaded {what}: {}, runs on {place}", loaded.network.name());
             gst::info!(bridge::category(), "{text}");
             progress(gst::ProgressType::Complete, &text);
             Loading::Ready(loaded)
@@ -215,8 +262,9 @@ fn run(
     shared.1.notify_all();
 }
 
-/// Reads the network of this path, or all sizes of the built-in one, so that a change of them waits for nothing.
-fn load(model: &str) -> Result<network::Model, Failure> {
+/// Reads the network of this path, or all sizes of the built-in one, so that a change of them waits for nothing;
+/// and finds out where it is to run.
+fn load(model: &str, device: Device) -> Result<Loaded, Failure> {
     // A panic while reading must not leave the streaming thread waiting.
     let read = || match model {
         "" => {
@@ -230,8 +278,10 @@ fn load(model: &str) -> Result<network::Model, Failure> {
         model: model.into(),
         problem,
     };
-    match std::panic::catch_unwind(read) {
-        Ok(result) => result.map_err(|e: Error| failure(e.to_string())),
-        Err(_) => Err(failure("the file is damaged".into())),
-    }
+    let network = match std::panic::catch_unwind(read) {
+        Ok(result) => result.map_err(|e: Error| failure(e.to_string()))?,
+        Err(_) => return Err(failure("the file is damaged".into())),
+    };
+    let gpu = card_for(&network, device)?;
+    Ok(Loaded { network, gpu })
 }

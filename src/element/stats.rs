@@ -6,11 +6,12 @@ use super::tiers::{Change, Reason};
 use crate::kernels::cpu_level;
 use crate::network::Variant;
 
-/// `network`: family and version of what was loaded, nothing while it is not there; the size of the built-in one.
+/// `network`: family and version of what was loaded, nothing while it is not there; the size of the built-in one;
+/// what it runs on.
 pub fn structure(
     counters: &Counters,
     settings: &Settings,
-    (network, variant): (Option<String>, Option<Variant>),
+    (network, variant, device): (Option<String>, Option<Variant>, String),
 ) -> gst::Structure {
     let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
     gst::Structure::builder("videointerpolate-stats")
@@ -25,7 +26,7 @@ pub fn structure(
         .field("late", counters.late)
         .field("mean-inference-time", ns(counters.inference_mean()))
         .field("worst-inference-time", ns(counters.inference_worst))
-        .field("device", "cpu")
+        .field("device", device)
         .field("model", &settings.model)
         .field("network", network)
         .field("quality", variant.map(Variant::name))

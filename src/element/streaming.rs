@@ -12,12 +12,13 @@ use gst_base::subclass::base_transform::{
 
 use super::bridge::{self, Failure, Mapped, Stream};
 use super::imp::VideoInterpolate;
+use super::model::Loaded;
 use super::qos::{FULL_QUALITY, HELD_QUALITY, Verdict};
 use super::state::{Engine, Source, State};
 use super::{allocation, meta, stats, tiers};
 use crate::interpolator::{Interpolator, Outcome};
-use crate::kernels::PhaseMap;
-use crate::network::{self, Variant};
+use crate::kernels::{Context, PhaseMap};
+use crate::network::Variant;
 use crate::repeats;
 use crate::schedule::{Arrival, Job, Phase, Pushed, Side, Slot};
 
@@ -481,11 +482,32 @@ impl VideoInterpolate {
         meta::add_timecode(output, &source.buffer, source.pts, at, (stream, longest));
     }
 
-    /// Runs the interpolator for the pictures of `source`, made anew if they are of another kind.
+    /// Runs the interpolator for the pictures of `source`, made anew if they are of another kind. Where a card
+    /// has too little memory for it, it goes on with the CPU.
     fn with_engine<T>(
         &self,
         source: &Source,
-        run: impl FnOnce(&mut Interpolator) -> Result<T, Failure>,
+        mut run: impl FnMut(&mut Interpolator) -> Result<T, Failure>,
+    ) -> Result<T, Stopped> {
+        match self.try_engine(source, &mut run) {
+            Err(Stopped::Failure(Failure::DeviceMemory(problem))) => {
+                self.drop_engine();
+                self.model.leave_card();
+                gst::element_imp_warning!(
+                    self,
+                    gst::ResourceError::NoSpaceLeft,
+                    ("{problem}; the CPU goes on")
+                );
+                self.try_engine(source, &mut run)
+            }
+            result => result,
+        }
+    }
+
+    fn try_engine<T>(
+        &self,
+        source: &Source,
+        run: &mut impl FnMut(&mut Interpolator) -> Result<T, Failure>,
     ) -> Result<T, Stopped> {
         let loaded = self.model.wait().map_err(Stopped::Flow)?;
         let variant = self.variant();
@@ -500,7 +522,7 @@ impl VideoInterpolate {
         &self,
         old: Option<Engine>,
         stream: &Stream,
-        loaded: network::Model,
+        loaded: Loaded,
         variant: Option<Variant>,
     ) -> Result<Engine, Failure> {
         let mut old = old.filter(|e| super::caps::same_picture(&e.caps, &stream.caps));
@@ -509,7 +531,7 @@ impl VideoInterpolate {
         }
         let model = match variant {
             Some(variant) => variant.network()?.into(),
-            None => loaded,
+            None => loaded.network,
         };
         if let Some(mut engine) = old {
             engine.interpolator.set_network(model)?;
@@ -520,8 +542,10 @@ impl VideoInterpolate {
             (settings.threads as usize, settings.network())
         };
         let size = (stream.info.width(), stream.info.height());
+        let context = Context::new(threads)?.on(loaded.gpu);
+        let (format, context) = (stream.format, &context);
         Ok(Engine {
-            interpolator: Interpolator::with_options(model, stream.format, size, threads, options)?,
+            interpolator: Interpolator::with_context(model, format, size, context, options)?,
             caps: stream.caps.clone(),
             variant,
         })

@@ -10,6 +10,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::kernels::color::residual;
+use crate::kernels::device::Gpu;
 use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{
     Context, PhaseMap, agreement, change, color, confidence, luma, picture, resample, view,
@@ -66,7 +67,8 @@ impl Engine {
         Ok(match model {
             Model::Embedded(network) => {
                 let halved = options.scale(picture, network.lines()) < 1.0;
-                Self::Embedded(Box::new(Embedded::new(network, context, view, halved)?))
+                let context = context.on(None);
+                Self::Embedded(Box::new(Embedded::new(network, &context, view, halved)?))
             }
             Model::Published(network) => Self::Full(Box::new(Full::new(
                 network, context, picture, view, options,
@@ -358,10 +360,12 @@ fn new_motion(cells: (usize, usize)) -> Result<Motion> {
     })
 }
 
-/// A published network.
+/// A published network. It may run on a card; all else is done on the CPU.
 pub struct Full {
     network: Arc<Published>,
     context: Context,
+    /// Where what the network sees and finds crosses over, if it runs on a card.
+    crossing: Option<Crossing>,
     workspace: published::Workspace,
     /// Its motion made smaller, and what is told from it.
     motion: Motion,
@@ -393,9 +397,14 @@ impl Full {
         options: Options,
     ) -> Result<Self> {
         let (full, quarter) = ((2 * view.0, 2 * view.1), (view.0 / 2, view.1 / 2));
+        let explain = |e| explained(context.gpu(), e);
+        let workspace = network.workspace(context, picture, options);
+        let workspace = workspace.map_err(explain)?;
+        let crossing = workspace.gpu().map(|gpu| Crossing::new(gpu, &workspace));
         Ok(Self {
-            workspace: network.workspace(context, picture, options)?,
-            context: context.clone(),
+            crossing: crossing.transpose().map_err(explain)?,
+            workspace,
+            context: context.on(None),
             network,
             motion: new_motion(quarter)?,
             mask: zeros(full, 1)?,
@@ -407,8 +416,9 @@ impl Full {
 
     fn features(&self) -> Result<FullFeatures> {
         let (h, w) = self.view;
+        let encoded = self.network.encoded(&self.workspace);
         Ok(FullFeatures {
-            encoded: self.network.encoded(&self.workspace)?,
+            encoded: encoded.map_err(|e| explained(self.workspace.gpu(), e))?,
             bytes: [luma::room((2 * h, 2 * w))?, luma::room((h, w))?],
             half_luma: zeros((h, w), 1)?,
             cell_luma: zeros((h / 2, w / 2), 1)?,
@@ -430,8 +440,17 @@ impl Full {
         luma::gather(context, &pixels, &out.bytes[0], &out.bytes[1])?;
         resample::mean(context, &pixels, &out.half_luma)?;
         resample::half(context, &out.half_luma, &out.cell_luma)?;
-        color::to_rgb(context, picture, &out.encoded.colors()?)?;
-        self.network.encode(&mut self.workspace, &mut out.encoded)
+        let Some(crossing) = &self.crossing else {
+            color::to_rgb(context, picture, &out.encoded.colors()?)?;
+            return self.network.encode(&mut self.workspace, &mut out.encoded);
+        };
+        let gpu = crossing.gpu.clone();
+        gpu.check()?;
+        color::to_rgb(context, picture, &crossing.colors[0])?;
+        let encoded = crossing.send(&self.workspace, &out.encoded);
+        let encoded =
+            encoded.and_then(|()| self.network.encode(&mut self.workspace, &mut out.encoded));
+        encoded.map_err(|e| gpu.explain(e))
     }
 
     fn estimate(
@@ -440,8 +459,8 @@ impl Full {
         right: &FullFeatures,
         phase: &PhaseMap,
     ) -> Result<()> {
-        let (network, workspace) = (&self.network, &mut self.workspace);
-        network.estimate(workspace, &left.encoded, &right.encoded, phase)?;
+        self.find(left, right, phase)
+            .map_err(|e| explained(self.workspace.gpu(), e))?;
         let (context, own) = (&self.context, self.own_motion()?);
         picture::quarter(context, &own.narrow(2, 0, 4)?, &self.motion.flow)?;
         picture::quarter(context, &own.narrow(2, 4, 1)?, &self.motion.mask)?;
@@ -451,9 +470,23 @@ impl Full {
         change::around(context, &self.cells, &self.motion.difference)
     }
 
+    /// Runs the network, and fetches what it finds.
+    fn find(&mut self, left: &FullFeatures, right: &FullFeatures, phase: &PhaseMap) -> Result<()> {
+        if let Some(crossing) = &self.crossing {
+            crossing.gpu.check()?;
+        }
+        let (network, workspace) = (&self.network, &mut self.workspace);
+        network.estimate(workspace, &left.encoded, &right.encoded, phase)?;
+        match &self.crossing {
+            Some(crossing) => crossing.fetch(workspace),
+            None => Ok(()),
+        }
+    }
+
     /// The motion without what it has beyond the padding of the views.
     fn own_motion(&self) -> Result<Tensor> {
-        let motion = self.workspace.motion();
+        let crossing = self.crossing.as_ref();
+        let motion = crossing.map_or(self.workspace.motion(), |c| &c.motion);
         let motion = motion.narrow(0, 0, 2 * self.view.0)?;
         Ok(motion.narrow(1, 0, 2 * self.view.1)?)
     }
@@ -473,6 +506,45 @@ impl Full {
             Some(residual) => residual::add(&self.context, residual, [left, right], out),
             None => Ok(()),
         }
+    }
+}
+
+/// What lies on the CPU of a network that runs on a card.
+struct Crossing {
+    gpu: Arc<Gpu>,
+    /// Colours on their way to the card: on the CPU, and there.
+    colors: [Tensor; 2],
+    /// The motion that it has found.
+    motion: Tensor,
+}
+
+impl Crossing {
+    fn new(gpu: &Arc<Gpu>, workspace: &published::Workspace) -> Result<Self> {
+        let size = workspace.padded();
+        let colors = zeros(size, published::RGB)?;
+        Ok(Self {
+            gpu: gpu.clone(),
+            colors: [colors.clone(), colors.to_device(&gpu.device())?],
+            motion: zeros(size, workspace.motion().dims3()?.2)?,
+        })
+    }
+
+    fn send(&self, workspace: &published::Workspace, encoded: &published::Encoded) -> Result<()> {
+        let [here, there] = &self.colors;
+        self.gpu.upload(here, there)?;
+        workspace.set_colors(encoded, there)
+    }
+
+    /// Waits until the card is done.
+    fn fetch(&self, workspace: &published::Workspace) -> Result<()> {
+        Ok(self.gpu.download(workspace.motion(), &self.motion)?)
+    }
+}
+
+fn explained(gpu: Option<&Arc<Gpu>>, error: Error) -> Error {
+    match gpu {
+        Some(gpu) => gpu.explain(error),
+        None => error,
     }
 }
 

@@ -14,6 +14,7 @@ use candle_core::Tensor;
 use rayon::ThreadPool;
 
 use crate::error::{Error, Result};
+use device::Gpu;
 
 pub mod agreement;
 pub(crate) mod answers;
@@ -22,9 +23,16 @@ pub(crate) mod color;
 pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
-// Nothing but the tests launches them yet.
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+// Only some networks run on cards yet: what else there are kernels of, the tests alone launch.
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
+pub mod device;
+#[cfg(feature = "cuda")]
+mod gpu;
 pub mod hypotheses;
 pub mod luma;
 pub(crate) mod memory;
@@ -112,11 +120,13 @@ pub fn cpu_level() -> CpuLevel {
     })
 }
 
-/// What every kernel runs on: threads and an instruction set.
+/// What every kernel runs on: threads and an instruction set, or a card.
 #[derive(Debug, Clone)]
 pub struct Context {
     pool: Arc<ThreadPool>,
     level: CpuLevel,
+    /// All tensors lie in its memory, if there is one.
+    gpu: Option<Arc<Gpu>>,
 }
 
 impl Context {
@@ -135,7 +145,27 @@ impl Context {
             pool: pool_of(threads)?,
             // A level that the machine lacks must never reach a kernel.
             level: level.supported(),
+            gpu: None,
         })
+    }
+
+    /// The same on a card, or on the CPU. Not all kernels have a version for cards; where one has not, it fails.
+    pub fn on(&self, gpu: Option<Arc<Gpu>>) -> Self {
+        Self {
+            gpu,
+            ..self.clone()
+        }
+    }
+
+    /// The card, if it is one.
+    pub fn gpu(&self) -> Option<&Arc<Gpu>> {
+        self.gpu.as_ref()
+    }
+
+    /// Where the tensors lie.
+    pub fn device(&self) -> candle_core::Device {
+        let gpu = self.gpu.as_ref();
+        gpu.map_or(candle_core::Device::Cpu, |gpu| gpu.device())
     }
 
     /// The threads.

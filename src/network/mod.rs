@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::kernels::device::Gpu;
 
 pub mod checkpoint;
 pub mod embedded;
@@ -47,6 +48,26 @@ impl Model {
         }
         let network = Published::load(&checkpoint, family)?;
         Ok(Self::Published(Arc::new(network)))
+    }
+
+    /// Fails unless the network runs on the card as it does on the CPU; runs it on small pictures on both.
+    ///
+    /// # Errors
+    /// There is no version of the network for cards, the card fails, or answers something else.
+    pub fn try_on(&self, gpu: &Arc<Gpu>) -> Result<()> {
+        match self {
+            Self::Published(network) if network.runs_on_cards() => {
+                published::trial::run(network, gpu)
+            }
+            _ => Err(Error::Device {
+                device: gpu.description(),
+                problem: format!(
+                    "cannot run this network ({}), of which there is no version for cards; use the device \"auto\" or \"cpu\", or as model one of {}",
+                    self.name(),
+                    published::ON_CARDS
+                ),
+            }),
+        }
     }
 
     /// Family and version.

@@ -10,12 +10,17 @@
 
 use candle_core::{Tensor, bail};
 
-use super::raster::{Raster, RasterMut, Source, write};
+use super::raster::{Geometry, Raster, RasterMut, Source, write};
 use super::warp::Taps;
 use super::{Context, PhaseMap};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+mod cuda;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -71,6 +76,10 @@ pub fn assemble(
     scale: f32,
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        return cuda::assemble_on(gpu, sides, answers, phase, scale, out);
+    }
     let [left, right] = sides.map(Source::lock);
     let sides = [left.raster()?, right.raster()?];
     with_phases(phase, |phase| {
@@ -96,10 +105,13 @@ pub fn conclude(
     answers: (&[Answer], Masks),
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        return cuda::conclude_on(gpu, answers, out);
+    }
     with_sum(answers, |sum| {
         write("conclude", out, |mut out| {
-            out.expect("a conclusion", out.size(), CONCLUSION)?;
-            sum.check(out.size())?;
+            check_conclusion(sum.geometries(), &out)?;
             match context.level() {
                 #[cfg(target_arch = "x86_64")]
                 super::CpuLevel::Avx2 => cpu::conclude(sum, context, &mut out),
@@ -194,33 +206,14 @@ struct Assemble<'a> {
 
 impl Assemble<'_> {
     fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
-        self.check(&out)?;
+        let [left, right] = &self.sides;
+        check_input([left, right], self.sum.geometries(), self.scale, &out)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
             super::CpuLevel::Avx2 => cpu::assemble(self, context, &mut out),
             _ => reference::assemble(self, context, &mut out),
         }
         Ok(())
-    }
-
-    fn check(&self, out: &RasterMut) -> candle_core::Result<()> {
-        let side = &self.sides[0];
-        let cells = |n: usize| (n as f32 / self.scale) as usize;
-        let features = out.channels.saturating_sub(2 * side.channels + MOTION);
-        if ![0, FEATURES].contains(&features) || self.scale <= 0.0 {
-            bail!("no input of a block: {} channels", out.channels);
-        }
-        if !side.channels.is_multiple_of(LANES) || side.channels > WIDEST {
-            bail!("a side of {} channels", side.channels);
-        }
-        let size = (cells(side.height), cells(side.width));
-        out.expect(
-            "the input of a block",
-            size,
-            2 * side.channels + MOTION + features,
-        )?;
-        self.sides[1].expect("the right side", side.size(), side.channels)?;
-        self.sum.check(side.size())
     }
 
     /// The rows (or columns) of pixels that cell `i` is the mean of, each with its weight.
@@ -256,17 +249,56 @@ impl<'a> Sum<'a> {
         }
     }
 
-    fn check(&self, size: (usize, usize)) -> candle_core::Result<()> {
-        for (raster, scale) in self.answers() {
-            let cells = |n: usize| (n as f32 / scale) as usize;
-            let channels = match raster.channels {
-                MOTION => MOTION,
-                _ => MOTION + FEATURES,
-            };
-            raster.expect("an answer", (cells(size.0), cells(size.1)), channels)?;
-        }
-        Ok(())
+    fn geometries(&self) -> impl Iterator<Item = (Geometry, f32)> {
+        self.answers().map(|(raster, scale)| (**raster, *scale))
     }
+}
+
+/// Fails unless `out` is the input of a block whose cells are `scale` pixels wide, of these sides and answers.
+fn check_input(
+    [left, right]: [&Geometry; 2],
+    answers: impl Iterator<Item = (Geometry, f32)>,
+    scale: f32,
+    out: &Geometry,
+) -> candle_core::Result<()> {
+    let cells = |n: usize| (n as f32 / scale) as usize;
+    let channels = 2 * left.channels + MOTION;
+    let features = out.channels.saturating_sub(channels);
+    if ![0, FEATURES].contains(&features) || scale <= 0.0 {
+        bail!("no input of a block: {} channels", out.channels);
+    }
+    if !left.channels.is_multiple_of(LANES) || left.channels > WIDEST {
+        bail!("a side of {} channels", left.channels);
+    }
+    let size = (cells(left.height), cells(left.width));
+    out.expect("the input of a block", size, channels + features)?;
+    right.expect("the right side", left.size(), left.channels)?;
+    check_answers(answers, left.size())
+}
+
+/// Fails unless `out` is the motion of these answers.
+fn check_conclusion(
+    answers: impl Iterator<Item = (Geometry, f32)>,
+    out: &Geometry,
+) -> candle_core::Result<()> {
+    out.expect("a conclusion", out.size(), CONCLUSION)?;
+    check_answers(answers, out.size())
+}
+
+/// Fails unless the answers are those for pictures of this size.
+fn check_answers(
+    answers: impl Iterator<Item = (Geometry, f32)>,
+    size: (usize, usize),
+) -> candle_core::Result<()> {
+    for (answer, scale) in answers {
+        let cells = |n: usize| (n as f32 / scale) as usize;
+        let channels = match answer.channels {
+            MOTION => MOTION,
+            _ => MOTION + FEATURES,
+        };
+        answer.expect("an answer", (cells(size.0), cells(size.1)), channels)?;
+    }
+    Ok(())
 }
 
 fn with_sum(

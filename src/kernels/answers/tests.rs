@@ -148,3 +148,77 @@ fn sizes_that_do_not_fit_are_refused() {
     assert!(run(&side, &answer, &zeros(&[4, 8, 25])).is_err());
     assert!(run(&side, &answer, &zeros(&[4, 7, 24])).is_err());
 }
+
+/// Fused nowhere, in the same order: only the exponential differs.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+const OF_CARDS: f32 = 1e-6;
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn kernels_for_cards_assemble_and_conclude_as_the_plain_ones() {
+    use super::cuda::{self, DeviceAnswers};
+    use crate::kernels::cuda::{DevicePhase, emulation};
+    use crate::kernels::testing::Out;
+
+    let (plain, _) = contexts();
+    let mut random = Random(3);
+    let (h, w) = (16, 24);
+    let plane = random.tensor((2, 3), 1, 0.4);
+    let flat = plane.squeeze(2).unwrap();
+    for (i, (before, scale)) in [
+        (&[][..], 8.0),
+        (&[8.0], 4.0),
+        (&[8.0, 4.0, 2.0], 1.0),
+        (&[8.0, 2.0, 1.0, 0.5], 0.5),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let features = FEATURES * (i % 2);
+        let sides = [0, 1].map(|_| random.tensor((h, w), 8 * (i + 1), 1.0));
+        let answers = answers(&mut random, (h, w), before, MOTION + features);
+        let values: Vec<_> = answers
+            .iter()
+            .map(|(t, scale)| (emulation::input(t), *scale))
+            .collect();
+        let size = ((h as f32 / scale) as usize, (w as f32 / scale) as usize);
+        for (masks, is_plane) in [(Masks::Added, false), (Masks::Replaced, true)] {
+            let name = format!("{} channels at {scale} after {before:?}", 8 * (i + 1));
+            let (phase, place) = match is_plane {
+                true => (
+                    PhaseMap::Plane(flat.clone()),
+                    DevicePhase::Plane(emulation::input(&plane)),
+                ),
+                false => (PhaseMap::Uniform(0.3), DevicePhase::Uniform(0.3)),
+            };
+            let on_card = DeviceAnswers {
+                values: &values,
+                masks,
+            };
+            let channels = 16 * (i + 1) + MOTION + features;
+            // the plain version writes rows without gaps
+            let want = zeros(&[size.0, size.1, channels]);
+            let room = Out::new(size, channels);
+            let both = [&sides[0], &sides[1]];
+            let before = (&borrowed(&answers)[..], masks);
+            assemble(&plain, both, before, &phase, scale, &want).unwrap();
+            let both = sides.each_ref().map(emulation::input);
+            let launch = cuda::assemble(
+                both.each_ref(),
+                &on_card,
+                &place,
+                scale,
+                &emulation::output(&room.tensor()),
+            );
+            emulation::run(launch);
+            let want: Vec<f32> = want.flatten_all().unwrap().to_vec1().unwrap();
+            close(&name, &room.values(), &want, OF_CARDS);
+
+            let rooms = [0, 1].map(|_| Out::new((h, w), CONCLUSION));
+            let [want, made] = rooms.each_ref().map(Out::tensor);
+            conclude(&plain, before, &want).unwrap();
+            emulation::run(cuda::conclude(&on_card, &emulation::output(&made)));
+            close(&name, &rooms[1].values(), &rooms[0].values(), OF_CARDS);
+        }
+    }
+}

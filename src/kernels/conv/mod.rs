@@ -5,10 +5,15 @@
 use candle_core::{Tensor, bail};
 
 use super::Context;
-use super::raster::{Raster, RasterMut, Source, write};
+use super::raster::{Geometry, Raster, RasterMut, Source, write};
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+mod cuda;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod narrow;
 mod reference;
@@ -53,6 +58,9 @@ pub struct Filter {
     reading: Activation,
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     packed: cpu::Packed,
+    /// On the card that was used last.
+    #[cfg(feature = "cuda")]
+    on_card: std::sync::Mutex<Option<Tensor>>,
 }
 
 impl Filter {
@@ -83,6 +91,8 @@ impl Filter {
             reading: Activation::Linear,
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             packed: cpu::Packed::default(),
+            #[cfg(feature = "cuda")]
+            on_card: std::sync::Mutex::default(),
         };
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         let filter = Self {
@@ -146,6 +156,10 @@ impl Filter {
         if inputs.is_empty() || inputs.len() > MAX_INPUTS {
             bail!("{} inputs, expected 1 to {MAX_INPUTS}", inputs.len());
         }
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = context.gpu() {
+            return self.apply_on(gpu, inputs, residual, activation, out);
+        }
         let sources: [_; MAX_INPUTS] =
             std::array::from_fn(|i| inputs.get(i).map(|t| Source::lock(t)));
         let mut parts = [None; MAX_INPUTS];
@@ -170,6 +184,12 @@ impl Filter {
 /// # Errors
 /// Sizes that do not fit.
 pub fn add(context: &Context, a: &Tensor, b: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        let launch = cuda::add(&gpu.raster(a)?, &gpu.raster(b)?, &gpu.raster(out)?)?;
+        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+        return unsafe { gpu.run(launch) };
+    }
     let (a, b) = (Source::lock(a), Source::lock(b));
     let (a, b) = (a.raster()?, b.raster()?);
     write("add", out, |mut out| {
@@ -195,12 +215,8 @@ struct Concatenation<'a> {
 }
 
 impl<'a> Concatenation<'a> {
-    fn parts(&self) -> impl Iterator<Item = Raster<'a>> {
+    fn parts(&self) -> impl Iterator<Item = Raster<'a>> + Clone {
         self.parts.into_iter().flatten()
-    }
-
-    fn channels(&self) -> usize {
-        self.parts().map(|p| p.channels).sum()
     }
 }
 
@@ -214,7 +230,8 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self, context: &Context, mut out: RasterMut) -> candle_core::Result<()> {
-        self.check(&out)?;
+        let inputs = self.input.parts().map(|part| *part);
+        check(self.filter, inputs, self.residual.map(|r| *r), &out)?;
         match context.widest() {
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             super::CpuLevel::Avx2 | super::CpuLevel::Avx512 | super::CpuLevel::Neon => {
@@ -224,30 +241,35 @@ impl Job<'_> {
         }
         Ok(())
     }
+}
 
-    fn check(&self, out: &RasterMut) -> candle_core::Result<()> {
-        let filter = self.filter;
-        let Some(first) = self.input.parts[0] else {
-            bail!("a convolution without input");
-        };
-        for part in self.input.parts() {
-            part.expect("an input of a convolution", first.size(), part.channels)?;
-        }
-        if self.input.channels() != filter.inputs {
-            bail!(
-                "a convolution of {} channels was given {}",
-                filter.inputs,
-                self.input.channels()
-            );
-        }
-        let size = (
-            first.height.div_ceil(filter.stride),
-            first.width.div_ceil(filter.stride),
+/// Fails unless the filter makes `out` of these inputs.
+fn check(
+    filter: &Filter,
+    inputs: impl Iterator<Item = Geometry> + Clone,
+    residual: Option<Geometry>,
+    out: &Geometry,
+) -> candle_core::Result<()> {
+    let Some(first) = inputs.clone().next() else {
+        bail!("a convolution without input");
+    };
+    for input in inputs.clone() {
+        input.expect("an input of a convolution", first.size(), input.channels)?;
+    }
+    let channels: usize = inputs.map(|i| i.channels).sum();
+    if channels != filter.inputs {
+        bail!(
+            "a convolution of {} channels was given {channels}",
+            filter.inputs
         );
-        out.expect("the output of a convolution", size, filter.outputs)?;
-        match &self.residual {
-            Some(r) => r.expect("the residual of a convolution", size, filter.outputs),
-            None => Ok(()),
-        }
+    }
+    let size = (
+        first.height.div_ceil(filter.stride),
+        first.width.div_ceil(filter.stride),
+    );
+    out.expect("the output of a convolution", size, filter.outputs)?;
+    match residual {
+        Some(r) => r.expect("the residual of a convolution", size, filter.outputs),
+        None => Ok(()),
     }
 }

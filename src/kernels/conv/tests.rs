@@ -420,3 +420,84 @@ fn pixels_may_be_repeated_before_a_convolution() {
         close("repeated", &got, &want, TOLERANCE);
     }
 }
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn kernels_for_cards_convolve_as_the_plain_ones() {
+    use crate::kernels::cuda::emulation;
+
+    let (plain, _) = contexts();
+    let mut random = Random(11);
+    for (k, stride, pad) in [
+        (1, 1, 0),
+        (2, 1, 0),
+        (2, 1, 1),
+        (3, 1, 1),
+        (3, 2, 1),
+        (7, 2, 3),
+    ] {
+        for (inputs, outputs) in [
+            (&[3][..], 5),
+            (&[17, 1, 30], 33),
+            (&[16, 8], 64),
+            (&[20], 70),
+        ] {
+            let slopes: Vec<f32> = (0..outputs).map(|_| random.value()).collect();
+            let filter = filter(&mut random, outputs, inputs.iter().sum(), k, stride);
+            let filter = filter.with_slopes(slopes).unwrap().with_pad((pad, pad));
+            let filter = match k {
+                2 => filter.reading(Activation::Leaky),
+                _ => filter,
+            };
+            for size in [(1, 1), (7, 8), (9, 33)] {
+                let name = format!("{k}x{k} by {stride}, {inputs:?} to {outputs} at {size:?}");
+                let parts: Vec<_> = inputs
+                    .iter()
+                    .map(|c| random.tensor(size, *c, 1.0))
+                    .collect();
+                let out = (size.0.div_ceil(stride), size.1.div_ceil(stride));
+                let residual = random.tensor(out, outputs, 1.0);
+                let rooms = [0, 1].map(|_| Out::new(out, outputs));
+                let [want, made] = rooms.each_ref().map(Out::tensor);
+                for (residual, activation) in [
+                    (None, Activation::Linear),
+                    (Some(&residual), Activation::Leaky),
+                ] {
+                    let borrowed: Vec<_> = parts.iter().collect();
+                    filter
+                        .apply(&plain, &borrowed, residual, activation, &want)
+                        .unwrap();
+                    let weights = filter.for_cards();
+                    let inputs: Vec<_> = parts.iter().map(emulation::input).collect();
+                    let residual = residual.map(emulation::input);
+                    let launch = filter.launch(
+                        weights.as_ptr() as u64,
+                        &inputs,
+                        residual.as_ref(),
+                        activation,
+                        &emulation::output(&made),
+                    );
+                    emulation::run(launch);
+                    close(&name, &rooms[1].values(), &rooms[0].values(), TOLERANCE);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn kernels_for_cards_add() {
+    use crate::kernels::cuda::emulation;
+
+    let mut random = Random(12);
+    for size in SIZES {
+        let [a, b] = [0, 1].map(|_| random.tensor(size, 5, 1.0));
+        let out = Out::new(size, 5);
+        let [x, y] = [&a, &b].map(emulation::input);
+        let made = emulation::output(&out.tensor());
+        emulation::run(super::cuda::add(&x, &y, &made));
+        let want: Vec<f32> = (a + b).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(out.values(), want, "{size:?}");
+    }
+}

@@ -7,6 +7,11 @@ use super::answers::{self, CONCLUSION, MASK};
 use super::raster::{Source, write};
 use super::warp::Taps;
 
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +62,12 @@ pub fn blend(
 /// # Errors
 /// The shapes differ.
 pub fn copy(context: &Context, picture: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        let launch = cuda::copy(&gpu.raster(picture)?, &gpu.raster(out)?)?;
+        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+        return unsafe { gpu.run(launch) };
+    }
     let picture = Source::lock(picture);
     let picture = picture.raster()?;
     write("copy", out, |mut out| {

@@ -69,3 +69,19 @@ fn a_blend_takes_each_side_where_its_flow_points() {
     blend(&context(), [&side(0.0), &side(4.0)], &motion.unwrap(), &out).unwrap();
     assert_eq!(values(&out), [0.25 + 0.75 * 4.0, 1.0]);
 }
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn kernels_for_cards_copy() {
+    use crate::kernels::cuda::emulation;
+    use crate::kernels::testing::{Out, Random, SIZES};
+
+    let mut random = Random(5);
+    for size in SIZES {
+        let (picture, out) = (random.tensor(size, 3, 1.0), Out::new(size, 3));
+        let made = emulation::output(&out.tensor());
+        emulation::run(super::cuda::copy(&emulation::input(&picture), &made));
+        let want: Vec<f32> = picture.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(out.values(), want, "{size:?}");
+    }
+}

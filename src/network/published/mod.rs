@@ -6,12 +6,14 @@
 //! stream's own planes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 
 use super::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::kernels::answers::CONCLUSION;
+use crate::kernels::device::Gpu;
 use crate::kernels::{Context, PhaseMap, picture};
 
 mod amt;
@@ -24,6 +26,7 @@ mod pyramid;
 mod refine;
 mod rife;
 mod tiles;
+pub(crate) mod trial;
 mod views;
 
 use amt::Amt;
@@ -31,6 +34,9 @@ use ema::Ema;
 use film::Film;
 use ifrnet::Ifrnet;
 use rife::Rife;
+
+/// The networks that [`Published::runs_on_cards`].
+pub const ON_CARDS: &str = "RIFE 4.0 to 4.26";
 
 /// Colours of a picture.
 pub const RGB: usize = 3;
@@ -239,10 +245,19 @@ impl Published {
         self.parameters
     }
 
-    /// Memory for pictures of `height` x `width`, to be run on `context`.
+    /// Whether cards have all its kernels.
+    pub fn runs_on_cards(&self) -> bool {
+        match &self.net {
+            Net::Rife(net) => net.runs_on_cards(),
+            Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_) => false,
+        }
+    }
+
+    /// Memory for pictures of `height` x `width`, to be run on `context`; on its card if it has one and
+    /// [`Published::runs_on_cards`].
     ///
     /// # Errors
-    /// None that a picture inside of memory has.
+    /// A card has too little memory.
     pub fn workspace(
         &self,
         context: &Context,
@@ -250,11 +265,16 @@ impl Published {
         options: Options,
     ) -> Result<Workspace> {
         let size = (height, width);
+        let context = match self.runs_on_cards() {
+            true => context.clone(),
+            false => context.on(None),
+        };
+        let device = context.device();
         let (padded, space, has_residual) = match &self.net {
             Net::Rife(net) => {
                 let scale = options.scale(size, MOST_LINES);
                 let padded = net.padded(size, scale);
-                let space = net.space(padded, scale, options.iterations)?;
+                let space = net.space(&device, padded, scale, options.iterations)?;
                 (padded, Space::Rife(Box::new(space)), net.has_residual())
             }
             Net::Ifrnet(net) => {
@@ -278,9 +298,9 @@ impl Published {
                 (net.padded(size), Space::Amt(Box::new(space)), true)
             }
         };
-        let zeros = |channels| layers::zeros([padded.0, padded.1, channels]);
+        let zeros = |channels| layers::zeros_on(&device, [padded.0, padded.1, channels]);
         Ok(Workspace {
-            context: context.clone(),
+            context,
             motion: zeros(CONCLUSION)?,
             residual: has_residual.then(|| zeros(RGB)).transpose()?,
             size,
@@ -295,7 +315,7 @@ impl Published {
     /// None that a picture inside of memory has.
     pub fn encoded(&self, workspace: &Workspace) -> Result<Encoded> {
         match &self.net {
-            Net::Rife(net) => net.encoded(workspace.padded),
+            Net::Rife(net) => net.encoded(&workspace.context.device(), workspace.padded),
             Net::Ifrnet(net) => net.encoded(workspace.padded),
             Net::Film(net) => net.encoded(workspace.padded),
             Net::Ema(net) => net.encoded(workspace.padded),
@@ -410,6 +430,11 @@ impl Workspace {
     /// Height and width that pictures are padded to.
     pub fn padded(&self) -> (usize, usize) {
         self.padded
+    }
+
+    /// The card that it is run on, if it is not the CPU.
+    pub fn gpu(&self) -> Option<&Arc<Gpu>> {
+        self.context.gpu()
     }
 
     /// What the last estimate found, `[padded height, padded width, 5]`: where a pixel of the new

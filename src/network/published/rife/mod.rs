@@ -6,9 +6,9 @@
 //! nothing beside flow and mask: the picture is what they make of both sides. What came before it is
 //! in [`refined`].
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
-use super::layers::{self, Buffer, Slopes, zeros};
+use super::layers::{self, Buffer, Slopes, zeros, zeros_on};
 use super::views::Pair;
 use super::{Encoded, RGB};
 use crate::error::Result;
@@ -123,10 +123,15 @@ impl Rife {
         )
     }
 
+    /// Whether cards have all its kernels.
+    pub fn runs_on_cards(&self) -> bool {
+        self.refined.is_none()
+    }
+
     /// Room for a picture of a padded size.
-    pub fn encoded(&self, (height, width): (usize, usize)) -> Result<Encoded> {
+    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
         Ok(Encoded {
-            image: zeros([height, width, self.side])?,
+            image: zeros_on(device, [height, width, self.side])?,
         })
     }
 
@@ -136,8 +141,14 @@ impl Rife {
     }
 
     /// Memory for pictures of a padded size. One with references goes `iterations` steps to a phase.
-    pub fn space(&self, size: (usize, usize), scale: f32, iterations: u32) -> Result<Space> {
-        Space::new(self, size, scale, iterations)
+    pub fn space(
+        &self,
+        device: &Device,
+        size: (usize, usize),
+        scale: f32,
+        iterations: u32,
+    ) -> Result<Space> {
+        Space::new(self, device, size, scale, iterations)
     }
 
     /// Adds to a picture its features.
@@ -286,6 +297,7 @@ impl Answers {
 
 /// Whether the flow of an answer, enlarged to `size`, is large somewhere to both sides.
 fn is_fast(answer: &Tensor, scale: f32, size: (usize, usize)) -> Result<bool> {
+    let answer = &answer.to_device(&Device::Cpu)?;
     let largest = |answer: &Tensor, scale: f32| -> Result<[f32; 2]> {
         let source = Source::lock(answer);
         let raster = source.raster()?;
@@ -558,7 +570,13 @@ pub struct Space {
 }
 
 impl Space {
-    fn new(rife: &Rife, size: (usize, usize), scale: f32, iterations: u32) -> Result<Self> {
+    fn new(
+        rife: &Rife,
+        device: &Device,
+        size: (usize, usize),
+        scale: f32,
+        iterations: u32,
+    ) -> Result<Self> {
         let scales: Vec<_> = rife.version.scales.iter().map(|s| s / scale).collect();
         let blocks = || rife.blocks.iter().zip(&scales);
         let sizes: Vec<_> = blocks()
@@ -566,10 +584,11 @@ impl Space {
             .collect();
         let head = rife.head.as_ref();
         let head = head.map(|h| [size.0.div_ceil(2), size.1.div_ceil(2), h.width]);
-        let body = || Buffer::new(sizes.iter().map(Sizes::body).chain(head));
+        let body = || Buffer::on(device, sizes.iter().map(Sizes::body).chain(head));
         let answer = |s: &Sizes| {
             let n = rife.last_factor();
-            Buffer::new([[n * s.quarter.0, n * s.quarter.1, rife.answer_channels()]])
+            let shape = [n * s.quarter.0, n * s.quarter.1, rife.answer_channels()];
+            Buffer::on(device, [shape])
         };
         let views = || sizes.iter().map(|s| s.full);
         let refined = rife.refined.as_ref();
@@ -580,8 +599,8 @@ impl Space {
         Ok(Self {
             size,
             refined: refined.transpose()?,
-            input: Buffer::new(inputs)?,
-            middle: Buffer::new(sizes.iter().flat_map(|s| [s.middle(), s.body()]))?,
+            input: Buffer::on(device, inputs)?,
+            middle: Buffer::on(device, sizes.iter().flat_map(|s| [s.middle(), s.body()]))?,
             body: [body()?, body()?],
             answers: sizes.iter().map(answer).collect::<Result<_>>()?,
             scales,

@@ -1,0 +1,158 @@
+//! The launches of `cuda.cu`.
+
+#[cfg(feature = "cuda")]
+use candle_core::Tensor;
+use candle_core::bail;
+
+#[cfg(feature = "cuda")]
+use super::{Answer, PhaseMap};
+use super::{MOST, Masks, check_conclusion, check_input};
+use crate::kernels::cuda::{Argument, DevicePhase, DeviceRaster, Launch, RawRaster};
+#[cfg(feature = "cuda")]
+use crate::kernels::device::Gpu;
+use crate::kernels::raster::Geometry;
+
+/// The folder of the kernels.
+const MODULE: &str = "answers";
+
+/// All answers so far, each with the pixels of its cells.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceAnswers<'a> {
+    pub values: &'a [(DeviceRaster, f32)],
+    pub masks: Masks,
+}
+
+/// [`DeviceAnswers`] as a kernel gets it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct RawAnswers {
+    values: [RawRaster; MOST],
+    scales: [f32; MOST],
+    count: i32,
+    replaced: i32,
+    unused: i32,
+}
+
+// SAFETY: plain numbers without bytes between them.
+unsafe impl Argument for RawAnswers {}
+
+impl DeviceAnswers<'_> {
+    fn geometries(&self) -> impl Iterator<Item = (Geometry, f32)> {
+        self.values.iter().map(|(values, scale)| (**values, *scale))
+    }
+
+    fn raw(&self) -> candle_core::Result<RawAnswers> {
+        if self.values.len() > MOST {
+            bail!("{} answers, at most {MOST}", self.values.len());
+        }
+        let mut raw = RawAnswers {
+            values: Default::default(),
+            scales: [0.0; MOST],
+            count: self.values.len() as i32,
+            replaced: i32::from(self.masks == Masks::Replaced),
+            unused: 0,
+        };
+        for (i, (values, scale)) in self.values.iter().enumerate() {
+            (raw.values[i], raw.scales[i]) = (values.into(), *scale);
+        }
+        Ok(raw)
+    }
+}
+
+/// As [`super::assemble`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn assemble(
+    [left, right]: [&DeviceRaster; 2],
+    answers: &DeviceAnswers,
+    phase: &DevicePhase,
+    scale: f32,
+    out: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    check_input([left, right], answers.geometries(), scale, out)?;
+    let phase = match phase {
+        DevicePhase::Plane(plane) => phase.raw(plane.size())?,
+        DevicePhase::Uniform(_) => phase.raw((0, 0))?,
+    };
+    Ok(Launch::new(MODULE, "assemble")
+        .pixels(out.size())
+        .raster(left)
+        .raster(right)
+        .with(answers.raw()?)
+        .with(phase)
+        .with(scale)
+        .raster(out))
+}
+
+/// As [`super::conclude`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn conclude(answers: &DeviceAnswers, out: &DeviceRaster) -> candle_core::Result<Launch> {
+    check_conclusion(answers.geometries(), out)?;
+    Ok(Launch::new(MODULE, "conclude")
+        .pixels(out.size())
+        .with(answers.raw()?)
+        .raster(out))
+}
+
+/// [`super::assemble`] of tensors on a card.
+#[cfg(feature = "cuda")]
+pub fn assemble_on(
+    gpu: &Gpu,
+    sides: [&Tensor; 2],
+    (answers, masks): (&[Answer], Masks),
+    phase: &PhaseMap,
+    scale: f32,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let [left, right] = sides.map(|side| gpu.raster(side));
+    let values = rasters(gpu, answers)?;
+    let answers = DeviceAnswers {
+        values: &values,
+        masks,
+    };
+    // freed behind what is queued here
+    let plane = match phase {
+        PhaseMap::Uniform(_) => None,
+        PhaseMap::Plane(plane) => Some(plane.to_device(&gpu.device())?.unsqueeze(2)?),
+    };
+    let phase = match (phase, &plane) {
+        (PhaseMap::Uniform(phase), _) => DevicePhase::Uniform(*phase),
+        (_, Some(plane)) => DevicePhase::Plane(gpu.raster(plane)?),
+        _ => bail!("a plane of phases went missing"),
+    };
+    let launch = assemble(
+        [&left?, &right?],
+        &answers,
+        &phase,
+        scale,
+        &gpu.raster(out)?,
+    )?;
+    // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+    unsafe { gpu.run(launch) }
+}
+
+/// [`super::conclude`] of tensors on a card.
+#[cfg(feature = "cuda")]
+pub fn conclude_on(
+    gpu: &Gpu,
+    (answers, masks): (&[Answer], Masks),
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let values = rasters(gpu, answers)?;
+    let answers = DeviceAnswers {
+        values: &values,
+        masks,
+    };
+    let launch = conclude(&answers, &gpu.raster(out)?)?;
+    // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+    unsafe { gpu.run(launch) }
+}
+
+#[cfg(feature = "cuda")]
+fn rasters(gpu: &Gpu, answers: &[Answer]) -> candle_core::Result<Vec<(DeviceRaster, f32)>> {
+    let raster = |answer: &Answer| Ok((gpu.raster(answer.values)?, answer.scale));
+    answers.iter().map(raster).collect()
+}

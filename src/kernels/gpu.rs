@@ -1,0 +1,322 @@
+//! A card of NVIDIA's: opening it, its kernels, and the way to and from its memory.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaModule, DevicePtr, DriverError, LaunchConfig, PushKernelArg, result, sys,
+};
+use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
+use candle_core::{CudaDevice, Storage, Tensor, bail};
+
+use super::cuda::{DeviceRaster, Launch};
+use super::device::{name, problem};
+use super::raster::{Source, write};
+use crate::error::{Error, Result};
+
+/// Oldest driver, by the CUDA that it is for: what the kernels are compiled with.
+const LEAST_DRIVER: i32 = 13_000;
+/// What users know that driver by.
+const LEAST_DRIVER_NAME: &str = "580";
+/// Oldest cards, by compute capability.
+const LEAST_CARD: (i32, i32) = (7, 5);
+/// Which cards the user lets the driver see.
+const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+
+// The modules of all kernels, by their folder's name, as build.rs compiled them: `const MODULES`.
+include!(concat!(env!("OUT_DIR"), "/modules.rs"));
+
+/// A card that has been opened.
+pub struct Gpu {
+    number: usize,
+    model: String,
+    device: CudaDevice,
+    /// The process that opened it.
+    process: u32,
+    modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_tuple("Gpu").field(&self.number).finish()
+    }
+}
+
+impl Gpu {
+    /// The card of this number; all who ask for one share it.
+    ///
+    /// # Errors
+    /// There is no driver, an old one, no such card, or one that is too old.
+    pub fn open(number: usize) -> Result<Arc<Self>> {
+        static OPEN: Mutex<Vec<Weak<Gpu>>> = Mutex::new(Vec::new());
+        start(number)?;
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|gpu| gpu.strong_count() > 0);
+        let mut known = open.iter().filter_map(Weak::upgrade);
+        if let Some(gpu) = known.find(|gpu| gpu.number == number) {
+            return Ok(gpu);
+        }
+        let model = look(number)?;
+        let device =
+            CudaDevice::new_with_stream(number).map_err(|e| problem(&name(number), &failed(&e)))?;
+        // SAFETY: all that is made on this device is used in its one stream, where things happen in order.
+        unsafe { device.disable_event_tracking() };
+        let gpu = Arc::new(Self {
+            number,
+            model,
+            device,
+            process: std::process::id(),
+            modules: Mutex::default(),
+        });
+        open.push(Arc::downgrade(&gpu));
+        Ok(gpu)
+    }
+
+    /// `cuda:N` and what its maker calls it.
+    pub fn description(&self) -> String {
+        format!("{} ({})", name(self.number), self.model)
+    }
+
+    /// `cuda:N`.
+    pub fn name(&self) -> String {
+        name(self.number)
+    }
+
+    /// As candle has it.
+    pub fn device(&self) -> candle_core::Device {
+        candle_core::Device::Cuda(self.device.clone())
+    }
+
+    /// Fails in a process that was forked from the one that opened the card.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn check(&self) -> Result<()> {
+        match self.process == std::process::id() {
+            true => Ok(()),
+            false => Err(forked(self.number)),
+        }
+    }
+
+    /// What an error of candle's means where it is one of the card's.
+    pub fn explain(&self, error: Error) -> Error {
+        let Error::Candle(cause) = &error else {
+            return error;
+        };
+        let text = first_line(cause);
+        if text.contains("OUT_OF_MEMORY") {
+            return Error::DeviceMemory {
+                device: self.name(),
+                problem: text,
+            };
+        }
+        match text.contains("CUDA_ERROR") {
+            true => problem(&self.name(), &failed(cause)),
+            false => error,
+        }
+    }
+
+    /// Where a tensor on the card lies. It is valid as long as the tensor lives, and what runs on it is queued with
+    /// [`Gpu::run`]: memory that is freed is used again only by what is queued later.
+    ///
+    /// # Errors
+    /// As [`DeviceRaster::new`]; or the tensor is not of floats on a card.
+    pub fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let Storage::Cuda(storage) = &*storage else {
+            bail!("expected a tensor on the card, found {tensor:?}");
+        };
+        let stream = self.device.cuda_stream();
+        let (address, _) = storage.as_cuda_slice::<f32>()?.device_ptr(&stream);
+        DeviceRaster::new(address, layout)
+    }
+
+    /// Queues the run of a kernel behind all that was queued before.
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel, and what they reach is memory of this card that is freed later, if at
+    /// all, as [`Gpu::raster`] says.
+    pub unsafe fn run(&self, mut launch: Launch) -> candle_core::Result<()> {
+        let function = self.function(launch.module, launch.function)?;
+        let ([gx, gy, gz], [bx, by, bz]) = (launch.grid, launch.block);
+        let threads = LaunchConfig {
+            grid_dim: (gx, gy, gz),
+            block_dim: (bx, by, bz),
+            shared_mem_bytes: 0,
+        };
+        let stream = self.device.cuda_stream();
+        let arguments = launch.arguments();
+        let mut queued = stream.launch_builder(&function);
+        for argument in &arguments {
+            // SAFETY: the reference is used as the address of the argument, whose bytes are all there.
+            queued.arg(unsafe { &*argument.cast::<u8>() });
+        }
+        // SAFETY: as the caller promises.
+        unsafe { queued.launch(threads) }.w()?;
+        Ok(())
+    }
+
+    fn function(&self, module: &'static str, function: &str) -> candle_core::Result<CudaFunction> {
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = modules.get(module) {
+            return known.load_function(function).w();
+        }
+        let Some((_, image)) = MODULES.iter().find(|(name, _)| *name == module) else {
+            bail!("there are no kernels of {module} for cards");
+        };
+        let image = Ptx::from_binary(image.to_vec());
+        let loaded = self.device.cuda_stream().context().load_module(image).w()?;
+        modules.insert(module, loaded.clone());
+        loaded.load_function(function).w()
+    }
+
+    /// Copies `from`, on the CPU, to `to`, on the card; both are contiguous and of one shape.
+    ///
+    /// # Errors
+    /// They are not, or the card fails.
+    pub fn upload(&self, from: &Tensor, to: &Tensor) -> candle_core::Result<()> {
+        let source = Source::lock(from);
+        let raster = source.raster()?;
+        if from.dims() != to.dims() || !from.is_contiguous() {
+            bail!("cannot upload {from:?} to {to:?}");
+        }
+        let address = self.raster(to)?.address();
+        let stream = self.device.cuda_stream();
+        stream.context().bind_to_thread().w()?;
+        // SAFETY: as many values lie there; a copy from memory that is not pinned has read it when the call returns.
+        unsafe { result::memcpy_htod_async(address, raster.data(), stream.cu_stream()) }.w()
+    }
+
+    /// Copies `from`, on the card, to `to`, on the CPU, once all that was queued before is done; both are
+    /// contiguous and of one shape.
+    ///
+    /// # Errors
+    /// They are not, or the card has failed.
+    pub fn download(&self, from: &Tensor, to: &Tensor) -> candle_core::Result<()> {
+        if from.dims() != to.dims() || !from.is_contiguous() || !to.is_contiguous() {
+            bail!("cannot download {from:?} to {to:?}");
+        }
+        let (storage, layout) = from.storage_and_layout();
+        let Storage::Cuda(storage) = &*storage else {
+            bail!("expected a tensor on the card");
+        };
+        let start = layout.start_offset();
+        let values = storage.as_cuda_slice::<f32>()?;
+        let values = values.slice(start..start + from.elem_count());
+        write("download", to, |mut out| {
+            let stream = self.device.cuda_stream();
+            stream.memcpy_dtoh(&values, out.data_mut()).w()?;
+            stream.synchronize().w()
+        })
+    }
+}
+
+/// Starts the driver, unless this process has done so.
+fn start(number: usize) -> Result<()> {
+    /// The process that did; 0: none.
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id();
+    match STARTED.load(Ordering::Acquire) {
+        started if started == process => return Ok(()),
+        0 => (),
+        _ => return Err(forked(number)),
+    }
+    let refuse = |text: &str| Err(problem(&name(number), text));
+    let mut version = 0;
+    // SAFETY: it writes one number.
+    let asked = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
+    if asked == Err(DriverError(sys::CUresult::CUDA_ERROR_STUB_LIBRARY)) {
+        return refuse(&format!(
+            "cannot be used: there is no NVIDIA driver, libcuda.so.1 cannot be opened; install driver {LEAST_DRIVER_NAME} or newer, or use the device \"cpu\""
+        ));
+    }
+    if version < LEAST_DRIVER {
+        let cuda = |v: i32| format!("{}.{}", v / 1000, v % 1000 / 10);
+        return refuse(&format!(
+            "cannot be used: the NVIDIA driver is for CUDA {}, and CUDA {} is needed; install driver {LEAST_DRIVER_NAME} or newer, or use the device \"cpu\"",
+            cuda(version),
+            cuda(LEAST_DRIVER)
+        ));
+    }
+    match result::init() {
+        Ok(()) => (),
+        Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => return refuse(&no_card()),
+        Err(e) => return refuse(&failed(&e)),
+    }
+    STARTED.store(process, Ordering::Release);
+    Ok(())
+}
+
+/// What the card is called, if it can be used.
+fn look(number: usize) -> Result<String> {
+    let error = |e: DriverError| problem(&name(number), &failed(&e));
+    let refuse = |text: &str| Err(problem(&name(number), text));
+    let count = result::device::get_count().map_err(error)?;
+    let count = usize::try_from(count).unwrap_or(0);
+    if count == 0 {
+        return refuse(&no_card());
+    }
+    if number >= count {
+        let last = name(count - 1);
+        return refuse(&format!(
+            "is not there: the last of {count} is {last}; use one of them, or \"auto\" or \"cpu\"{}",
+            visible()
+        ));
+    }
+    let device = result::device::get(number as i32).map_err(error)?;
+    let model = result::device::get_name(device).map_err(error)?;
+    use sys::CUdevice_attribute as Attribute;
+    let attribute = |a| {
+        // SAFETY: the device is one that the driver named.
+        unsafe { result::device::get_attribute(device, a) }.map_err(error)
+    };
+    let capability = (
+        attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    );
+    if capability < LEAST_CARD {
+        let text = |(major, minor): (i32, i32)| format!("{major}.{minor}");
+        return refuse(&format!(
+            "({model}) is too old: its compute capability is {}, at least {} is needed (GTX 16, RTX 20 and later); use another one, or the device \"cpu\"",
+            text(capability),
+            text(LEAST_CARD)
+        ));
+    }
+    Ok(model)
+}
+
+fn no_card() -> String {
+    format!(
+        "is not there: the NVIDIA driver sees no card; use the device \"cpu\"{}",
+        visible()
+    )
+}
+
+/// What the user has hidden.
+fn visible() -> String {
+    std::env::var(VISIBLE).map_or(String::new(), |cards| {
+        format!(" ({VISIBLE} is \"{cards}\", which hides all others)")
+    })
+}
+
+fn forked(number: usize) -> Error {
+    problem(
+        &name(number),
+        "was opened before this process was forked, and cannot be used after; open it in the new process alone, or use the device \"cpu\"",
+    )
+}
+
+fn failed(error: &impl std::fmt::Display) -> String {
+    format!(
+        "has failed: {}; use the device \"cpu\", or another card",
+        first_line(error)
+    )
+}
+
+/// The others may be a backtrace.
+fn first_line(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().into()
+}

@@ -1,0 +1,85 @@
+//! Whether a card computes what the CPU does: a network is run on both before it is trusted to the card.
+//! That shows a driver that refuses the kernels, or a card that runs them wrongly, before the stream does.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::{Options, Published, RGB};
+use crate::error::{Error, Result};
+use crate::kernels::device::Gpu;
+use crate::kernels::{Context, PhaseMap};
+
+/// Height and width of the pictures: several blocks of every kernel.
+const SIZE: (usize, usize) = (72, 88);
+/// Pixels that they are apart.
+const MOTION: f32 = 3.0;
+/// Largest difference of flow in pixels, relative to the larger of 1 and the CPU's, and of the mask: sums in
+/// another order, through all of a network's layers. As between the CPU and the authors' code.
+const TOLERANCE: f32 = 1e-2;
+
+/// Runs the network on two small pictures, on the CPU and on the card.
+///
+/// # Errors
+/// The card fails, or answers something else.
+pub fn run(network: &Published, gpu: &Arc<Gpu>) -> Result<()> {
+    let context = Context::new(1)?;
+    let want = motion(network, &context)?;
+    let found = motion(network, &context.on(Some(gpu.clone()))).map_err(|e| gpu.explain(e))?;
+    let largest = largest(&found, &want);
+    match largest <= TOLERANCE {
+        true => Ok(()),
+        false => Err(Error::Device {
+            device: gpu.description(),
+            problem: format!(
+                "computes {} otherwise than the CPU (by {largest}, allowed are {TOLERANCE}); use the device \"cpu\"",
+                network.name()
+            ),
+        }),
+    }
+}
+
+/// The largest relative difference; infinite where one is no number.
+fn largest(found: &[f32], want: &[f32]) -> f32 {
+    let pairs = found.iter().zip(want);
+    let apart = pairs.map(|(a, b)| (a - b).abs() / b.abs().max(1.0));
+    let finite = |d: f32| if d.is_finite() { d } else { f32::INFINITY };
+    apart.map(finite).fold(0.0, f32::max)
+}
+
+fn motion(network: &Published, context: &Context) -> Result<Vec<f32>> {
+    let mut workspace = network.workspace(context, SIZE, Options::default())?;
+    let [mut left, mut right] = [network.encoded(&workspace)?, network.encoded(&workspace)?];
+    for (encoded, moved) in [(&mut left, 0.0), (&mut right, MOTION)] {
+        let picture = paint(moved)?.to_device(&context.device())?;
+        workspace.set_colors(encoded, &picture)?;
+        network.encode(&mut workspace, encoded)?;
+    }
+    network.estimate(&mut workspace, &left, &right, &PhaseMap::Uniform(0.4))?;
+    let motion = workspace.motion().to_device(&Device::Cpu)?;
+    Ok(motion.flatten_all()?.to_vec1()?)
+}
+
+/// `[h, w, 3]` of waves.
+fn paint(moved: f32) -> Result<Tensor> {
+    let (h, w) = SIZE;
+    let value = |i: usize| {
+        let (y, x, c) = (i / RGB / w, i / RGB % w, (i % RGB) as f32);
+        let (y, x) = (y as f32 - moved / 2.0, x as f32 - moved);
+        0.5 + 0.2 * (0.19 * x + c).sin() + 0.2 * (0.13 * y - 0.05 * x + 2.0 * c).cos()
+    };
+    let values: Vec<f32> = (0..h * w * RGB).map(value).collect();
+    Ok(Tensor::from_vec(values, (h, w, RGB), &Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_is_as_far_off_as_can_be() {
+        assert_eq!(largest(&[1.0, 20.0], &[1.0, 10.0]), 1.0);
+        assert_eq!(largest(&[f32::NAN, 1.0], &[1.0, 1.0]), f32::INFINITY);
+        assert_eq!(largest(&[f32::INFINITY], &[1.0]), f32::INFINITY);
+    }
+}

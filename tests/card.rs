@@ -1,0 +1,272 @@
+//! A card against the CPU: convolutions of all shapes, every network that there is a version of for cards, the
+//! picture that comes out. Where there is no card the tests say so, and are none. `tests/cuda.rs` runs them with a
+//! driver that has its kernels run on the host.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use candle_core::{Device as Place, Tensor};
+use gstvideointerpolate::interpolator::{Interpolator, Options, Outcome, Settings};
+use gstvideointerpolate::kernels::conv::{Activation, Filter};
+use gstvideointerpolate::kernels::device::{Device, Gpu};
+use gstvideointerpolate::kernels::{Context, PhaseMap};
+use gstvideointerpolate::network::Model;
+use gstvideointerpolate::network::checkpoint::Checkpoint;
+use gstvideointerpolate::network::published::Published;
+use gstvideointerpolate::picture::{Channel, Format};
+
+#[path = "common/checkpoints.rs"]
+mod checkpoints;
+mod common;
+
+use checkpoints::{folder, hashed, tensors};
+use common::Owned;
+
+/// Sums of up to 9 * 160 products of values and weights below 1, in another order: each step loses at most half a
+/// unit in the last place of a partial sum of up to 100. Winograd's way on the CPU loses ten times as much.
+const SUMS: f32 = 2e-3;
+/// Flow in pixels, relative to the larger of 1 and the CPU's, and mask: what sums in another order become through
+/// all layers, as between the CPU and the authors' code in `tests/published.rs`.
+const MOTION: f32 = 1e-2;
+/// Codes of 8 bits that a picture may differ by, where a place moves by [`MOTION`] in front of an edge.
+const CODES: f64 = 2.0;
+
+/// The names of the versions to run, by commas; all unless it is set.
+const SOME: &str = "CARD_NETWORKS";
+
+/// The card, or a word about why there is none.
+fn card() -> Option<Arc<Gpu>> {
+    match Device::Auto.open() {
+        Ok(gpu) => gpu,
+        Err(why) => {
+            println!("skipped: {why}");
+            None
+        }
+    }
+}
+
+/// Places and colours of a test: the CPU and the card.
+fn contexts(gpu: &Arc<Gpu>) -> [Context; 2] {
+    let cpu = Context::new(2).expect("threads");
+    [cpu.clone(), cpu.on(Some(gpu.clone()))]
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    let here = tensor.to_device(&Place::Cpu).unwrap();
+    here.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Fails at the worst place; prints how far it is off.
+fn close(what: &str, found: &[f32], want: &[f32], tolerance: f32) {
+    assert_eq!(found.len(), want.len(), "{what}");
+    let off = |i: usize| {
+        let off = (found[i] - want[i]).abs() / want[i].abs().max(1.0);
+        if off.is_finite() { off } else { f32::INFINITY }
+    };
+    let worst = (0..found.len()).max_by(|a, b| off(*a).total_cmp(&off(*b)));
+    let worst = worst.expect("values");
+    let (f, w, off) = (found[worst], want[worst], off(worst));
+    println!("{what}: {off:.1e}");
+    assert!(off <= tolerance, "{what}: {f} for {w} at {worst}");
+}
+
+fn tensor(name: &str, shape: &[usize]) -> Tensor {
+    let values: Vec<f32> = hashed(name, shape.iter().product()).collect();
+    Tensor::from_vec(values, shape, &Place::Cpu).unwrap()
+}
+
+#[test]
+fn convolutions_of_all_shapes_agree() {
+    let Some(gpu) = card() else { return };
+    let [cpu, card] = contexts(&gpu);
+    for (kernel, stride) in [(1, 1), (2, 1), (3, 1), (3, 2), (7, 2)] {
+        for (inputs, outputs) in [
+            (&[3][..], 16),
+            (&[8, 16, 5], 40),
+            (&[96, 64], 33),
+            (&[64], 130),
+        ] {
+            let what = format!("{kernel}x{kernel} by {stride}, {inputs:?} to {outputs}");
+            let all: usize = inputs.iter().sum();
+            let weight = tensor(&what, &[outputs, all, kernel, kernel]);
+            let bias = tensor("bias", &[outputs]);
+            let slopes = values(&tensor("slopes", &[outputs]));
+            let filter = Filter::new(&weight, &bias, stride).unwrap();
+            let filter = filter.with_slopes(slopes).unwrap();
+            let (h, w) = (19usize, 23usize);
+            let size = [h.div_ceil(stride), w.div_ceil(stride)];
+            let parts: Vec<_> = inputs
+                .iter()
+                .map(|c| tensor("input", &[h, w, c + 2]))
+                .collect();
+            let residual = tensor("residual", &[size[0], size[1], outputs]);
+            let made = [&cpu, &card].map(|context| {
+                let place = |t: &Tensor| t.to_device(&context.device()).unwrap();
+                // channels beside those that are read, and written
+                let narrowed = |t: &Tensor| place(t).narrow(2, 1, t.dims()[2] - 2).unwrap();
+                let parts: Vec<_> = parts.iter().map(narrowed).collect();
+                let parts: Vec<_> = parts.iter().collect();
+                let room = place(&tensor("room", &[size[0], size[1], outputs + 3]));
+                let out = room.narrow(2, 2, outputs).unwrap();
+                let residual = place(&residual);
+                let (residual, activation) = (Some(&residual), Activation::Leaky);
+                filter
+                    .apply(context, &parts, residual, activation, &out)
+                    .unwrap();
+                values(&room)
+            });
+            close(&what, &made[1], &made[0], SUMS);
+        }
+    }
+}
+
+/// The versions of RIFE that there are fixtures of and that run on cards.
+fn networks() -> Vec<(String, Published)> {
+    let chosen = std::env::var(SOME).ok();
+    let chosen = |name: &str| {
+        chosen
+            .as_ref()
+            .is_none_or(|c| c.split(',').any(|n| n == name))
+    };
+    let paths = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|e| e.unwrap().path());
+    let lists = paths.filter(|p: &PathBuf| p.extension().is_some_and(|e| e == "txt"));
+    let names = lists.filter_map(|p| Some(p.file_stem()?.to_str()?.to_string()));
+    let mut names: Vec<_> = names
+        .filter(|n| n.starts_with("rife-4") && chosen(n))
+        .collect();
+    names.sort();
+    let load = |name: String| {
+        let checkpoint = Checkpoint::of(&name, tensors(&name));
+        (name, Published::load(&checkpoint, None).unwrap())
+    };
+    names.into_iter().map(load).collect()
+}
+
+/// Writes the last of the networks to the file that this names, with weights that mean nothing, for benches.
+const CHECKPOINT: &str = "CARD_CHECKPOINT";
+
+#[test]
+fn a_checkpoint_is_written_where_one_is_asked_for() {
+    let Ok(path) = std::env::var(CHECKPOINT) else {
+        return;
+    };
+    let (name, _) = networks().pop().expect("a network");
+    candle_core::safetensors::save(&tensors(&name), path).unwrap();
+}
+
+/// Waves that have moved, `[h, w, 3]`.
+fn waves((h, w): (usize, usize), moved: f32) -> Tensor {
+    let value = |i: usize| {
+        let (y, x, c) = ((i / 3 / w) as f32, (i / 3 % w) as f32, (i % 3) as f32);
+        let (y, x) = (y - moved / 2.0, x - moved);
+        0.5 + 0.2 * (0.19 * x + c).sin() + 0.2 * (0.13 * y - 0.05 * x + 2.0 * c).cos()
+    };
+    Tensor::from_vec((0..h * w * 3).map(value).collect(), (h, w, 3), &Place::Cpu).unwrap()
+}
+
+fn motion(network: &Published, context: &Context, phase: &PhaseMap, scale: f32) -> Vec<f32> {
+    let size = (50, 70);
+    let options = Options {
+        scale: Some(scale),
+        ..Options::default()
+    };
+    let mut workspace = network.workspace(context, size, options).unwrap();
+    let sides = [0.0, 5.0].map(|moved| {
+        let mut encoded = network.encoded(&workspace).unwrap();
+        let picture = waves(size, moved).to_device(&context.device()).unwrap();
+        workspace.set_colors(&encoded, &picture).unwrap();
+        network.encode(&mut workspace, &mut encoded).unwrap();
+        encoded
+    });
+    let [left, right] = &sides;
+    network
+        .estimate(&mut workspace, left, right, phase)
+        .unwrap();
+    values(workspace.motion())
+}
+
+#[test]
+fn every_network_finds_the_same_motion() {
+    let Some(gpu) = card() else { return };
+    let [cpu, card] = contexts(&gpu);
+    let networks = networks();
+    assert!(!networks.is_empty(), "no networks to run");
+    for (name, network) in networks {
+        let (h, w) = network
+            .workspace(&cpu, (50, 70), Options::default())
+            .unwrap()
+            .padded();
+        let plane = tensor("phases", &[h / 8, w / 8]);
+        let plane = ((plane * 0.3).unwrap() + 0.5).unwrap();
+        for (phase, scale) in [(PhaseMap::Uniform(0.3), 1.0), (PhaseMap::Plane(plane), 1.0)] {
+            let [want, found] = [&cpu, &card].map(|c| motion(&network, c, &phase, scale));
+            close(&name, &found, &want, MOTION);
+        }
+    }
+}
+
+unsafe extern "C" {
+    fn fork() -> i32;
+    fn waitpid(process: i32, status: *mut i32, options: i32) -> i32;
+    fn _exit(code: i32) -> !;
+}
+
+#[test]
+fn a_forked_process_cannot_use_the_card() {
+    let Some(gpu) = card() else { return };
+    gpu.check().unwrap();
+    // SAFETY: the child compares two numbers, makes a text and ends.
+    let status = unsafe {
+        let child = fork();
+        if child == 0 {
+            let said = gpu.check().is_err_and(|e| e.to_string().contains("forked"));
+            let refused = Gpu::open(0).is_err_and(|e| e.to_string().contains("forked"));
+            _exit(if said && refused { 0 } else { 1 });
+        }
+        let mut status = -1;
+        assert_eq!(waitpid(child, &mut status, 0), child);
+        status
+    };
+    assert_eq!(status, 0);
+}
+
+#[test]
+fn the_picture_is_the_same() {
+    let Some(gpu) = card() else { return };
+    let (_, network) = networks().pop().expect("a network");
+    let network = Arc::new(network);
+    let (size, format) = ((70, 50), Format::I420);
+    let scene = |moved: f32| {
+        Owned::painted(format, size, 3, |channel: Channel, x, y| {
+            let phase = 0.7 * channel as u8 as f32;
+            0.5 + 0.3 * (0.13 * (x - moved) + phase).sin() * (0.11 * y + phase).cos()
+        })
+    };
+    let (left, right) = (scene(0.0), scene(3.0));
+    let [want, found] = contexts(&gpu).map(|context| {
+        let model = Model::Published(network.clone());
+        let options = Options::default();
+        let made = Interpolator::with_context(model, format, size, &context, options);
+        let mut interpolator = made.unwrap();
+        let (l, r) = (left.picture(), right.picture());
+        let sides = [&l, &r].map(|p| interpolator.encode(p).unwrap());
+        let mut out = Owned::new(format, size, 5);
+        let (phase, settings) = (PhaseMap::Uniform(0.5), Settings::default());
+        let pair = ((&l, &*sides[0]), (&r, &*sides[1]));
+        let made =
+            interpolator.interpolate(pair.0, pair.1, &phase, &settings, &mut out.picture_mut());
+        assert_eq!(made.unwrap(), Outcome::Interpolated);
+        out
+    });
+    for c in format.components() {
+        for y in 0..c.height(size.1 as usize) {
+            for x in 0..c.width(size.0 as usize) {
+                let [w, f] = [&want, &found].map(|o| c.load(o.picture().row(c.plane, y), x));
+                let off = (f64::from(w) - f64::from(f)).abs();
+                assert!(off <= CODES, "{:?} at {x},{y}: {f} for {w}", c.channel);
+            }
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The build with CUDA where there is no card: it loads, falls back, and says why. What a driver may answer is
+//! played by `tests/cuda/driver.c`, which can also run the kernels, compiled for the host.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+#[path = "common/checkpoints.rs"]
+mod checkpoints;
+
+/// A small network of those that run on cards.
+const NETWORK: &str = "rife-4.25.lite";
+/// As gst-launch-1.0 takes it.
+const LINE: &str = "videotestsrc num-buffers=3 pattern=ball ! video/x-raw,format=I420,width=64,height=48,framerate=25/1";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where the plugin lies, beside the tests' folder.
+fn plugin() -> PathBuf {
+    let tests = std::env::current_exe().expect("a test");
+    let folder = tests.ancestors().nth(2).expect("target/profile");
+    folder.to_path_buf()
+}
+
+/// Of these tests alone.
+fn scratch(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("cuda")
+        .join(name);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+fn compile(compiler: &str, arguments: &[&str], source: &Path, out: &Path) {
+    let mut command = Command::new(compiler);
+    command
+        .args(arguments)
+        .args(["-O2", "-shared", "-fPIC", "-o"])
+        .arg(out)
+        .arg(source);
+    let run = command.output().expect(compiler);
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{}: {errors}", source.display());
+}
+
+/// The folder of a libcuda.so.1 that is a test's.
+fn driver() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = scratch("driver");
+        let source = root().join("tests/cuda/driver.c");
+        compile(
+            "gcc",
+            &["-Wall", "-Werror"],
+            &source,
+            &folder.join("libcuda.so.1"),
+        );
+        folder
+    })
+}
+
+/// The folder of all kernels, compiled for the host.
+fn kernels() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = scratch("kernels");
+        for entry in std::fs::read_dir(root().join("src/kernels")).expect("kernels") {
+            let source = entry.expect("a folder").path().join("cuda.cu");
+            if source.exists() {
+                let name = source.parent().and_then(Path::file_name).expect("a name");
+                let out = folder.join(name).with_extension("so");
+                // each with an emulation of its own, though one process loads them all
+                let options = "-std=c++17 -march=native -ffp-contract=off -fno-gnu-unique -x c++";
+                let options: Vec<_> = options.split(' ').collect();
+                compile("g++", &options, &source, &out);
+            }
+        }
+        folder
+    })
+}
+
+/// A checkpoint with weights that mean nothing.
+fn checkpoint() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let path = scratch("model").join(format!("{NETWORK}.safetensors"));
+        candle_core::safetensors::save(&checkpoints::tensors(NETWORK), &path).expect("written");
+        path
+    })
+}
+
+/// What the driver is to be, by its variables; without one of the first kind there is none.
+fn command(
+    program: impl AsRef<std::ffi::OsStr>,
+    driver: Option<&Path>,
+    settings: &[(&str, &str)],
+) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("GST_PLUGIN_PATH", plugin())
+        .env("GST_REGISTRY", scratch("registry").join("registry.bin"))
+        .env("GST_DEBUG", "videointerpolate:4")
+        .env("GST_DEBUG_NO_COLOR", "1")
+        .env_remove("CUDA_VISIBLE_DEVICES")
+        .envs(settings.iter().copied());
+    match driver {
+        Some(folder) => command.env("LD_LIBRARY_PATH", folder),
+        None => command.env_remove("LD_LIBRARY_PATH"),
+    };
+    command
+}
+
+fn text(output: &Output) -> String {
+    let both = [&output.stdout, &output.stderr].map(|o| String::from_utf8_lossy(o).into_owned());
+    both.concat()
+}
+
+/// Plays three frames; the properties of the element, the driver, what it is to be.
+fn play(properties: &str, driver: Option<&Path>, settings: &[(&str, &str)]) -> (bool, String) {
+    let line = format!("{LINE} ! videointerpolate {properties} ! fakesink");
+    let mut command = command("gst-launch-1.0", driver, settings);
+    let output = command
+        .args(line.split(' '))
+        .output()
+        .expect("gst-launch-1.0");
+    (output.status.success(), text(&output))
+}
+
+fn model() -> String {
+    format!("model={}", checkpoint().display())
+}
+
+/// A machine that has a driver is not what these tests are about.
+fn has_driver() -> bool {
+    let found = Path::new("/proc/driver/nvidia/version").exists();
+    if found {
+        println!("skipped: this machine has a driver; see tests/card.rs");
+    }
+    found
+}
+
+#[test]
+fn the_plugin_loads_without_a_driver() {
+    let output = command("gst-inspect-1.0", None, &[])
+        .arg("videointerpolate")
+        .output();
+    let text = text(&output.expect("gst-inspect-1.0"));
+    assert!(text.contains("Where the network runs"), "{text}");
+    let mut command = command("gst-inspect-1.0", None, &[]);
+    let blacklist = command
+        .arg("--print-blacklist")
+        .output()
+        .expect("gst-inspect-1.0");
+    let blacklist = String::from_utf8_lossy(&blacklist.stdout).into_owned();
+    assert!(!blacklist.contains("videointerpolate"), "{blacklist}");
+}
+
+#[test]
+fn the_plugin_needs_no_library_of_cuda() {
+    let file = plugin().join("libgstvideointerpolate.so");
+    let output = Command::new("readelf")
+        .arg("-d")
+        .arg(file)
+        .output()
+        .expect("readelf");
+    let text = text(&output);
+    assert!(text.contains("NEEDED"), "{text}");
+    for library in [
+        "libcuda",
+        "libcublas",
+        "libcurand",
+        "libnvrtc",
+        "libcudnn",
+        "libstdc++",
+    ] {
+        assert!(!text.contains(library), "{library}: {text}");
+    }
+}
+
+#[test]
+fn auto_takes_the_cpu_and_says_why() {
+    if has_driver() {
+        return;
+    }
+    for properties in [String::new(), model()] {
+        let (played, log) = play(&properties, None, &[]);
+        assert!(played, "{log}");
+        assert!(
+            log.contains("runs on the CPU: ") && log.contains("libcuda.so.1"),
+            "{log}"
+        );
+        assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+    }
+}
+
+#[test]
+fn a_card_that_cannot_be_used_is_one_clear_error() {
+    if has_driver() {
+        return;
+    }
+    type Case<'a> = (&'a str, bool, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case; 9] = [
+        (
+            "cuda",
+            false,
+            &[],
+            &["no NVIDIA driver", "install driver 580"],
+        ),
+        (
+            "cuda",
+            true,
+            &[("DRIVER_VERSION", "12040")],
+            &["for CUDA 12.4", "install driver 580"],
+        ),
+        (
+            "cuda",
+            true,
+            &[("DRIVER_CARDS", "0")],
+            &["sees no card", "\"cpu\""],
+        ),
+        (
+            "cuda",
+            true,
+            &[("CUDA_VISIBLE_DEVICES", "")],
+            &["sees no card", "CUDA_VISIBLE_DEVICES is \"\""],
+        ),
+        (
+            "cuda:3",
+            true,
+            &[("DRIVER_CARDS", "2")],
+            &["cuda:3", "the last of 2 is cuda:1"],
+        ),
+        (
+            "cuda",
+            true,
+            &[("DRIVER_CAPABILITY", "52")],
+            &["Test card", "5.2", "at least 7.5"],
+        ),
+        // no kernels: the driver refuses the module
+        (
+            "cuda",
+            true,
+            &[],
+            &["has failed", "UNSUPPORTED_PTX", "\"cpu\""],
+        ),
+        ("gpu", true, &[], &["gpu", "unknown", "\"cuda:N\""]),
+        ("cuda:x", true, &[], &["cuda:x", "unknown"]),
+    ];
+    for (device, has_driver, settings, words) in cases {
+        let properties = format!("{} device={device}", model());
+        let (played, log) = play(&properties, has_driver.then(driver), settings);
+        assert!(!played, "{device} {settings:?}: {log}");
+        let errors: Vec<_> = log
+            .lines()
+            .filter(|l| l.starts_with("ERROR: from") && l.contains("GstVideoInterpolate"))
+            .collect();
+        assert_eq!(errors.len(), 1, "{device} {settings:?}: {log}");
+        for word in words {
+            assert!(
+                errors[0].contains(word),
+                "{device} {settings:?}, {word}: {}",
+                errors[0]
+            );
+        }
+        assert!(!log.contains("panicked"), "{log}");
+    }
+}
+
+#[test]
+fn auto_falls_back_whatever_the_driver_is() {
+    for settings in [
+        &[("DRIVER_VERSION", "11080")][..],
+        &[("DRIVER_CARDS", "0")],
+        &[("DRIVER_CAPABILITY", "61")],
+        &[],
+    ] {
+        let (played, log) = play(&model(), Some(driver()), settings);
+        assert!(played, "{settings:?}: {log}");
+        assert!(log.contains("runs on the CPU: "), "{settings:?}: {log}");
+    }
+}
+
+#[test]
+fn a_network_without_a_version_for_cards_says_so() {
+    let (played, log) = play("device=cuda", Some(driver()), &[]);
+    assert!(
+        !played && log.contains("no version for cards") && log.contains("RIFE"),
+        "{log}"
+    );
+}
+
+/// The driver that runs the kernels.
+fn runs() -> (&'static str, &'static str) {
+    let folder = kernels().to_str().expect("a plain name");
+    ("DRIVER_KERNELS", folder)
+}
+
+#[test]
+fn a_driver_that_runs_the_kernels_is_used() {
+    let (played, log) = play(
+        &format!("{} device=cuda", model()),
+        Some(driver()),
+        &[runs()],
+    );
+    assert!(played, "{log}");
+    assert!(log.contains("runs on cuda:0 (Test card)"), "{log}");
+}
+
+#[test]
+fn a_card_that_computes_otherwise_is_not_used() {
+    // one that runs nothing
+    let nothing = scratch("nothing");
+    let folder = nothing.to_str().expect("a plain name");
+    let (played, log) = play(&model(), Some(driver()), &[("DRIVER_KERNELS", folder)]);
+    assert!(played && log.contains("otherwise than the CPU"), "{log}");
+}
+
+#[test]
+fn a_card_without_enough_memory_leaves_the_stream_to_the_cpu() {
+    // enough for the trial, too little for a large picture
+    let line = "videotestsrc num-buffers=2 ! video/x-raw,width=640,height=480 ! videointerpolate device=cuda";
+    let line = format!("{line} {} ! fakesink", model());
+    let memory = ("DRIVER_MEMORY", "60000000");
+    let mut command = command("gst-launch-1.0", Some(driver()), &[runs(), memory]);
+    let output = command
+        .args(line.split(' '))
+        .output()
+        .expect("gst-launch-1.0");
+    let log = text(&output);
+    assert!(output.status.success(), "{log}");
+    let warnings = log.lines().filter(|l| l.starts_with("WARNING: from"));
+    let warnings: Vec<_> = warnings
+        .filter(|l| l.contains("too little memory"))
+        .collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    assert!(warnings[0].contains("the CPU goes on"), "{log}");
+}
+
+#[test]
+fn a_card_that_is_lost_is_an_error() {
+    let fails = ("DRIVER_FAILS", "200");
+    let (played, log) = play(
+        &format!("{} device=cuda", model()),
+        Some(driver()),
+        &[runs(), fails],
+    );
+    assert!(!played && log.contains("device cuda:0 has failed"), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn the_tests_of_cards_pass_with_the_kernels_on_the_host() {
+    let folder = plugin().join("deps");
+    let files = std::fs::read_dir(&folder)
+        .expect("tests")
+        .map(|e| e.expect("a file").path());
+    let is_test = |p: &PathBuf| {
+        let name = p.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        name.starts_with("card-") && !name.contains('.')
+    };
+    let newest = files
+        .filter(is_test)
+        .max_by_key(|p| p.metadata().and_then(|m| m.modified()).ok());
+    let Some(test) = newest else {
+        println!("skipped: tests/card.rs is not built");
+        return;
+    };
+    let networks = ("CARD_NETWORKS", "rife-4.0-fast,rife-4.25.lite");
+    let output = command(test, Some(driver()), &[runs(), networks])
+        .arg("--nocapture")
+        .output();
+    let output = output.expect("a test");
+    let log = text(&output);
+    assert!(output.status.success() && !log.contains("skipped"), "{log}");
+}

@@ -1,0 +1,42 @@
+#!/bin/bash
+# What tests/carry-cuda.sh has packed: tests and times a card against the CPU. Prints a table last.
+#
+#   run.sh [FRAMES]      frames of each clip; 30 unless it is said
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+frames=${1:-30}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export PATH=$here/bin:$PATH LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export GST_PLUGIN_SYSTEM_PATH_1_0=$here/plugins GST_PLUGIN_SCANNER_1_0=$here/bin/gst-plugin-scanner
+export GST_REGISTRY_1_0=$scratch/registry.bin CARGO_MANIFEST_DIR=$here
+export CARD_CHECKPOINT=$scratch/network.safetensors
+
+command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv
+gst-inspect-1.0 videointerpolate >/dev/null && echo "the plugin loads"
+"$here/bin/card" --nocapture --test-threads=1
+tests=$?
+
+# Seconds that a clip takes.
+time_of() { # size device
+    local began ended
+    began=$(date +%s.%N)
+    gst-launch-1.0 -q videotestsrc num-buffers="$frames" pattern=zone-plate kx2=20 ky2=20 kt=1 \
+        ! "video/x-raw,format=I420,width=${1%x*},height=${1#*x},framerate=30/1" \
+        ! videointerpolate model="$CARD_CHECKPOINT" device="$2" qos=false ! fakesink >&2 || { echo failed; return; }
+    ended=$(date +%s.%N)
+    awk -v a="$began" -v b="$ended" 'BEGIN { printf "%.2f", b - a }'
+}
+
+table=""
+for size in 1280x720 1920x1080; do
+    for device in cpu cuda; do
+        table+="| $size | $device | $(time_of $size $device) |"$'\n'
+    done
+done
+echo
+[ "$tests" = 0 ] && echo "tests of the card: passed" || echo "tests of the card: FAILED"
+echo "| size | device | seconds for $frames frames doubled, start included |"
+echo "|---|---|---|"
+printf %s "$table"
+exit $tests
