@@ -14,7 +14,11 @@ mod cpu;
     all(test, target_arch = "x86_64", target_os = "linux")
 ))]
 mod cuda;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod narrow;
 mod reference;
 #[cfg(test)]
