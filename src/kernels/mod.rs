@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 
 pub mod agreement;
 pub(crate) mod answers;
+pub(crate) mod bend;
 pub(crate) mod change;
 pub(crate) mod color;
 pub(crate) mod confidence;
