@@ -525,8 +525,9 @@ impl Interpolator {
             self.ahead = self.searched.take().map(|s| s.pair);
         }
         self.search_pair(left, right.1, settings.interval)?;
-        if follows {
-            self.look_ahead(right, after, settings)?;
+        match follows {
+            true => self.look_ahead(right, after, settings)?,
+            false => self.engine.follow_none(),
         }
         self.ready = Some(wanted);
         Ok(())

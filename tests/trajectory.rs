@@ -172,6 +172,9 @@ fn linear_motion_does_not_look_at_the_frame_after() {
     let mut other = Shot::of(&UNEVEN);
     other.make(0, None, 0.5, Motion::Linear);
     assert!(with == other.make(1, None, 0.5, Motion::Linear));
+    // nor does it when the pair was made along trajectories before
+    assert!(with != other.make(1, Some(3), 0.5, Motion::Trajectory));
+    assert!(with == other.make(1, Some(3), 0.5, Motion::Linear));
 }
 
 #[test]

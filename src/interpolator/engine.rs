@@ -145,6 +145,13 @@ impl Engine {
         }
     }
 
+    /// Lets no motion follow trajectories.
+    pub fn follow_none(&mut self) {
+        if let Self::Embedded(e) = self {
+            e.workspace.follow_none();
+        }
+    }
+
     /// As [`Engine::search`], of the pair that was looked ahead to.
     ///
     /// # Errors

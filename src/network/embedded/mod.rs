@@ -195,7 +195,6 @@ impl Network {
     ) -> Result<()> {
         ws.expect_encoded(left)?;
         ws.expect_encoded(right)?;
-        ws.follows = false;
         let (context, decoder) = (&ws.context, &ws.decoder);
         let (found, past) = (&ws.found, &ws.past);
         context.pool().install(|| {
@@ -404,6 +403,11 @@ impl Workspace {
             Some(ahead) => Ok(ahead),
             none => Ok(none.insert(Box::new(Ahead::new(self.sizes.coarse)?))),
         }
+    }
+
+    /// Lets motion be even again, but for what the pair before tells.
+    pub fn follow_none(&mut self) {
+        self.follows = false;
     }
 
     /// What the workspace runs on.
