@@ -34,9 +34,31 @@ pub enum SceneAction {
     Blend,
 }
 
+/// How things go from the left picture to the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Motion {
+    /// Evenly, but for what the pair before tells.
+    #[default]
+    Linear,
+    /// Along trajectories through the pictures before and after, too; see [`crate::trajectory`]. The same as `Linear` for
+    /// published networks.
+    Trajectory,
+}
+
+/// The picture after the right one.
+#[derive(Debug, Clone, Copy)]
+pub struct After<'a> {
+    pub picture: &'a Picture<'a>,
+    pub encoded: &'a Encoded,
+    /// Time from the right picture to this one, as [`Settings::interval`].
+    pub interval: f32,
+}
+
 /// What may change from frame to frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
+    /// How things go between two pictures.
+    pub motion: Motion,
     /// Score above which two pictures are a cut apart, see [`scene::score`]; 0 disables, also
     /// what looks for failed motion.
     pub scene_threshold: f64,
@@ -54,6 +76,7 @@ impl Default for Settings {
             scene_threshold: DEFAULT_SCENE_THRESHOLD,
             scene_action: SceneAction::default(),
             interval: 1.0,
+            motion: Motion::default(),
         }
     }
 }
@@ -135,7 +158,7 @@ struct Relation {
     score: f64,
 }
 
-/// The pair whose motion is in the workspace.
+/// A pair whose motion is in the workspace.
 #[derive(Debug, Clone, Copy)]
 struct Searched {
     /// Serial numbers of the two.
@@ -209,6 +232,10 @@ pub struct Interpolator {
     relation: Option<Relation>,
     /// What was searched last.
     searched: Option<Searched>,
+    /// The pair after it, where one was looked for.
+    ahead: Option<[u64; 2]>,
+    /// What the motion was made ready for last: pair, picture after it.
+    ready: Option<(Motion, [u64; 2], Option<u64>)>,
     pool: Arc<Pool>,
 }
 
@@ -293,6 +320,8 @@ impl Interpolator {
             found: None,
             relation: None,
             searched: None,
+            ahead: None,
+            ready: None,
             engine,
             options,
             gpu: context.gpu().cloned(),
@@ -313,6 +342,7 @@ impl Interpolator {
         self.view = self.engine.view(view)?;
         self.pool = Arc::default();
         (self.found, self.relation, self.searched) = (None, None, None);
+        (self.ahead, self.ready) = (None, None);
         Ok(())
     }
 
@@ -395,6 +425,22 @@ impl Interpolator {
         settings: &Settings,
         out: &mut PictureMut,
     ) -> Result<Outcome> {
+        self.interpolate_before(None, left, right, phase, settings, out)
+    }
+
+    /// As [`Interpolator::interpolate`], with the picture `after` the right one, which [`Motion::Trajectory`] looks at.
+    ///
+    /// # Errors
+    /// As [`Interpolator::interpolate`].
+    pub fn interpolate_before(
+        &mut self,
+        after: Option<After>,
+        left: (&Picture, &Encoded),
+        right: (&Picture, &Encoded),
+        phase: &PhaseMap,
+        settings: &Settings,
+        out: &mut PictureMut,
+    ) -> Result<Outcome> {
         self.found = None;
         left.0.expect(self.format, self.width, self.height)?;
         right.0.expect(self.format, self.width, self.height)?;
@@ -415,7 +461,7 @@ impl Interpolator {
         if looks && relation.score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        self.search(left.1, right.1, settings.interval)?;
+        self.search(left.1, right, after, settings)?;
         self.engine
             .estimate(&one.features, &other.features, phase)?;
         let suspicious = looks && relation.score > SUSPICIOUS;
@@ -478,7 +524,37 @@ impl Interpolator {
     }
 
     /// Once a pair, not once a phase.
-    fn search(&mut self, left: &Encoded, right: &Encoded, interval: f32) -> Result<()> {
+    fn search(
+        &mut self,
+        left: &Encoded,
+        right: (&Picture, &Encoded),
+        after: Option<After>,
+        settings: &Settings,
+    ) -> Result<()> {
+        let pair = [left.serial, right.1.serial];
+        let wanted = (settings.motion, pair, after.map(|a| a.encoded.serial));
+        if self.ready == Some(wanted) {
+            return Ok(());
+        }
+        self.ready = None;
+        let follows = settings.motion == Motion::Trajectory && self.engine.can_follow();
+        let next = after.map(|after| [right.1.serial, after.encoded.serial]);
+        let next = next.filter(|_| follows);
+        // in reverse the pair after this one came first
+        if next.is_some() && next == self.searched.map(|s| s.pair) {
+            self.engine.exchange()?;
+            self.ahead = self.searched.take().map(|s| s.pair);
+        }
+        self.search_pair(left, right.1, settings.interval)?;
+        match follows {
+            true => self.look_ahead(right, after, settings)?,
+            false => self.engine.follow_none(),
+        }
+        self.ready = Some(wanted);
+        Ok(())
+    }
+
+    fn search_pair(&mut self, left: &Encoded, right: &Encoded, interval: f32) -> Result<()> {
         let before = self.searched.take();
         let pair = [left.serial, right.serial];
         if let Some(same) = before.filter(|s| s.pair == pair) {
@@ -489,13 +565,62 @@ impl Interpolator {
         let pace = before.map(|s| interval / s.interval);
         let pace = pace.filter(|pace| PACES.contains(pace));
         let (one, other) = (&left.parts().features, &right.parts().features);
-        self.engine.search(one, other, pace)?;
+        if self.ahead.take_if(|ahead| *ahead == pair).is_some() {
+            self.engine.proceed(one, other, pace)?;
+        } else {
+            self.engine.search(one, other, pace)?;
+        }
         self.searched = Some(Searched {
             pair,
             interval,
             failed: false,
         });
         Ok(())
+    }
+
+    /// Lets the motion of the pair follow trajectories, to the picture `after` it as well if that belongs to it.
+    fn look_ahead(
+        &mut self,
+        right: (&Picture, &Encoded),
+        after: Option<After>,
+        settings: &Settings,
+    ) -> Result<()> {
+        let parts = right.1.parts();
+        let after = match after {
+            Some(after) => self
+                .pace(right, &after, settings)?
+                .map(|pace| (after, pace)),
+            None => None,
+        };
+        let Some((after, pace)) = after else {
+            return self.engine.look_ahead(&parts.features, None, false);
+        };
+        let next = [right.1.serial, after.encoded.serial];
+        let known = self.ahead.take() == Some(next);
+        let features = &after.encoded.parts().features;
+        self.engine
+            .look_ahead(&parts.features, Some((features, pace)), known)?;
+        self.ahead = Some(next);
+        Ok(())
+    }
+
+    /// Time of the pair over that from its right picture to the one after; `None` if that tells nothing of the pair's motion.
+    fn pace(
+        &self,
+        right: (&Picture, &Encoded),
+        after: &After,
+        settings: &Settings,
+    ) -> Result<Option<f32>> {
+        let picture = after.picture;
+        picture.expect(self.format, self.width, self.height)?;
+        let (one, other) = (right.1.parts(), after.encoded.parts());
+        self.engine.expect(&other.features)?;
+        let score = scene::score(&one.thumbnail, &other.thumbnail);
+        let threshold = settings.scene_threshold;
+        let is_cut = threshold > 0.0 && score > threshold;
+        let tells = !is_cut && !scene::repeated(right.0, picture);
+        let pace = settings.interval / after.interval;
+        Ok((tells && PACES.contains(&pace)).then_some(pace))
     }
 
     /// Mean disagreement of the two sides.

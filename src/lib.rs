@@ -22,6 +22,7 @@ pub mod repeats;
 pub mod scene;
 pub mod schedule;
 pub mod show;
+pub mod trajectory;
 
 #[cfg(feature = "plugin")]
 pub mod element;

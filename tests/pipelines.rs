@@ -182,6 +182,11 @@ fn slow_motion_runs() {
     run("slow-motion.launch");
 }
 
+#[test]
+fn trajectory_runs() {
+    run("trajectory.launch");
+}
+
 // promise 39
 #[test]
 fn playbin_runs() {

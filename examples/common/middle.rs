@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gstvideointerpolate::error::Result;
 use gstvideointerpolate::interpolator::{
-    Encoded, Findings, Interpolator, Options, Outcome, Settings,
+    After, Encoded, Findings, Interpolator, Motion, Options, Outcome, Settings,
 };
 use gstvideointerpolate::kernels::PhaseMap;
 use gstvideointerpolate::network::{Model, Network};
@@ -40,10 +40,15 @@ impl Middle {
         })
     }
 
+    /// How things go between two pictures.
+    pub fn set_motion(&mut self, motion: Motion) {
+        self.settings.motion = motion;
+    }
+
     /// The picture half way, and what the engine made of the pair: at a cut it is `left`.
     pub fn make(&mut self, left: &Frame, right: &Frame) -> Result<(Frame, Outcome)> {
         let (before, after) = (self.encode(left)?, self.encode(right)?);
-        self.at((left, &before), (right, &after), 0.5)
+        self.at((left, &before), (right, &after), None, 0.5)
     }
 
     /// What the engine keeps of a picture, for both its pairs.
@@ -52,14 +57,21 @@ impl Middle {
     }
 
     /// The picture at `phase`, 0 to 1, and what the engine made of the pair: at a cut it is the
-    /// nearer one, of equals the left one.
+    /// nearer one, of equals the left one. Trajectories also look at the frame as far `after` the right one.
     pub fn at(
         &mut self,
         left: (&Frame, &Encoded),
         right: (&Frame, &Encoded),
+        after: Option<(&Frame, &Encoded)>,
         phase: f32,
     ) -> Result<(Frame, Outcome)> {
-        let (before, after) = (picture(left.0)?, picture(right.0)?);
+        let sides = (picture(left.0)?, picture(right.0)?);
+        let next = after.map(|(frame, _)| picture(frame)).transpose()?;
+        let after = next.as_ref().zip(after).map(|(picture, after)| After {
+            picture,
+            encoded: after.1,
+            interval: self.settings.interval,
+        });
         let (width, height) = (left.0.width, left.0.height);
         let mut made = Frame::new(width, height);
         let strides = [0, 1, 2].map(|plane| made.plane_size(plane).0 as isize);
@@ -70,9 +82,10 @@ impl Middle {
             height as u32,
             &mut [(y, strides[0]), (u, strides[1]), (v, strides[2])],
         )?;
-        let outcome = self.interpolator.interpolate(
-            (&before, left.1),
-            (&after, right.1),
+        let outcome = self.interpolator.interpolate_before(
+            after,
+            (&sides.0, left.1),
+            (&sides.1, right.1),
             &PhaseMap::Uniform(phase),
             &self.settings,
             &mut out,

@@ -1,13 +1,15 @@
 //! How good a model is: frames of real clips are withheld, made again and compared.
 //!
 //! ```text
-//! evaluate [--quality NAME] [--model FILE] [--scale X] [--threads N] [--step N]
+//! evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--threads N] [--step N]
 //!          [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...
 //! ```
 //!
 //! Every `--step`th frame (2) of a clip is kept, and all between are made: with 4 and 8 from a
 //! quarter and an eighth of the frames. What is left over at the end of a clip is not looked at. In
 //! a folder the clips whose names begin with `cut_` are left out: across a cut there is no truth.
+//!
+//! With `--motion trajectory` the next kept frame counts as well.
 //!
 //! The same frames are made by what costs nothing, blending the neighbours and repeating the
 //! earlier one, and by ffmpeg's `minterpolate` with its defaults, if `ffmpeg` is on PATH. It runs

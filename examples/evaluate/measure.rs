@@ -51,6 +51,9 @@ pub fn clip(path: &Path, options: &Options, table: &mut Reliability) -> Result<R
     if let Some(error) = failure {
         return Err(named(error));
     }
+    if let Some(run) = &mut run {
+        run.finish(table).map_err(named)?;
+    }
     let run = run.filter(|run| !run.report.scores[0].frames.is_empty());
     let run = run.ok_or_else(|| named(format!("fewer than {} frames", options.step + 1)))?;
     if let Some(folder) = &options.sheets {
@@ -60,14 +63,25 @@ pub fn clip(path: &Path, options: &Options, table: &mut Reliability) -> Result<R
     Ok(run.report)
 }
 
+/// A kept frame.
+type Kept = (Frame, Arc<Encoded>);
+
+/// What lies between two kept frames.
+struct Gap {
+    truths: Vec<Frame>,
+    right: Kept,
+}
+
 /// A clip being measured.
 struct Run<'a> {
     options: &'a Options,
     engine: Middle,
     minterpolate: Option<Minterpolate>,
     /// The last kept frame, and its number in the clip.
-    left: (Frame, Arc<Encoded>),
+    left: Kept,
     number: usize,
+    /// The gap after it, which waits for what comes after that.
+    gap: Option<Gap>,
     /// The frames since.
     truths: Vec<Frame>,
     worst: Worst,
@@ -86,6 +100,7 @@ impl<'a> Run<'a> {
         let model = options.network().map_err(text)?;
         let mut engine = Middle::new(model, size, options.threads, options.scale).map_err(text)?;
         let start = || Minterpolate::start(path, options.step, size);
+        engine.set_motion(options.motion);
         let encoded = engine.encode(&first).map_err(|error| error.to_string())?;
         Ok(Self {
             options,
@@ -93,6 +108,7 @@ impl<'a> Run<'a> {
             minterpolate: options.minterpolate.then(start).transpose()?,
             left: (first, encoded),
             number: 0,
+            gap: None,
             truths: Vec::new(),
             worst: Worst::new(size, matrix),
             report: Report {
@@ -120,26 +136,35 @@ impl<'a> Run<'a> {
         let encoded = encoded.map_err(|error| error.to_string())?;
         self.report.seconds += began.elapsed().as_secs_f64();
         let right = (right, encoded);
-        self.gap(&right, table)?;
-        self.left = right;
-        self.number += self.options.step;
-        self.truths.clear();
+        let truths = std::mem::take(&mut self.truths);
+        if let Some(gap) = self.gap.take() {
+            self.fill(gap, Some(&right), table)?;
+        }
+        self.gap = Some(Gap { truths, right });
         Ok(())
     }
 
-    /// Makes and compares all frames up to `right`.
-    fn gap(
+    /// Fills the last gap.
+    fn finish(&mut self, table: &mut Reliability) -> Result<(), String> {
+        let gap = self.gap.take();
+        gap.map_or(Ok(()), |gap| self.fill(gap, None, table))
+    }
+
+    /// Makes and compares all frames of a gap.
+    fn fill(
         &mut self,
-        right: &(Frame, Arc<Encoded>),
+        Gap { truths, right }: Gap,
+        after: Option<&Kept>,
         table: &mut Reliability,
     ) -> Result<(), String> {
         let (left, rival) = (&self.left, &mut self.minterpolate);
         let theirs = rival.as_mut().map(|m| m.gap(&left.0)).transpose()?;
-        for (i, truth) in self.truths.iter().enumerate() {
+        let after = after.map(|(frame, encoded)| (frame, &**encoded));
+        for (i, truth) in truths.iter().enumerate() {
             let phase = (i + 1) as f32 / self.options.step as f32;
             let began = Instant::now();
             let sides = ((&left.0, &*left.1), (&right.0, &*right.1));
-            let made = self.engine.at(sides.0, sides.1, phase);
+            let made = self.engine.at(sides.0, sides.1, after, phase);
             let (made, outcome) = made.map_err(|error| error.to_string())?;
             self.report.seconds += began.elapsed().as_secs_f64();
             self.report.cuts += usize::from(outcome != Outcome::Interpolated);
@@ -167,6 +192,8 @@ impl<'a> Run<'a> {
                 self.worst.add(psnr, &scene)?;
             }
         }
+        self.left = right;
+        self.number += self.options.step;
         Ok(())
     }
 }

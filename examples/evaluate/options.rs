@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use gstvideointerpolate::error::Error;
+use gstvideointerpolate::interpolator::Motion;
 use gstvideointerpolate::network::{Model, Variant};
 
 use super::common::program;
 
-pub const USAGE: &str = "evaluate [--quality NAME] [--model FILE] [--scale X] [--threads N] [--step N] \
-                         [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
+pub const USAGE: &str = "evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--threads N] \
+                         [--step N] [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
 
 /// Resolutions that can be asked for.
 const SCALES: [f32; 3] = [0.25, 0.5, 1.0];
@@ -23,6 +24,8 @@ pub struct Options {
     pub model: Option<PathBuf>,
     /// Resolution at which motion is sought, as the element's property.
     pub scale: Option<f32>,
+    /// How things go between two frames.
+    pub motion: Motion,
     /// 0: all.
     pub threads: usize,
     /// One frame in so many is kept, the others are made; at least 2.
@@ -43,6 +46,7 @@ impl Options {
             quality: Variant::Balanced,
             model: None,
             scale: None,
+            motion: Motion::Linear,
             threads: 0,
             step: 2,
             minterpolate: true,
@@ -60,6 +64,7 @@ impl Options {
                 "--quality" => options.quality = quality(&value()?)?,
                 "--model" => options.model = Some(value()?.into()),
                 "--scale" => options.scale = scale(&value()?)?,
+                "--motion" => options.motion = motion(&value()?)?,
                 "--threads" => options.threads = number(&argument, &value()?, 0, 1024)?,
                 "--step" => options.step = number(&argument, &value()?, 2, MOST)?,
                 "--no-minterpolate" => options.minterpolate = false,
@@ -108,6 +113,14 @@ fn scale(text: &str) -> Result<Option<f32>, String> {
         (None, "0") => Ok(None),
         (None, _) => Err(wanted()),
         (scale, _) => Ok(scale),
+    }
+}
+
+fn motion(name: &str) -> Result<Motion, String> {
+    match name {
+        "linear" => Ok(Motion::Linear),
+        "trajectory" => Ok(Motion::Trajectory),
+        _ => Err(format!("--motion {name}: wanted linear or trajectory")),
     }
 }
 

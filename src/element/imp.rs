@@ -100,7 +100,8 @@ impl ObjectImpl for VideoInterpolate {
             _ => {
                 let settings = self.settings().clone();
                 let network = (self.model.name(), self.variant(), self.model.device());
-                stats::structure(&counters, &settings, network).to_value()
+                let window = self.state().window();
+                stats::structure(&counters, &settings, window, network).to_value()
             }
         }
     }

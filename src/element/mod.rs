@@ -23,6 +23,9 @@
  * * `reason` (string): "measured" or, where QOS events told of lateness, "late",
  * * `load` (double): the time that making frames took, over the time that the outputs lasted.
  *
+ * With #GstVideoInterpolate:motion `trajectory`, things go between two frames as the frames before and
+ * after tell; the element then waits for one more frame, as its answer to the LATENCY query says.
+ *
  * #GstVideoInterpolate:show replaces the frames that are made by what the network thinks of them:
  * motion, confidence and mask as pictures, or the input's rate beside the output's.
  *
@@ -63,7 +66,7 @@ mod stats;
 mod streaming;
 mod tiers;
 
-pub use properties::{DuplicateMode, Quality, SceneAction, Show};
+pub use properties::{DuplicateMode, Motion, Quality, SceneAction, Show};
 
 glib::wrapper! {
     /// The element `videointerpolate`.
@@ -82,6 +85,7 @@ pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
         SceneAction::static_type(),
         Show::static_type(),
         DuplicateMode::static_type(),
+        Motion::static_type(),
     ] {
         type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }

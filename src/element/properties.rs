@@ -111,6 +111,26 @@ pub enum Show {
     Split = 4,
 }
 
+/// How things go from one frame to the next.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstVideoInterpolateMotion")]
+pub enum Motion {
+    /// Evenly, but for what the frame before tells.
+    #[default]
+    #[enum_value(
+        name = "Linear: evenly, but for what the frame before tells",
+        nick = "linear"
+    )]
+    Linear = 0,
+    /// As the frames before and after tell.
+    #[enum_value(
+        name = "Trajectory: as the frames before and after tell, a frame later",
+        nick = "trajectory"
+    )]
+    Trajectory = 1,
+}
+
 /// What becomes of frames that repeat the one before.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[repr(u32)]
@@ -146,6 +166,7 @@ pub struct Settings {
     pub max_gap: gst::ClockTime,
     pub show: Show,
     pub duplicate_mode: DuplicateMode,
+    pub motion: Motion,
 }
 
 impl Default for Settings {
@@ -165,6 +186,7 @@ impl Default for Settings {
             max_gap: DEFAULT_MAX_GAP,
             show: Show::default(),
             duplicate_mode: DuplicateMode::default(),
+            motion: Motion::default(),
         }
     }
 }
@@ -212,6 +234,10 @@ impl Settings {
     /// What the engine is to do with two frames that are `interval` apart.
     pub fn engine(&self, interval: u64) -> interpolator::Settings {
         interpolator::Settings {
+            motion: match self.motion {
+                Motion::Linear => interpolator::Motion::Linear,
+                Motion::Trajectory => interpolator::Motion::Trajectory,
+            },
             interval: interval as f32,
             scene_threshold: self.scene_threshold,
             scene_action: match self.scene_action {
@@ -249,6 +275,7 @@ impl Settings {
             }
             "show" => take(&mut self.show, value),
             "duplicate-mode" => take(&mut self.duplicate_mode, value),
+            "motion" => take(&mut self.motion, value),
             _ => (),
         }
         match name {
@@ -276,6 +303,7 @@ impl Settings {
             "max-gap" => self.max_gap.nseconds().to_value(),
             "show" => self.show.to_value(),
             "duplicate-mode" => self.duplicate_mode.to_value(),
+            "motion" => self.motion.to_value(),
             _ => return None,
         })
     }
@@ -409,6 +437,13 @@ fn decisions() -> Vec<glib::ParamSpec> {
         glib::ParamSpecEnum::builder_with_default("duplicate-mode", DuplicateMode::default())
             .nick("Duplicate mode")
             .blurb("What becomes of frames that repeat the one before; auto adds latency")
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("motion", Motion::default())
+            .nick("Motion")
+            .blurb(
+                "How things go from one frame to the next; trajectory adds the latency of a frame",
+            )
             .mutable_ready()
             .build(),
     ]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::bridge::Stream;
 use super::latency::Processing;
 use super::meta::CaptionQueue;
-use super::properties::{DuplicateMode, Settings};
+use super::properties::{DuplicateMode, Motion, Settings};
 use super::qos::Qos;
 use super::tiers::Tiers;
 use crate::error::Error;
@@ -180,6 +180,7 @@ impl State {
             stop: bounds.stop,
             interpolate: bounds.interpolate,
             retime: settings.duplicate_mode == DuplicateMode::Auto,
+            outer: settings.motion == Motion::Trajectory,
         })
     }
 
@@ -245,6 +246,11 @@ impl State {
         let interval = self.stream.as_ref().and_then(|s| s.input_duration());
         let interval = interval.unwrap_or_default().nseconds();
         self.scheduler.as_ref().map_or(1, |s| s.lookahead(interval))
+    }
+
+    /// Inputs that tell of an output: the pair, the one before, and those waited for.
+    pub fn window(&self) -> u64 {
+        self.lookahead() + 2
     }
 
     /// What this element adds to the latency: time until an output can be made and until it is,

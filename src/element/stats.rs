@@ -6,11 +6,12 @@ use super::tiers::{Change, Reason};
 use crate::kernels::cpu_level;
 use crate::network::Variant;
 
-/// `network`: family and version of what was loaded, nothing while it is not there; the size of the built-in one;
-/// what it runs on.
+/// `window`: inputs that tell of an output. `network`: family and version of what was loaded, nothing while it is not
+/// there; the size of the built-in one; what it runs on.
 pub fn structure(
     counters: &Counters,
     settings: &Settings,
+    window: u64,
     (network, variant, device): (Option<String>, Option<Variant>, String),
 ) -> gst::Structure {
     let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
@@ -26,6 +27,7 @@ pub fn structure(
         .field("late", counters.late)
         .field("mean-inference-time", ns(counters.inference_mean()))
         .field("worst-inference-time", ns(counters.inference_worst))
+        .field("window", window)
         .field("device", device)
         .field("model", &settings.model)
         .field("network", network)

@@ -16,11 +16,11 @@ use super::model::Loaded;
 use super::qos::{FULL_QUALITY, HELD_QUALITY, Verdict};
 use super::state::{Engine, Source, State};
 use super::{allocation, meta, stats, tiers};
-use crate::interpolator::{Interpolator, Outcome};
+use crate::interpolator::{After, Interpolator, Outcome};
 use crate::kernels::{Context, PhaseMap};
 use crate::network::Variant;
 use crate::repeats;
-use crate::schedule::{Arrival, Job, Phase, Pushed, Side, Slot};
+use crate::schedule::{Arrival, Job, Outer, Phase, Pushed, Side, Slot};
 
 /// Which end of a run of frames has come, see [`crate::schedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -282,12 +282,13 @@ impl VideoInterpolate {
                 Job::Interpolate {
                     left,
                     right,
+                    after,
                     phase,
                     nearer,
                     at,
                 },
                 _,
-            ) => match self.interpolate(&left, &right, phase, &at) {
+            ) => match self.interpolate(&left, &right, after.as_ref(), phase, &at) {
                 Ok(None) => self.show(side(&left, &right, nearer), &at, true),
                 Ok(Some(buffer)) => Ok(buffer),
                 Err(e) => Err(e),
@@ -415,6 +416,7 @@ impl VideoInterpolate {
         &self,
         left: &Arc<Source>,
         right: &Arc<Source>,
+        after: Option<&Outer<Arc<Source>>>,
         phase: Phase,
         at: &Slot,
     ) -> Result<Option<gst::Buffer>, Stopped> {
@@ -432,9 +434,24 @@ impl VideoInterpolate {
             let (l, r) = (l.picture()?, r.picture()?);
             let encoded_left = left.encoded(engine, &l)?;
             let encoded_right = right.encoded(engine, &r)?;
+            let mapped = after.map(|o| Mapped::new(&o.frame.buffer, &o.frame.stream));
+            let mapped = mapped.transpose()?;
+            let picture = mapped.as_ref().map(Mapped::picture).transpose()?;
+            let next = picture.as_ref().zip(after);
+            let next = next.map(|(picture, outer)| {
+                let encoded = outer.frame.encoded(engine, picture)?;
+                Ok::<_, Failure>((picture, encoded, outer.span as f32))
+            });
+            let next = next.transpose()?;
+            let next = next.as_ref().map(|(picture, encoded, interval)| After {
+                picture,
+                encoded,
+                interval: *interval,
+            });
             let phase = PhaseMap::Uniform(phase.as_f32());
             let outcome = bridge::with_picture_mut(buffer.make_mut(), &left.stream, |out| {
-                let outcome = engine.interpolate(
+                let outcome = engine.interpolate_before(
+                    next,
                     (&l, &encoded_left),
                     (&r, &encoded_right),
                     &phase,

@@ -117,6 +117,68 @@ impl Engine {
         }
     }
 
+    /// Whether its motion can follow trajectories.
+    pub fn can_follow(&self) -> bool {
+        matches!(self, Self::Embedded(_))
+    }
+
+    /// Lets the motion of the pair searched last follow trajectories; see [`Network::look_ahead`].
+    ///
+    /// # Errors
+    /// As [`Engine::expect`].
+    pub fn look_ahead(
+        &mut self,
+        right: &Features,
+        after: Option<(&Features, f32)>,
+        known: bool,
+    ) -> Result<()> {
+        match (self, right, after) {
+            (Self::Embedded(e), Features::Embedded(r), None) => {
+                e.network
+                    .look_ahead(&mut e.workspace, &r.encoded, None, known)
+            }
+            (Self::Embedded(e), Features::Embedded(r), Some((Features::Embedded(a), pace))) => {
+                let after = Some((&a.encoded, pace));
+                e.network
+                    .look_ahead(&mut e.workspace, &r.encoded, after, known)
+            }
+            (Self::Full(_), Features::Full(_), _) => Ok(()),
+            _ => Err(foreign()),
+        }
+    }
+
+    /// Lets no motion follow trajectories.
+    pub fn follow_none(&mut self) {
+        if let Self::Embedded(e) = self {
+            e.workspace.follow_none();
+        }
+    }
+
+    /// As [`Engine::search`], of the pair that was looked ahead to.
+    ///
+    /// # Errors
+    /// As [`Engine::expect`].
+    pub fn proceed(&mut self, left: &Features, right: &Features, pace: Option<f32>) -> Result<()> {
+        match (self, left, right) {
+            (Self::Embedded(e), Features::Embedded(l), Features::Embedded(r)) => {
+                let (l, r) = (&l.encoded, &r.encoded);
+                e.network.proceed(&mut e.workspace, l, r, pace)
+            }
+            _ => Err(foreign()),
+        }
+    }
+
+    /// What was found between the pair is now that which was looked ahead to.
+    ///
+    /// # Errors
+    /// None that a picture inside of memory has.
+    pub fn exchange(&mut self) -> Result<()> {
+        match self {
+            Self::Embedded(e) => e.workspace.exchange(),
+            Self::Full(_) => Ok(()),
+        }
+    }
+
     /// Does once a pair what does not depend on the phase; `pace` as for [`Network::search`].
     ///
     /// # Errors

@@ -15,6 +15,8 @@
 //!
 //! None of them pairs the frame before with the frame after.
 //!
+//! Where [`Config::outer`] is set, the outputs up to `p_k` leave with `p_{k+1}`, or with what ends the run.
+//!
 //! Where [`Config::retime`] is set, frames that repeat the one before are left out of the pairs and
 //! the others are put where they truly belong, see `cadence.rs`.
 
@@ -98,6 +100,8 @@ pub struct Scheduler<F> {
     events: VecDeque<Event<F>>,
     span: Span<F>,
     left: Option<Source<F>>,
+    /// The left frame of the stretch before, and its stream time.
+    passed: Option<(F, i128)>,
     grid: Option<Grid>,
     /// Stream time of the last source whose turn has come.
     last: Option<i128>,
@@ -120,6 +124,7 @@ impl<F: Clone> Scheduler<F> {
             events: VecDeque::new(),
             span: Span::Idle,
             left: None,
+            passed: None,
             grid: None,
             last: None,
             broken: false,
@@ -240,9 +245,22 @@ impl<F: Clone> Scheduler<F> {
                 return Some(job);
             }
             self.close_span();
+            if self.waits_for_next() {
+                return None;
+            }
             let event = self.events.pop_front()?;
             self.begin(event);
         }
+    }
+
+    /// Whether the next frame's turn only comes once it is known what is after it.
+    fn waits_for_next(&self) -> bool {
+        let last = self.events.len() == 1;
+        last && self.waits_for_outer() && matches!(self.events.front(), Some(Event::Frame(_)))
+    }
+
+    fn waits_for_outer(&self) -> bool {
+        self.config.outer && self.config.interpolate && !self.config.reverse
     }
 
     /// The end of the stream or of the segment: the last frame is held for its
@@ -306,11 +324,12 @@ impl<F: Clone> Scheduler<F> {
     /// Source frames that must have arrived after an output's time before it
     /// can be made, where they are `interval` nanoseconds apart (0: unknown).
     pub fn lookahead(&self, interval: u64) -> u64 {
-        if self.looks_for_repeats() {
+        let frames = if self.looks_for_repeats() {
             cadence::lookahead(interval, self.config.max_gap)
         } else {
             1
-        }
+        };
+        frames + u64::from(self.waits_for_outer())
     }
 
     /// Whether [`Arrival::repeats`] plays a part: not in reverse, where a run's first showing
@@ -498,8 +517,13 @@ impl<F: Clone> Scheduler<F> {
             Span::Toward(source) => Some(source),
             Span::Hold { .. } => None,
         };
-        if let Some(left) = std::mem::replace(&mut self.left, next) {
+        let goes_on = next.is_some();
+        let left = std::mem::replace(&mut self.left, next);
+        self.passed = None;
+        if let Some(left) = left {
             self.counters.unshown += u64::from(!left.shown);
+            let keeps = goes_on && self.config.outer && self.config.reverse;
+            self.passed = keeps.then_some((left.frame, left.at));
         }
     }
 
@@ -507,6 +531,10 @@ impl<F: Clone> Scheduler<F> {
         let point = self.grid.as_ref()?.point();
         let choice = self.choose(point)?;
         let at = self.take_slot()?;
+        let after = match choice {
+            Choice::Between => self.outer(),
+            _ => None,
+        };
         let right = match &mut self.span {
             Span::Toward(right) => Some(right),
             _ => None,
@@ -514,7 +542,8 @@ impl<F: Clone> Scheduler<F> {
         self.counters.output += 1;
         match (choice, self.left.as_mut(), right) {
             (Choice::Between, Some(left), Some(right)) => {
-                Some(between(left, right, point, self.config.reverse, at))
+                let pair = (&*left, &*right, after);
+                Some(between(pair, point, self.config.reverse, at))
             }
             (Choice::Left, Some(source), _) | (_, _, Some(source)) => Some(Job::Show {
                 frame: source.frame.clone(),
@@ -523,6 +552,28 @@ impl<F: Clone> Scheduler<F> {
             }),
             _ => None,
         }
+    }
+
+    /// The frame after the pair in time, if it is wanted and belongs to it.
+    fn outer(&self) -> Option<Outer<F>> {
+        let (Some(left), Span::Toward(right)) = (&self.left, &self.span) else {
+            return None;
+        };
+        let (frame, span) = match (&self.passed, self.events.front()) {
+            _ if !self.config.outer => return None,
+            (passed, _) if self.config.reverse => {
+                let (frame, at) = passed.as_ref()?;
+                (frame, left.at - at)
+            }
+            (_, Some(Event::Frame(next))) => (&next.frame, next.at - right.at),
+            _ => return None,
+        };
+        let span = u64::try_from(span).ok();
+        let span = span.filter(|span| (1..=self.config.max_gap).contains(span))?;
+        Some(Outer {
+            frame: frame.clone(),
+            span,
+        })
     }
 
     /// What the output at `point` shows, if its turn has come.
@@ -577,10 +628,9 @@ impl<F: Clone> Scheduler<F> {
     }
 }
 
-/// The job of a frame at `point`; `left` and `right` are in stream order.
+/// The job of a frame at `point`; `left` and `right` are in stream order, `after` is behind them in time.
 fn between<F: Clone>(
-    left: &Source<F>,
-    right: &Source<F>,
+    (left, right, after): (&Source<F>, &Source<F>, Option<Outer<F>>),
     point: i128,
     reverse: bool,
     at: Slot,
@@ -596,6 +646,7 @@ fn between<F: Clone>(
     Job::Interpolate {
         left: sooner.frame.clone(),
         right: later.frame.clone(),
+        after,
         phase: Phase { elapsed, span },
         nearer: if past_turn <= 0 {
             Side::Left

@@ -46,12 +46,22 @@ pub enum Job<F> {
     Interpolate {
         left: F,
         right: F,
+        /// The frame after `right` in time, where [`Config::outer`] asks for it and no hole is between.
+        after: Option<Outer<F>>,
         phase: Phase,
         /// Whose turn it was in the stream itself: what to show if they do not
         /// belong together.
         nearer: Side,
         at: Slot,
     },
+}
+
+/// A frame beside a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outer<F> {
+    pub frame: F,
+    /// Nanoseconds from the pair's nearer frame to it.
+    pub span: u64,
 }
 
 /// One of two neighbours in time order.
@@ -114,6 +124,8 @@ pub struct Config {
     /// Frames that repeat the one before are left out, and the others put where
     /// they truly belong; this needs a longer look-ahead.
     pub retime: bool,
+    /// Jobs name the frame after the pair, too; forwards it is waited for. Not where nothing is interpolated.
+    pub outer: bool,
 }
 
 /// What became of a frame given to [`Scheduler::push`](super::Scheduler::push).

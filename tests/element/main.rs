@@ -19,4 +19,5 @@ mod states;
 mod stream;
 mod support;
 mod timing;
+mod trajectory;
 mod videorate;

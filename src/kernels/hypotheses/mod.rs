@@ -30,12 +30,14 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(super) use reference::{limited, sample};
+
 /// Values that tell of a cell's choice.
 pub const CUES: usize = ACCELERATION + 3;
 /// The first of the two that tell of acceleration.
 pub const ACCELERATION: usize = HYPOTHESES + 2;
 /// From the left picture, from the right one, nothing moves.
-const HYPOTHESES: usize = 3;
+pub(super) const HYPOTHESES: usize = 3;
 /// Rounds of the fixed point.
 const ROUNDS: usize = 3;
 /// Standing still has to explain a cell this much better (luma, 0 to 1) than the motion found.
@@ -114,16 +116,26 @@ pub fn remember(
     pace: Option<f32>,
     past: &Tensor,
 ) -> candle_core::Result<()> {
-    let found = Source::lock(found);
-    let found = found.raster()?;
-    found.expect("the motion found", found.size(), 4)?;
-    write("past", past, |mut out| {
-        out.expect("the past", found.size(), 3)?;
+    scaled(context, &found.narrow(2, 2, 2)?, pace, past)
+}
+
+/// Fills `out`, `[h, w, 3]`, with `motion`, `[h, w, 2]`, times `pace`, and 1; with 0 without a pace.
+pub(super) fn scaled(
+    context: &Context,
+    motion: &Tensor,
+    pace: Option<f32>,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let motion = Source::lock(motion);
+    let motion = motion.raster()?;
+    motion.expect("the motion found", motion.size(), 2)?;
+    write("scaled", out, |mut out| {
+        out.expect("the motion beside", motion.size(), 3)?;
         let pixel = out.pixel;
         out.for_each_row(context, |y, row| {
             for (x, cell) in row.chunks_mut(pixel).enumerate() {
-                let back = &found.at(y, x)[2..];
-                let known = pace.map_or([0.0; 3], |pace| [pace * back[0], pace * back[1], 1.0]);
+                let [by_x, by_y] = [0, 1].map(|c| motion.at(y, x)[c]);
+                let known = pace.map_or([0.0; 3], |pace| [pace * by_x, pace * by_y, 1.0]);
                 cell[..3].copy_from_slice(&known);
             }
         });

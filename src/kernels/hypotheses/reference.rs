@@ -38,7 +38,7 @@ fn carried(found: &Raster, (y, x): (usize, usize), first: usize, t: f32) -> [f32
 }
 
 /// Two channels, from `first` on, at a cell moved by (x, y).
-fn sample(values: &Raster, (y, x): (usize, usize), first: usize, by: [f32; 2]) -> [f32; 2] {
+pub fn sample(values: &Raster, (y, x): (usize, usize), first: usize, by: [f32; 2]) -> [f32; 2] {
     let ty = Taps::new(y as f32 + by[1], values.height);
     let tx = Taps::new(x as f32 + by[0], values.width);
     let mix = |a: f32, b: f32, share: f32| a + share * (b - a);
@@ -111,10 +111,15 @@ fn acceleration(job: &Telling, (y, x): (usize, usize), motion: [f32; 2]) -> [f32
     let f = job.flow.at(y, x);
     let back = sample(&job.past, (y, x), 0, [f[0], f[1]]);
     let known = job.past.at(y, x)[2];
-    let [ax, ay] = [0, 1].map(|c| (motion[c] + back[c]) * known);
+    let [ax, ay] = limited([0, 1].map(|c| (motion[c] + back[c]) * known), motion);
+    [ax, ay, known]
+}
+
+/// An acceleration as far as it counts.
+pub fn limited([ax, ay]: [f32; 2], motion: [f32; 2]) -> [f32; 2] {
     let most = MOST_ACCELERATION * length(motion) + LEAST_ACCELERATION;
     let share = (most / length([ax, ay])).min(1.0);
-    [ax * share, ay * share, known]
+    [ax * share, ay * share]
 }
 
 fn apart(by: [f32; 2]) -> f32 {

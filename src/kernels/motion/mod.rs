@@ -17,6 +17,8 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(super) use reference::sigmoid;
+
 /// Channels of a cell.
 pub const STATE: usize = 8;
 /// First channel of the flow to the left side; the one to the right follows.
@@ -183,6 +185,30 @@ pub fn update(
             super::CpuLevel::Avx2 => cpu::update(&job, context, &mut out),
             _ => reference::update(&job, context, &mut out),
         }
+        Ok(())
+    })
+}
+
+/// Moves both flows of `state` for a thing that is `ahead` of even motion, `[h, w, 2]` in cells: it was that much further back, seen from
+/// where it is, in either picture.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn put_ahead(context: &Context, ahead: &Tensor, state: &Tensor) -> candle_core::Result<()> {
+    let ahead = Source::lock(ahead);
+    let ahead = ahead.raster()?;
+    ahead.expect("the bend", ahead.size(), 2)?;
+    write("put_ahead", state, |mut out| {
+        out.expect("the state", ahead.size(), STATE)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, cell) in row.chunks_mut(pixel).enumerate() {
+                let by = ahead.at(y, x);
+                for (i, flow) in cell[FLOW..DISPLACEMENT].iter_mut().enumerate() {
+                    *flow -= by[i % 2];
+                }
+            }
+        });
         Ok(())
     })
 }

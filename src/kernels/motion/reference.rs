@@ -79,6 +79,6 @@ pub fn weight(cell: &[f32]) -> f32 {
     (1.0 - t) / (1.0 - t + right)
 }
 
-fn sigmoid(x: f32) -> f32 {
+pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }

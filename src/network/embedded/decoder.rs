@@ -1,5 +1,7 @@
 //! From the motion found to flow and mask at an eighth of the picture's size.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
 use super::config::{Config, NORM_EPSILON};
@@ -13,9 +15,10 @@ use crate::kernels::hypotheses::{ACCELERATION, CUES};
 use crate::kernels::memory::shared;
 use crate::kernels::motion::{self, CHANGE, DISPLACEMENT, FLOW, PHASE, STATE};
 use crate::kernels::warp::warp_normalised;
-use crate::kernels::{Context, PhaseMap, hypotheses};
+use crate::kernels::{Context, PhaseMap, bend, hypotheses};
 use crate::network::checkpoint::Checkpoint;
 use crate::network::{Encoded, Observer};
+use crate::trajectory::Field;
 
 /// Scores of features and of luma.
 const SCORES: usize = DISPLACEMENTS + agreement::SCORES;
@@ -116,6 +119,39 @@ impl Match {
     }
 }
 
+/// Motion that was found, in cells of 8x8 pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct Motions<'a> {
+    /// Between the pictures, both ways.
+    pub found: &'a Tensor,
+    /// From the left one to the one before, see [`hypotheses::remember`].
+    pub past: &'a Tensor,
+    /// Where motion is bent by trajectories.
+    pub ahead: Option<&'a Ahead>,
+}
+
+/// What bends the motion.
+#[derive(Debug)]
+pub struct Ahead {
+    field: Arc<Field>,
+    /// Motion between the right picture and the one after it, both ways.
+    pub found: Tensor,
+    /// The same from the right one, see [`bend::foresee`].
+    pub future: Tensor,
+    bend: Tensor,
+}
+
+impl Ahead {
+    pub fn new(size: (usize, usize)) -> Result<Self> {
+        Ok(Self {
+            field: Field::embedded()?,
+            found: zeros(size, 4)?,
+            future: zeros(size, 3)?,
+            bend: zeros(size, 2)?,
+        })
+    }
+}
+
 /// What the decoder needs.
 #[derive(Debug)]
 pub struct DecoderSpace {
@@ -156,6 +192,21 @@ impl DecoderSpace {
         let luma = pictures.map(|encoded| &encoded.bytes[1]);
         Ok(hypotheses::rest(context, luma, &self.hypotheses)?)
     }
+
+    /// Updates the state as along trajectories.
+    fn bend(&self, context: &Context, ahead: &Ahead) -> Result<()> {
+        let m = &self.matched;
+        let cells = bend::Cells {
+            flow: &m.flow,
+            phase: &m.phase,
+            cues: &self.cues,
+            change: &self.head,
+            future: &ahead.future,
+        };
+        bend::bend(context, &ahead.field, &cells, &ahead.bend)?;
+        motion::update(context, &self.head, &m.summary, None, &m.state)?;
+        Ok(motion::put_ahead(context, &ahead.bend, &m.state)?)
+    }
 }
 
 impl Decoder {
@@ -172,12 +223,12 @@ impl Decoder {
         })
     }
 
-    /// Makes the state from the `motions` found, between the pictures and before, and both pictures' features.
+    /// Makes the state from the `motions` found and both pictures' features.
     pub fn run(
         &self,
         context: &Context,
         space: &DecoderSpace,
-        motions: (&Tensor, &Tensor),
+        motions: Motions,
         sides: [Side; 2],
         phase: &PhaseMap,
         observe: &mut Observer,
@@ -188,7 +239,8 @@ impl Decoder {
         motion::begin(context, phase, &m.state)?;
         let (luma, spaces) = (sides.map(|side| side.1), (&s.hypotheses, &m.agreement));
         let chosen = (&m.flow, &s.cues);
-        hypotheses::choose(context, luma, motions, &m.phase, spaces, chosen)?;
+        let known = (motions.found, motions.past);
+        hypotheses::choose(context, luma, known, &m.phase, spaces, chosen)?;
         observe("decoder.chosen", 0, &m.flow);
         observe("decoder.cues", 0, &s.cues);
         m.run(context, sides, self.sharpness)?;
@@ -212,8 +264,13 @@ impl Decoder {
         observe("decoder.features", 0, &s.features);
         self.head
             .apply(context, &[&s.features], None, Linear, &s.head)?;
-        let acceleration = Some(&s.acceleration);
-        motion::update(context, &s.head, &m.summary, acceleration, &m.state)?;
+        match motions.ahead {
+            None => {
+                let acceleration = Some(&s.acceleration);
+                motion::update(context, &s.head, &m.summary, acceleration, &m.state)?;
+            }
+            Some(ahead) => s.bend(context, ahead)?,
+        }
         observe("decoder.state", 0, &m.state);
         Ok(())
     }

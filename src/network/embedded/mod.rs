@@ -10,7 +10,7 @@ use super::checkpoint::Checkpoint;
 use super::{Encoded, Motion, Observer};
 use crate::error::{Error, Result};
 use crate::kernels::{
-    Context, PhaseMap, agreement, hypotheses, luma, memory, motion, resample, search,
+    Context, PhaseMap, agreement, bend, hypotheses, luma, memory, motion, resample, search,
 };
 
 pub mod config;
@@ -24,7 +24,7 @@ mod variant;
 pub use variant::Variant;
 
 use config::{Config, MAX_FINEST, Sizes, VIEW, half};
-use decoder::{Decoder, DecoderSpace};
+use decoder::{Ahead, Decoder, DecoderSpace, Motions};
 use encoder::{Encoder, EncoderSpace};
 use refiner::{Refiner, RefinerSpace};
 
@@ -143,22 +143,80 @@ impl Network {
         right: &Encoded,
         pace: Option<f32>,
     ) -> Result<()> {
+        self.begin(ws, left, right, pace)?;
+        let found = ws.found.clone();
+        self.find(ws, left, right, &found)
+    }
+
+    /// As [`Network::search`], of the pair that [`Network::look_ahead`] had last: what was found then is taken.
+    ///
+    /// # Errors
+    /// As [`Network::search`]; there was no such pair.
+    pub fn proceed(
+        &self,
+        ws: &mut Workspace,
+        left: &Encoded,
+        right: &Encoded,
+        pace: Option<f32>,
+    ) -> Result<()> {
+        self.begin(ws, left, right, pace)?;
+        ws.exchange()
+    }
+
+    /// Lets the motion follow trajectories, from the pair searched to the picture `after` it, if there is one: its `pace` is the
+    /// time of the pair over that from the right one to it. `known`: what lies between them was found already, see [`Workspace::exchange`].
+    ///
+    /// # Errors
+    /// As [`Network::search`].
+    pub fn look_ahead(
+        &self,
+        ws: &mut Workspace,
+        right: &Encoded,
+        after: Option<(&Encoded, f32)>,
+        known: bool,
+    ) -> Result<()> {
+        let found = ws.ahead()?.found.clone();
+        if let Some((after, _)) = after.filter(|_| !known) {
+            ws.expect_encoded(right)?;
+            ws.expect_encoded(after)?;
+            self.find(ws, right, after, &found)?;
+        }
+        ws.follows = true;
+        let future = ws.ahead()?.future.clone();
+        let pace = after.map(|(_, pace)| pace);
+        Ok(bend::foresee(&ws.context, &found, pace, &future)?)
+    }
+
+    /// What begins a pair, before its motion is known.
+    fn begin(
+        &self,
+        ws: &mut Workspace,
+        left: &Encoded,
+        right: &Encoded,
+        pace: Option<f32>,
+    ) -> Result<()> {
         ws.expect_encoded(left)?;
         ws.expect_encoded(right)?;
-        let Workspace {
-            context,
-            search,
-            ways,
-            found,
-            past,
-            decoder,
-            ..
-        } = ws;
-        let ways = [&ways[0], &ways[1]];
-        let per_cell = HALF_CELL >> self.config.finest;
+        let (context, decoder) = (&ws.context, &ws.decoder);
+        let (found, past) = (&ws.found, &ws.past);
         context.pool().install(|| {
             decoder.rest(context, [left, right])?;
-            hypotheses::remember(context, found, pace, past)?;
+            Ok(hypotheses::remember(context, found, pace, past)?)
+        })
+    }
+
+    /// Searches between two pictures, both ways.
+    fn find(
+        &self,
+        ws: &mut Workspace,
+        left: &Encoded,
+        right: &Encoded,
+        found: &Tensor,
+    ) -> Result<()> {
+        let (context, search) = (&ws.context, &mut ws.search);
+        let ways = [&ws.ways[0], &ws.ways[1]];
+        let per_cell = HALF_CELL >> self.config.finest;
+        context.pool().install(|| {
             search::search(context, [&left.luma, &right.luma], search, ways)?;
             Ok(hypotheses::gather(context, ways, per_cell, found)?)
         })
@@ -213,14 +271,13 @@ impl Network {
         let (decoder, refiner) = (&ws.decoder, &ws.refiner);
         let sides = [left, right].map(|e| (&e.coarse, &e.bytes[1]));
         let coarse = ws.phases.coarse(phase)?;
-        self.decoder.run(
-            context,
-            decoder,
-            (&ws.found, &ws.past),
-            sides,
-            &coarse,
-            observe,
-        )?;
+        let motions = Motions {
+            found: &ws.found,
+            past: &ws.past,
+            ahead: ws.ahead.as_deref().filter(|_| ws.follows),
+        };
+        self.decoder
+            .run(context, decoder, motions, sides, &coarse, observe)?;
         let sides = [left, right].map(|e| (&e.fine, &e.bytes[0]));
         let fine = ws.phases.fine(phase);
         self.refiner
@@ -249,6 +306,10 @@ pub struct Workspace {
     found: Tensor,
     /// See [`hypotheses::remember`].
     past: Tensor,
+    /// What trajectories need, once they were asked for.
+    ahead: Option<Box<Ahead>>,
+    /// The motion of this pair follows them.
+    follows: bool,
     decoder: DecoderSpace,
     refiner: RefinerSpace,
     phases: Phases,
@@ -278,6 +339,8 @@ impl Workspace {
             ],
             found: zeros(coarse, 4)?,
             past: zeros(coarse, 3)?,
+            ahead: None,
+            follows: false,
             decoder: DecoderSpace::new(config, coarse, &refiner)?,
             refiner,
             phases: Phases::new(&sizes)?,
@@ -324,6 +387,29 @@ impl Workspace {
         expect("the motion before", past.dims(), self.past.dims())?;
         (self.found, self.past) = (found, past);
         self.decoder.rest(&self.context, pictures)
+    }
+
+    /// What was found between the pair is now that which was found ahead of it, and the other way round.
+    ///
+    /// # Errors
+    /// Those of the allocation.
+    pub fn exchange(&mut self) -> Result<()> {
+        let ahead = self.ahead()?.found.clone();
+        let found = std::mem::replace(&mut self.found, ahead);
+        self.ahead()?.found = found;
+        Ok(())
+    }
+
+    fn ahead(&mut self) -> Result<&mut Ahead> {
+        match &mut self.ahead {
+            Some(ahead) => Ok(ahead),
+            none => Ok(none.insert(Box::new(Ahead::new(self.sizes.coarse)?))),
+        }
+    }
+
+    /// Lets motion be even again, but for what the pair before tells.
+    pub fn follow_none(&mut self) {
+        self.follows = false;
     }
 
     /// What the workspace runs on.

@@ -26,6 +26,7 @@ fn config(num: u32, den: u32) -> Config {
         stop: None,
         interpolate: true,
         retime: false,
+        outer: false,
     }
 }
 
@@ -589,4 +590,81 @@ fn one_future_frame_is_waited_for() {
         }
     }
     assert_eq!(run.scheduler.lookahead(40 * MS), waited);
+}
+
+fn with_outer(config: Config) -> Config {
+    Config {
+        outer: true,
+        ..config
+    }
+}
+
+/// The frames around an output, and the one after them with its distance in ms.
+type Window = (u32, u32, Option<(u32, u64)>);
+
+/// Those of each output between two frames.
+fn windows(run: &Run) -> Vec<Window> {
+    let window = |job: &Job<u32>| match job {
+        Job::Interpolate {
+            left, right, after, ..
+        } => Some((*left, *right, after.map(|o| (o.frame, o.span / MS)))),
+        Job::Show { .. } => None,
+    };
+    run.jobs.iter().filter_map(window).collect()
+}
+
+#[test]
+fn the_frame_after_the_pair_is_waited_for() {
+    let mut run = Run::new(with_outer(config(50, 1)));
+    assert_eq!(run.scheduler.lookahead(40 * MS), 2);
+    assert_eq!((run.push(0), run.push(40 * MS)), (0, 1));
+    // a serialized event that ends the run lets everything out
+    assert_eq!((run.push(80 * MS), run.finish()), (3, 6));
+    let expected = [(0, 1, Some((2, 40))), (1, 2, None)];
+    assert_eq!(windows(&run), expected);
+}
+
+#[test]
+fn outputs_are_the_same_with_the_frame_after() {
+    for ends in [false, true] {
+        let runs = [config(60, 1), with_outer(config(60, 1))].map(|config| {
+            let mut run = Run::new(config);
+            for at in [0, 40, 80, 120, 5000, 5040, 5090] {
+                run.push(at * MS);
+                if ends && at == 80 {
+                    run.drain();
+                }
+            }
+            run.finish();
+            run
+        });
+        let [without, with] = &runs;
+        assert_eq!(all_words(without), all_words(with));
+        assert_eq!(without.times(), with.times());
+    }
+}
+
+#[test]
+fn nothing_is_looked_at_across_a_hole_or_an_end() {
+    let mut run = Run::new(with_outer(config(50, 1)));
+    for at in [0, 40, 5000, 5040] {
+        run.push(at * MS);
+    }
+    run.drain();
+    run.push(5080 * MS);
+    run.push(5120 * MS);
+    run.finish();
+    assert!(windows(&run).iter().all(|(.., after)| after.is_none()));
+}
+
+#[test]
+fn in_reverse_the_frame_after_has_been_there_and_is_not_waited_for() {
+    let mut run = Run::new(with_outer(reverse(50, 1, 0, SECOND)));
+    assert_eq!(run.scheduler.lookahead(40 * MS), 1);
+    for at in [120, 80, 40] {
+        run.push(at * MS);
+    }
+    run.finish();
+    let expected = [(1, 0, None), (2, 1, Some((0, 40)))];
+    assert_eq!(windows(&run), expected);
 }

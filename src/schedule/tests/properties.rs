@@ -107,8 +107,9 @@ proptest! {
     fn nothing_panics(
         calls in proptest::collection::vec((any_call(), any::<bool>()), 0..60),
         num in any::<u32>(), den in any::<u32>(), max_gap in any_time(), retime in any::<bool>(),
+        outer in any::<bool>(),
     ) {
-        let mut scheduler = Scheduler::new(Config { max_gap, retime, ..config(num, den) });
+        let mut scheduler = Scheduler::new(Config { max_gap, retime, outer, ..config(num, den) });
         for (frame, (call, polled)) in calls.iter().enumerate() {
             apply(&mut scheduler, call, frame as u32);
             // Streams of 10^12 outputs exist; a look at some is enough.

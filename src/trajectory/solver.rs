@@ -1,0 +1,83 @@
+//! An ordinary differential equation's solution by the classical fourth-order Runge-Kutta method. A step is as long as one of it
+//! and two of half its length agree; their difference also betters the result (Hairer, Nørsett, Wanner, "Solving Ordinary
+//! Differential Equations I", II.4).
+
+use super::{Drive, State};
+
+/// A step this short, of the time from frame to frame, is not halved: the equation is stiff.
+pub const SHORTEST: f32 = 1.0 / 32.0;
+/// No value of a state gets beyond this: it explodes.
+pub const MOST: f32 = 1e4;
+/// The error of two halves is this part of their difference from the whole: 1 / (2^4 - 1).
+const SHARE: f32 = 1.0 / 15.0;
+
+/// The state at `to` of that which is `state` at `from`, with errors of a step up to `tolerance`; `None` where the equation is stiff or
+/// explodes. The number of steps is bounded by [`SHORTEST`].
+pub fn carry(
+    drive: &impl Drive,
+    mut state: State,
+    from: f32,
+    to: f32,
+    tolerance: f32,
+) -> Option<State> {
+    let (mut done, mut pieces, mut at) = (0, 1, from);
+    // the way is `pieces` steps long, of which `done` are behind: exact, so that the last one ends at `to`
+    while done < pieces {
+        let end = match done + 1 == pieces {
+            true => to,
+            false => from + (to - from) * ((done + 1) as f32 / pieces as f32),
+        };
+        let step = end - at;
+        let (next, error) = attempt(drive, &state, at, step);
+        // no number is no agreement
+        if error <= tolerance {
+            if next.iter().any(|v| v.abs() > MOST) {
+                return None;
+            }
+            (state, at, done) = (next, end, done + 1);
+            // as long again as the last that failed, where the halves meet
+            if done % 2 == 0 {
+                (done, pieces) = (done / 2, pieces / 2);
+            }
+        } else if step.abs() > SHORTEST {
+            (done, pieces) = (2 * done, 2 * pieces);
+        } else {
+            return None;
+        }
+    }
+    Some(state)
+}
+
+/// The state after a step, and its largest error.
+fn attempt(drive: &impl Drive, z: &State, t: f32, step: f32) -> (State, f32) {
+    let first = drive.change(z, t);
+    let half = 0.5 * step;
+    let whole = stepped(drive, z, &first, t, step);
+    let middle = stepped(drive, z, &first, t, half);
+    let halves = stepped(
+        drive,
+        &middle,
+        &drive.change(&middle, t + half),
+        t + half,
+        half,
+    );
+    let differences: State = std::array::from_fn(|i| SHARE * (halves[i] - whole[i]));
+    let error = differences.iter().fold(0.0, |most, d| match d.is_nan() {
+        true => f32::INFINITY,
+        false => d.abs().max(most),
+    });
+    (along(&halves, &differences, 1.0), error)
+}
+
+/// One classical step, with the change at its beginning.
+fn stepped(drive: &impl Drive, z: &State, first: &State, t: f32, step: f32) -> State {
+    let half = 0.5 * step;
+    let second = drive.change(&along(z, first, half), t + half);
+    let third = drive.change(&along(z, &second, half), t + half);
+    let last = drive.change(&along(z, &third, step), t + step);
+    std::array::from_fn(|i| z[i] + step / 6.0 * (first[i] + 2.0 * (second[i] + third[i]) + last[i]))
+}
+
+fn along(z: &State, change: &State, by: f32) -> State {
+    std::array::from_fn(|i| z[i] + by * change[i])
+}
