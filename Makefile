@@ -80,6 +80,9 @@ test-cuda: install ## On a machine with an NVIDIA card: compare it with the CPU
 
 bench: install ## Run the benches; a table of ratios to others at the end
 	cargo bench --quiet --bench '*'
+	@cargo build --quiet --release --example costs
+	@for size in 640x480 1280x720 1920x1080 3840x2160; do \
+		echo; echo "$$size, the element alone"; target/release/examples/costs $$size qos=false; done
 	benches/peers.sh
 
 check-leaks: install ## Run every line of pipelines/ under GStreamer's leak tracer

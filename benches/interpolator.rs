@@ -11,7 +11,7 @@ mod common;
 use common::clip::Clip;
 use common::middle::Middle;
 
-const SIZES: [(usize, usize); 3] = [(640, 360), (1280, 720), (1920, 1080)];
+const SIZES: [(usize, usize); 4] = [(640, 480), (1280, 720), (1920, 1080), (3840, 2160)];
 
 fn new_frame(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("new frame");
