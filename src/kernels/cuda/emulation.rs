@@ -150,6 +150,12 @@ fn compiled(module: &str) -> PathBuf {
                 "-Wno-unknown-pragmas",
             ])
             .args(["-Wno-unused-function", "-Wno-unused-variable"])
+            // what C++ leaves undefined and a card may do otherwise ends the test
+            .args([
+                "-fsanitize=undefined,float-cast-overflow",
+                "-fno-sanitize=float-divide-by-zero",
+                "-fsanitize-undefined-trap-on-error",
+            ])
             .args(["-x", "c++"])
             .arg(&source)
             .arg("-o")
@@ -163,7 +169,7 @@ fn compiled(module: &str) -> PathBuf {
     library
 }
 
-/// Of the module's source and of all headers.
+/// Of the module's source, of all headers and of how they are compiled.
 fn version(kernels: &Path, source: &Path) -> u64 {
     let headers = |folder: PathBuf| {
         let entries = std::fs::read_dir(folder).unwrap();
@@ -176,6 +182,7 @@ fn version(kernels: &Path, source: &Path) -> u64 {
     files.push(source.to_path_buf());
     files.sort();
     let mut hasher = DefaultHasher::new();
+    include_str!("emulation.rs").hash(&mut hasher);
     for file in files {
         std::fs::read(&file).unwrap().hash(&mut hasher);
     }

@@ -49,7 +49,7 @@ __device__ void base_of(const Raster<const float>& flow, int cell, const Compone
     const float* middle = flow.at((top + bottom) / 2 / cell, (left + right) / 2 / cell);
     for (int i = 0; i < 4; i++) {
         float length = fabsf(middle[i]);
-        base[i] = length > NEAR && length < FAR ? (int)middle[i] >> 1 << 1 : 0;
+        base[i] = length > NEAR && length < FAR ? (int)middle[i] & ~1 : 0;
     }
 }
 
