@@ -123,7 +123,7 @@ fn a_plane_of_equal_phases_is_a_uniform_phase() {
     let settings = Settings::default();
     let (_, a) = interpolate(&left, &right, PhaseMap::Uniform(0.25), &settings).unwrap();
     let (_, b) = interpolate(&left, &right, PhaseMap::Plane(plane), &settings).unwrap();
-    assert!(psnr(&a, &b, 0) > 60.0);
+    assert!(a.planes == b.planes);
 }
 
 #[test]

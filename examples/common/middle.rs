@@ -65,6 +65,22 @@ impl Middle {
         after: Option<(&Frame, &Encoded)>,
         phase: f32,
     ) -> Result<(Frame, Outcome)> {
+        let (made, outcome) = self.at_phases(left, right, after, &PhaseMap::Uniform(phase))?;
+        match outcome {
+            Outcome::Cut if phase > 0.5 => Ok((right.0.clone(), outcome)),
+            Outcome::Cut => Ok((left.0.clone(), outcome)),
+            _ => Ok((made, outcome)),
+        }
+    }
+
+    /// As [`Middle::at`] at phases that may differ from place to place; at a cut the picture is black.
+    pub fn at_phases(
+        &mut self,
+        left: (&Frame, &Encoded),
+        right: (&Frame, &Encoded),
+        after: Option<(&Frame, &Encoded)>,
+        phases: &PhaseMap,
+    ) -> Result<(Frame, Outcome)> {
         let sides = (picture(left.0)?, picture(right.0)?);
         let next = after.map(|(frame, _)| picture(frame)).transpose()?;
         let after = next.as_ref().zip(after).map(|(picture, after)| After {
@@ -86,15 +102,11 @@ impl Middle {
             after,
             (&sides.0, left.1),
             (&sides.1, right.1),
-            &PhaseMap::Uniform(phase),
+            phases,
             &self.settings,
             &mut out,
         )?;
-        match outcome {
-            Outcome::Cut if phase > 0.5 => Ok((right.0.clone(), outcome)),
-            Outcome::Cut => Ok((left.0.clone(), outcome)),
-            _ => Ok((made, outcome)),
-        }
+        Ok((made, outcome))
     }
 
     /// What the engine found out about the last pair.
@@ -103,7 +115,11 @@ impl Middle {
     }
 }
 
-fn picture(frame: &Frame) -> Result<Picture<'_>> {
+/// A frame as the engine reads it.
+///
+/// # Errors
+/// None that a frame has.
+pub fn picture(frame: &Frame) -> Result<Picture<'_>> {
     let [y, u, v] = frame.planes();
     let stride = |plane| frame.plane_size(plane).0 as isize;
     Picture::new(

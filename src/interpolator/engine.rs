@@ -13,7 +13,7 @@ use crate::kernels::color::residual;
 use crate::kernels::device::Gpu;
 use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{
-    Context, PhaseMap, agreement, change, color, confidence, luma, picture, resample, view,
+    Context, PhaseMap, agreement, change, color, confidence, luma, phases, picture, resample, view,
 };
 use crate::network::published::{self, Options, Published};
 use crate::network::{self, Model, Motion, Network};
@@ -396,7 +396,7 @@ impl Halved {
         Ok(match phase {
             PhaseMap::Uniform(phase) => PhaseMap::Uniform(*phase),
             PhaseMap::Plane(plane) => {
-                resample::half(context, &plane.unsqueeze(2)?, &self.phase)?;
+                phases::coarser(context, &plane.unsqueeze(2)?, &self.phase)?;
                 PhaseMap::Plane(self.phase.squeeze(2)?)
             }
         })

@@ -148,3 +148,43 @@ fn after_a_change_of_the_network_all_is_as_if_it_had_been_there_from_the_start()
         assert_eq!(differs, None, "{variant:?}");
     }
 }
+
+// the second pair knows of the first one's motion
+#[test]
+fn a_plane_of_one_phase_is_that_phase_to_the_bit() {
+    let (width, height) = (181, 99);
+    let frames = [0.0, 4.0, 9.0].map(|d| waves(width, height, d));
+    let pictures = frames.each_ref().map(|f| picture(f, width, height));
+    for (scale, level) in [1.0, 0.5]
+        .into_iter()
+        .flat_map(|scale| [0.3f32, 0.5, 2.0 / 3.0].map(|p| (scale, p)))
+    {
+        let phases = |plane: bool| {
+            let mut interpolator = interpolator(Variant::Balanced, (width, height), scale);
+            let (h, w, _) = interpolator.view.dims3().unwrap();
+            let phase = match plane {
+                true => PhaseMap::Plane(Tensor::full(level, (h / 4, w / 4), &Device::Cpu).unwrap()),
+                false => PhaseMap::Uniform(level),
+            };
+            let encoded = pictures.each_ref().map(|p| interpolator.encode(p).unwrap());
+            let mut made = Vec::new();
+            for i in 0..2 {
+                let mut data = vec![0; width * height];
+                let planes = &mut [(data.as_mut_slice(), width as isize)];
+                let mut out =
+                    PictureMut::new(Format::Gray8, width as u32, height as u32, planes).unwrap();
+                let sides = [i, i + 1].map(|k| (&pictures[k], &*encoded[k]));
+                let settings = Settings::default();
+                interpolator
+                    .interpolate(sides[0], sides[1], &phase, &settings, &mut out)
+                    .unwrap();
+                made.push(data);
+            }
+            made
+        };
+        assert!(
+            phases(true) == phases(false),
+            "scale {scale}, phase {level}"
+        );
+    }
+}

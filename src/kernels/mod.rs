@@ -39,6 +39,7 @@ pub mod luma;
 pub(crate) mod memory;
 pub(crate) mod motion;
 pub(crate) mod pairs;
+pub(crate) mod phases;
 pub(crate) mod picture;
 pub(crate) mod pointwise;
 pub(crate) mod raster;

@@ -10,7 +10,7 @@ use super::checkpoint::Checkpoint;
 use super::{Encoded, Motion, Observer};
 use crate::error::{Error, Result};
 use crate::kernels::{
-    Context, PhaseMap, agreement, bend, hypotheses, luma, memory, motion, resample, search,
+    Context, PhaseMap, agreement, bend, hypotheses, luma, memory, motion, phases, search,
 };
 
 pub mod config;
@@ -417,6 +417,12 @@ impl Workspace {
         &self.context
     }
 
+    /// The motion that [`Network::search`] found last: `[height / 4, width / 4, 4]` of the view, from left to right x, y, and
+    /// from right to left x, y, in cells of 8x8 pixels of the picture.
+    pub fn found(&self) -> &Tensor {
+        &self.found
+    }
+
     /// What [`Network::estimate`] answered last.
     pub fn motion(&self) -> &Motion {
         &self.motion
@@ -462,7 +468,7 @@ impl Phases {
         };
         let (h, w) = self.coarse;
         expect("a plane of phases", plane.dims(), &[h, w])?;
-        Ok(resample::double(context, &plane.unsqueeze(2)?, &self.fine)?)
+        Ok(phases::finer(context, &plane.unsqueeze(2)?, &self.fine)?)
     }
 
     fn coarse(&self, phase: &PhaseMap) -> Result<PhaseMap> {
