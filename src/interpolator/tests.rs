@@ -132,20 +132,28 @@ fn motion_in_large_pictures_is_sought_at_half_the_resolution() {
 
 #[test]
 fn after_a_change_of_the_network_all_is_as_if_it_had_been_there_from_the_start() {
-    let (size, phase) = ((203, 117), PhaseMap::Uniform(0.4));
-    let mut changed = interpolator(Variant::High, size, 1.0);
-    between(&mut changed, size, 5.0, &phase);
-    for variant in Variant::ALL {
-        let data = waves(size.0, size.1, 0.0);
-        let old = changed.encode(&picture(&data, size.0, size.1)).unwrap();
-        assert!(changed.fits(&old));
-        changed.set_network(variant.network().unwrap()).unwrap();
-        assert!(!changed.fits(&old));
-        let made = between(&mut changed, size, 3.0, &phase);
-        let mut fresh = interpolator(variant, size, 1.0);
-        let wanted = between(&mut fresh, size, 3.0, &phase);
-        let differs = made.iter().zip(&wanted).position(|(a, b)| a != b);
-        assert_eq!(differs, None, "{variant:?}");
+    // in the larger one some networks see pictures at half their size
+    for size in [(203, 117), (737, 741)] {
+        let (width, height) = size;
+        let phase = PhaseMap::Uniform(0.4);
+        let automatic = |variant: Variant| {
+            let network = variant.network().unwrap();
+            let (w, h) = (width as u32, height as u32);
+            Interpolator::new(network, Format::Gray8, w, h, 2).unwrap()
+        };
+        let mut changed = automatic(Variant::High);
+        between(&mut changed, size, 5.0, &phase);
+        for variant in Variant::ALL {
+            let data = waves(width, height, 0.0);
+            let old = changed.encode(&picture(&data, width, height)).unwrap();
+            assert!(changed.fits(&old));
+            changed.set_network(variant.network().unwrap()).unwrap();
+            assert!(!changed.fits(&old));
+            let made = between(&mut changed, size, 3.0, &phase);
+            let wanted = between(&mut automatic(variant), size, 3.0, &phase);
+            let differs = made.iter().zip(&wanted).position(|(a, b)| a != b);
+            assert_eq!(differs, None, "{variant:?} at {size:?}");
+        }
     }
 }
 
