@@ -1,5 +1,5 @@
 //! A card against the CPU: convolutions of all shapes, every network that there is a version of for cards, the
-//! picture that comes out. Where there is no card the tests say so, and are none. `tests/cuda.rs` runs them with a
+//! pictures that come out. Where there is no card the tests say so, and are none. `tests/cuda.rs` runs them with a
 //! driver that has its kernels run on the host.
 
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use gstvideointerpolate::interpolator::{Interpolator, Options, Outcome, Settings
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
 use gstvideointerpolate::kernels::device::{Device, Gpu};
 use gstvideointerpolate::kernels::{Context, PhaseMap};
-use gstvideointerpolate::network::Model;
 use gstvideointerpolate::network::checkpoint::Checkpoint;
 use gstvideointerpolate::network::published::Published;
+use gstvideointerpolate::network::{Model, Variant};
 use gstvideointerpolate::picture::{Channel, Format};
 
 #[path = "common/checkpoints.rs"]
@@ -236,34 +236,75 @@ fn a_forked_process_cannot_use_the_card() {
 fn the_picture_is_the_same() {
     let Some(gpu) = card() else { return };
     let (_, network) = networks().pop().expect("a network");
-    let network = Arc::new(network);
-    let (size, format) = ((70, 50), Format::I420);
+    the_picture_of(&Model::Published(Arc::new(network)), (70, 50), &[None]);
+}
+
+#[test]
+fn the_picture_of_the_built_in_network_is_the_same() {
+    if card().is_none() {
+        return;
+    }
+    for variant in Variant::ALL {
+        let model = Model::Embedded(variant.network().unwrap());
+        the_picture_of(&model, (150, 98), &[None, Some(0.5)]);
+    }
+}
+
+/// The pictures between three of some texture that moves, by a uniform phase and by a plane of phases.
+fn the_picture_of(model: &Model, size: (u32, u32), scales: &[Option<f32>]) {
+    let Some(gpu) = card() else { return };
+    let format = Format::I420;
     let scene = |moved: f32| {
         Owned::painted(format, size, 3, |channel: Channel, x, y| {
             let phase = 0.7 * channel as u8 as f32;
             0.5 + 0.3 * (0.13 * (x - moved) + phase).sin() * (0.11 * y + phase).cos()
         })
     };
-    let (left, right) = (scene(0.0), scene(3.0));
-    let [want, found] = contexts(&gpu).map(|context| {
-        let model = Model::Published(network.clone());
-        let options = Options::default();
-        let made = Interpolator::with_context(model, format, size, &context, options);
-        let mut interpolator = made.unwrap();
-        let (l, r) = (left.picture(), right.picture());
-        let sides = [&l, &r].map(|p| interpolator.encode(p).unwrap());
-        let mut out = Owned::new(format, size, 5);
-        let (phase, settings) = (PhaseMap::Uniform(0.5), Settings::default());
-        let pair = ((&l, &*sides[0]), (&r, &*sides[1]));
-        let made =
-            interpolator.interpolate(pair.0, pair.1, &phase, &settings, &mut out.picture_mut());
-        assert_eq!(made.unwrap(), Outcome::Interpolated);
-        out
-    });
-    for c in format.components() {
+    let pictures = [0.0, 3.0, 5.0].map(scene);
+    let cells = [size.1, size.0].map(|n| (n as usize).div_ceil(8));
+    let plane = tensor("phases", &cells);
+    let plane = ((plane * 0.3).unwrap() + 0.5).unwrap();
+    let phases = [PhaseMap::Uniform(0.5), PhaseMap::Plane(plane)];
+    for &scale in scales {
+        let [want, found] = contexts(&gpu).map(|context| {
+            let options = Options {
+                scale,
+                ..Options::default()
+            };
+            let made = Interpolator::with_context(model.clone(), format, size, &context, options);
+            let mut interpolator = made.unwrap();
+            let pictures = pictures.each_ref().map(Owned::picture);
+            let sides = pictures.each_ref().map(|p| interpolator.encode(p).unwrap());
+            let mut all = Vec::new();
+            for (pair, phase) in [0, 1]
+                .iter()
+                .flat_map(|i| phases.iter().map(move |p| (*i, p)))
+            {
+                let mut out = Owned::new(format, size, 5);
+                let (left, right) = (pair, pair + 1);
+                let (left, right) = (
+                    (&pictures[left], &*sides[left]),
+                    (&pictures[right], &*sides[right]),
+                );
+                let to = &mut out.picture_mut();
+                let made = interpolator.interpolate(left, right, phase, &Settings::default(), to);
+                assert_eq!(made.unwrap(), Outcome::Interpolated);
+                all.push(out);
+            }
+            all
+        });
+        for (want, found) in want.iter().zip(&found) {
+            same_picture(want, found, size);
+        }
+    }
+}
+
+/// Fails where a code of 8 bits is more than [`CODES`] off.
+fn same_picture(want: &Owned, found: &Owned, size: (u32, u32)) {
+    for c in Format::I420.components() {
         for y in 0..c.height(size.1 as usize) {
             for x in 0..c.width(size.0 as usize) {
-                let [w, f] = [&want, &found].map(|o| c.load(o.picture().row(c.plane, y), x));
+                let [w, f] = [want, found].map(|o| c.load(o.picture().row(c.plane, y), x));
                 let off = (f64::from(w) - f64::from(f)).abs();
                 assert!(off <= CODES, "{:?} at {x},{y}: {f} for {w}", c.channel);
             }

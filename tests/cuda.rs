@@ -12,6 +12,8 @@ mod checkpoints;
 const PLUGIN: &str = "libgstvideointerpolate.so";
 /// A small network of those that run on cards.
 const NETWORK: &str = "rife-4.25.lite";
+/// One of those that do not.
+const ON_CPU: &str = "ifrnet-s";
 /// As gst-launch-1.0 takes it.
 const LINE: &str = "videotestsrc num-buffers=3 pattern=ball ! video/x-raw,format=I420,width=64,height=48,framerate=25/1";
 
@@ -92,11 +94,13 @@ fn kernels() -> &'static Path {
 /// A checkpoint with weights that mean nothing.
 fn checkpoint() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
-    FILE.get_or_init(|| {
-        let path = scratch("model").join(format!("{NETWORK}.safetensors"));
-        candle_core::safetensors::save(&checkpoints::tensors(NETWORK), &path).expect("written");
-        path
-    })
+    FILE.get_or_init(|| written(NETWORK))
+}
+
+fn written(network: &str) -> PathBuf {
+    let path = scratch("model").join(format!("{network}.safetensors"));
+    candle_core::safetensors::save(&checkpoints::tensors(network), &path).expect("written");
+    path
 }
 
 /// What the driver is to be, by its variables; without one of the first kind there is none.
@@ -292,7 +296,8 @@ fn auto_falls_back_whatever_the_driver_is() {
 
 #[test]
 fn a_network_without_a_version_for_cards_says_so() {
-    let (played, log) = play("device=cuda", Some(driver()), &[]);
+    let properties = format!("model={} device=cuda", written(ON_CPU).display());
+    let (played, log) = play(&properties, Some(driver()), &[]);
     assert!(
         !played && log.contains("no version for cards") && log.contains("RIFE"),
         "{log}"
@@ -307,13 +312,12 @@ fn runs() -> (&'static str, &'static str) {
 
 #[test]
 fn a_driver_that_runs_the_kernels_is_used() {
-    let (played, log) = play(
-        &format!("{} device=cuda", model()),
-        Some(driver()),
-        &[runs()],
-    );
-    assert!(played, "{log}");
-    assert!(log.contains("runs on cuda:0 (Test card)"), "{log}");
+    for properties in [String::new(), model()] {
+        let properties = format!("{properties} device=cuda");
+        let (played, log) = play(properties.trim(), Some(driver()), &[runs()]);
+        assert!(played, "{log}");
+        assert!(log.contains("runs on cuda:0 (Test card)"), "{log}");
+    }
 }
 
 #[test]
@@ -321,8 +325,10 @@ fn a_card_that_computes_otherwise_is_not_used() {
     // one that runs nothing
     let nothing = scratch("nothing");
     let folder = nothing.to_str().expect("a plain name");
-    let (played, log) = play(&model(), Some(driver()), &[("DRIVER_KERNELS", folder)]);
-    assert!(played && log.contains("otherwise than the CPU"), "{log}");
+    for properties in [String::new(), model()] {
+        let (played, log) = play(&properties, Some(driver()), &[("DRIVER_KERNELS", folder)]);
+        assert!(played && log.contains("otherwise than the CPU"), "{log}");
+    }
 }
 
 #[test]

@@ -44,9 +44,7 @@ impl Features {
     /// `[height / 4, width / 4, 1]`: mean luma of each 4x4 pixels, -0.5 to 0.5.
     pub fn cell_luma(&self) -> &Tensor {
         match self {
-            // the cells are a half-size picture's 2x2 pixels
-            Self::Embedded(f) if f.bytes.is_some() => &f.encoded.luma[0],
-            Self::Embedded(f) => f.encoded.cell_luma(),
+            Self::Embedded(features) => features.cell_luma(),
             Self::Full(features) => &features.cell_luma,
         }
     }
@@ -67,8 +65,7 @@ impl Engine {
         Ok(match model {
             Model::Embedded(network) => {
                 let halved = options.scale(picture, network.lines()) < 1.0;
-                let context = context.on(None);
-                Self::Embedded(Box::new(Embedded::new(network, &context, view, halved)?))
+                Self::Embedded(Box::new(Embedded::new(network, context, view, halved)?))
             }
             Model::Published(network) => Self::Full(Box::new(Full::new(
                 network, context, picture, view, options,
@@ -80,7 +77,7 @@ impl Engine {
     /// estimate.
     pub fn view(&self, view: (usize, usize)) -> Result<Tensor> {
         match self {
-            Self::Embedded(engine) if engine.halved.is_none() => engine.workspace.view(),
+            Self::Embedded(engine) if engine.sees_pictures() => engine.workspace.view(),
             _ => zeros(view, view::CHANNELS),
         }
     }
@@ -119,7 +116,7 @@ impl Engine {
 
     /// Whether its motion can follow trajectories.
     pub fn can_follow(&self) -> bool {
-        matches!(self, Self::Embedded(_))
+        matches!(self, Self::Embedded(e) if e.crossing.is_none())
     }
 
     /// Lets the motion of the pair searched last follow trajectories; see [`Network::look_ahead`].
@@ -186,8 +183,7 @@ impl Engine {
     pub fn search(&mut self, left: &Features, right: &Features, pace: Option<f32>) -> Result<()> {
         match (self, left, right) {
             (Self::Embedded(e), Features::Embedded(l), Features::Embedded(r)) => {
-                let (l, r) = (&l.encoded, &r.encoded);
-                e.network.search(&mut e.workspace, l, r, pace)
+                e.search(&l.encoded, &r.encoded, pace)
             }
             (Self::Full(_), Features::Full(_), Features::Full(_)) => Ok(()),
             _ => Err(foreign()),
@@ -266,20 +262,36 @@ fn foreign() -> Error {
     ))
 }
 
-/// The built-in network.
+/// The built-in network. It may run on a card; all else is done on the CPU.
 pub struct Embedded {
     network: Arc<Network>,
+    context: Context,
     workspace: network::Workspace,
     /// Where it sees pictures at half their size.
     halved: Option<Halved>,
+    /// Where what the network sees and finds crosses over, if it runs on a card.
+    crossing: Option<MotionCrossing>,
+    /// Height and width of the view of a picture.
+    view: (usize, usize),
 }
 
 /// What is kept of one picture.
 #[derive(Debug)]
 pub struct EmbeddedFeatures {
     encoded: network::Encoded,
-    /// Luma of the picture itself, see [`luma::gather`], where the network sees it at half its size.
+    /// Luma of the picture itself, see [`luma::gather`], where the network sees it at half its size, or on a card.
     bytes: Option<[Tensor; 2]>,
+    /// As the first levels of `encoded.luma`, as far as to that of cells, where the network runs on a card.
+    luma: Vec<Tensor>,
+    /// Which level is that of cells: those of a half-size picture are its 2x2 pixels.
+    cells: usize,
+}
+
+impl EmbeddedFeatures {
+    fn cell_luma(&self) -> &Tensor {
+        let own = self.luma.get(self.cells);
+        own.unwrap_or(&self.encoded.luma[self.cells])
+    }
 }
 
 impl Embedded {
@@ -293,38 +305,88 @@ impl Embedded {
             true => (view.0 / 2, view.1 / 2),
             false => view,
         };
-        let workspace = network.workspace(context, seen.0, seen.1)?;
+        let explain = |e| explained(context.gpu(), e);
+        let workspace = network.workspace(context, seen.0, seen.1);
+        let workspace = workspace.map_err(explain)?;
         let halved = halved.then(|| Halved::new(&workspace, view)).transpose()?;
+        let crossing = context
+            .gpu()
+            .map(|gpu| MotionCrossing::new(gpu, &workspace));
         Ok(Self {
+            crossing: crossing.transpose().map_err(explain)?,
+            context: context.on(None),
             workspace,
             network,
             halved,
+            view,
         })
     }
 
+    /// Whether the network reads the view of the picture itself, where it lies.
+    fn sees_pictures(&self) -> bool {
+        self.halved.is_none() && self.crossing.is_none()
+    }
+
     fn features(&self) -> Result<EmbeddedFeatures> {
-        let rooms = |h: &Halved| -> Result<[Tensor; 2]> {
-            let (height, width) = h.view;
-            let room = |factor| luma::room((factor * height, factor * width));
-            Ok([room(4)?, room(2)?])
+        let (h, w) = self.view;
+        let encoded = self.workspace.encoded();
+        let encoded = encoded.map_err(|e| explained(self.workspace.context().gpu(), e))?;
+        let bytes = || -> Result<_> { Ok([luma::room((2 * h, 2 * w))?, luma::room((h, w))?]) };
+        let cells = if self.halved.is_some() { 0 } else { 1 };
+        let level = |luma: &Tensor| -> Result<_> {
+            let (h, w, _) = luma.dims3()?;
+            zeros((h, w), 1)
+        };
+        let luma = match &self.crossing {
+            Some(_) => encoded.luma[..=cells].iter().map(level).collect(),
+            None => Ok(Vec::new()),
         };
         Ok(EmbeddedFeatures {
-            encoded: self.workspace.encoded()?,
-            bytes: self.halved.as_ref().map(rooms).transpose()?,
+            bytes: (!self.sees_pictures()).then(bytes).transpose()?,
+            luma: luma?,
+            cells,
+            encoded,
         })
     }
 
     fn encode(&mut self, view: &Tensor, out: &mut EmbeddedFeatures) -> Result<()> {
-        let (network, workspace) = (&self.network, &mut self.workspace);
-        match (&self.halved, &out.bytes) {
-            (None, None) => network.encode(workspace, view, &mut out.encoded),
-            (Some(halved), Some([whole, half])) => {
-                let pixels = view.narrow(2, 0, view::LUMA)?;
-                luma::gather(workspace.context(), &pixels, whole, half)?;
-                halved.see(workspace.context(), view)?;
-                network.encode(workspace, &halved.seen, &mut out.encoded)
+        let (network, workspace, context) = (&self.network, &mut self.workspace, &self.context);
+        if let Some([whole, half]) = &out.bytes {
+            let pixels = view.narrow(2, 0, view::LUMA)?;
+            luma::gather(context, &pixels, whole, half)?;
+        }
+        let seen = match &self.halved {
+            Some(halved) => {
+                halved.see(context, view)?;
+                &halved.seen
             }
-            _ => Err(foreign()),
+            None => view,
+        };
+        let Some(crossing) = &self.crossing else {
+            return network.encode(workspace, seen, &mut out.encoded);
+        };
+        if let Some(finest) = out.luma.first() {
+            resample::mean(context, &seen.narrow(2, 0, view::LUMA)?, finest)?;
+        }
+        for levels in out.luma.windows(2) {
+            resample::half_smooth(context, &levels[0], &levels[1])?;
+        }
+        crossing.run(|| {
+            crossing.gpu.upload(seen, &crossing.view)?;
+            network.encode(workspace, &crossing.view, &mut out.encoded)
+        })
+    }
+
+    fn search(
+        &mut self,
+        left: &network::Encoded,
+        right: &network::Encoded,
+        pace: Option<f32>,
+    ) -> Result<()> {
+        let (network, workspace) = (&self.network, &mut self.workspace);
+        match &self.crossing {
+            Some(crossing) => crossing.run(|| network.search(workspace, left, right, pace)),
+            None => network.search(workspace, left, right, pace),
         }
     }
 
@@ -334,23 +396,84 @@ impl Embedded {
         right: &network::Encoded,
         phase: &PhaseMap,
     ) -> Result<()> {
-        let (network, workspace) = (&self.network, &mut self.workspace);
+        let (network, workspace, context) = (&self.network, &mut self.workspace, &self.context);
+        let phase = match &self.halved {
+            Some(halved) => &halved.phase(context, phase)?,
+            None => phase,
+        };
+        let motion = match &self.crossing {
+            Some(crossing) => crossing.run(|| {
+                let phase = crossing.send(phase)?;
+                network.estimate(workspace, left, right, &phase)?;
+                crossing.fetch(workspace)
+            })?,
+            None => network.estimate(workspace, left, right, phase)?,
+        };
         match &self.halved {
-            None => network.estimate(workspace, left, right, phase).map(drop),
-            Some(halved) => {
-                let context = workspace.context().clone();
-                let phase = halved.phase(&context, phase)?;
-                let motion = network.estimate(workspace, left, right, &phase)?;
-                halved.enlarge(&context, motion)
-            }
+            Some(halved) => halved.enlarge(context, motion),
+            None => Ok(()),
         }
     }
 
     fn motion(&self) -> &Motion {
-        match &self.halved {
-            Some(halved) => &halved.motion,
-            None => self.workspace.motion(),
+        match (&self.halved, &self.crossing) {
+            (Some(halved), _) => &halved.motion,
+            (None, Some(crossing)) => &crossing.motion,
+            (None, None) => self.workspace.motion(),
         }
+    }
+}
+
+/// What the built-in network's view, phases and motion need on their way to a card and back.
+struct MotionCrossing {
+    gpu: Arc<Gpu>,
+    /// The view, on the card.
+    view: Tensor,
+    /// A plane of phases, on the card: `[h, w, 1]`.
+    phase: Tensor,
+    /// The motion that was found, on the CPU, as it lies on the card.
+    whole: Tensor,
+    /// Its parts.
+    motion: Motion,
+}
+
+impl MotionCrossing {
+    fn new(gpu: &Arc<Gpu>, workspace: &network::Workspace) -> Result<Self> {
+        let (h, w, _) = workspace.found().dims3()?;
+        let (fine_h, fine_w, _) = workspace.motion().flow.dims3()?;
+        let (whole, motion) = Motion::in_one((fine_h, fine_w), &Device::Cpu)?;
+        Ok(Self {
+            gpu: gpu.clone(),
+            view: workspace.view()?,
+            phase: Tensor::zeros((h, w, 1), DType::F32, &gpu.device())?,
+            motion,
+            whole,
+        })
+    }
+
+    /// Does something on the card, whose errors it explains.
+    fn run<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.gpu.check()?;
+        run().map_err(|e| self.gpu.explain(e))
+    }
+
+    /// The same phases on the card.
+    fn send(&self, phase: &PhaseMap) -> Result<PhaseMap> {
+        Ok(match phase {
+            PhaseMap::Uniform(phase) => PhaseMap::Uniform(*phase),
+            PhaseMap::Plane(plane) => {
+                self.gpu.upload(&plane.unsqueeze(2)?, &self.phase)?;
+                PhaseMap::Plane(self.phase.squeeze(2)?)
+            }
+        })
+    }
+
+    /// Waits until the card is done.
+    fn fetch(&self, workspace: &network::Workspace) -> Result<&Motion> {
+        if let Some(whole) = workspace.whole() {
+            self.gpu.download(whole, &self.whole)?;
+        }
+        Ok(&self.motion)
     }
 }
 
@@ -372,7 +495,10 @@ impl Halved {
         let cells = (height / 2, width / 2);
         Ok(Self {
             view: cells,
-            seen: workspace.view()?,
+            seen: match workspace.context().gpu() {
+                Some(_) => zeros(cells, view::CHANNELS)?,
+                None => workspace.view()?,
+            },
             motion: new_motion(cells)?,
             phase: zeros((height.div_ceil(8), width.div_ceil(8)), 1)?,
         })

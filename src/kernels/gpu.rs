@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaModule, DevicePtr, DriverError, LaunchConfig, PushKernelArg, result, sys,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
+use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{CudaDevice, Storage, Tensor, bail};
 
 use super::cuda::{DeviceRaster, Launch};
@@ -122,14 +122,14 @@ impl Gpu {
     /// [`Gpu::run`]: memory that is freed is used again only by what is queued later.
     ///
     /// # Errors
-    /// As [`DeviceRaster::new`]; or the tensor is not of floats on a card.
-    pub fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster> {
+    /// As [`DeviceRaster::new`]; or the tensor is not of such numbers on a card.
+    pub fn raster<T: CudaDType>(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<T>> {
         let (storage, layout) = tensor.storage_and_layout();
         let Storage::Cuda(storage) = &*storage else {
             bail!("expected a tensor on the card, found {tensor:?}");
         };
         let stream = self.device.cuda_stream();
-        let (address, _) = storage.as_cuda_slice::<f32>()?.device_ptr(&stream);
+        let (address, _) = storage.as_cuda_slice::<T>()?.device_ptr(&stream);
         DeviceRaster::new(address, layout)
     }
 
@@ -182,7 +182,7 @@ impl Gpu {
         if from.dims() != to.dims() || !from.is_contiguous() {
             bail!("cannot upload {from:?} to {to:?}");
         }
-        let address = self.raster(to)?.address();
+        let address = self.raster::<f32>(to)?.address();
         let stream = self.device.cuda_stream();
         stream.context().bind_to_thread().w()?;
         // SAFETY: as many values lie there; a copy from memory that is not pinned has read it when the call returns.

@@ -5,7 +5,7 @@
 //! the faults went, but the system took longer to find such pages; its time up to the first 1080p picture went from 130
 //! to 347 ms (medians of four alternating runs).
 
-use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_core::{DType, Result, Shape, Tensor};
 
 /// A tensor of `shape` in the memory of `other`, which is contiguous, for what is never in use together with it; in its own where
 /// that is too small.
@@ -18,12 +18,14 @@ pub fn shared(other: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
         count if count <= other.elem_count() => {
             other.flatten_all()?.narrow(0, 0, count)?.reshape(shape)
         }
-        _ => Tensor::zeros(shape, DType::F32, &Device::Cpu),
+        _ => Tensor::zeros(shape, DType::F32, other.device()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::kernels::raster::write;
 

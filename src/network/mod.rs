@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::kernels::device::Gpu;
@@ -11,6 +11,7 @@ use crate::kernels::device::Gpu;
 pub mod checkpoint;
 pub mod embedded;
 pub mod published;
+mod trial;
 
 use checkpoint::Checkpoint;
 pub use embedded::{Network, Variant, Workspace};
@@ -56,17 +57,15 @@ impl Model {
     /// There is no version of the network for cards, the card fails, or answers something else.
     pub fn try_on(&self, gpu: &Arc<Gpu>) -> Result<()> {
         match self {
-            Self::Published(network) if network.runs_on_cards() => {
-                published::trial::run(network, gpu)
-            }
-            _ => Err(Error::Device {
+            Self::Published(network) if !network.runs_on_cards() => Err(Error::Device {
                 device: gpu.description(),
                 problem: format!(
-                    "cannot run this network ({}), of which there is no version for cards; use the device \"auto\" or \"cpu\", or as model one of {}",
+                    "cannot run this network ({}), of which there is no version for cards; use the device \"auto\" or \"cpu\", the built-in network, or as model one of {}",
                     self.name(),
                     published::ON_CARDS
                 ),
             }),
+            _ => trial::run(self, gpu),
         }
     }
 
@@ -99,6 +98,27 @@ pub struct Motion {
     pub confidence: Tensor,
 }
 
+impl Motion {
+    /// Flow, mask and difference of `height` x `width` in one piece of memory, which one copy brings from a card: the piece, and they. Confidence
+    /// lies on the CPU and is 0.
+    pub(crate) fn in_one((h, w): (usize, usize), device: &Device) -> Result<(Tensor, Self)> {
+        let (cells, mut start) = (h * w, 0);
+        let whole = Tensor::zeros((1, 6 * cells, 1), DType::F32, device)?;
+        let mut part = |channels: usize| {
+            let part = whole.narrow(1, start, channels * cells)?;
+            start += channels * cells;
+            part.reshape((h, w, channels))
+        };
+        let motion = Self {
+            flow: part(4)?,
+            mask: part(1)?,
+            difference: part(1)?,
+            confidence: Tensor::zeros((h, w, 1), DType::F32, &Device::Cpu)?,
+        };
+        Ok((whole, motion))
+    }
+}
+
 /// One source picture as the network sees it; made once, used by both its pairs.
 #[derive(Debug)]
 pub struct Encoded {
@@ -110,11 +130,4 @@ pub struct Encoded {
     pub(crate) luma: Vec<Tensor>,
     /// Luma in bytes, whole and at half the size, see [`crate::kernels::luma::gather`].
     pub(crate) bytes: [Tensor; 2],
-}
-
-impl Encoded {
-    /// `[height / 4, width / 4, 1]`: smoothed luma of each 4x4 pixels, -0.5 to 0.5.
-    pub(crate) fn cell_luma(&self) -> &Tensor {
-        &self.luma[1]
-    }
 }

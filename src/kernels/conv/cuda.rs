@@ -1,6 +1,9 @@
 //! The launches of `cuda.cu`.
 
 #[cfg(feature = "cuda")]
+use std::sync::{Mutex, PoisonError};
+
+#[cfg(feature = "cuda")]
 use candle_core::{Device, Tensor};
 
 use super::{Activation, Filter, MAX_INPUTS, check};
@@ -159,21 +162,43 @@ impl Filter {
         let inputs = inputs.iter().map(|input| gpu.raster(input));
         let inputs = inputs.collect::<candle_core::Result<Vec<_>>>()?;
         let residual = residual.map(|r| gpu.raster(r)).transpose()?;
-        let (weights, out) = (gpu.raster(&weights)?.address(), gpu.raster(out)?);
+        let (weights, out) = (gpu.raster::<f32>(&weights)?.address(), gpu.raster(out)?);
         let launch = self.launch(weights, &inputs, residual.as_ref(), activation, &out)?;
         // SAFETY: these are the arguments of the kernel, made of tensors on this card.
         unsafe { gpu.run(launch) }
     }
 
-    /// The weights on the card; they stay on the one that was used last.
     #[cfg(feature = "cuda")]
     fn weights_on(&self, gpu: &Gpu) -> candle_core::Result<Tensor> {
-        let on_card = || self.on_card.lock().unwrap_or_else(|e| e.into_inner());
+        self.on_card.keep(gpu, || self.for_cards())
+    }
+
+    /// What [`super::narrow::weights`] makes, on the card: `[1, n, 1]`.
+    ///
+    /// # Errors
+    /// The card has no memory for it, or fails.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn narrow_on(&self, gpu: &Gpu) -> candle_core::Result<Tensor> {
+        self.narrow_on_card
+            .keep(gpu, || super::narrow::weights(self))
+    }
+}
+
+/// Weights on the card that was used last.
+#[cfg(feature = "cuda")]
+#[derive(Debug, Default)]
+pub(super) struct OnCard(Mutex<Option<Tensor>>);
+
+#[cfg(feature = "cuda")]
+impl OnCard {
+    /// The weights on this card, `[1, n, 1]`; `make` makes what is sent there unless it is there already.
+    fn keep(&self, gpu: &Gpu, make: impl FnOnce() -> Vec<f32>) -> candle_core::Result<Tensor> {
+        let on_card = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = on_card().clone();
         if let Some(known) = known.filter(|t| t.device().same_device(&gpu.device())) {
             return Ok(known);
         }
-        let values = self.for_cards();
+        let values = make();
         let shape = (1, values.len(), 1);
         let made = Tensor::from_vec(values, shape, &Device::Cpu)?.to_device(&gpu.device())?;
         let old = on_card().replace(made.clone());

@@ -62,9 +62,10 @@ pub struct Filter {
     reading: Activation,
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     packed: cpu::Packed,
-    /// On the card that was used last.
     #[cfg(feature = "cuda")]
-    on_card: std::sync::Mutex<Option<Tensor>>,
+    on_card: cuda::OnCard,
+    #[cfg(feature = "cuda")]
+    narrow_on_card: cuda::OnCard,
 }
 
 impl Filter {
@@ -96,7 +97,9 @@ impl Filter {
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             packed: cpu::Packed::default(),
             #[cfg(feature = "cuda")]
-            on_card: std::sync::Mutex::default(),
+            on_card: cuda::OnCard::default(),
+            #[cfg(feature = "cuda")]
+            narrow_on_card: cuda::OnCard::default(),
         };
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         let filter = Self {

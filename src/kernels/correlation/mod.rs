@@ -14,7 +14,11 @@ use super::raster::{Raster, RasterMut, Source, write};
 mod cpu;
 #[cfg(target_arch = "x86_64")]
 pub(super) use cpu::softmax_means;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
 mod reference;
 pub(super) use reference::softmax_mean as plain_softmax_mean;

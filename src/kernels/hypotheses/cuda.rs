@@ -115,7 +115,7 @@ mod tests {
         let phase = Tensor::full(t, (h, w, 1), &Device::Cpu).unwrap();
         let past = zeros(&[h, w, 3]);
         door::remember(&plain, found, pace, &past).unwrap();
-        let space = Space::new((h, w)).unwrap();
+        let space = Space::new((h, w), &Device::Cpu).unwrap();
         door::rest(&plain, luma, &space).unwrap();
         let warped = agreement::Space::new((h, w)).unwrap();
         let [want, got] = [0, 1].map(|_| (Out::new((h, w), 4), Out::new((h, w), CUES)));

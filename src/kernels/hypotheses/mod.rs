@@ -24,7 +24,10 @@ use super::raster::{Raster, Source, write};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
 pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]
@@ -62,8 +65,8 @@ impl Space {
     ///
     /// # Errors
     /// Those of the allocation.
-    pub fn new((height, width): (usize, usize)) -> candle_core::Result<Self> {
-        let zeros = |channels| Tensor::zeros((height, width, channels), DType::F32, &Device::Cpu);
+    pub fn new((height, width): (usize, usize), device: &Device) -> candle_core::Result<Self> {
+        let zeros = |channels| Tensor::zeros((height, width, channels), DType::F32, device);
         Ok(Self {
             flows: zeros(8)?,
             costs: [zeros(1)?, zeros(1)?, zeros(1)?],

@@ -30,7 +30,7 @@ fn chosen(context: &Context, luma: [&Tensor; 2], found: &Tensor, t: f32) -> (Vec
     let (h, w, _) = found.dims3().unwrap();
     let phase = Tensor::full(t, (h, w, 1), &Device::Cpu).unwrap();
     let spaces = (
-        &Space::new((h, w)).unwrap(),
+        &Space::new((h, w), &Device::Cpu).unwrap(),
         &agreement::Space::new((h, w)).unwrap(),
     );
     let (flow, cues, past) = (zeros(&[h, w, 4]), zeros(&[h, w, CUES]), zeros(&[h, w, 3]));
@@ -146,7 +146,7 @@ fn acceleration_has_a_limit_and_none_is_known_of_a_first_pair() {
     let (context, _) = contexts();
     let size = (3, 4);
     let (flow, past, out) = (zeros(&[3, 4, 4]), zeros(&[3, 4, 3]), zeros(&[3, 4, CUES]));
-    let space = Space::new(size).unwrap();
+    let space = Space::new(size, &Device::Cpu).unwrap();
     let acceleration = |found: &Tensor, pace| {
         remember(&context, found, pace, &past).unwrap();
         tell(&context, &space.costs, (found, &past), &flow, &out).unwrap();

@@ -12,7 +12,11 @@ use super::raster::{Raster, Source, write, write_of};
 mod cpu;
 #[cfg(target_arch = "x86_64")]
 pub(super) use cpu::{CELLS, cells_of_bytes, cells_of_words, compare, samples};
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
 mod reference;
 pub(super) use reference::difference;

@@ -7,7 +7,11 @@ use super::raster::{Raster, RasterMut, Source, write};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]

@@ -27,7 +27,10 @@ mod plane;
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
 pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]

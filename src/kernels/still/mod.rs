@@ -16,7 +16,11 @@ use crate::picture::{Component, Picture, PictureMut};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]

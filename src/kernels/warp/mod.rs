@@ -12,7 +12,10 @@ use super::raster::{Raster, RasterMut, Source, write};
 mod cpu;
 #[cfg(target_arch = "x86_64")]
 pub(super) use cpu::Taps as EightTaps;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
 pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]

@@ -1,23 +1,36 @@
 //! The launches of the embedded network on a card, its workspace's tensors being there: the same stages, in the same order, as
 //! [`Encoder::run`], [`Decoder::run`] and [`Refiner::run`], some of them fused.
 
+#[cfg(feature = "cuda")]
+use std::cell::RefCell;
+
 use candle_core::Tensor;
 
 use super::config::NORM_EPSILON;
 use super::decoder::{Decoder, DecoderSpace, Match, Sharpness, Side};
 use super::encoder::{Encoder, EncoderSpace};
 use super::refiner::{Refiner, RefinerSpace};
+#[cfg(feature = "cuda")]
+use super::zeros;
 use super::{HALF_CELL, Network, QUARTER, Workspace};
 use crate::error::Result;
+#[cfg(feature = "cuda")]
+use crate::kernels::Context;
 use crate::kernels::PhaseMap;
 use crate::kernels::agreement::cuda::{Answer, agree};
+#[cfg(feature = "cuda")]
+use crate::kernels::conv::narrow::DeviceFilter;
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::cuda::correlate;
 use crate::kernels::cuda::{Card, DeviceRaster, Features, Launch};
+#[cfg(feature = "cuda")]
+use crate::kernels::device::Gpu;
 use crate::kernels::hypotheses::cuda as hypotheses;
 use crate::kernels::luma::cuda::gather;
 use crate::kernels::motion::cuda as motion;
 use crate::kernels::resample::cuda as resample;
+#[cfg(feature = "cuda")]
+use crate::kernels::search::cuda::level_bytes;
 use crate::kernels::search::cuda::{DeviceLevel, search};
 use crate::kernels::still::cuda::cells;
 use crate::kernels::warp::cuda::warp;
@@ -276,6 +289,132 @@ impl Network {
         let launch = motion::conclude(&state, QUARTER, &flow, &mask)?;
         stage.launches.push(launch);
         Ok(stage.launches)
+    }
+}
+
+/// Memory of one level of a search; without that of the flows where these are the workspace's.
+#[cfg(feature = "cuda")]
+#[derive(Debug)]
+pub struct Room {
+    patches: Tensor,
+    flows: Option<[Tensor; 2]>,
+}
+
+/// Memory for a search of levels of these sizes on the context's card, none on the CPU.
+#[cfg(feature = "cuda")]
+pub fn rooms(context: &Context, sizes: &[(usize, usize)]) -> Result<Vec<Room>> {
+    let device = context.device();
+    let room = |(i, size): (usize, &(usize, usize))| {
+        let flow = || zeros(*size, 2, &device);
+        let own = (i > 0).then(|| -> Result<_> { Ok([flow()?, flow()?]) });
+        Ok(Room {
+            patches: zeros((1, 1), level_bytes(*size) / size_of::<f32>(), &device)?,
+            flows: own.transpose()?,
+        })
+    };
+    match context.gpu() {
+        Some(_) => sizes.iter().enumerate().map(room).collect(),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// A card for which launches are made, until they are queued.
+#[cfg(feature = "cuda")]
+struct Queue<'a> {
+    gpu: &'a Gpu,
+    /// The weights that they read.
+    weights: RefCell<Vec<Tensor>>,
+}
+
+#[cfg(feature = "cuda")]
+impl Card for Queue<'_> {
+    fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster> {
+        self.gpu.raster(tensor)
+    }
+
+    fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>> {
+        self.gpu.raster(tensor)
+    }
+
+    fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter> {
+        let weights = filter.narrow_on(self.gpu)?;
+        let address = self.raster(&weights)?.address();
+        self.weights.borrow_mut().push(weights);
+        DeviceFilter::new(filter, address)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl<'a> Queue<'a> {
+    fn new(gpu: &'a Gpu) -> Self {
+        Self {
+            gpu,
+            weights: RefCell::default(),
+        }
+    }
+
+    /// # Safety
+    /// As [`Gpu::run`].
+    unsafe fn run(self, launches: Vec<Launch>) -> Result<()> {
+        for launch in launches {
+            // SAFETY: as the caller promises; the weights live until all is queued.
+            unsafe { self.gpu.run(launch) }?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Network {
+    /// [`Network::encode`] of tensors on a card.
+    pub(super) fn encode_on(
+        &self,
+        gpu: &Gpu,
+        ws: &Workspace,
+        view: &Tensor,
+        out: &Encoded,
+    ) -> Result<()> {
+        let queue = Queue::new(gpu);
+        let launches = self.encode_launches(&queue, ws, view, out)?;
+        // SAFETY: these are the arguments of the kernels, made of tensors on this card.
+        unsafe { queue.run(launches) }
+    }
+
+    /// [`Network::search`] of tensors on a card.
+    pub(super) fn search_on(
+        &self,
+        gpu: &Gpu,
+        ws: &Workspace,
+        pictures: [&Encoded; 2],
+        pace: Option<f32>,
+    ) -> Result<()> {
+        let level = |room: &Room| {
+            let [forth, back] = room.flows.as_ref().unwrap_or(&ws.ways);
+            Ok(DeviceLevel {
+                patches: gpu.raster::<f32>(&room.patches)?.address(),
+                flows: [gpu.raster(forth)?, gpu.raster(back)?],
+            })
+        };
+        let levels = ws.rooms.iter().map(level);
+        let levels = levels.collect::<candle_core::Result<Vec<_>>>()?;
+        let queue = Queue::new(gpu);
+        let launches = self.search_launches(&queue, ws, pictures, &levels, pace)?;
+        // SAFETY: these are the arguments of the kernels, made of tensors on this card; each level has the memory that it needs.
+        unsafe { queue.run(launches) }
+    }
+
+    /// [`Network::estimate`] of tensors on a card.
+    pub(super) fn estimate_on(
+        &self,
+        gpu: &Gpu,
+        ws: &Workspace,
+        pictures: [&Encoded; 2],
+        phase: &PhaseMap,
+    ) -> Result<()> {
+        let queue = Queue::new(gpu);
+        let launches = self.estimate_launches(&queue, ws, pictures, phase)?;
+        // SAFETY: these are the arguments of the kernels, made of tensors on this card.
+        unsafe { queue.run(launches) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::config::{Config, NORM_EPSILON};
 use super::refiner::RefinerSpace;
@@ -74,11 +74,13 @@ pub struct Match {
 }
 
 impl Match {
-    pub fn new(size: (usize, usize), channels: usize) -> Result<Self> {
-        Self::with_scores(size, channels, zeros(size, DISPLACEMENTS)?)
+    pub fn new(size: (usize, usize), channels: usize, device: &Device) -> Result<Self> {
+        Self::with_scores(size, channels, zeros(size, DISPLACEMENTS, device)?)
     }
 
     fn with_scores(size: (usize, usize), channels: usize, scores: Tensor) -> Result<Self> {
+        let device = scores.device().clone();
+        let zeros = |size, channels| zeros(size, channels, &device);
         let state = zeros(size, STATE)?;
         let luma = zeros(size, agreement::CHANNELS)?;
         Ok(Self {
@@ -145,9 +147,9 @@ impl Ahead {
     pub fn new(size: (usize, usize)) -> Result<Self> {
         Ok(Self {
             field: Field::embedded()?,
-            found: zeros(size, 4)?,
-            future: zeros(size, 3)?,
-            bend: zeros(size, 2)?,
+            found: zeros(size, 4, &Device::Cpu)?,
+            future: zeros(size, 3, &Device::Cpu)?,
+            bend: zeros(size, 2, &Device::Cpu)?,
         })
     }
 }
@@ -170,13 +172,19 @@ pub struct DecoderSpace {
 
 impl DecoderSpace {
     /// What the refiner does not need takes the memory of what it has `later`, by no step two of the same.
-    pub fn new(c: &Config, size: (usize, usize), later: &RefinerSpace) -> Result<Self> {
+    pub fn new(
+        c: &Config,
+        size: (usize, usize),
+        later: &RefinerSpace,
+        device: &Device,
+    ) -> Result<Self> {
+        let zeros = |size, channels| zeros(size, channels, device);
         let cues = zeros(size, CUES)?;
         let in_memory_of = |other: &Tensor, channels| shared(other, (size.0, size.1, channels));
         let scores = in_memory_of(&later.matched.scores, DISPLACEMENTS)?;
         Ok(Self {
             matched: Match::with_scores(size, c.features, scores)?,
-            hypotheses: hypotheses::Space::new(size)?,
+            hypotheses: hypotheses::Space::new(size, device)?,
             acceleration: cues.narrow(2, ACCELERATION, 2)?,
             cues,
             squeezed: in_memory_of(&later.matched.left, c.features)?,

@@ -1,6 +1,6 @@
 //! View of a picture to features at a quarter and at an eighth of the picture's size, and its luma at all sizes.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::config::{Config, Sizes, VIEW};
 use super::zeros;
@@ -26,9 +26,9 @@ pub struct EncoderSpace {
 }
 
 impl EncoderSpace {
-    pub fn new(config: &Config, sizes: &Sizes) -> Result<Self> {
+    pub fn new(config: &Config, sizes: &Sizes, device: &Device) -> Result<Self> {
         Ok(Self {
-            down: zeros(sizes.coarse, config.features)?,
+            down: zeros(sizes.coarse, config.features, device)?,
         })
     }
 }

@@ -10,11 +10,14 @@ use super::checkpoint::Checkpoint;
 use super::{Encoded, Motion, Observer};
 use crate::error::{Error, Result};
 use crate::kernels::{
-    Context, PhaseMap, agreement, bend, hypotheses, luma, memory, motion, phases, search,
+    Context, PhaseMap, agreement, bend, hypotheses, memory, motion, phases, search,
 };
 
 pub mod config;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
 pub(crate) mod cuda;
 mod decoder;
 mod encoder;
@@ -92,7 +95,8 @@ impl Network {
     }
 
     /// Memory for views of `height` x `width` (half the padded picture's size), to be run on
-    /// `context`.
+    /// `context`. On a card all tensors lie there, those given to [`Network::encode`] and [`Network::estimate`] too; there
+    /// is nothing to observe, and no way to follow trajectories.
     ///
     /// # Errors
     /// An empty view.
@@ -106,6 +110,10 @@ impl Network {
     /// # Errors
     /// Sizes other than the workspace's.
     pub fn encode(&self, ws: &mut Workspace, view: &Tensor, out: &mut Encoded) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = ws.context.gpu() {
+            return self.encode_on(gpu, ws, view, out);
+        }
         self.encode_observed(ws, view, out, &mut |_, _, _| ())
     }
 
@@ -143,6 +151,10 @@ impl Network {
         right: &Encoded,
         pace: Option<f32>,
     ) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = ws.context.gpu() {
+            return self.search_on(gpu, ws, [left, right], pace);
+        }
         self.begin(ws, left, right, pace)?;
         let found = ws.found.clone();
         self.find(ws, left, right, &found)
@@ -235,6 +247,11 @@ impl Network {
         right: &Encoded,
         phase: &PhaseMap,
     ) -> Result<&'w Motion> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = ws.context.gpu() {
+            self.estimate_on(gpu, ws, [left, right], phase)?;
+            return Ok(&ws.motion);
+        }
         self.estimate_observed(ws, left, right, phase, &mut |_, _, _| ())
     }
 
@@ -300,6 +317,9 @@ pub struct Workspace {
     sizes: Sizes,
     encoder: EncoderSpace,
     search: search::Space,
+    /// What a search on a card needs; empty on the CPU.
+    #[cfg(feature = "cuda")]
+    rooms: Vec<cuda::Room>,
     /// Motion from left to right and from right to left, in pixels of the finest level searched.
     ways: [Tensor; 2],
     /// Both, in cells.
@@ -314,6 +334,8 @@ pub struct Workspace {
     refiner: RefinerSpace,
     phases: Phases,
     motion: Motion,
+    /// On a card: the memory of the motion, see [`Motion::in_one`].
+    whole: Option<Tensor>,
 }
 
 impl Workspace {
@@ -327,12 +349,32 @@ impl Workspace {
         let sizes = Sizes::of(view.0, view.1);
         let Sizes { fine, coarse, .. } = sizes;
         let levels = levels(view);
-        let refiner = RefinerSpace::new(config, fine, coarse)?;
+        let device = context.device();
+        let zeros = |size, channels| zeros(size, channels, &device);
+        let refiner = RefinerSpace::new(config, fine, coarse, &device)?;
+        let (whole, motion) = match context.gpu() {
+            Some(_) => {
+                let (whole, motion) = Motion::in_one(fine, &device)?;
+                (Some(whole), motion)
+            }
+            None => {
+                let motion = Motion {
+                    flow: zeros(fine, 4)?,
+                    mask: zeros(fine, 1)?,
+                    difference: zeros(fine, 1)?,
+                    confidence: Tensor::ones((fine.0, fine.1, 1), DType::F32, &Device::Cpu)?,
+                };
+                (None, motion)
+            }
+        };
         Ok(Self {
             context: context.clone(),
             config: *config,
-            encoder: EncoderSpace::new(config, &sizes)?,
+            encoder: EncoderSpace::new(config, &sizes, &device)?,
+            // on a card as good as free: memory that is never touched
             search: search::Space::new(&levels, config.finest)?,
+            #[cfg(feature = "cuda")]
+            rooms: cuda::rooms(context, search::cuda::levels(&levels, config.finest)?)?,
             ways: [
                 zeros(levels[config.finest], 2)?,
                 zeros(levels[config.finest], 2)?,
@@ -341,15 +383,11 @@ impl Workspace {
             past: zeros(coarse, 3)?,
             ahead: None,
             follows: false,
-            decoder: DecoderSpace::new(config, coarse, &refiner)?,
+            decoder: DecoderSpace::new(config, coarse, &refiner, &device)?,
             refiner,
-            phases: Phases::new(&sizes)?,
-            motion: Motion {
-                flow: zeros(fine, 4)?,
-                mask: zeros(fine, 1)?,
-                difference: zeros(fine, 1)?,
-                confidence: Tensor::ones((fine.0, fine.1, 1), DType::F32, &Device::Cpu)?,
-            },
+            phases: Phases::new(&sizes, &device)?,
+            motion,
+            whole,
             sizes,
         })
     }
@@ -357,12 +395,15 @@ impl Workspace {
     /// Room for one encoded picture of this size.
     pub fn encoded(&self) -> Result<Encoded> {
         let Sizes { view, fine, coarse } = self.sizes;
+        let device = self.context.device();
+        let zeros = |size, channels| zeros(size, channels, &device);
+        let bytes = |(h, w)| Tensor::zeros((h, w, 1), DType::U8, &device);
         let luma = levels(view).into_iter().map(|size| zeros(size, 1));
         Ok(Encoded {
             fine: zeros(fine, self.config.stem)?,
             coarse: zeros(coarse, self.config.features)?,
             luma: luma.collect::<Result<_>>()?,
-            bytes: [luma::room((2 * view.0, 2 * view.1))?, luma::room(view)?],
+            bytes: [bytes((2 * view.0, 2 * view.1))?, bytes(view)?],
         })
     }
 
@@ -428,6 +469,11 @@ impl Workspace {
         &self.motion
     }
 
+    /// The memory of that where it lies on a card, see [`Motion::in_one`].
+    pub(crate) fn whole(&self) -> Option<&Tensor> {
+        self.whole.as_ref()
+    }
+
     /// Fails unless `encoded` is of a picture of this size.
     pub(crate) fn expect_encoded(&self, encoded: &Encoded) -> Result<()> {
         let (h, w) = self.sizes.fine;
@@ -454,9 +500,9 @@ struct Phases {
 }
 
 impl Phases {
-    fn new(sizes: &Sizes) -> Result<Self> {
+    fn new(sizes: &Sizes, device: &Device) -> Result<Self> {
         Ok(Self {
-            fine: zeros(sizes.fine, 1)?,
+            fine: zeros(sizes.fine, 1, device)?,
             coarse: sizes.coarse,
         })
     }
@@ -494,7 +540,7 @@ fn expect(what: &str, found: &[usize], wanted: &[usize]) -> Result<()> {
     Err(Error::Candle(candle_core::Error::Msg(message)))
 }
 
-fn zeros((height, width): (usize, usize), channels: usize) -> Result<Tensor> {
+fn zeros((height, width): (usize, usize), channels: usize, device: &Device) -> Result<Tensor> {
     let shape = (height, width, channels);
-    Ok(Tensor::zeros(shape, DType::F32, &Device::Cpu)?)
+    Ok(Tensor::zeros(shape, DType::F32, device)?)
 }

@@ -42,14 +42,20 @@ pub struct RefinerSpace {
 
 impl RefinerSpace {
     /// For a quarter size of `fine` and an eighth of `coarse`.
-    pub fn new(c: &Config, fine: (usize, usize), (h, w): (usize, usize)) -> Result<Self> {
+    pub fn new(
+        c: &Config,
+        fine: (usize, usize),
+        (h, w): (usize, usize),
+        device: &Device,
+    ) -> Result<Self> {
+        let zeros = |size, channels| zeros(size, channels, device);
         let detail = DETAIL + c.up;
         // A row of `w` pairs of pixels is a row of `2 w` pixels: what PyTorch calls a pixel
         // shuffle is here a question of how the memory is looked at.
         let whole = zeros((2 * h, 2 * w), detail)?;
         let pairs = whole.reshape((h, 2, w, 2 * detail))?;
         let detail = whole.narrow(0, 0, fine.0)?.narrow(1, 0, fine.1)?;
-        let matched = Match::new(fine, c.stem)?;
+        let matched = Match::new(fine, c.stem, device)?;
         Ok(Self {
             // the left side is not needed any more
             features: matched.left.clone(),

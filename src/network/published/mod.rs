@@ -26,7 +26,6 @@ mod pyramid;
 mod refine;
 mod rife;
 mod tiles;
-pub(crate) mod trial;
 mod views;
 
 use amt::Amt;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::{Options, Published, RGB};
+use super::embedded::Network;
+use super::embedded::config::VIEW;
+use super::published::{Options, Published, RGB};
+use super::{Model, Motion};
 use crate::error::{Error, Result};
 use crate::kernels::device::Gpu;
 use crate::kernels::{Context, PhaseMap};
@@ -22,7 +25,7 @@ const TOLERANCE: f32 = 1e-2;
 ///
 /// # Errors
 /// The card fails, or answers something else.
-pub fn run(network: &Published, gpu: &Arc<Gpu>) -> Result<()> {
+pub fn run(network: &Model, gpu: &Arc<Gpu>) -> Result<()> {
     let context = Context::new(1)?;
     let want = motion(network, &context)?;
     let found = motion(network, &context.on(Some(gpu.clone()))).map_err(|e| gpu.explain(e))?;
@@ -47,7 +50,29 @@ fn largest(found: &[f32], want: &[f32]) -> f32 {
     apart.map(finite).fold(0.0, f32::max)
 }
 
-fn motion(network: &Published, context: &Context) -> Result<Vec<f32>> {
+fn motion(model: &Model, context: &Context) -> Result<Vec<f32>> {
+    match model {
+        Model::Embedded(network) => motion_of_embedded(network, context),
+        Model::Published(network) => motion_of_published(network, context),
+    }
+}
+
+fn motion_of_embedded(network: &Network, context: &Context) -> Result<Vec<f32>> {
+    let mut workspace = network.workspace(context, SIZE.0 / 2, SIZE.1 / 2)?;
+    let [mut left, mut right] = [workspace.encoded()?, workspace.encoded()?];
+    for (encoded, moved) in [(&mut left, 0.0), (&mut right, MOTION)] {
+        let view = view(&paint(moved)?)?.to_device(&context.device())?;
+        network.encode(&mut workspace, &view, encoded)?;
+    }
+    network.search(&mut workspace, &left, &right, None)?;
+    let phase = PhaseMap::Uniform(0.4);
+    let Motion { flow, mask, .. } = network.estimate(&mut workspace, &left, &right, &phase)?;
+    let mut values = values(flow)?;
+    values.extend(self::values(mask)?);
+    Ok(values)
+}
+
+fn motion_of_published(network: &Published, context: &Context) -> Result<Vec<f32>> {
     let mut workspace = network.workspace(context, SIZE, Options::default())?;
     let [mut left, mut right] = [network.encoded(&workspace)?, network.encoded(&workspace)?];
     for (encoded, moved) in [(&mut left, 0.0), (&mut right, MOTION)] {
@@ -56,8 +81,32 @@ fn motion(network: &Published, context: &Context) -> Result<Vec<f32>> {
         network.encode(&mut workspace, encoded)?;
     }
     network.estimate(&mut workspace, &left, &right, &PhaseMap::Uniform(0.4))?;
-    let motion = workspace.motion().to_device(&Device::Cpu)?;
-    Ok(motion.flatten_all()?.to_vec1()?)
+    values(workspace.motion())
+}
+
+fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    let here = tensor.to_device(&Device::Cpu)?;
+    Ok(here.flatten_all()?.to_vec1()?)
+}
+
+/// The view of a picture `[h, w, 3]`, its first channel as luma.
+fn view(picture: &Tensor) -> Result<Tensor> {
+    let (h, w, _) = picture.dims3()?;
+    let picture = values(picture)?;
+    let value = |i: usize| {
+        let (y, x, c) = (2 * (i / VIEW / (w / 2)), 2 * (i / VIEW % (w / 2)), i % VIEW);
+        let (y, x, c) = match c {
+            0..4 => (y + c / 2, x + c % 2, 0),
+            chroma => (y, x, chroma - 3),
+        };
+        picture[(y * w + x) * RGB + c] - 0.5
+    };
+    let values: Vec<f32> = (0..h / 2 * (w / 2) * VIEW).map(value).collect();
+    Ok(Tensor::from_vec(
+        values,
+        (h / 2, w / 2, VIEW),
+        &Device::Cpu,
+    )?)
 }
 
 /// `[h, w, 3]` of waves.
