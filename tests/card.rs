@@ -236,23 +236,21 @@ fn a_forked_process_cannot_use_the_card() {
 fn the_picture_is_the_same() {
     let Some(gpu) = card() else { return };
     let (_, network) = networks().pop().expect("a network");
-    the_picture_of(&Model::Published(Arc::new(network)), (70, 50), &[None]);
+    let model = Model::Published(Arc::new(network));
+    the_picture_of(&gpu, &model, (70, 50), &[None]);
 }
 
 #[test]
 fn the_picture_of_the_built_in_network_is_the_same() {
-    if card().is_none() {
-        return;
-    }
+    let Some(gpu) = card() else { return };
     for variant in Variant::ALL {
         let model = Model::Embedded(variant.network().unwrap());
-        the_picture_of(&model, (150, 98), &[None, Some(0.5)]);
+        the_picture_of(&gpu, &model, (150, 98), &[None, Some(0.5)]);
     }
 }
 
 /// The pictures between three of some texture that moves, by a uniform phase and by a plane of phases.
-fn the_picture_of(model: &Model, size: (u32, u32), scales: &[Option<f32>]) {
-    let Some(gpu) = card() else { return };
+fn the_picture_of(gpu: &Arc<Gpu>, model: &Model, size: (u32, u32), scales: &[Option<f32>]) {
     let format = Format::I420;
     let scene = |moved: f32| {
         Owned::painted(format, size, 3, |channel: Channel, x, y| {
@@ -266,7 +264,7 @@ fn the_picture_of(model: &Model, size: (u32, u32), scales: &[Option<f32>]) {
     let plane = ((plane * 0.3).unwrap() + 0.5).unwrap();
     let phases = [PhaseMap::Uniform(0.5), PhaseMap::Plane(plane)];
     for &scale in scales {
-        let [want, found] = contexts(&gpu).map(|context| {
+        let [want, found] = contexts(gpu).map(|context| {
             let options = Options {
                 scale,
                 ..Options::default()
