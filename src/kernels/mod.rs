@@ -24,7 +24,7 @@ pub(crate) mod color;
 pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
-// Only some networks run on cards yet: what else there are kernels of, the tests alone launch.
+// What no network on a card needs yet, the synthesis among it, the tests alone launch.
 #[cfg(any(
     feature = "cuda",
     all(test, target_arch = "x86_64", target_os = "linux")
