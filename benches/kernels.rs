@@ -9,9 +9,10 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use gstvideointerpolate::kernels::agreement::{CHANNELS, SAMPLES, Space, agree};
+use gstvideointerpolate::kernels::agreement::{CHANNELS, SAMPLES, agree};
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
 use gstvideointerpolate::kernels::correlation::{DISPLACEMENTS, correlate, expected};
+use gstvideointerpolate::kernels::luma::Warped;
 use gstvideointerpolate::kernels::search::{self, search};
 use gstvideointerpolate::kernels::synthesis::{Lattice, synthesise};
 use gstvideointerpolate::kernels::warp::warp_normalised;
@@ -190,7 +191,7 @@ fn agreement(
     // Smooth, as flow is.
     let flow = Tensor::full(0.4f32, (size.0, size.1, 4), &Device::Cpu).unwrap();
     let phase = Tensor::full(0.5f32, (size.0, size.1, 1), &Device::Cpu).unwrap();
-    let (space, out) = (Space::new(size).unwrap(), zeros(size, CHANNELS));
+    let (space, out) = (Warped::new(size).unwrap(), zeros(size, CHANNELS));
     group.throughput(Throughput::Elements((height * width) as u64));
     group.bench_function(format!("agree {name}"), |b| {
         b.iter(|| {

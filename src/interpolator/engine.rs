@@ -11,9 +11,10 @@ use candle_core::{DType, Device, Tensor};
 use crate::error::{Error, Result};
 use crate::kernels::color::residual;
 use crate::kernels::device::Gpu;
+use crate::kernels::luma::Warped;
 use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{
-    Context, PhaseMap, agreement, change, color, confidence, luma, phases, picture, resample, view,
+    Context, PhaseMap, change, color, confidence, luma, phases, picture, resample, view,
 };
 use crate::network::published::{self, Options, Published};
 use crate::network::{self, Model, Motion, Network};
@@ -560,7 +561,7 @@ pub struct Full {
     /// The mask to use, at full size.
     mask: Tensor,
     /// Room for the luma of both sides, warped.
-    warped: agreement::Space,
+    warped: Warped,
     /// Room for how far they are apart.
     cells: Tensor,
     view: (usize, usize),
@@ -596,7 +597,7 @@ impl Full {
             network,
             motion: new_motion(quarter)?,
             mask: zeros(full, 1)?,
-            warped: agreement::Space::new(quarter)?,
+            warped: Warped::new(quarter)?,
             cells: zeros(quarter, 1)?,
             view,
         })

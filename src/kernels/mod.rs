@@ -38,6 +38,7 @@ pub mod hypotheses;
 pub mod luma;
 pub(crate) mod memory;
 pub(crate) mod motion;
+pub(crate) mod moved;
 pub(crate) mod pairs;
 pub(crate) mod phases;
 pub(crate) mod picture;

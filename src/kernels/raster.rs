@@ -249,6 +249,16 @@ impl<T: Element> RasterMut<'_, T> {
         self.for_each_band(context, 1, |y, band| f(y, &mut band.data[..content]));
     }
 
+    /// The same values, without the rows outside of the range.
+    pub fn rows_mut(&mut self, rows: std::ops::Range<usize>) -> RasterMut<'_, T> {
+        let geometry = Geometry {
+            height: rows.len(),
+            ..self.geometry
+        };
+        let data = &mut self.data[rows.start * geometry.row..][..geometry.len()];
+        RasterMut { data, geometry }
+    }
+
     /// Calls `f` with each band of `rows` rows (the last one may have fewer) and the number of its first row, on the
     /// context's threads if the raster is large enough. What lies between the pixels must be left alone.
     pub fn for_each_band(
@@ -257,23 +267,38 @@ impl<T: Element> RasterMut<'_, T> {
         rows: usize,
         f: impl Fn(usize, RasterMut<T>) + Sync,
     ) {
+        self.for_each_band_with(context, rows, || (), |(), y, band| f(y, band));
+    }
+
+    /// As [`RasterMut::for_each_band`], with what `new` makes for all bands that a thread takes at a time.
+    pub fn for_each_band_with<S>(
+        &mut self,
+        context: &Context,
+        rows: usize,
+        new: impl Fn() -> S + Sync + Send,
+        f: impl Fn(&mut S, usize, RasterMut<T>) + Sync,
+    ) {
         let geometry = self.geometry;
         let content = geometry.content();
-        let band = |(i, data): (usize, &mut [T])| {
+        let band = |own: &mut S, (i, data): (usize, &mut [T])| {
             let height = rows.min(geometry.height - i * rows);
             let geometry = Geometry { height, ..geometry };
-            f(i * rows, RasterMut { data, geometry });
+            f(own, i * rows, RasterMut { data, geometry });
         };
         let all = &mut self.data[..];
         let bands = all.chunks_mut(rows * geometry.row);
         let threads = context.pool().current_num_threads();
         if geometry.height * content < PARALLEL_VALUES || threads == 1 {
-            bands.enumerate().for_each(band);
+            let mut own = new();
+            bands.enumerate().for_each(|of| band(&mut own, of));
         } else {
             context.pool().install(|| {
                 let bands = all.par_chunks_mut(rows * geometry.row);
                 let most = piece(bands.len(), threads);
-                bands.enumerate().with_max_len(most).for_each(band);
+                bands
+                    .enumerate()
+                    .with_max_len(most)
+                    .for_each_init(new, band);
             });
         }
     }

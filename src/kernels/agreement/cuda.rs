@@ -41,7 +41,7 @@ pub fn agree(
 mod tests {
     use candle_core::{Device, Tensor};
 
-    use super::super::{self as door, SAMPLES, Space};
+    use super::super::{self as door, SAMPLES, Warped};
     use super::*;
     use crate::kernels::cuda::emulation::{input, output, run};
     use crate::kernels::testing::{Out, Random, SIZES, bytes, close, contexts};
@@ -58,7 +58,7 @@ mod tests {
         let (h, w, _) = flow.dims3().unwrap();
         let (plain, _) = contexts();
         let [want, got] = [0, 1].map(|_| (Out::new((h, w), CHANNELS), Out::new((h, w), 1)));
-        let space = Space::new((h, w)).unwrap();
+        let space = Warped::new((h, w)).unwrap();
         let to = want.0.tensor();
         door::agree(&plain, luma, flow, phase, 15.0, &space, &to).unwrap();
         door::difference(&plain, &to, &want.1.tensor()).unwrap();

@@ -14,7 +14,7 @@ use candle_core::Tensor;
 use super::Context;
 use super::correlation::{self, DISPLACEMENTS};
 pub use super::luma::SAMPLES;
-use super::luma::{self, BORDER, Sides};
+use super::luma::{BORDER, Sides, Warped};
 use super::raster::{Raster, Source, write};
 
 #[cfg(target_arch = "x86_64")]
@@ -40,41 +40,6 @@ const NOISE: f32 = 0.01;
 /// Brings the mean difference to the range of the network's other inputs.
 pub(super) const CONTRAST: f32 = 8.0;
 
-/// Both sides' luma, warped; for one size of cells.
-#[derive(Debug)]
-pub struct Space {
-    warped: [Tensor; 2],
-}
-
-impl Space {
-    /// For `height` x `width` cells.
-    ///
-    /// # Errors
-    /// Those of the allocation.
-    pub fn new(size: (usize, usize)) -> candle_core::Result<Self> {
-        let warped = [luma::warped_room(size)?, luma::warped_room(size)?];
-        Ok(Self { warped })
-    }
-
-    /// Warps the luma of both sides by a `flow`, `[h, w, 4]`, `scale` times of which are samples; what [`luma::warp`]
-    /// makes of them stays until the space is used again.
-    ///
-    /// # Errors
-    /// Sizes that do not fit.
-    pub(crate) fn warp(
-        &self,
-        context: &Context,
-        luma: [&Tensor; 2],
-        flow: &Tensor,
-        scale: f32,
-    ) -> candle_core::Result<[&Tensor; 2]> {
-        for (side, (luma, warped)) in luma.into_iter().zip(&self.warped).enumerate() {
-            luma::warp(context, luma, &flow.narrow(2, 2 * side, 2)?, scale, warped)?;
-        }
-        Ok(self.warped.each_ref())
-    }
-}
-
 /// Fills `out`, `[h, w, CHANNELS]`, from the `luma` of both sides, bytes of at most 4h x 4w samples
 /// and more than 4(h - 1) x 4(w - 1), the `flow` in cells, `[h, w, 4]`, and the phase of each cell,
 /// `[h, w, 1]`.
@@ -87,10 +52,10 @@ pub fn agree(
     flow: &Tensor,
     phase: &Tensor,
     sharpness: f32,
-    space: &Space,
+    warped: &Warped,
     out: &Tensor,
 ) -> candle_core::Result<()> {
-    let [left, right] = space
+    let [left, right] = warped
         .warp(context, luma, flow, SAMPLES as f32)?
         .map(Source::lock);
     let phase = Source::lock(phase);

@@ -14,7 +14,7 @@ fn luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {
 
 fn run(context: &Context, luma: [&Tensor; 2], flow: &Tensor, phase: &Tensor, out: &Tensor) {
     let (h, w, _) = flow.dims3().unwrap();
-    let space = Space::new((h, w)).unwrap();
+    let space = Warped::new((h, w)).unwrap();
     agree(context, luma, flow, phase, 15.0, &space, out).unwrap();
 }
 
@@ -95,7 +95,7 @@ fn a_shift_of_a_sample_is_found() {
         for phase in [0.3f32, 0.5, 0.8] {
             let phase = Tensor::full(phase, (h, w, 1), &Device::Cpu).unwrap();
             let out = Tensor::zeros((h, w, CHANNELS), DType::F32, &Device::Cpu).unwrap();
-            let space = Space::new((h, w)).unwrap();
+            let space = Warped::new((h, w)).unwrap();
             agree(
                 &context,
                 [&left, &right],
@@ -152,7 +152,7 @@ fn the_difference_is_that_of_the_flow_itself() {
 fn sizes_that_do_not_fit_are_refused() {
     let (context, _) = contexts();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    let space = Space::new((3, 4)).unwrap();
+    let space = Warped::new((3, 4)).unwrap();
     let try_with = |luma: &[usize], flow: &[usize], phase: &[usize], out: &[usize]| {
         let luma = bytes(&zeros(luma));
         let (flow, phase, out) = (zeros(flow), zeros(phase), zeros(out));

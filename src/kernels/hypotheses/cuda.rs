@@ -90,8 +90,8 @@ mod tests {
 
     use super::super as door;
     use super::*;
-    use crate::kernels::agreement;
     use crate::kernels::cuda::emulation::{input, output, run};
+    use crate::kernels::luma::Warped;
     use crate::kernels::testing::{Out, Random, SIZES, bytes, contexts, zeros};
 
     fn values(tensor: &Tensor) -> Vec<f32> {
@@ -117,7 +117,7 @@ mod tests {
         door::remember(&plain, found, pace, &past).unwrap();
         let space = Space::new((h, w), &Device::Cpu).unwrap();
         door::rest(&plain, luma, &space).unwrap();
-        let warped = agreement::Space::new((h, w)).unwrap();
+        let warped = Warped::new((h, w)).unwrap();
         let [want, got] = [0, 1].map(|_| (Out::new((h, w), 4), Out::new((h, w), CUES)));
         let to = (&want.0.tensor(), &want.1.tensor());
         let spaces = (&space, &warped);

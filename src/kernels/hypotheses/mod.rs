@@ -7,7 +7,7 @@
 //! subtitles do. A cell takes the one under which the luma of both sides differs least.
 //!
 //! A cell also gets [`CUES`] values that tell of the choice:
-//! - the difference of luma (0 to 1) under each hypothesis, times [`agreement::CONTRAST`];
+//! - the difference of luma (0 to 1) under each hypothesis, times [`super::agreement::CONTRAST`];
 //! - for the left side and the right one, how far the motion found where the chosen flow leads to is from that flow,
 //!   e / (1 + e) with e in cells: large where that side shows something else;
 //! - acceleration (x, y): how much further the thing goes from left to right than it came from the picture before, in
@@ -17,9 +17,8 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Context;
-use super::agreement;
 use super::change;
-use super::luma::{self, SAMPLES};
+use super::luma::{self, SAMPLES, Warped};
 use super::raster::{Raster, Source, write};
 
 #[cfg(target_arch = "x86_64")]
@@ -84,7 +83,7 @@ pub fn rest(context: &Context, luma: [&Tensor; 2], space: &Space) -> candle_core
 }
 
 /// Fills `flow`, `[h, w, 4]` in cells, and `cues`, `[h, w, CUES]`, from the `luma` of both sides (bytes, as for
-/// [`agreement::agree`], whose `warped` space is used for work), the motion `found`, `[h, w, 4]` in cells (left to right
+/// [`Warped::warp`], and `warped` is used for work), the motion `found`, `[h, w, 4]` in cells (left to right
 /// x, y, right to left x, y), what [`remember`] made of the motion before, and the phase of each cell, `[h, w, 1]`.
 ///
 /// # Errors
@@ -94,7 +93,7 @@ pub fn choose(
     luma: [&Tensor; 2],
     (found, past): (&Tensor, &Tensor),
     phase: &Tensor,
-    (space, warped): (&Space, &agreement::Space),
+    (space, warped): (&Space, &Warped),
     (flow, cues): (&Tensor, &Tensor),
 ) -> candle_core::Result<()> {
     project(context, found, phase, &space.flows)?;

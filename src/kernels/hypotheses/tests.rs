@@ -14,7 +14,7 @@ fn tensor(values: Vec<f32>, shape: (usize, usize, usize)) -> Tensor {
 
 /// Samples of a smooth texture that does not repeat, moved by (x, y) samples.
 fn texture((h, w): (usize, usize), moved: impl Fn(usize, usize) -> (f32, f32)) -> Tensor {
-    let (rows, columns) = (agreement::SAMPLES * h, agreement::SAMPLES * w);
+    let (rows, columns) = (SAMPLES * h, SAMPLES * w);
     let value = |i: usize| {
         let (y, x) = (i / columns, i % columns);
         let (dx, dy) = moved(y, x);
@@ -31,7 +31,7 @@ fn chosen(context: &Context, luma: [&Tensor; 2], found: &Tensor, t: f32) -> (Vec
     let phase = Tensor::full(t, (h, w, 1), &Device::Cpu).unwrap();
     let spaces = (
         &Space::new((h, w), &Device::Cpu).unwrap(),
-        &agreement::Space::new((h, w)).unwrap(),
+        &Warped::new((h, w)).unwrap(),
     );
     let (flow, cues, past) = (zeros(&[h, w, 4]), zeros(&[h, w, CUES]), zeros(&[h, w, 3]));
     remember(context, found, Some(0.5), &past).unwrap();
@@ -60,7 +60,7 @@ fn fast_and_plain_agree() {
     let (plain, fast) = contexts();
     for size in SIZES {
         let luma = [0; 2].map(|_| {
-            let (h, w) = (agreement::SAMPLES * size.0, agreement::SAMPLES * size.1);
+            let (h, w) = (SAMPLES * size.0, SAMPLES * size.1);
             random.dense(&[h, w, 1], 0.5)
         });
         let found = random.tensor(size, 4, 3.0);
@@ -77,7 +77,7 @@ fn fast_and_plain_agree() {
 fn even_motion_is_split_by_the_phase() {
     let (_, context) = contexts();
     let (size, motion) = ((6, 9), [1.5, -0.75]);
-    let samples = motion.map(|v| v * agreement::SAMPLES as f32);
+    let samples = motion.map(|v| v * SAMPLES as f32);
     let left = texture(size, |_, _| (0.0, 0.0));
     let right = texture(size, |_, _| (samples[0], samples[1]));
     for t in [0.125, 0.5, 0.75] {

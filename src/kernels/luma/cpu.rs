@@ -1,23 +1,18 @@
 //! With AVX2: sixteen samples at a time.
-//!
-//! A sample's "pair" is the byte it comes from and its right neighbour, in sixteen bits. The pairs of eight samples side by side
-//! nearly always lie within sixteen bytes of one row or of two adjoining ones: then loads and byte shuffles fetch them. Otherwise
-//! gathers do, and where those would read past the end, the reference.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
-use super::{ACROSS, BORDER, DOWN, MAX, SAMPLES, Sides, Warp, mean_of_cell, reference};
+use super::{BORDER, MAX, SAMPLES, Sides, mean_of_cell, reference};
 use crate::kernels::Context;
+use crate::kernels::moved::cpu::Fetch;
+use crate::kernels::moved::{Cells, SEGMENT};
 use crate::kernels::raster::{Raster, RasterMut};
-use crate::kernels::resample::between;
-use crate::kernels::simd::{LANES, lerp, load, store};
+use crate::kernels::simd::{LANES, store};
+use crate::picture::Plane;
 
-/// Cells of a row whose flow fits on the stack.
-const TILE: usize = 64;
-/// Samples that are moved at a time.
+/// Samples that are spread, or compared, at a time.
 const GROUP: usize = 16;
-/// Bytes before the first sample's that a load of sixteen begins with.
-const BEFORE: usize = 3;
 
 pub fn spread(luma: &Raster, context: &Context, out: &mut RasterMut<u8>) {
     out.for_each_band(context, 2, |y, mut band| {
@@ -65,314 +60,43 @@ fn spread_row(luma: &Raster, y: usize, half: usize, row: &mut [u8]) -> usize {
     count
 }
 
-/// Whether columns and rows fit sixteen bits, and offsets thirty-two.
-pub fn can(job: &Warp) -> bool {
-    let side = i16::MAX as usize;
-    let luma = &job.luma;
-    luma.pixel == 1 && luma.width.max(luma.height) <= side && luma.data().len() < 1 << 31
-}
+/// Segments that are moved together.
+const SEGMENTS: usize = 32;
 
-/// Flow of a stretch of cells: `x[i]` is that of cell `first - 1 + i`, the edge repeated; the rest is what a vector may read
-/// beyond.
-struct Flow {
-    x: [f32; ROOM],
-    y: [f32; ROOM],
-}
-
-const ROOM: usize = TILE + 2 * LANES;
-
-/// Four rows of warped luma at a time: with the border, those lie between the same two rows of cells.
-pub fn warp(job: &Warp, context: &Context, out: &mut RasterMut<i16>) {
-    let samples = SAMPLES * job.flow.width;
-    out.for_each_band(context, SAMPLES, |first, mut band| {
-        // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
-        unsafe { warp_band(job, first, &mut band) };
-        for i in 0..band.height {
-            let row = band.row_mut(i);
-            let (left, right) = (row[BORDER], row[BORDER + samples - 1]);
-            row[..BORDER].fill(left);
-            row[BORDER + samples..].fill(right);
-        }
-    });
-}
-
-/// Fills the rows, the first of which is `top`, but for their border, and up to a group less one of what lies beyond.
+/// As [`reference::samples`]; luma has no gaps between its samples.
 #[target_feature(enable = "avx2")]
-fn warp_band(job: &Warp, top: usize, band: &mut RasterMut<i16>) {
-    let (height, width) = job.flow.size();
-    let inside = |i: usize| reference::inside(top + i, SAMPLES * height);
-    let (above, below, _) = between(inside(0), SAMPLES, height);
-    for first in (0..width).step_by(TILE) {
-        let cells = TILE.min(width - first);
-        let (above, below) = (Flow::of(job, above, first), Flow::of(job, below, first));
-        for i in 0..band.height {
-            let y = inside(i);
-            let (_, _, share) = between(y, SAMPLES, height);
-            let flow = Flow::between(&above, &below, share, job.scale);
-            let row = &mut band.row_mut(i)[BORDER + SAMPLES * first..];
-            for group in 0..(SAMPLES * cells).div_ceil(GROUP) {
-                let x = SAMPLES * first + group * GROUP;
-                let places = Places::new(job, y, x, &flow, group);
-                let values: &mut [i16; GROUP] = (&mut row[group * GROUP..][..GROUP])
-                    .try_into()
-                    .expect("a group");
-                match places.pairs(&job.luma) {
-                    // SAFETY: there is room for sixteen values.
-                    Some(pairs) => unsafe {
-                        _mm256_storeu_si256(values.as_mut_ptr().cast(), places.mix(pairs));
-                    },
-                    None => {
-                        let last = SAMPLES * width - 1;
-                        for (i, value) in values.iter_mut().enumerate() {
-                            *value = reference::sample(job, y, (x + i).min(last));
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Flow {
-    /// In row `y`, of a tile from cell `first` on.
-    #[target_feature(enable = "avx2")]
-    fn of(job: &Warp, y: usize, first: usize) -> Self {
-        let mut flow = Self {
-            x: [0.0; ROOM],
-            y: [0.0; ROOM],
-        };
-        let (row, pixel) = (job.flow.row(y), job.flow.pixel);
-        // the first cell of a row stands in for the one before it, and the last one for the one after it
-        let cells = row[first.saturating_sub(1) * pixel..].chunks(pixel);
-        let skipped = usize::from(first == 0);
-        let mut count = skipped;
-        for cell in cells.take(TILE + 2 - skipped) {
-            (flow.x[count], flow.y[count]) = (cell[0], cell[1]);
-            count += 1;
-        }
-        (flow.x[count], flow.y[count]) = (flow.x[count - 1], flow.y[count - 1]);
-        if first == 0 {
-            (flow.x[0], flow.y[0]) = (flow.x[1], flow.y[1]);
-        }
-        flow
-    }
-
-    /// Between two rows, `share` of the lower one, in samples.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn between(above: &Self, below: &Self, share: f32, scale: f32) -> Self {
-        let (share, scale) = (_mm256_set1_ps(share), _mm256_set1_ps(scale));
-        let mix = |above: &[f32; ROOM], below: &[f32; ROOM]| {
-            let mut mixed = [0.0; ROOM];
-            let (above, below) = (above.as_chunks::<LANES>().0, below.as_chunks::<LANES>().0);
-            let rows = above.iter().zip(below);
-            for (mixed, (above, below)) in mixed.as_chunks_mut::<LANES>().0.iter_mut().zip(rows) {
-                store(
-                    mixed,
-                    _mm256_mul_ps(scale, lerp(load(above), load(below), share)),
-                );
-            }
-            mixed
-        };
-        Self {
-            x: mix(&above.x, &below.x),
-            y: mix(&above.y, &below.y),
-        }
-    }
-}
-
-/// Of the four cells of a group that begin after the first of `cells`: that of the samples of the first and the third one,
-/// and that of those of the second and the fourth.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn enlarge(cells: &[f32]) -> [__m256; 2] {
-    let cells = load(&cells[..LANES]);
-    let index = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-    let at = |step: i32| {
-        let index = _mm256_add_epi32(index, _mm256_set1_epi32(step));
-        _mm256_permutevar8x32_ps(cells, index)
+pub fn samples_moved(
+    luma: &Raster<u8>,
+    (y, cells): (usize, &Cells),
+    side: usize,
+    samples: &Range<usize>,
+    row: &mut [i16],
+) {
+    let fetch = Fetch::<1, 1> {
+        plane: Plane {
+            data: luma.data(),
+            stride: luma.row,
+        },
+        last: (luma.height - 1, luma.width - 1),
+        shift: _mm_setzero_si128(),
     };
-    let (a, b, c) = (at(0), at(1), at(2));
-    let t = _mm256_setr_ps(0.625, 0.875, 0.125, 0.375, 0.625, 0.875, 0.125, 0.375);
-    [lerp(a, b, t), lerp(b, c, t)]
-}
-
-/// Positions along one axis, of a group's first and third cell and of the others: whole part, and share of the next.
-struct Axis {
-    whole: [__m256i; 2],
-    share: [__m256; 2],
-}
-
-impl Axis {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn new(at: [__m256; 2], size: usize) -> Self {
-        let last = _mm256_set1_ps((size - 1) as f32);
-        // `max` answers its second operand for what is no number.
-        let (mut whole, mut share) = ([_mm256_setzero_si256(); 2], at);
-        for i in 0..2 {
-            let at = _mm256_min_ps(_mm256_max_ps(at[i], _mm256_setzero_ps()), last);
-            whole[i] = _mm256_cvttps_epi32(at);
-            share[i] = _mm256_sub_ps(at, _mm256_cvtepi32_ps(whole[i]));
-        }
-        Self { whole, share }
-    }
-
-    /// The whole parts in the order of the samples.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn packed(&self) -> __m256i {
-        _mm256_packs_epi32(self.whole[0], self.whole[1])
-    }
-
-    /// The shares in the order of the samples, in steps of which `steps` are one; at most the largest number.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn shares(&self, steps: f32) -> __m256i {
-        let whole = |share| _mm256_cvtps_epi32(_mm256_mul_ps(share, _mm256_set1_ps(steps)));
-        _mm256_packs_epi32(whole(self.share[0]), whole(self.share[1]))
-    }
-}
-
-/// Where the samples of a group come from.
-struct Places {
-    x: Axis,
-    y: Axis,
-}
-
-impl Places {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn new(job: &Warp, y: usize, x: usize, flow: &Flow, group: usize) -> Self {
-        let first = group * (GROUP / SAMPLES);
-        let (fx, fy) = (enlarge(&flow.x[first..]), enlarge(&flow.y[first..]));
-        let steps = [
-            _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 8.0, 9.0, 10.0, 11.0),
-            _mm256_setr_ps(4.0, 5.0, 6.0, 7.0, 12.0, 13.0, 14.0, 15.0),
-        ];
-        let x = _mm256_set1_ps(x as f32);
-        let y = _mm256_set1_ps(y as f32);
-        let at_x = |i: usize| _mm256_add_ps(_mm256_add_ps(x, steps[i]), fx[i]);
-        let at_y = |i: usize| _mm256_add_ps(y, fy[i]);
-        Self {
-            x: Axis::new([at_x(0), at_x(1)], job.luma.width),
-            y: Axis::new([at_y(0), at_y(1)], job.luma.height),
-        }
-    }
-
-    /// The pairs in the row above and in the row below; `None`: it would read past the end.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn pairs(&self, luma: &Raster<'_, u8>) -> Option<[__m256i; 2]> {
-        match self.near(luma) {
-            Some(pairs) => Some(pairs),
-            None => self.far(luma),
-        }
-    }
-
-    /// By loads and shuffles, if each half's places lie close enough.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn near(&self, luma: &Raster<'_, u8>) -> Option<[__m256i; 2]> {
-        let (x, y) = (self.x.packed(), self.y.packed());
-        let column = |first: i32| (first as usize).saturating_sub(BEFORE);
-        let (left, right) = (
-            column(_mm256_extract_epi16::<0>(x)),
-            column(_mm256_extract_epi16::<8>(x)),
-        );
-        let row = |a: i32, b: i32| a.min(b) as usize;
-        let (upper, lower) = (
-            row(_mm256_extract_epi16::<0>(y), _mm256_extract_epi16::<7>(y)),
-            row(_mm256_extract_epi16::<8>(y), _mm256_extract_epi16::<15>(y)),
-        );
-        let dx = _mm256_sub_epi16(x, halves(left, right));
-        let dy = _mm256_sub_epi16(y, halves(upper, lower));
-        // Unsigned, so that what lies before the first is far, too.
-        let beyond = _mm256_or_si256(
-            _mm256_subs_epu16(dx, _mm256_set1_epi16(14)),
-            _mm256_subs_epu16(dy, _mm256_set1_epi16(1)),
-        );
-        let (rows, last) = (luma.row, luma.height - 1);
-        let at = |row: usize, column: usize| row.min(last) * rows + column;
-        let end = at(upper + 2, left).max(at(lower + 2, right)) + 16;
-        if _mm256_testz_si256(beyond, beyond) == 0 || end > luma.data().len() {
-            return None;
-        }
-        let index = _mm256_add_epi16(
-            _mm256_or_si256(dx, _mm256_slli_epi16::<8>(dx)),
-            _mm256_set1_epi16(0x0100),
-        );
-        // SAFETY: sixteen bytes from there on are inside in the last of three rows, and so they are in those above.
-        let pairs = |step: usize| unsafe {
-            let bytes = luma.data().as_ptr();
-            let (low, high) = (
-                _mm_loadu_si128(bytes.add(at(upper + step, left)).cast()),
-                _mm_loadu_si128(bytes.add(at(lower + step, right)).cast()),
-            );
-            let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high);
-            _mm256_shuffle_epi8(both, index)
-        };
-        let (first, second) = (pairs(0), pairs(1));
-        if _mm256_testz_si256(dy, dy) != 0 {
-            return Some([first, second]);
-        }
-        let below = _mm256_cmpeq_epi16(dy, _mm256_set1_epi16(1));
-        Some([
-            _mm256_blendv_epi8(first, second, below),
-            _mm256_blendv_epi8(second, pairs(2), below),
-        ])
-    }
-
-    /// By gathers, wherever they lie.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn far(&self, luma: &Raster<'_, u8>) -> Option<[__m256i; 2]> {
-        let end = _mm256_set1_epi32(luma.data().len().checked_sub(4)? as i32);
-        let stride = _mm256_set1_epi32(luma.row as i32);
-        let bottom = _mm256_set1_epi32((luma.height - 1) as i32);
-        let mut found = [[_mm256_setzero_si256(); 2]; 2];
-        for half in 0..2 {
-            let above = self.y.whole[half];
-            let below = _mm256_min_epi32(_mm256_add_epi32(above, _mm256_set1_epi32(1)), bottom);
-            for (row, found) in [above, below].into_iter().zip(&mut found) {
-                let at = _mm256_add_epi32(_mm256_mullo_epi32(row, stride), self.x.whole[half]);
-                if _mm256_movemask_epi8(_mm256_cmpgt_epi32(at, end)) != 0 {
-                    return None;
-                }
-                // SAFETY: four bytes from each offset on are inside.
-                let bytes = unsafe { _mm256_i32gather_epi32::<1>(luma.data().as_ptr().cast(), at) };
-                found[half] = _mm256_and_si256(bytes, _mm256_set1_epi32(0xffff));
+    let end = samples.end - samples.len() % SEGMENT;
+    for start in (samples.start..end).step_by(SEGMENTS * SEGMENT) {
+        let end = end.min(start + SEGMENTS * SEGMENT);
+        let (row, _) = row[start..end].as_chunks_mut::<SEGMENT>();
+        let mut values = [_mm256_setzero_si256(); SEGMENTS];
+        let values = &mut values[..row.len()];
+        fetch.side((y, cells), start, side, &[false; SEGMENTS], values);
+        for (value, samples) in values.iter().zip(row) {
+            // seven bits below the code become four
+            let value = _mm256_add_epi16(*value, _mm256_set1_epi16(4));
+            // SAFETY: there is room for sixteen values.
+            unsafe {
+                _mm256_storeu_si256(samples.as_mut_ptr().cast(), _mm256_srai_epi16::<3>(value));
             }
         }
-        let [[a, b], [c, d]] = found;
-        Some([_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d)])
     }
-
-    /// The values between the pairs.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn mix(&self, [above, below]: [__m256i; 2]) -> __m256i {
-        let (across, down) = (self.x.shares(ACROSS), self.y.shares(DOWN));
-        // The left one's share is 128 less the right one's, which is the upper byte.
-        let shares = _mm256_add_epi16(
-            _mm256_sub_epi16(_mm256_slli_epi16::<8>(across), across),
-            _mm256_set1_epi16(ACROSS as i16),
-        );
-        let sign = _mm256_set1_epi8(i8::MIN);
-        let row = |pairs| _mm256_maddubs_epi16(shares, _mm256_xor_si256(pairs, sign));
-        let (above, below) = (row(above), row(below));
-        let step = _mm256_mulhrs_epi16(_mm256_sub_epi16(below, above), down);
-        let mixed = _mm256_add_epi16(_mm256_add_epi16(above, step), _mm256_set1_epi16(4));
-        _mm256_srai_epi16::<3>(mixed)
-    }
-}
-
-/// One number for the lower eight values, another for the upper ones.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn halves(low: usize, high: usize) -> __m256i {
-    let (low, high) = (_mm_set1_epi16(low as i16), _mm_set1_epi16(high as i16));
-    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high)
+    reference::samples(luma, (y, cells), side, end..samples.end, row);
 }
 
 /// Cells that are compared at a time.

@@ -33,7 +33,7 @@ pub fn expect_cells(luma: &DeviceRaster<u8>, cells: (usize, usize)) -> candle_co
     }
 }
 
-/// As [`super::warp`].
+/// One side of what [`super::Warped`] has, moved by `flow`, `[h, w, 2]`.
 ///
 /// # Errors
 /// Sizes that do not fit.
@@ -51,7 +51,7 @@ pub fn warp(
     Ok(launch.raster(luma).raster(flow).with(scale).raster(out))
 }
 
-/// [`super::differences`] of what [`super::warp`] would make of both sides, for one flow, `[h, w, 4]`, or two side by side.
+/// [`super::differences`] of what [`super::Warped`] would have of both sides, for one flow, `[h, w, 4]`, or two side by side.
 ///
 /// # Errors
 /// Sizes that do not fit.
@@ -83,15 +83,21 @@ pub fn differences(
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::{DType, Device, Tensor};
 
-    use super::super::{self as door, room, warped_room};
+    use super::super::{self as door, Warped, room};
     use super::*;
     use crate::kernels::cuda::emulation::{input, output, run};
     use crate::kernels::testing::{Random, SIZES, bytes, contexts, zeros};
 
     fn values<T: candle_core::WithDType>(tensor: &Tensor) -> Vec<T> {
         tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// Room for one side of warped luma.
+    fn side_room(cells: (usize, usize)) -> Tensor {
+        let (rows, row) = padded(cells.0, cells.1);
+        Tensor::zeros((rows, row, 1), DType::I16, &Device::Cpu).unwrap()
     }
 
     fn random_luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {
@@ -102,24 +108,29 @@ mod tests {
     fn warped_luma_has_the_same_steps() {
         let mut random = Random(1);
         let (plain, _) = contexts();
-        for size in [&SIZES[..], &[(2, 66)]].concat() {
+        for size in [&SIZES[..], &[(2, 66), (9, 517)]].concat() {
             for (reach, less) in [
                 (0.0, 0),
                 (0.4, 0),
                 (3.0, 1),
+                (100.0, 0),
                 (1e6, 3),
                 (f32::INFINITY, 2),
                 (f32::NAN, 0),
             ] {
-                let luma = random_luma(&mut random, size, less);
-                let flow = random.tensor(size, 2, reach);
-                let [want, got] = [0, 1].map(|_| warped_room(size).unwrap());
-                door::warp(&plain, &luma, &flow, 4.0, &want).unwrap();
-                run([warp(&input(&luma), &input(&flow), 4.0, &output(&got)).unwrap()]);
-                assert!(
-                    values::<i16>(&want) == values::<i16>(&got),
-                    "{size:?} {reach}"
-                );
+                let luma = [0; 2].map(|_| random_luma(&mut random, size, less));
+                let flow = random.tensor(size, 4, reach);
+                let warped = Warped::new(size).unwrap();
+                let want = warped.warp(&plain, luma.each_ref(), &flow, 4.0).unwrap();
+                for side in 0..2 {
+                    let got = side_room(size);
+                    let flow = flow.narrow(2, 2 * side, 2).unwrap();
+                    run([warp(&input(&luma[side]), &input(&flow), 4.0, &output(&got)).unwrap()]);
+                    assert!(
+                        values::<i16>(want[side]) == values::<i16>(&got),
+                        "{size:?} {reach}, side {side}"
+                    );
+                }
             }
         }
     }
@@ -137,14 +148,11 @@ mod tests {
                 let [a, b] = out.each_ref().map(output);
                 run([differences([&l, &r], &input(&flow), 4.0, &[&a, &b]).unwrap()]);
                 for (i, out) in out.iter().enumerate() {
-                    let warped = [0, 1].map(|side| {
-                        let warped = warped_room(size).unwrap();
-                        let flow = flow.narrow(2, 4 * i + 2 * side, 2).unwrap();
-                        door::warp(&plain, &luma[side], &flow, 4.0, &warped).unwrap();
-                        warped
-                    });
+                    let flow = flow.narrow(2, 4 * i, 4).unwrap();
+                    let warped = Warped::new(size).unwrap();
+                    let sides = warped.warp(&plain, luma.each_ref(), &flow, 4.0).unwrap();
                     let want = zeros(&[size.0, size.1, 1]);
-                    door::differences(&plain, warped.each_ref(), &want).unwrap();
+                    door::differences(&plain, sides, &want).unwrap();
                     assert_eq!(values::<f32>(out), values::<f32>(&want), "{size:?} {reach}");
                 }
             }
@@ -173,7 +181,7 @@ mod tests {
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let (luma, flow) = (room((12, 17)).unwrap(), zeros(&[3, 4, 2]));
-        let out = warped_room((3, 4)).unwrap();
+        let out = side_room((3, 4));
         assert!(warp(&input(&luma), &input(&flow), 1.0, &output(&out)).is_err());
         let luma = luma.narrow(1, 0, 16).unwrap();
         assert!(warp(&input(&luma), &input(&flow), 1.0, &output(&out)).is_ok());

@@ -3,10 +3,13 @@
 //! Eight bits tell enough of what belongs together, and sixteen of them are moved at a time. Codes are 0 to 255 whatever
 //! the depth of the picture. A picture is seen in cells of [`SAMPLES`] samples each way, and moved by a flow of the cells.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
 
-use super::Context;
-use super::raster::{Raster, Source, write, write_of};
+use super::moved::{BAND, Block, Cells, Flow, TILE, Tile};
+use super::raster::{Raster, RasterMut, Source, write, write_of};
+use super::{Context, CpuLevel};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
@@ -27,15 +30,12 @@ mod tests;
 pub const SAMPLES: usize = 4;
 /// Samples by which warped luma repeats its edge on all sides.
 pub const BORDER: usize = 2;
-/// Samples that vectors may read and write beyond a warped row and its border.
+/// Samples that vectors may read beyond a warped row and its border.
 const SLACK: usize = 64;
 /// Steps of warped luma to a code.
 pub const STEPS: f32 = 16.0;
 /// The largest code.
 pub const MAX: f32 = 255.0;
-/// Shares of the right one of two neighbouring samples, and of the lower one, are whole numbers of these.
-const ACROSS: f32 = 128.0;
-const DOWN: f32 = 32768.0;
 
 /// Room for the luma of `height` x `width` samples: `[height, width, 1]` of bytes.
 ///
@@ -43,15 +43,6 @@ const DOWN: f32 = 32768.0;
 /// Those of the allocation.
 pub fn room((height, width): (usize, usize)) -> candle_core::Result<Tensor> {
     Tensor::zeros((height, width, 1), DType::U8, &Device::Cpu)
-}
-
-/// Room for the warped luma of `height` x `width` cells, see [`warp`].
-///
-/// # Errors
-/// Those of the allocation.
-pub fn warped_room((height, width): (usize, usize)) -> candle_core::Result<Tensor> {
-    let (height, width) = padded(height, width);
-    Tensor::zeros((height, width, 1), DType::I16, &Device::Cpu)
 }
 
 /// Height and width of the warped samples of `h` x `w` cells.
@@ -78,7 +69,7 @@ pub fn gather(
         out.expect("luma", (2 * luma.height, 2 * luma.width), 1)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 if out.pixel == 1 => cpu::spread(&luma, context, &mut out),
+            CpuLevel::Avx2 if out.pixel == 1 => cpu::spread(&luma, context, &mut out),
             _ => reference::spread(&luma, context, &mut out),
         }
         Ok(())
@@ -104,50 +95,148 @@ pub fn gather(
     })
 }
 
-/// Fills `out`, the [`warped_room`] of h x w cells, with `luma`, bytes of at most 4h x 4w samples and more than
-/// 4(h - 1) x 4(w - 1), moved by `flow`, `[h, w, 2]` (x, y), `scale` times of which are samples, enlarged bilinearly.
-///
-/// A value has [`STEPS`] steps to a code, and 0 is code 128. Where samples come from is rounded to 1/128 of a sample
-/// across.
-///
-/// # Errors
-/// Sizes that do not fit.
-pub fn warp(
-    context: &Context,
-    luma: &Tensor,
-    flow: &Tensor,
-    scale: f32,
-    out: &Tensor,
-) -> candle_core::Result<()> {
-    let (luma, flow) = (Source::lock(luma), Source::lock(flow));
-    let job = Warp {
-        luma: luma.raster_of()?,
-        flow: flow.raster()?,
-        scale,
-    };
-    write_of::<i16>("warp luma", out, |mut out| {
-        let (h, w) = job.flow.size();
-        let luma = job.luma.size();
-        let cells = (luma.0.div_ceil(SAMPLES), luma.1.div_ceil(SAMPLES));
-        job.luma.expect("luma", luma, 1)?;
-        job.flow.expect("the flow of luma", cells, 2)?;
-        out.expect("warped luma", padded(h, w), 1)?;
-        match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 if cpu::can(&job) => cpu::warp(&job, context, &mut out),
-            _ => reference::warp(&job, context, &mut out),
-        }
-        Ok(())
-    })
+/// The luma of both sides, warped; for one size of cells.
+#[derive(Debug)]
+pub struct Warped {
+    /// Rows of the left side and of the right one, side by side.
+    whole: Tensor,
+    sides: [Tensor; 2],
+}
+
+impl Warped {
+    /// For `height` x `width` cells.
+    ///
+    /// # Errors
+    /// Those of the allocation.
+    pub fn new((height, width): (usize, usize)) -> candle_core::Result<Self> {
+        let (rows, row) = padded(height, width);
+        let whole = Tensor::zeros((rows, 2 * row, 1), DType::I16, &Device::Cpu)?;
+        let sides = [whole.narrow(1, 0, row)?, whole.narrow(1, row, row)?];
+        Ok(Self { whole, sides })
+    }
+
+    /// Moves both sides' `luma`, bytes of at most 4h x 4w samples and more than 4(h - 1) x 4(w - 1), by `flow`,
+    /// `[h, w, 4]` (to the left x, y, to the right x, y), `scale` times of which are samples; see [`super::moved`]. What it
+    /// answers stays until the space is used again.
+    ///
+    /// A value has [`STEPS`] steps to a code, and 0 is code 128.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn warp(
+        &self,
+        context: &Context,
+        luma: [&Tensor; 2],
+        flow: &Tensor,
+        scale: f32,
+    ) -> candle_core::Result<[&Tensor; 2]> {
+        let [left, right] = luma.map(Source::lock);
+        let flow = Source::lock(flow);
+        let job = Warp {
+            luma: [left.raster_of()?, right.raster_of()?],
+            flow: Flow {
+                cells: flow.raster()?,
+                scale,
+            },
+        };
+        write_of::<i16>("warp luma", &self.whole, |mut out| {
+            job.expect(&out)?;
+            job.run(context, &mut out);
+            Ok(())
+        })?;
+        Ok(self.sides.each_ref())
+    }
 }
 
 struct Warp<'a> {
-    luma: Raster<'a, u8>,
-    flow: Raster<'a>,
-    scale: f32,
+    luma: [Raster<'a, u8>; 2],
+    flow: Flow<'a>,
 }
 
-/// Fills `out`, `[h, w, 1]`, with the mean absolute difference in each cell of two sides that [`warp`] has made, of luma of
+impl Warp<'_> {
+    fn expect(&self, out: &RasterMut<i16>) -> candle_core::Result<()> {
+        let (h, w) = self.flow.cells.size();
+        let (rows, row) = padded(h, w);
+        out.expect("warped luma", (rows, 2 * row), 1)?;
+        self.luma.iter().try_for_each(|luma| {
+            let size = luma.size();
+            let cells = (size.0.div_ceil(SAMPLES), size.1.div_ceil(SAMPLES));
+            luma.expect("luma", size, 1)?;
+            self.flow.cells.expect("the flow of luma", cells, 4)
+        })
+    }
+
+    fn run(&self, context: &Context, out: &mut RasterMut<i16>) {
+        let samples = SAMPLES * self.flow.cells.height;
+        let mut inner = out.rows_mut(BORDER..BORDER + samples);
+        let new = || (Block::new(), Cells::new());
+        inner.for_each_band_with(context, BAND, new, |(block, cells), top, mut band| {
+            self.band(context.level(), top, (block, cells), &mut band);
+        });
+        for i in 0..BORDER {
+            out.copy_row(BORDER, i);
+            out.copy_row(BORDER + samples - 1, BORDER + samples + i);
+        }
+    }
+
+    /// The rows from sample row `top` on.
+    fn band(
+        &self,
+        level: CpuLevel,
+        top: usize,
+        (block, cells): (&mut Block, &mut Cells),
+        band: &mut RasterMut<i16>,
+    ) {
+        let samples = SAMPLES * self.flow.cells.width;
+        for x in (0..samples).step_by(TILE) {
+            let tile = Tile {
+                rows: top..top + band.height,
+                columns: x..samples.min(x + TILE),
+            };
+            block.fill(level, &self.flow, None, &tile);
+            for i in 0..band.height {
+                cells.fill(level, block, &tile, (0, 0), i);
+                for (side, row) in self.sides(band.row_mut(i)).into_iter().enumerate() {
+                    let row = &mut row[BORDER..BORDER + samples];
+                    self.samples(level, (top + i, cells), side, &tile.columns, row);
+                }
+            }
+        }
+        for i in 0..band.height {
+            for row in self.sides(band.row_mut(i)) {
+                let (left, right) = (row[BORDER], row[BORDER + samples - 1]);
+                row[..BORDER].fill(left);
+                row[BORDER + samples..].fill(right);
+            }
+        }
+    }
+
+    /// Both sides of a row.
+    fn sides<'r>(&self, row: &'r mut [i16]) -> [&'r mut [i16]; 2] {
+        row.split_at_mut(row.len() / 2).into()
+    }
+
+    /// Samples of a row, by the best means there is.
+    fn samples(
+        &self,
+        level: CpuLevel,
+        at: (usize, &Cells),
+        side: usize,
+        samples: &Range<usize>,
+        row: &mut [i16],
+    ) {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a context has this level only where the machine has AVX2.
+            CpuLevel::Avx2 if self.luma[side].pixel == 1 => unsafe {
+                cpu::samples_moved(&self.luma[side], at, side, samples, row);
+            },
+            _ => reference::samples(&self.luma[side], at, side, samples.clone(), row),
+        }
+    }
+}
+
+/// Fills `out`, `[h, w, 1]`, with the mean absolute difference in each cell of two sides that [`Warped`] has, of luma of
 /// range 1.
 ///
 /// # Errors
@@ -168,14 +257,14 @@ pub fn differences(
         sides.expect(h, w)?;
         match context.level() {
             #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::differences(&sides, context, &mut out),
+            CpuLevel::Avx2 => cpu::differences(&sides, context, &mut out),
             _ => reference::differences(&sides, context, &mut out),
         }
         Ok(())
     })
 }
 
-/// What [`warp`] has made of both pictures.
+/// What [`Warped`] has of both pictures.
 pub struct Sides<'a> {
     pub left: Raster<'a, i16>,
     pub right: Raster<'a, i16>,

@@ -5,13 +5,13 @@ fn values<T: candle_core::WithDType>(tensor: &Tensor) -> Vec<T> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Warped luma by the plain kernels and by the best ones.
-fn both(luma: &Tensor, flow: &Tensor, scale: f32) -> [Vec<i16>; 2] {
+/// Both sides of warped luma by the plain kernels and by the best ones.
+fn both(luma: [&Tensor; 2], flow: &Tensor, scale: f32) -> [Vec<i16>; 2] {
     let (h, w, _) = flow.dims3().unwrap();
     <[Context; 2]>::from(contexts()).map(|context| {
-        let out = warped_room((h, w)).unwrap();
-        warp(&context, luma, flow, scale, &out).unwrap();
-        values(&out)
+        let warped = Warped::new((h, w)).unwrap();
+        let sides = warped.warp(&context, luma, flow, scale).unwrap();
+        sides.map(values).concat()
     })
 }
 
@@ -22,11 +22,19 @@ fn random_luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tens
 #[test]
 fn fast_and_plain_warps_are_the_same_near_and_far_outside() {
     let mut random = Random(1);
-    for size in [&SIZES[..], &[(2, 66), (3, 131)]].concat() {
-        for (reach, less) in [(0.0, 0), (0.4, 0), (3.0, 1), (1e6, 3), (f32::INFINITY, 2)] {
-            let luma = random_luma(&mut random, size, less);
-            let flow = random.tensor(size, 2, reach);
-            let [plain, fast] = both(&luma, &flow, 4.0);
+    // more than a band of rows, and than a tile of columns
+    for size in [&SIZES[..], &[(2, 66), (3, 131), (9, 517)]].concat() {
+        for (reach, less) in [
+            (0.0, 0),
+            (0.4, 0),
+            (3.0, 1),
+            (100.0, 0),
+            (1e6, 3),
+            (f32::INFINITY, 2),
+        ] {
+            let luma = [0; 2].map(|_| random_luma(&mut random, size, less));
+            let flow = random.tensor(size, 4, reach);
+            let [plain, fast] = both(luma.each_ref(), &flow, 4.0);
             assert!(plain == fast, "{size:?}, reach {reach}, {less} less");
         }
     }
@@ -36,7 +44,7 @@ fn fast_and_plain_warps_are_the_same_near_and_far_outside() {
 fn fast_and_plain_warps_are_the_same_where_flow_is_smooth() {
     let mut random = Random(2);
     let (h, w) = (7, 37);
-    let luma = random_luma(&mut random, (h, w), 1);
+    let luma = [0; 2].map(|_| random_luma(&mut random, (h, w), 1));
     for (dx, dy) in [
         (0.0, 0.0),
         (0.3, -0.7),
@@ -46,13 +54,15 @@ fn fast_and_plain_warps_are_the_same_where_flow_is_smooth() {
     ] {
         for (across, down) in [(0.0, 0.0), (0.01, 0.002), (0.2, -0.1), (-0.4, 0.3)] {
             // neighbours a little apart, as under a zoom or a turn
-            let flow = |i: usize| match i % 2 {
-                0 => dx + across * (i / 2 % w) as f32,
-                _ => dy + down * (i / 2 % w) as f32 + 0.5 * across * (i / 2 / w) as f32,
+            let flow = |i: usize| match i % 4 {
+                0 => dx + across * (i / 4 % w) as f32,
+                1 => dy + down * (i / 4 % w) as f32 + 0.5 * across * (i / 4 / w) as f32,
+                2 => -dx,
+                _ => -dy,
             };
-            let flow: Vec<f32> = (0..h * w * 2).map(flow).collect();
-            let flow = Tensor::from_vec(flow, (h, w, 2), &Device::Cpu).unwrap();
-            let [plain, fast] = both(&luma, &flow, 4.0);
+            let flow: Vec<f32> = (0..h * w * 4).map(flow).collect();
+            let flow = Tensor::from_vec(flow, (h, w, 4), &Device::Cpu).unwrap();
+            let [plain, fast] = both(luma.each_ref(), &flow, 4.0);
             assert!(plain == fast, "{dx} {dy} {across} {down}");
         }
     }
@@ -62,8 +72,8 @@ fn fast_and_plain_warps_are_the_same_where_flow_is_smooth() {
 fn flow_that_is_no_number_reads_inside() {
     let luma = random_luma(&mut Random(3), (4, 9), 2);
     for wild in [f32::NAN, f32::NEG_INFINITY, f32::MAX] {
-        let flow = Tensor::full(wild, (4, 9, 2), &Device::Cpu).unwrap();
-        let [plain, fast] = both(&luma, &flow, 4.0);
+        let flow = Tensor::full(wild, (4, 9, 4), &Device::Cpu).unwrap();
+        let [plain, fast] = both([&luma, &luma], &flow, 4.0);
         assert!(plain == fast, "{wild}");
     }
 }
@@ -79,13 +89,16 @@ fn even_flow_moves_by_samples_and_by_parts_of_them() {
         .collect();
     let luma = Tensor::from_vec(luma, (rows, columns, 1), &Device::Cpu).unwrap();
     for (dx, dy) in [(0.0f32, 0.0f32), (2.0, -1.0), (0.5, 0.25), (-1.75, 0.5)] {
-        let flow = Tensor::from_vec([dx, dy].repeat(h * w), (h, w, 2), &Device::Cpu).unwrap();
-        for warped in both(&luma, &flow, 1.0) {
-            let row = padded(h, w).1;
-            for (y, x) in [(4, 4), (5, 9), (7, 17)] {
-                let found = warped[(y + BORDER) * row + x + BORDER];
-                let want = 4.0 * (x as f32 + dx) + y as f32 + dy - 128.0;
-                assert_eq!(f32::from(found), STEPS * want, "({y}, {x}) by {dx}, {dy}");
+        let flow = [dx, dy, -dx, -dy].repeat(h * w);
+        let flow = Tensor::from_vec(flow, (h, w, 4), &Device::Cpu).unwrap();
+        for warped in both([&luma, &luma], &flow, 1.0) {
+            let (rows, row) = padded(h, w);
+            for (side, sign) in [(0, 1.0), (1, -1.0)] {
+                for (y, x) in [(4, 4), (5, 9), (7, 17)] {
+                    let found = warped[(side * rows + y + BORDER) * row + x + BORDER];
+                    let want = 4.0 * (x as f32 + sign * dx) + y as f32 + sign * dy - 128.0;
+                    assert_eq!(f32::from(found), STEPS * want, "({y}, {x}) by {dx}, {dy}");
+                }
             }
         }
     }
@@ -94,16 +107,15 @@ fn even_flow_moves_by_samples_and_by_parts_of_them() {
 #[test]
 fn the_edge_is_repeated_in_the_border() {
     let luma = random_luma(&mut Random(4), (2, 3), 0);
-    let flow = Tensor::zeros((2, 3, 2), DType::F32, &Device::Cpu).unwrap();
+    let flow = Tensor::zeros((2, 3, 4), DType::F32, &Device::Cpu).unwrap();
     let codes: Vec<u8> = values(&luma);
-    for warped in both(&luma, &flow, 4.0) {
+    for warped in both([&luma, &luma], &flow, 4.0) {
         let (rows, row) = padded(2, 3);
-        for y in 0..rows {
-            for x in 0..row {
-                let inside = |i: usize, last: usize| i.saturating_sub(BORDER).min(last);
-                let code = i16::from(codes[12 * inside(y, 7) + inside(x, 11)]);
-                assert_eq!(warped[y * row + x], 16 * (code - 128), "{y}, {x}");
-            }
+        for (i, found) in warped.into_iter().enumerate() {
+            let (y, x) = (i / row % rows, i % row);
+            let inside = |i: usize, last: usize| i.saturating_sub(BORDER).min(last);
+            let code = i16::from(codes[12 * inside(y, 7) + inside(x, 11)]);
+            assert_eq!(found, 16 * (code - 128), "{y}, {x}");
         }
     }
 }
@@ -151,14 +163,12 @@ fn differences_are_means_of_cells() {
     for (h, w) in SIZES {
         let sides = [0; 2].map(|_| random_luma(&mut random, (h, w), 0));
         let [left, right] = sides.each_ref().map(values::<u8>);
-        let flow = Tensor::zeros((h, w, 2), DType::F32, &Device::Cpu).unwrap();
+        let flow = Tensor::zeros((h, w, 4), DType::F32, &Device::Cpu).unwrap();
         for context in <[Context; 2]>::from(contexts()) {
-            let warped = [warped_room((h, w)).unwrap(), warped_room((h, w)).unwrap()];
-            for (side, warped) in sides.iter().zip(&warped) {
-                warp(&context, side, &flow, 1.0, warped).unwrap();
-            }
+            let warped = Warped::new((h, w)).unwrap();
+            let sides = warped.warp(&context, sides.each_ref(), &flow, 1.0).unwrap();
             let out = Tensor::zeros((h, w, 1), DType::F32, &Device::Cpu).unwrap();
-            differences(&context, warped.each_ref(), &out).unwrap();
+            differences(&context, sides, &out).unwrap();
             for (i, found) in values::<f32>(&out).into_iter().enumerate() {
                 let (y, x) = (SAMPLES * (i / w), SAMPLES * (i % w));
                 let places = (0..16).map(|k| (y + k / 4) * SAMPLES * w + x + k % 4);
@@ -173,15 +183,20 @@ fn differences_are_means_of_cells() {
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
     let (context, _) = contexts();
-    let flow = |h: usize, w: usize| Tensor::zeros((h, w, 2), DType::F32, &Device::Cpu).unwrap();
-    let out = warped_room((3, 4)).unwrap();
-    let try_with = |luma: (usize, usize), flow: &Tensor, out: &Tensor| {
-        warp(&context, &room(luma).unwrap(), flow, 1.0, out)
+    let flow = |h: usize, w: usize| Tensor::zeros((h, w, 4), DType::F32, &Device::Cpu).unwrap();
+    let try_with = |luma: (usize, usize), flow: &Tensor, cells: (usize, usize)| {
+        let (warped, luma) = (Warped::new(cells).unwrap(), room(luma).unwrap());
+        warped.warp(&context, [&luma, &luma], flow, 1.0).map(drop)
     };
-    assert!(try_with((12, 16), &flow(3, 4), &out).is_ok());
-    assert!(try_with((12, 17), &flow(3, 4), &out).is_err());
-    assert!(try_with((12, 16), &flow(3, 5), &out).is_err());
-    assert!(try_with((12, 16), &flow(3, 4), &warped_room((3, 5)).unwrap()).is_err());
+    assert!(try_with((12, 16), &flow(3, 4), (3, 4)).is_ok());
+    assert!(try_with((12, 17), &flow(3, 4), (3, 4)).is_err());
+    assert!(try_with((12, 16), &flow(3, 5), (3, 4)).is_err());
+    assert!(try_with((12, 16), &flow(3, 4), (3, 5)).is_err());
     // floats are no bytes
-    assert!(warp(&context, &flow(12, 16), &flow(3, 4), 1.0, &out).is_err());
+    let (warped, wrong) = (Warped::new((3, 4)).unwrap(), flow(12, 16));
+    assert!(
+        warped
+            .warp(&context, [&wrong, &wrong], &flow(3, 4), 1.0)
+            .is_err()
+    );
 }

@@ -1,47 +1,17 @@
 //! AVX2: sixteen bytes of the output at a time, the same bits as the reference.
 //!
-//! A 16-bit lane belongs to each byte of the output and says where its sample comes from. Eight bits
-//! are computed in these lanes; more in half as many of 32 bits. First all that comes from one side,
-//! then the other, then the blend: each loop has its constants in registers.
+//! First all that comes from one side, then the other, then the blend: each loop has its constants in registers.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::cells::{Cells, WHOLE};
 use super::{Row, SEGMENT, STATIC_FLOW, reference};
+use crate::kernels::moved::cpu::{Fetch, Pattern, lerp, load16, share_of};
+use crate::kernels::moved::{Cells, PLACE_BITS, WHOLE};
 use crate::picture::Component;
-
-mod fetch;
-mod lanes;
-mod places;
-
-use fetch::{Fetch, lerp, share_of};
-use lanes::{Pattern, between, load16};
-use places::PLACE_BITS;
-
-/// What a segment's lanes have from one side: with SIZE 1 values of 16 bits, with SIZE 2 half as
-/// many floats.
-type Values = __m256i;
 
 /// Segments that are worked on together.
 const SEGMENTS: usize = 32;
-
-/// Cells between the rows `above` and `below`, at least `used` of them.
-#[target_feature(enable = "avx2")]
-pub fn between_rows(above: &[i16], below: &[i16], eighths: i16, used: usize, out: &mut [i16]) {
-    let share = _mm256_set1_epi16(eighths << 12);
-    let above = above.chunks_exact(SEGMENT);
-    let below = below.chunks_exact(SEGMENT);
-    let out = out[..used.next_multiple_of(SEGMENT)].chunks_exact_mut(SEGMENT);
-    for ((a, b), out) in above.zip(below).zip(out) {
-        // SAFETY: the chunks have sixteen values.
-        unsafe {
-            let a = _mm256_loadu_si256(a.as_ptr().cast());
-            let b = _mm256_loadu_si256(b.as_ptr().cast());
-            _mm256_storeu_si256(out.as_mut_ptr().cast(), between(a, b, share));
-        }
-    }
-}
 
 /// The samples of a tile; they begin with a segment.
 #[target_feature(enable = "avx2")]
@@ -134,7 +104,7 @@ fn run<const SIZE: usize, const STEP: usize>(
             shift: _mm_cvtsi32_si128(row.group.first().shift as i32),
         };
         let values = &mut values[side][..segments];
-        fetch.side((row, cells), start, side, &still[..segments], values);
+        fetch.side((row.y, cells), start, side, &still[..segments], values);
     }
 
     let pattern = Pattern::of::<STEP>(cells.scale);

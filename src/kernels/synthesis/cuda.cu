@@ -15,10 +15,9 @@
 // they stand still. A warp reads 4 rows of both pictures near each other, mostly from the cache: of 8 bits a sample moves 3 bytes,
 // for some 300 operations (four cells of flow and mask to fixed point, which neighbours share but each thread makes): arithmetic limits.
 #include "../cuda/picture.cuh"
+#include "../moved/moved.cuh"
 
-const int QUARTER = 4, BAND = 16, TILE_BITS = 11, FLOW_BITS = 7, PLACE_BITS = 7, PLACES = 1 << PLACE_BITS, WHOLE = 1 << 14;
 const int STATIC_FLOW = 1 << (FLOW_BITS - 1), SEGMENT = 16, VALUES = 5;
-const float NEAR = 128.0f, FAR = 1e6f;
 
 KERNEL synthesis_copy(Component left, Component out, int bytes, int rows) {
     int x = column(), y = row();
@@ -26,41 +25,13 @@ KERNEL synthesis_copy(Component left, Component out, int bytes, int rows) {
 }
 EXPORT(synthesis_copy)
 
-// The nearest whole number that 16 bits have, the even one of two.
-__device__ int rounded(float value) { return (int)rintf(fminf(fmaxf(value, -32768.0f), 32767.0f)); }
-
-__device__ int steps(float value, int base) {
-    value = value != value ? 0.0f : fminf(fmaxf(value, -FAR), FAR);
-    return rounded((value - (float)base) * (float)(1 << FLOW_BITS));
-}
-
 __device__ int weight(float value) { return rounded((value > 0.0f ? fminf(value, 1.0f) : 0.0f) * (float)WHOLE); }
 
-// `cells::between`: between a and b, numbers of 16 bits.
-__device__ int between(int a, int b, int eighths) {
-    int difference = min(max(b - a, -32768), 32767);
-    return a + ((difference * eighths + 4) >> 3);
-}
-
 // The luma pixels from which the flows of a sample's tile count.
-__device__ void base_of(const Raster<const float>& flow, int cell, const Component& c, const Picture& out, int y, int x, int base[4]) {
-    int top = (y << c.sub_y) / BAND * BAND, left = (x << c.sub_x) >> TILE_BITS << TILE_BITS;
-    int bottom = min(top + BAND, out.height), right = min(left + (1 << TILE_BITS), out.width);
-    const float* middle = flow.at((top + bottom) / 2 / cell, (left + right) / 2 / cell);
-    for (int i = 0; i < 4; i++) {
-        float length = fabsf(middle[i]);
-        base[i] = length > NEAR && length < FAR ? (int)middle[i] & ~1 : 0;
-    }
-}
-
-// Where a sample lies between the cells of an axis: from cell `first` (that before the first is -1) so many eighths on.
-struct Between {
-    int first, eighths;
-};
-
-__device__ Between place_of(int i, int sub) {
-    int eighths = ((2 * i + 1) << sub) + QUARTER;
-    return {eighths / 8 - 1, eighths % 8};
+__device__ void bases_of(const Raster<const float>& flow, int cell, const Component& c, const Picture& out, int y, int x, int base[4]) {
+    int my = middle_of(y << c.sub_y, BAND_BITS, out.height), mx = middle_of(x << c.sub_x, TILE_BITS, out.width);
+    const float* middle = flow.at(my / cell, mx / cell);
+    for (int i = 0; i < 4; i++) base[i] = base_of(middle[i]);
 }
 
 // Flow and weight of a sample: x and y to the left, x and y to the right, from the base on; the left one's weight.
@@ -93,29 +64,12 @@ __device__ void source_of_pixels(const Raster<const float>& flow, const Raster<c
     source[4] = weight(all * share);
 }
 
-// Two neighbours on an axis, and the place between them in 128ths.
-struct Neighbours {
-    int first, second, share;
-};
-
-__device__ Neighbours neighbours_of(int at, int size, int flow, int sub) {
-    int bits = FLOW_BITS + sub, last = size - 1;
-    at = min(max((at << bits) + flow, 0), last << bits);
-    int whole = at >> bits;
-    return {whole, min(whole + 1, last), (at - (whole << bits)) >> (bits - PLACE_BITS)};
-}
-
 // The codes above and below, left and right, of a place.
 __device__ void codes_of(const Component& c, const Neighbours& py, const Neighbours& px, int codes[4]) {
     codes[0] = c.load(py.first, px.first);
     codes[1] = c.load(py.first, px.second);
     codes[2] = c.load(py.second, px.first);
     codes[3] = c.load(py.second, px.second);
-}
-
-__device__ int side_of_eight_bits(const int codes[4], int tx, int ty) {
-    int above = PLACES * codes[0] + tx * (codes[1] - codes[0]), below = PLACES * codes[2] + tx * (codes[3] - codes[2]);
-    return above + ((ty * (below - above) + PLACES / 2) >> PLACE_BITS);
 }
 
 __device__ int blend_of_eight_bits(int left, int right, int weight) {
@@ -188,8 +142,8 @@ KERNEL synthesise(Picture left, Picture right, Picture out, int offset, int cell
     bool has = x < first.width(out.width), still = true;
     int base[4], source[VALUES];
     if (has) {
-        base_of(flow, cell, first, out, y, x, base);
-        if (cell == QUARTER)
+        bases_of(flow, cell, first, out, y, x, base);
+        if (cell == CELL)
             source_of(flow, mask, first, y, x, base, source);
         else
             source_of_pixels(flow, mask, first, y, x, base, source);

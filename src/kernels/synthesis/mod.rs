@@ -1,9 +1,7 @@
 //! One picture from two: flow and mask upsampled on the fly, two bilinear taps, blend, rounding,
 //! in the planes and the depth of the stream.
 //!
-//! Flow and mask lie on a lattice of one cell for 4x4 pixels, both centred ("half-pixel"), so that
-//! a sample's value is the bilinear mean of the four cells around its centre; beyond the outermost
-//! centres the outermost cells hold. A subsampled plane is centred on the same area as luma. They
+//! Flow and mask lie on the lattice of [`super::moved`]. A subsampled plane is centred on the same area as luma. They
 //! may also lie on the pixels themselves; then a sample of a subsampled plane has their mean.
 //!
 //! Where the samples of sixteen bytes are the same in both pictures and hardly move, the bytes are
@@ -13,12 +11,12 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
+use super::moved::{BAND, Block, Cells, FLOW_BITS, Flow, SEGMENT, TILE, Tile, subsampled};
 use super::raster::{Raster, Source};
 use super::{Context, CpuLevel};
 use crate::error::{Error, Result};
 use crate::picture::{Component, Format, Picture, PictureMut, Plane};
 
-mod cells;
 #[cfg(target_arch = "x86_64")]
 mod cpu;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
@@ -27,16 +25,8 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use cells::{Block, Cells, FLOW_BITS, TILE};
-
 /// Steps of flow, half a luma pixel, that a static area may seem to move and is still static.
 const STATIC_FLOW: u16 = 1 << (FLOW_BITS - 1);
-/// Bytes that are made together, and are looked at together when static areas are sought.
-const SEGMENT: usize = 16;
-/// Luma rows of a unit of work; a multiple of all subsamplings.
-const BAND: usize = 16;
-/// The largest subsampling, log2.
-const SUBSAMPLING: u32 = 1;
 
 /// Components whose samples lie side by side in one plane, at the same positions.
 #[derive(Debug, Clone)]
@@ -79,23 +69,6 @@ fn groups(format: Format) -> Vec<Group> {
         g.whole = g.components.iter().map(Component::size).sum::<usize>() == g.first().step;
     }
     groups
-}
-
-/// The pixels that are worked on together.
-struct Tile {
-    rows: Range<usize>,
-    columns: Range<usize>,
-}
-
-impl Tile {
-    /// Its columns in a plane that is so subsampled.
-    fn samples(&self, sub: (u32, u32)) -> Range<usize> {
-        subsampled(&self.columns, sub.0)
-    }
-}
-
-fn subsampled(range: &Range<usize>, sub: u32) -> Range<usize> {
-    range.start >> sub..range.end.div_ceil(1 << sub)
 }
 
 /// One row of a group in both source pictures.
@@ -246,7 +219,11 @@ impl Job<'_> {
                 columns: x..width.min(x + TILE),
             };
             if self.lattice == Lattice::Quarter {
-                block.fill(self.level, &self.flow, &self.mask, &tile);
+                let flow = Flow {
+                    cells: self.flow,
+                    scale: 1.0,
+                };
+                block.fill(self.level, &flow, Some(&self.mask), &tile);
             }
             for sub in [(0, 0), (1, 0), (1, 1)] {
                 self.tile(&tile, sub, &block, &mut cells, band);

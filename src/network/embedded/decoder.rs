@@ -12,6 +12,7 @@ use crate::kernels::agreement::{self, agree};
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::{DISPLACEMENTS, correlate, expected};
 use crate::kernels::hypotheses::{ACCELERATION, CUES};
+use crate::kernels::luma::Warped;
 use crate::kernels::memory::shared;
 use crate::kernels::motion::{self, CHANGE, DISPLACEMENT, FLOW, PHASE, STATE};
 use crate::kernels::warp::warp_normalised;
@@ -70,7 +71,7 @@ pub struct Match {
     pub(super) flow: Tensor,
     pub(super) displacement: Tensor,
     pub(super) phase: Tensor,
-    agreement: agreement::Space,
+    warped: Warped,
 }
 
 impl Match {
@@ -94,7 +95,7 @@ impl Match {
             displacement: state.narrow(2, DISPLACEMENT, 2)?,
             phase: state.narrow(2, PHASE, 1)?,
             state,
-            agreement: agreement::Space::new(size)?,
+            warped: Warped::new(size)?,
         })
     }
 
@@ -106,7 +107,7 @@ impl Match {
         warp_normalised(context, left.0, &to_left, NORM_EPSILON, a)?;
         warp_normalised(context, right.0, &to_right, NORM_EPSILON, b)?;
         correlate(context, a, b, &self.phase, scores)?;
-        let (luma, space) = ([left.1, right.1], &self.agreement);
+        let (luma, space) = ([left.1, right.1], &self.warped);
         agree(
             context,
             luma,
@@ -245,7 +246,7 @@ impl Decoder {
         let s = space;
         let m = &s.matched;
         motion::begin(context, phase, &m.state)?;
-        let (luma, spaces) = (sides.map(|side| side.1), (&s.hypotheses, &m.agreement));
+        let (luma, spaces) = (sides.map(|side| side.1), (&s.hypotheses, &m.warped));
         let chosen = (&m.flow, &s.cues);
         let known = (motions.found, motions.past);
         hypotheses::choose(context, luma, known, &m.phase, spaces, chosen)?;

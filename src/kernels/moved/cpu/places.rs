@@ -4,9 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::cells::{Cells, FLOW_BITS};
-
-/// Binary digits of a place between two samples.
-pub const PLACE_BITS: u32 = 7;
+use super::PLACE_BITS;
 
 /// Where samples lie along one axis: whole ones, counted from an origin, and 128ths beyond.
 pub struct Places {
@@ -31,19 +29,19 @@ pub struct Axis {
 const REACH: i32 = 1024;
 
 impl Axis {
-    /// For value `i` of the cells.
+    /// For value `i` of the cells, and a plane whose last sample along the axis is number `last`.
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub fn new(cells: &Cells, i: usize, size: usize, sub: u32) -> Self {
+    pub fn new(cells: &Cells, i: usize, last: usize, sub: u32) -> Self {
         let bits = FLOW_BITS + sub;
-        let (first, last) = cells.range[i];
+        let range = cells.range[i];
         Axis {
             bits: _mm_cvtsi32_si128(bits as i32),
             fraction: _mm256_set1_epi16((1 << bits) - 1),
             rest: _mm_cvtsi32_si128((bits - PLACE_BITS) as i32),
             base: cells.base[i] >> sub,
-            last: size as i32 - 1,
-            reach: i32::from(first >> bits)..i32::from(last >> bits) + 1,
+            last: last as i32,
+            reach: i32::from(range.0 >> bits)..i32::from(range.1 >> bits) + 1,
         }
     }
 

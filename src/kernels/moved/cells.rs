@@ -82,6 +82,21 @@ fn base(flow: &[f32]) -> [i32; 4] {
     })
 }
 
+/// Flow on the lattice.
+pub struct Flow<'a> {
+    /// Four channels: x and y to the left, x and y to the right.
+    pub cells: Raster<'a>,
+    /// Luma pixels that a unit of it is.
+    pub scale: f32,
+}
+
+impl Flow<'_> {
+    fn at(&self, y: usize, x: usize) -> [f32; 4] {
+        let cell = self.cells.at(y, x);
+        std::array::from_fn(|i| self.scale * cell[i])
+    }
+}
+
 /// The cells of the lattice that a tile lies between, the edges of the lattice repeated outwards.
 /// Column `i` is that of the lattice before the tile's first pixel, and `i` further; rows alike.
 pub struct Block {
@@ -89,6 +104,8 @@ pub struct Block {
     /// The smallest and the largest of each row.
     ranges: [[(i16, i16); VALUES]; ROWS],
     base: [i32; 4],
+    /// How many values of a cell there are: all, or no weight.
+    values: usize,
 }
 
 impl Block {
@@ -97,37 +114,43 @@ impl Block {
             rows: [[[0; COLUMNS]; VALUES]; ROWS],
             ranges: [[(0, 0); VALUES]; ROWS],
             base: [0; 4],
+            values: VALUES,
         }
     }
 
-    /// Neither flow nor mask has gaps between its pixels.
-    pub fn fill(&mut self, level: CpuLevel, flow: &Raster, mask: &Raster, tile: &Tile) {
+    /// Of the `flow`, and of the left one's weight if there is one, a value a cell without gaps between them.
+    pub fn fill(&mut self, level: CpuLevel, flow: &Flow, weight: Option<&Raster>, tile: &Tile) {
         let (y, x) = (tile.rows.start / CELL, tile.columns.start / CELL);
-        let (last_y, last_x) = (flow.height - 1, flow.width - 1);
+        let (last_y, last_x) = (flow.cells.height - 1, flow.cells.width - 1);
         let middle = [&tile.rows, &tile.columns].map(|r| (r.start + r.end) / 2 / CELL);
-        self.base = base(flow.at(middle[0], middle[1]));
+        self.base = base(&flow.at(middle[0], middle[1]));
+        self.values = if weight.is_some() { VALUES } else { VALUES - 1 };
         let used = tile.columns.len().div_ceil(CELL) + 2;
         // The cells that are columns of the lattice, and the edge on both sides of them.
         let inside = usize::from(x == 0)..used.min(last_x + 2 - x);
         let columns = x + inside.start - 1..x + inside.end - 1;
+        let mut dense = [[0.0; 4]; COLUMNS];
         for (i, row) in self.rows.iter_mut().enumerate() {
             let y = (y + i).saturating_sub(1).min(last_y);
-            let flow = flow.row(y).as_chunks::<4>().0;
-            let mask = mask.row(y);
-            let cells = (&flow[columns.clone()], &mask[columns.clone()]);
+            let dense = &mut dense[..columns.len()];
+            for (dense, x) in dense.iter_mut().zip(columns.clone()) {
+                *dense = flow.at(y, x);
+            }
+            let weight = weight.map_or(&[][..], |weight| &weight.row(y)[columns.clone()]);
             match level {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: a context has this level only where the machine has AVX2.
-                CpuLevel::Avx2 => unsafe { fill_avx2(row, inside.start, cells, self.base) },
-                _ => fill(row, inside.start, cells, self.base),
+                CpuLevel::Avx2 => unsafe {
+                    fill_avx2(row, inside.start, (dense, weight), self.base);
+                },
+                _ => fill(row, inside.start, (dense, weight), self.base),
             }
-            if inside.start == 1 {
-                fill(row, 0, (&flow[..1], &mask[..1]), self.base);
-            }
-            for i in inside.end..used {
-                fill(row, i, (&flow[last_x..], &mask[last_x..]), self.base);
-            }
-            for (range, values) in self.ranges[i].iter_mut().zip(row) {
+            for (range, values) in self.ranges[i].iter_mut().zip(&mut *row).take(self.values) {
+                if inside.start == 1 {
+                    values[0] = values[1];
+                }
+                let last = values[inside.end - 1];
+                values[inside.end..used.max(inside.end)].fill(last);
                 *range = range_of(&values[..used]);
             }
         }
@@ -143,12 +166,12 @@ fn joined(a: (i16, i16), b: (i16, i16)) -> (i16, i16) {
     (a.0.min(b.0), a.1.max(b.1))
 }
 
-/// Cells from `at` on.
+/// Cells from `at` on: of as many as there are flows, and as many as there are weights.
 #[inline(always)]
 fn fill(
     row: &mut [[i16; COLUMNS]; VALUES],
     at: usize,
-    (flow, mask): (&[[f32; 4]], &[f32]),
+    (flow, weights): (&[[f32; 4]], &[f32]),
     base: [i32; 4],
 ) {
     for (i, values) in row[..4].iter_mut().enumerate() {
@@ -156,8 +179,8 @@ fn fill(
             *value = steps(flow[i], base[i]);
         }
     }
-    for (value, mask) in row[4][at..].iter_mut().zip(mask) {
-        *value = weight(*mask);
+    for (value, share) in row[4][at..].iter_mut().zip(weights) {
+        *value = weight(*share);
     }
 }
 
@@ -215,7 +238,7 @@ impl Cells {
         self.sub = sub;
         let (row, eighths) = place(y, CELL >> sub.1);
         let used = tile.columns.len().div_ceil(CELL) + 2;
-        for (i, values) in self.values.iter_mut().enumerate() {
+        for (i, values) in self.values.iter_mut().enumerate().take(block.values) {
             let (above, below) = (&block.rows[row][i], &block.rows[row + 1][i]);
             self.range[i] = joined(block.ranges[row][i], block.ranges[row + 1][i]);
             match level {

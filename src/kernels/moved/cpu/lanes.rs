@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::super::SEGMENT;
 use super::super::cells::place;
+use super::SEGMENT;
 
 /// Lanes that one shuffle serves.
 pub const HALF: usize = SEGMENT / 2;

@@ -7,10 +7,9 @@
 use std::arch::x86_64::*;
 
 use super::super::cells::Cells;
-use super::super::{Row, SEGMENT};
-use super::Values;
 use super::lanes::{HALF, Pattern, between, byte_of, bytes_of, load, samples_of};
-use super::places::{Axis, PLACE_BITS, Places};
+use super::places::{Axis, Places};
+use super::{PLACE_BITS, SEGMENT, Values};
 use crate::picture::Plane;
 
 /// A source plane and what is needed to fetch from it. SIZE: bytes of a sample; STEP: from one to
@@ -65,24 +64,28 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         offsets
     };
 
-    /// Fills `values` for all segments of a tile that are not still; x and y of the flow.
+    /// Samples of a segment.
+    const LENGTH: usize = SEGMENT / STEP.next_power_of_two();
+
+    /// Fills `values` for those segments of row `y` from sample `start` on that are not still, moved by the flow to one
+    /// side (0: left, 1: right).
     #[target_feature(enable = "avx2")]
     #[inline(never)]
     pub fn side(
         &self,
-        (row, cells): (&Row, &Cells),
+        (y, cells): (usize, &Cells),
         start: usize,
         side: usize,
         still: &[bool],
         values: &mut [Values],
     ) {
         let pattern = Pattern::of::<STEP>(cells.scale);
-        let length = row.group.segment();
+        let length = Self::LENGTH;
         let [flow_x, flow_y] = [&cells.values[2 * side], &cells.values[2 * side + 1]];
-        let axis_x = Axis::new(cells, 2 * side, row.width, cells.sub.0);
-        let axis_y = Axis::new(cells, 2 * side + 1, row.height, cells.sub.1);
+        let axis_x = Axis::new(cells, 2 * side, self.last.1, cells.sub.0);
+        let axis_y = Axis::new(cells, 2 * side + 1, self.last.0, cells.sub.1);
         let at = load(const { &samples_of(STEP) });
-        let origin_y = axis_y.origin(row.y);
+        let origin_y = axis_y.origin(y);
         let inside = self.is_inside(origin_y, &axis_y);
         let (mut first, step) = (cells.first(start), cells.first(cells.start + length));
         for (i, value) in values.iter_mut().enumerate() {
