@@ -19,6 +19,7 @@ use device::Gpu;
 pub mod agreement;
 pub(crate) mod answers;
 pub(crate) mod bend;
+pub(crate) mod carry;
 pub(crate) mod change;
 pub(crate) mod color;
 pub(crate) mod confidence;

@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::kernels::Context;
 use crate::kernels::PhaseMap;
 use crate::kernels::agreement::cuda::{Answer, agree};
+use crate::kernels::carry::cuda as carry;
 #[cfg(feature = "cuda")]
 use crate::kernels::conv::narrow::DeviceFilter;
 use crate::kernels::conv::{Activation, Filter};
@@ -292,6 +293,39 @@ impl Network {
     }
 }
 
+impl Workspace {
+    /// As [`Workspace::carry`]; the difference of the middle `keeps` to its state first.
+    ///
+    /// # Errors
+    /// None that a workspace on the card has.
+    pub fn carry_launches(&self, card: &dyn Card, keeps: bool, t: f32) -> Result<Vec<Launch>> {
+        let (state, carried) = (
+            card.raster(&self.refiner.matched.state)?,
+            card.raster(&self.carried)?,
+        );
+        let (flow, mask) = (
+            card.raster(&self.motion.flow)?,
+            card.raster(&self.motion.mask)?,
+        );
+        let difference = card.raster(&self.motion.difference)?;
+        let keep = keeps
+            .then(|| carry::keep(&difference, &state))
+            .transpose()?;
+        let carry = carry::carry(&state, t, &carried, &difference)?;
+        let conclude = motion::conclude(&carried, QUARTER, &flow, &mask)?;
+        Ok(keep.into_iter().chain([carry, conclude]).collect())
+    }
+
+    /// [`Workspace::carry`] of tensors on a card.
+    #[cfg(feature = "cuda")]
+    pub(super) fn carry_on(&self, gpu: &Gpu, keeps: bool, t: f32) -> Result<()> {
+        let queue = Queue::new(gpu);
+        let launches = self.carry_launches(&queue, keeps, t)?;
+        // SAFETY: these are the arguments of the kernels, made of tensors on this card.
+        unsafe { queue.run(launches) }
+    }
+}
+
 /// Memory of one level of a search; without that of the flows where these are the workspace's.
 #[cfg(feature = "cuda")]
 #[derive(Debug)]
@@ -532,6 +566,21 @@ mod tests {
                     run(network
                         .estimate_launches(&host, &got, [&c, &d], &phase)
                         .unwrap());
+                    let (got, want) = (&got.motion, &want.motion);
+                    close("flow", &values(&got.flow), &values(&want.flow), TOLERANCE);
+                    close("mask", &values(&got.mask), &values(&want.mask), TOLERANCE);
+                    let (got, want) = (&got.difference, &want.difference);
+                    close("difference", &values(got), &values(want), TOLERANCE);
+                }
+                let middle = PhaseMap::Uniform(0.5);
+                run(network
+                    .estimate_launches(&host, &got, [&c, &d], &middle)
+                    .unwrap());
+                for (keeps, t) in [(true, 0.3), (false, 0.9)] {
+                    network
+                        .estimate(&mut want, &a, &b, &PhaseMap::Uniform(t))
+                        .unwrap();
+                    run(got.carry_launches(&host, keeps, t).unwrap());
                     let (got, want) = (&got.motion, &want.motion);
                     close("flow", &values(&got.flow), &values(&want.flow), TOLERANCE);
                     close("mask", &values(&got.mask), &values(&want.mask), TOLERANCE);
