@@ -50,26 +50,43 @@ def views(h, w):
     return codes.div(255).sub(0.5).split(1)
 
 
-def moved_in_steps(luma, flow):
+def between(a, b, eighths):
+    """Of whole numbers, halves upwards."""
+    return a + (((b - a) * eighths + 4) >> 3)
+
+
+def enlarged_in_steps(flow):
+    """Flow [1, n, h, w] in cells as whole 128ths of a sample, for all samples of the cells (src/kernels/moved)."""
+    steps = (model.SAMPLES * flow * 128).round().long()
+    for axis in (2, 3):
+        cells = steps.shape[axis]
+        # from the centre of the cell before the first one on, in eighths of a cell
+        at = 2 * torch.arange(model.SAMPLES * cells) + 1 + model.SAMPLES
+        first, eighths = at // 8 - 1, (at % 8).view(-1, *([1] * (3 - axis)))
+        taps = (first.clamp(min=0), (first + 1).clamp(max=cells - 1))
+        steps = between(*(steps.index_select(axis, tap) for tap in taps), eighths)
+    return steps
+
+
+def moved_in_steps(luma, steps):
     """Luma warped as the plugin does (src/kernels/luma): in bytes, and with its steps of place and of value."""
     h, w = luma.shape[-2:]
-    codes = (luma[0, 0] + 0.5).mul(255).add(0.5).floor().long() - 128
+    codes = (luma[0, 0] + 0.5).mul(255).add(0.5).floor().long()
     y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-    x, y = (x + flow[0, 0]).clamp(0, w - 1), (y + flow[0, 1]).clamp(0, h - 1)
-    x0, y0 = x.long(), y.long()
+    x = (128 * x + steps[0, 0]).clamp(0, 128 * (w - 1))
+    y = (128 * y + steps[0, 1]).clamp(0, 128 * (h - 1))
+    x0, y0, across, down = x >> 7, y >> 7, x & 127, y & 127
     x1, y1 = (x0 + 1).clamp(max=w - 1), (y0 + 1).clamp(max=h - 1)
-    across = ((x - x0) * 128).round().long()
-    down = ((y - y0) * 32768).round().long().clamp(max=32767)
     above, below = (codes[y, x0] * (128 - across) + codes[y, x1] * across for y in (y0, y1))
-    mixed = above + (((below - above) * down + (1 << 14)) >> 15)
+    mixed = above + (((below - above) * down + 64) >> 7) - 128 * 128
     return ((mixed + 4) >> 3)[None, None] / (16 * 255)
 
 
 def warped_in_steps(a, b, flow):
     """In place of the twin's `warped_luma`, through which training needs gradients."""
-    f = model.SAMPLES * F.interpolate(flow, scale_factor=model.SAMPLES, mode="bilinear")
-    extra = (0, f.shape[-1] - a.shape[-1], 0, f.shape[-2] - a.shape[-2])
-    pairs = ((a, f[:, :2]), (b, f[:, 2:]))
+    steps = enlarged_in_steps(flow)
+    extra = (0, steps.shape[-1] - a.shape[-1], 0, steps.shape[-2] - a.shape[-2])
+    pairs = ((a, steps[:, :2]), (b, steps[:, 2:]))
     return [moved_in_steps(F.pad(x, extra, mode="replicate"), f) for x, f in pairs]
 
 

@@ -157,10 +157,9 @@ fn after_a_change_of_the_network_all_is_as_if_it_had_been_there_from_the_start()
     }
 }
 
-// The second pair knows of the first one's motion. Where the phase is the same everywhere, motion is carried to it from the middle;
-// on a plane of phases it is found at each.
+// the second pair knows of the first one's motion
 #[test]
-fn a_plane_of_one_phase_is_that_phase() {
+fn a_plane_of_one_phase_is_that_phase_to_the_bit() {
     let (width, height) = (181, 99);
     let frames = [0.0, 4.0, 9.0].map(|d| waves(width, height, d));
     let pictures = frames.each_ref().map(|f| picture(f, width, height));
@@ -191,12 +190,9 @@ fn a_plane_of_one_phase_is_that_phase() {
             }
             made
         };
-        let (plane, uniform) = (phases(true).concat(), phases(false).concat());
-        if level == 0.5 {
-            assert!(plane == uniform, "scale {scale}");
-        }
-        let apart = plane.iter().zip(&uniform).map(|(a, b)| a.abs_diff(*b));
-        let apart = apart.map(f64::from).sum::<f64>() / plane.len() as f64;
-        assert!(apart < 0.25, "scale {scale}, phase {level}: {apart}");
+        assert!(
+            phases(true) == phases(false),
+            "scale {scale}, phase {level}"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Carry, ROUNDS, STATE, reference};
+use super::{Carry, ROUNDS, STATE, gone, reference};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::simd::{LANES, lerp, load, store};
@@ -21,23 +21,25 @@ pub fn carry(job: &Carry, context: &Context, out: &mut RasterMut) {
 #[target_feature(enable = "avx2")]
 fn carry_row(job: &Carry, y: usize, row: &mut [f32], pixel: usize) {
     for (x, cell) in row.chunks_mut(pixel).enumerate() {
+        let t = job.phases.at(y, x);
         let mut middle = [0.0; STATE];
-        store(&mut middle, found(job, y, x));
-        cell[..STATE].copy_from_slice(&reference::at_phase(job, &middle));
+        store(&mut middle, found(&job.middle, (y, x), t));
+        cell[..STATE].copy_from_slice(&reference::at_phase(&middle, t));
     }
 }
 
-/// The cell of the middle that is at cell (`y`, `x`) at the phase.
+/// The cell of the middle that is at cell (`y`, `x`) at phase `t`.
+#[inline]
 #[target_feature(enable = "avx2")]
-fn found(job: &Carry, y: usize, x: usize) -> __m256 {
-    let [of_left, of_right] = job.gone();
+fn found(middle: &Raster, (y, x): (usize, usize), t: f32) -> __m256 {
+    let [of_left, of_right] = gone(t);
     let factors = _mm_setr_ps(of_left, of_left, of_right, of_right);
-    let mut found = sample(&job.middle, (y, x), [0.0; 2]);
+    let mut found = sample(middle, (y, x), [0.0; 2]);
     for _ in 0..ROUNDS {
         let flow = _mm_mul_ps(_mm256_castps256_ps128(found), factors);
         let gone = _mm_add_ps(flow, _mm_movehl_ps(flow, flow));
         let gone = [_mm_cvtss_f32(gone), _mm_cvtss_f32(_mm_movehdup_ps(gone))];
-        found = sample(&job.middle, (y, x), gone);
+        found = sample(middle, (y, x), gone);
     }
     found
 }

@@ -2,7 +2,7 @@
 // (h, w).
 //
 // carry_keep: Raster<const float> difference [h, w, 1], Raster<float> state [h, w, 8]
-// carry:      Raster<const float> middle [h, w, 8], float t, Raster<float> state [h, w, 8], difference [h, w, 1]
+// carry:      Raster<const float> middle [h, w, 8], Phases phases, Raster<float> state [h, w, 8], difference [h, w, 1]
 //
 // A cell of 32 bytes is read from four times four places near each other, which mostly lie in the first cache, and written once;
 // some 250 operations: limited by the latency of one place after another, which many threads hide.
@@ -24,10 +24,10 @@ __device__ void sample(const Raster<const float>& values, int y, int x, float go
     for (int i = 0; i < STATE; i++) cell[i] = lerp(lerp(a[i], b[i], tx.share), lerp(c[i], d[i], tx.share), ty.share);
 }
 
-KERNEL carry(Raster<const float> middle, float t, Raster<float> state, Raster<float> difference) {
+KERNEL carry(Raster<const float> middle, Phases phases, Raster<float> state, Raster<float> difference) {
     int x = column(), y = row();
     if (!state.has(y, x)) return;
-    float bend = 4.0f * t * (1.0f - t), ahead = 0.5f * (bend - 1.0f);
+    float t = phases.at(y, x), bend = 4.0f * t * (1.0f - t), ahead = 0.5f * (bend - 1.0f);
     float of_left = 0.5f - t - ahead, of_right = t - 0.5f - ahead;
     float found[STATE], *cell = state.at(y, x);
     sample(middle, y, x, 0.0f, 0.0f, found);

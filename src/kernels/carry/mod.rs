@@ -13,9 +13,9 @@
 
 use candle_core::Tensor;
 
-use super::Context;
-use super::motion::{DISPLACEMENT, MASK, PHASE, STATE};
+use super::motion::{DISPLACEMENT, MASK, PHASE, Phases, STATE, with_phases};
 use super::raster::{Raster, Source, write};
+use super::{Context, PhaseMap};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
@@ -70,47 +70,47 @@ fn copy(context: &Context, from: &Tensor, to: &Tensor) -> candle_core::Result<()
     })
 }
 
-/// Fills `state`, `[h, w, 8]`, with that of the `middle`, as [`keep`] left it, carried to phase `t`.
+/// Fills `state`, `[h, w, 8]`, with that of the `middle`, as [`keep`] left it, carried to the `phase`, one or a plane of
+/// `[h, w, 1]`.
 ///
 /// # Errors
 /// Sizes that do not fit.
 pub fn carry(
     context: &Context,
     middle: &Tensor,
-    t: f32,
+    phase: &PhaseMap,
     state: &Tensor,
 ) -> candle_core::Result<()> {
     let middle = Source::lock(middle);
-    let job = Carry {
-        middle: middle.raster()?,
-        t,
-    };
-    write("carry", state, |mut out| {
-        job.middle.expect("the middle", out.size(), STATE)?;
-        out.expect("the state", job.middle.size(), STATE)?;
-        match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::carry(&job, context, &mut out),
-            _ => reference::carry(&job, context, &mut out),
-        }
-        Ok(())
+    let middle = middle.raster()?;
+    with_phases(phase, |phases, size| {
+        write("carry", state, |mut out| {
+            let size = size.unwrap_or(out.size());
+            middle.expect("the middle", size, STATE)?;
+            out.expect("the state", size, STATE)?;
+            let job = Carry { middle, phases };
+            match context.level() {
+                #[cfg(target_arch = "x86_64")]
+                super::CpuLevel::Avx2 => cpu::carry(&job, context, &mut out),
+                _ => reference::carry(&job, context, &mut out),
+            }
+            Ok(())
+        })
     })
 }
 
 struct Carry<'a> {
     middle: Raster<'a>,
-    t: f32,
+    phases: &'a Phases<'a>,
 }
 
-impl Carry<'_> {
-    /// What a cell goes on from the middle to the phase, as factors of its flow to the left and to the right.
-    fn gone(&self) -> [f32; 2] {
-        let ahead = 0.5 * (self.bend() - 1.0);
-        [0.5 - self.t - ahead, self.t - 0.5 - ahead]
-    }
+/// What a cell goes on from the middle to phase `t`, as factors of its flow to the left and to the right.
+fn gone(t: f32) -> [f32; 2] {
+    let ahead = 0.5 * (bend(t) - 1.0);
+    [0.5 - t - ahead, t - 0.5 - ahead]
+}
 
-    /// The share of the middle's distance from even motion that there is at the phase.
-    fn bend(&self) -> f32 {
-        4.0 * self.t * (1.0 - self.t)
-    }
+/// The share of the middle's distance from even motion that there is at phase `t`.
+fn bend(t: f32) -> f32 {
+    4.0 * t * (1.0 - t)
 }

@@ -1,6 +1,6 @@
 //! The definition.
 
-use super::{Carry, DIFFERENCE, MASK, PHASE, ROUNDS, STATE};
+use super::{Carry, DIFFERENCE, MASK, PHASE, ROUNDS, STATE, bend, gone};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::warp::Taps;
@@ -9,25 +9,26 @@ pub fn carry(job: &Carry, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |y, row| {
         for (x, cell) in row.chunks_mut(pixel).enumerate() {
-            cell[..STATE].copy_from_slice(&at_phase(job, &found(job, y, x)));
+            let t = job.phases.at(y, x);
+            cell[..STATE].copy_from_slice(&at_phase(&found(&job.middle, (y, x), t), t));
         }
     });
 }
 
-/// The cell of the middle that is at cell (`y`, `x`) at the phase.
-fn found(job: &Carry, y: usize, x: usize) -> [f32; STATE] {
-    let [of_left, of_right] = job.gone();
-    let mut found = sample(&job.middle, (y, x), [0.0; 2]);
+/// The cell of the middle that is at cell (`y`, `x`) at phase `t`.
+fn found(middle: &Raster, (y, x): (usize, usize), t: f32) -> [f32; STATE] {
+    let [of_left, of_right] = gone(t);
+    let mut found = sample(middle, (y, x), [0.0; 2]);
     for _ in 0..ROUNDS {
         let gone = [0, 1].map(|c| of_left * found[c] + of_right * found[2 + c]);
-        found = sample(&job.middle, (y, x), gone);
+        found = sample(middle, (y, x), gone);
     }
     found
 }
 
-/// A cell of the middle, as it is at the phase.
-pub fn at_phase(job: &Carry, found: &[f32; STATE]) -> [f32; STATE] {
-    let (t, bend) = (job.t, job.bend());
+/// A cell of the middle, as it is at phase `t`.
+pub fn at_phase(found: &[f32; STATE], t: f32) -> [f32; STATE] {
+    let bend = bend(t);
     let mut cell = [0.0; STATE];
     for c in 0..2 {
         let (left, right) = (found[c], found[2 + c]);

@@ -8,10 +8,10 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 }
 
 /// The middle carried by the plain kernels and by the best ones.
-fn both(middle: &Tensor, t: f32) -> [Vec<f32>; 2] {
+fn both(middle: &Tensor, phase: &PhaseMap) -> [Vec<f32>; 2] {
     <[Context; 2]>::from(contexts()).map(|context| {
         let state = zeros(middle.dims());
-        carry(&context, middle, t, &state).unwrap();
+        carry(&context, middle, phase, &state).unwrap();
         values(&state)
     })
 }
@@ -28,14 +28,16 @@ fn fast_and_plain_are_the_same() {
     for size in SIZES {
         for reach in [0.3, 2.0, 40.0, 1e6, f32::INFINITY, f32::NAN] {
             let middle = random.tensor(size, STATE, reach);
-            for t in [0.01, 0.25, 0.5, 0.7] {
+            let plane = Tensor::rand(0.01f32, 0.99, (size.0, size.1, 1), &Device::Cpu).unwrap();
+            let even = [0.01, 0.25, 0.5, 0.7].map(PhaseMap::Uniform);
+            for phase in even.into_iter().chain([PhaseMap::Plane(plane)]) {
                 let bits = |v: Vec<f32>| -> Vec<u32> {
                     // what is no number is like any other that is none
                     let one = |v: f32| if v.is_nan() { f32::NAN } else { v };
                     v.into_iter().map(|v| one(v).to_bits()).collect()
                 };
-                let [plain, fast] = both(&middle, t).map(bits);
-                assert!(plain == fast, "{size:?}, reach {reach}, phase {t}");
+                let [plain, fast] = both(&middle, &phase).map(bits);
+                assert!(plain == fast, "{size:?}, reach {reach}, {phase:?}");
             }
         }
     }
@@ -44,7 +46,7 @@ fn fast_and_plain_are_the_same() {
 #[test]
 fn in_the_middle_nothing_is_carried() {
     let middle = Random(2).tensor((5, 9), STATE, 3.0);
-    for carried in both(&middle, 0.5) {
+    for carried in both(&middle, &PhaseMap::Uniform(0.5)) {
         for (i, (found, want)) in carried.iter().zip(values(&middle)).enumerate() {
             match i % STATE {
                 0..4 => assert!((found - want).abs() < 1e-5, "{i}: {found}, {want}"),
@@ -71,7 +73,7 @@ fn what_moves_is_where_it_has_got_to() {
         let bend = 4.0 * t * (1.0 - t);
         // places at the phase and in the middle, from that in the left picture on
         let gone = (t * motion + bend * ahead) - (motion / 2.0 + ahead);
-        for carried in both(&middle, t) {
+        for carried in both(&middle, &PhaseMap::Uniform(t)) {
             for (i, cell) in carried.chunks(STATE).enumerate() {
                 let x = (i % size.1) as f32;
                 if !(8.0..56.0).contains(&x) {
@@ -116,9 +118,11 @@ fn the_difference_is_kept_and_taken_out() {
 fn sizes_that_do_not_fit_are_refused() {
     let (context, _) = contexts();
     let (large, small) = (zeros(&[3, 4, 8]), zeros(&[3, 3, 8]));
-    assert!(carry(&context, &large, 0.3, &zeros(&[3, 4, 8])).is_ok());
-    assert!(carry(&context, &large, 0.3, &small).is_err());
-    assert!(carry(&context, &large, 0.3, &zeros(&[3, 4, 7])).is_err());
+    let (even, plane) = (PhaseMap::Uniform(0.3), PhaseMap::Plane(zeros(&[3, 3, 1])));
+    assert!(carry(&context, &large, &even, &zeros(&[3, 4, 8])).is_ok());
+    assert!(carry(&context, &large, &even, &small).is_err());
+    assert!(carry(&context, &large, &plane, &zeros(&[3, 4, 8])).is_err());
+    assert!(carry(&context, &large, &even, &zeros(&[3, 4, 7])).is_err());
     assert!(keep(&context, &zeros(&[3, 3, 1]), &large).is_err());
     assert!(difference(&context, &large, &zeros(&[3, 4, 2])).is_err());
 }

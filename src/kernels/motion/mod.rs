@@ -38,13 +38,13 @@ pub const PHASE: usize = 7;
 pub const CHANGE: usize = 7;
 
 /// The phases of one level: one, or `[h, w, 1]`.
-enum Phases<'a> {
+pub(super) enum Phases<'a> {
     Uniform(f32),
     Plane(Raster<'a>),
 }
 
 impl Phases<'_> {
-    fn at(&self, y: usize, x: usize) -> f32 {
+    pub(super) fn at(&self, y: usize, x: usize) -> f32 {
         match self {
             Self::Uniform(t) => *t,
             Self::Plane(plane) => plane.at(y, x)[0],
@@ -123,7 +123,8 @@ struct Advance<'a> {
 /// and the phase are not taken over.
 const SCALE: [f32; STATE] = [2.0, 2.0, 2.0, 2.0, 0.0, 0.0, 1.0, 0.0];
 
-fn with_phases(
+/// Calls `run` with the phases and, of a plane of them, `[h, w, 1]`, its size.
+pub(super) fn with_phases(
     phase: &PhaseMap,
     run: impl Fn(&Phases, Option<(usize, usize)>) -> candle_core::Result<()>,
 ) -> candle_core::Result<()> {

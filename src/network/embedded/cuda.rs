@@ -271,13 +271,7 @@ impl Network {
     ) -> Result<Vec<Launch>> {
         let mut stage = Stage::new(card);
         let (decoder, refiner) = (&ws.decoder, &ws.refiner);
-        if let PhaseMap::Plane(plane) = phase {
-            let (plane, fine) = (plane.unsqueeze(2)?, card.raster(&ws.phases.fine)?);
-            let plane = card.raster(&plane)?;
-            stage
-                .launches
-                .push(resample::double(&plane, 1.0, None, &fine)?);
-        }
+        stage.launches.extend(ws.finer_phase(card, phase)?);
         let motions = (&ws.found, &ws.past);
         let sides = [left, right].map(|e| (&e.coarse, &e.bytes[1]));
         let coarse = ws.phases.coarse(phase)?;
@@ -298,29 +292,42 @@ impl Workspace {
     ///
     /// # Errors
     /// None that a workspace on the card has.
-    pub fn carry_launches(&self, card: &dyn Card, keeps: bool, t: f32) -> Result<Vec<Launch>> {
-        let (state, carried) = (
-            card.raster(&self.refiner.matched.state)?,
-            card.raster(&self.carried)?,
-        );
-        let (flow, mask) = (
-            card.raster(&self.motion.flow)?,
-            card.raster(&self.motion.mask)?,
-        );
+    pub fn carry_launches(
+        &self,
+        card: &dyn Card,
+        keeps: bool,
+        phase: &PhaseMap,
+    ) -> Result<Vec<Launch>> {
+        let (state, carried) = (&self.refiner.matched.state, &self.carried);
+        let (state, carried) = (card.raster(state)?, card.raster(carried)?);
+        let (flow, mask) = (&self.motion.flow, &self.motion.mask);
+        let (flow, mask) = (card.raster(flow)?, card.raster(mask)?);
         let difference = card.raster(&self.motion.difference)?;
-        let keep = keeps
-            .then(|| carry::keep(&difference, &state))
-            .transpose()?;
-        let carry = carry::carry(&state, t, &carried, &difference)?;
-        let conclude = motion::conclude(&carried, QUARTER, &flow, &mask)?;
-        Ok(keep.into_iter().chain([carry, conclude]).collect())
+        let mut launches = Vec::from_iter(self.finer_phase(card, phase)?);
+        if keeps {
+            launches.push(carry::keep(&difference, &state)?);
+        }
+        let phase = card.phase(&self.phases.fine(phase))?;
+        launches.push(carry::carry(&state, &phase, &carried, &difference)?);
+        launches.push(motion::conclude(&carried, QUARTER, &flow, &mask)?);
+        Ok(launches)
+    }
+
+    /// Brings a plane of phases to the finer size.
+    fn finer_phase(&self, card: &dyn Card, phase: &PhaseMap) -> Result<Option<Launch>> {
+        let PhaseMap::Plane(plane) = phase else {
+            return Ok(None);
+        };
+        let plane = card.raster(&plane.unsqueeze(2)?)?;
+        let fine = card.raster(&self.phases.fine)?;
+        Ok(Some(resample::double(&plane, 1.0, None, &fine)?))
     }
 
     /// [`Workspace::carry`] of tensors on a card.
     #[cfg(feature = "cuda")]
-    pub(super) fn carry_on(&self, gpu: &Gpu, keeps: bool, t: f32) -> Result<()> {
+    pub(super) fn carry_on(&self, gpu: &Gpu, keeps: bool, phase: &PhaseMap) -> Result<()> {
         let queue = Queue::new(gpu);
-        let launches = self.carry_launches(&queue, keeps, t)?;
+        let launches = self.carry_launches(&queue, keeps, phase)?;
         // SAFETY: these are the arguments of the kernels, made of tensors on this card.
         unsafe { queue.run(launches) }
     }
@@ -561,31 +568,32 @@ mod tests {
                 assert_eq!(values(&got.past), values(&want.past), "motion before");
                 let (h, w) = got.sizes.coarse;
                 let plane = Tensor::full(0.25f32, (h, w), &Device::Cpu).unwrap();
-                for phase in [PhaseMap::Uniform(0.5), PhaseMap::Plane(plane)] {
-                    network.estimate(&mut want, &a, &b, &phase).unwrap();
-                    run(network
-                        .estimate_launches(&host, &got, [&c, &d], &phase)
-                        .unwrap());
+                let (middle, plane) = (PhaseMap::Uniform(0.5), PhaseMap::Plane(plane));
+                let uneven = Tensor::rand(0.1f32, 0.9, (h, w), &Device::Cpu).unwrap();
+                let check = |want: &Workspace| {
                     let (got, want) = (&got.motion, &want.motion);
                     close("flow", &values(&got.flow), &values(&want.flow), TOLERANCE);
                     close("mask", &values(&got.mask), &values(&want.mask), TOLERANCE);
                     let (got, want) = (&got.difference, &want.difference);
                     close("difference", &values(got), &values(want), TOLERANCE);
-                }
-                let middle = PhaseMap::Uniform(0.5);
-                run(network
-                    .estimate_launches(&host, &got, [&c, &d], &middle)
-                    .unwrap());
-                for (keeps, t) in [(true, 0.3), (false, 0.9)] {
+                };
+                for phase in [plane, middle] {
+                    let unseen = &mut |_: &str, _: usize, _: &Tensor| ();
                     network
-                        .estimate(&mut want, &a, &b, &PhaseMap::Uniform(t))
+                        .estimate_observed(&mut want, &a, &b, &phase, unseen)
                         .unwrap();
-                    run(got.carry_launches(&host, keeps, t).unwrap());
-                    let (got, want) = (&got.motion, &want.motion);
-                    close("flow", &values(&got.flow), &values(&want.flow), TOLERANCE);
-                    close("mask", &values(&got.mask), &values(&want.mask), TOLERANCE);
-                    let (got, want) = (&got.difference, &want.difference);
-                    close("difference", &values(got), &values(want), TOLERANCE);
+                    let launches = network.estimate_launches(&host, &got, [&c, &d], &phase);
+                    run(launches.unwrap());
+                    check(&want);
+                }
+                // what was left of the middle
+                for (keeps, phase) in [
+                    (true, PhaseMap::Uniform(0.3)),
+                    (false, PhaseMap::Plane(uneven)),
+                ] {
+                    network.estimate(&mut want, &a, &b, &phase).unwrap();
+                    run(got.carry_launches(&host, keeps, &phase).unwrap());
+                    check(&want);
                 }
             }
         }

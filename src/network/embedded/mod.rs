@@ -241,10 +241,8 @@ impl Network {
     /// The motion at a phase between two encoded pictures, those that [`Network::search`] had last; it stays in
     /// the workspace.
     ///
-    /// If the phase is the same everywhere and motion follows no trajectories, it is found once a pair, in the middle, and
-    /// carried to the phase: several phases cost little more than one, and their motion is of one piece. On 18 clips of which
-    /// every third frame was kept that costs 0.01 dB, on five with every fourth or eighth it gains as much
-    /// (`training/runs.md`).
+    /// If motion follows no trajectories, it is found once a pair, in the middle, and carried to the phase: several phases
+    /// cost little more than one, and their motion is of one piece (what that costs and gains: `training/runs.md`).
     ///
     /// # Errors
     /// Pictures of another size than the workspace's, a plane of phases of another size than
@@ -256,17 +254,18 @@ impl Network {
         right: &Encoded,
         phase: &PhaseMap,
     ) -> Result<&'w Motion> {
-        match phase {
-            PhaseMap::Uniform(t) if !ws.follows => {
-                if ws.state_is == StateIs::Other {
-                    self.estimate_at(ws, [left, right], &PhaseMap::Uniform(0.5))?;
-                    ws.state_is = StateIs::Middle;
-                }
-                if *t != 0.5 || ws.state_is == StateIs::Kept {
-                    ws.carry(*t)?;
-                }
-            }
-            _ => self.estimate_at(ws, [left, right], phase)?,
+        const MIDDLE: PhaseMap = PhaseMap::Uniform(0.5);
+        if ws.follows {
+            self.estimate_at(ws, [left, right], phase)?;
+            return Ok(&ws.motion);
+        }
+        if ws.state_is == StateIs::Other {
+            self.estimate_at(ws, [left, right], &MIDDLE)?;
+            ws.state_is = StateIs::Middle;
+        }
+        let is_middle = matches!(phase, PhaseMap::Uniform(t) if *t == 0.5);
+        if !is_middle || ws.state_is == StateIs::Kept {
+            ws.carry(phase)?;
         }
         Ok(&ws.motion)
     }
@@ -452,12 +451,12 @@ impl Workspace {
     }
 
     /// Makes the motion at a phase from the state of the middle.
-    fn carry(&mut self, t: f32) -> Result<()> {
+    fn carry(&mut self, phase: &PhaseMap) -> Result<()> {
         let keeps = self.state_is == StateIs::Middle;
         self.state_is = StateIs::Kept;
         #[cfg(feature = "cuda")]
         if let Some(gpu) = self.context.gpu() {
-            return self.carry_on(gpu, keeps, t);
+            return self.carry_on(gpu, keeps, phase);
         }
         let (context, difference) = (&self.context, &self.motion.difference);
         let (state, carried) = (&self.refiner.matched.state, &self.carried);
@@ -465,7 +464,8 @@ impl Workspace {
             if keeps {
                 carry::keep(context, difference, state)?;
             }
-            carry::carry(context, state, t, carried)?;
+            self.phases.fill(context, phase)?;
+            carry::carry(context, state, &self.phases.fine(phase), carried)?;
             carry::difference(context, carried, difference)?;
             self.conclude(carried)
         })
