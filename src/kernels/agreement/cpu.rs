@@ -20,20 +20,24 @@ const BAND: usize = 16;
 const WIDTH: usize = MADE + CELLS;
 
 pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
-    out.for_each_band(context, BAND, |first, mut band| {
-        let mut tile = Tile::new(job);
-        for x in (0..band.width).step_by(TILE) {
-            (tile.first, tile.next) = (x, None);
-            for row in 0..band.height {
-                tile.make(first + row);
-                let cells = TILE.min(band.width - x);
-                let pixel = band.pixel;
-                let out = &mut band.row_mut(row)[x * pixel..];
-                // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
-                unsafe { tile.conclude(first + row, cells, pixel, out) };
+    out.for_each_band_with(
+        context,
+        BAND,
+        || Tile::new(job),
+        |tile, first, mut band| {
+            for x in (0..band.width).step_by(TILE) {
+                (tile.first, tile.next) = (x, None);
+                for row in 0..band.height {
+                    tile.make(first + row);
+                    let cells = TILE.min(band.width - x);
+                    let pixel = band.pixel;
+                    let out = &mut band.row_mut(row)[x * pixel..];
+                    // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+                    unsafe { tile.conclude(first + row, cells, pixel, out) };
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Differences of three rows of cells, from one cell before the tile on.

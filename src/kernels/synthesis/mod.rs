@@ -12,7 +12,7 @@ use std::ops::Range;
 use candle_core::Tensor;
 
 use super::moved::{BAND, Block, Cells, FLOW_BITS, Flow, SEGMENT, TILE, Tile, subsampled};
-use super::raster::{Raster, Source};
+use super::raster::{self, Raster, Source};
 use super::{Context, CpuLevel};
 use crate::error::{Error, Result};
 use crate::picture::{Component, Format, Picture, PictureMut, Plane};
@@ -171,19 +171,33 @@ pub fn synthesise(
         rows: 0..left.height(),
     };
     // Even for one thread: outside of a pool, what is joined runs on all of the machine's.
-    context.pool().install(|| job.run(band));
+    let pool = context.pool();
+    let rows = raster::piece(left.height().div_ceil(BAND), pool.current_num_threads());
+    pool.install(|| job.run(rows * BAND, band));
     Ok(())
 }
 
 impl Job<'_> {
-    /// Halves a band until it is small enough; the halves may run side by side.
-    fn run(&self, mut band: Band) {
-        if band.rows.len() <= BAND {
-            return self.band(&mut band);
+    /// Halves a band until it has no more than so many rows; the halves may run side by side.
+    fn run(&self, most: usize, band: Band) {
+        if band.rows.len() <= most {
+            return self.bands(band);
         }
         let middle = band.rows.start + (band.rows.len() / 2).next_multiple_of(BAND);
         let (above, below) = self.split(band, middle);
-        rayon::join(|| self.run(above), || self.run(below));
+        rayon::join(|| self.run(most, above), || self.run(most, below));
+    }
+
+    /// What is made together, one after the other.
+    fn bands(&self, mut band: Band) {
+        let (mut block, mut cells) = (Block::new(), Cells::new());
+        while band.rows.len() > BAND {
+            let middle = band.rows.start + BAND;
+            let (mut first, rest) = self.split(band, middle);
+            self.band(&mut first, (&mut block, &mut cells));
+            band = rest;
+        }
+        self.band(&mut band, (&mut block, &mut cells));
     }
 
     fn split<'b>(&self, band: Band<'b>, middle: usize) -> (Band<'b>, Band<'b>) {
@@ -209,9 +223,8 @@ impl Job<'_> {
         (above, below)
     }
 
-    fn band(&self, band: &mut Band) {
+    fn band(&self, band: &mut Band, (block, cells): (&mut Block, &mut Cells)) {
         self.copy_unused(band);
-        let (mut block, mut cells) = (Block::new(), Cells::new());
         let width = self.left.width();
         for x in (0..width).step_by(TILE) {
             let tile = Tile {
@@ -226,7 +239,7 @@ impl Job<'_> {
                 block.fill(self.level, &flow, Some(&self.mask), &tile);
             }
             for sub in [(0, 0), (1, 0), (1, 1)] {
-                self.tile(&tile, sub, &block, &mut cells, band);
+                self.tile(&tile, sub, block, cells, band);
             }
         }
     }
