@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{Device as Place, Tensor};
-use gstvideointerpolate::interpolator::{Interpolator, Options, Outcome, Settings};
+use gstvideointerpolate::interpolator::{After, Interpolator, Motion, Options, Outcome, Settings};
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
 use gstvideointerpolate::kernels::device::{Device, Gpu};
 use gstvideointerpolate::kernels::{Context, PhaseMap};
@@ -249,7 +249,7 @@ fn the_picture_of_the_built_in_network_is_the_same() {
     }
 }
 
-/// The pictures between three of some texture that moves, by a uniform phase and by a plane of phases.
+/// The pictures between three of some texture that moves, by a uniform phase and by a plane of phases, evenly and along trajectories.
 fn the_picture_of(gpu: &Arc<Gpu>, model: &Model, size: (u32, u32), scales: &[Option<f32>]) {
     let format = Format::I420;
     let scene = |moved: f32| {
@@ -274,9 +274,10 @@ fn the_picture_of(gpu: &Arc<Gpu>, model: &Model, size: (u32, u32), scales: &[Opt
             let pictures = pictures.each_ref().map(Owned::picture);
             let sides = pictures.each_ref().map(|p| interpolator.encode(p).unwrap());
             let mut all = Vec::new();
-            for (pair, phase) in [0, 1]
-                .iter()
-                .flat_map(|i| phases.iter().map(move |p| (*i, p)))
+            let made = [0, 1].map(|i| phases.each_ref().map(|p| (i, p))).concat();
+            let motions = [Motion::Linear, Motion::Trajectory];
+            for ((pair, phase), motion) in
+                motions.iter().flat_map(|m| made.iter().map(|p| (*p, *m)))
             {
                 let mut out = Owned::new(format, size, 5);
                 let (left, right) = (pair, pair + 1);
@@ -285,7 +286,17 @@ fn the_picture_of(gpu: &Arc<Gpu>, model: &Model, size: (u32, u32), scales: &[Opt
                     (&pictures[right], &*sides[right]),
                 );
                 let to = &mut out.picture_mut();
-                let made = interpolator.interpolate(left, right, phase, &Settings::default(), to);
+                let settings = Settings {
+                    motion,
+                    ..Settings::default()
+                };
+                let after = sides.get(pair + 2).map(|encoded| After {
+                    picture: &pictures[pair + 2],
+                    encoded,
+                    interval: 1.0,
+                });
+                let made =
+                    interpolator.interpolate_before(after, left, right, phase, &settings, to);
                 assert_eq!(made.unwrap(), Outcome::Interpolated);
                 all.push(out);
             }

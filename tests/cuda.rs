@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[path = "common/checkpoints.rs"]
 mod checkpoints;
@@ -331,25 +332,113 @@ fn a_card_that_computes_otherwise_is_not_used() {
     }
 }
 
-#[test]
-fn a_card_without_enough_memory_leaves_the_stream_to_the_cpu() {
-    // enough for the trial, too little for a large picture
-    let line = "videotestsrc num-buffers=2 ! video/x-raw,width=640,height=480 ! videointerpolate device=cuda";
-    let line = format!("{line} {} ! fakesink", model());
-    let memory = ("DRIVER_MEMORY", "60000000");
-    let mut command = command("gst-launch-1.0", Some(driver()), &[runs(), memory]);
-    let output = command
-        .args(line.split(' '))
-        .output()
-        .expect("gst-launch-1.0");
+/// What the driver has counted.
+struct Report(String);
+
+impl Report {
+    fn number(&self, name: &str) -> u64 {
+        let lines = self.0.lines();
+        let mut values = lines.filter_map(|l| l.strip_prefix(name)?.trim().parse().ok());
+        values
+            .next()
+            .unwrap_or_else(|| panic!("{name}: {}", self.0))
+    }
+}
+
+/// Doubles so many frames of these properties on the card; what the element says, what the driver counts.
+fn double(
+    (frames, size): (usize, &str),
+    properties: &str,
+    settings: &[(&str, &str)],
+) -> (String, Report) {
+    let (width, height) = size.split_once('x').expect("a size");
+    let line = format!(
+        "videotestsrc num-buffers={frames} pattern=zone-plate kx2=20 ky2=20 kt=1 ! video/x-raw,format=I420,width={width},height={height},framerate=25/1 ! videointerpolate device=cuda {properties} ! fakesink"
+    );
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let file = scratch("reports").join(number.to_string());
+    let report = ("DRIVER_REPORT", file.to_str().expect("a plain name"));
+    let settings = [settings, &[runs(), report]].concat();
+    let mut command = command("gst-launch-1.0", Some(driver()), &settings);
+    let output = command.args(line.split_whitespace()).output();
+    let output = output.expect("gst-launch-1.0");
     let log = text(&output);
-    assert!(output.status.success(), "{log}");
-    let warnings = log.lines().filter(|l| l.starts_with("WARNING: from"));
-    let warnings: Vec<_> = warnings
-        .filter(|l| l.contains("too little memory"))
-        .collect();
-    assert_eq!(warnings.len(), 1, "{log}");
-    assert!(warnings[0].contains("the CPU goes on"), "{log}");
+    assert!(output.status.success(), "{line}: {log}");
+    (
+        log,
+        Report(std::fs::read_to_string(file).expect("a report")),
+    )
+}
+
+/// What the element warned of.
+fn warnings(log: &str) -> Vec<&str> {
+    log.lines()
+        .filter(|l| l.starts_with("WARNING: from"))
+        .collect()
+}
+
+#[test]
+fn a_card_without_enough_memory_is_spared_step_by_step() {
+    let size = (3, "320x256");
+    let peak = |properties: &str| {
+        let (log, report) = double(size, properties, &[]);
+        assert!(warnings(&log).is_empty(), "{log}");
+        report.number("peak")
+    };
+    let [whole, half, fast] = ["", "scale=0.5", "scale=0.5 quality=fast"].map(peak);
+    assert!(fast < half && half < whole, "{fast} {half} {whole}");
+    // the scale and the size go on, then the size alone, then nothing
+    for (memory, steps) in [
+        ((half + whole) / 2, &["at half the resolution"][..]),
+        (
+            (fast + half) / 2,
+            &["at half the resolution", "quality=fast"],
+        ),
+        (
+            fast - 1,
+            &["at half the resolution", "quality=fast", "the CPU goes on"],
+        ),
+    ] {
+        let memory = memory.to_string();
+        let (log, _) = double(size, "", &[("DRIVER_MEMORY", &memory)]);
+        let warnings = warnings(&log);
+        assert_eq!(warnings.len(), steps.len(), "{memory} of {whole}: {log}");
+        for (warning, step) in warnings.iter().zip(steps) {
+            assert!(warning.contains("too little memory"), "{warning}");
+            assert!(warning.contains(step), "{memory}: {warning}, not {step}");
+        }
+    }
+}
+
+#[test]
+fn networks_of_others_are_spared_too() {
+    let (size, model) = ((2, "320x256"), model());
+    let peak = |properties: &str| double(size, properties, &[]).1.number("peak");
+    let [whole, half] = ["", "scale=0.5"].map(|scale| peak(&format!("{model} {scale}")));
+    assert!(half < whole, "{half} {whole}");
+    for (memory, step) in [
+        ((half + whole) / 2, "scale=0.5"),
+        (half - 1, "the CPU goes on"),
+    ] {
+        let memory = memory.to_string();
+        let (log, _) = double(size, &model, &[("DRIVER_MEMORY", &memory)]);
+        let last = warnings(&log).pop().unwrap_or_default();
+        assert!(
+            last.contains("too little memory") && last.contains(step),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_allocated_once_the_stream_runs() {
+    for properties in ["", "motion=trajectory", &model()] {
+        let [few, many] = [4, 8].map(|frames| double((frames, "64x48"), properties, &[]).1);
+        let [a, b] = [&few, &many].map(|report| report.number("allocations"));
+        assert_eq!(a, b, "{properties}");
+        assert!(many.number("launches") > few.number("launches"));
+    }
 }
 
 #[test]

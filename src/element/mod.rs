@@ -53,6 +53,7 @@ use gst::prelude::*;
 mod allocation;
 mod bridge;
 mod caps;
+mod economy;
 mod events;
 mod imp;
 mod latency;

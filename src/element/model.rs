@@ -7,6 +7,7 @@ use gst::glib;
 use gst::prelude::*;
 
 use super::bridge::{self, Failure};
+use super::economy::Economy;
 use super::tiers::FIRST;
 use crate::error::Error;
 use crate::kernels::device::{Device, Gpu};
@@ -28,6 +29,8 @@ pub struct Wanted {
 pub struct Loaded {
     pub network: network::Model,
     pub gpu: Option<Arc<Gpu>>,
+    /// What the card is spared.
+    pub economy: Option<Economy>,
 }
 
 /// The card that is asked for; with `auto` none until the network is known.
@@ -176,10 +179,21 @@ impl Model {
         }
     }
 
-    /// Lets the card go: there the network cannot run after all.
-    pub fn leave_card(&self) {
+    /// Spares the card from now on, or lets it go.
+    pub fn economise(&self, economy: Economy) {
         if let Loading::Ready(loaded) = &mut lock(&self.shared).loading {
-            loaded.gpu = None;
+            match economy {
+                Economy::Cpu => (loaded.gpu, loaded.economy) = (None, None),
+                _ => loaded.economy = Some(economy),
+            }
+        }
+    }
+
+    /// What the card is spared.
+    pub fn economy(&self) -> Option<Economy> {
+        match &lock(&self.shared).loading {
+            Loading::Ready(loaded) => loaded.economy,
+            _ => None,
         }
     }
 
@@ -283,5 +297,9 @@ fn load(model: &str, device: Device) -> Result<Loaded, Failure> {
         Err(_) => return Err(failure("the file is damaged".into())),
     };
     let gpu = card_for(&network, device)?;
-    Ok(Loaded { network, gpu })
+    Ok(Loaded {
+        network,
+        gpu,
+        economy: None,
+    })
 }

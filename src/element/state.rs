@@ -63,9 +63,11 @@ impl Source {
         if let Some(known) = known.filter(|known| interpolator.fits(known)) {
             return Ok(known);
         }
-        let made = interpolator.encode(picture)?;
-        let old = slot().replace(made.clone());
+        // first, for its memory may be the card's
+        let old = slot().take();
         drop(old);
+        let made = interpolator.encode(picture)?;
+        *slot() = Some(made.clone());
         Ok(made)
     }
 

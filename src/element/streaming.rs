@@ -11,6 +11,7 @@ use gst_base::subclass::base_transform::{
 };
 
 use super::bridge::{self, Failure, Mapped, Stream};
+use super::economy::Economy;
 use super::imp::VideoInterpolate;
 use super::model::Loaded;
 use super::qos::{FULL_QUALITY, HELD_QUALITY, Verdict};
@@ -18,7 +19,7 @@ use super::state::{Engine, Source, State};
 use super::{allocation, meta, stats, tiers};
 use crate::interpolator::{After, Interpolator, Outcome};
 use crate::kernels::{Context, PhaseMap};
-use crate::network::Variant;
+use crate::network::{self, Variant};
 use crate::repeats;
 use crate::schedule::{Arrival, Job, Outer, Phase, Pushed, Side, Slot};
 
@@ -500,24 +501,48 @@ impl VideoInterpolate {
     }
 
     /// Runs the interpolator for the pictures of `source`, made anew if they are of another kind. Where a card
-    /// has too little memory for it, it goes on with the CPU.
+    /// has too little memory for it, it makes do with less of it, or none.
     fn with_engine<T>(
         &self,
         source: &Source,
         mut run: impl FnMut(&mut Interpolator) -> Result<T, Failure>,
     ) -> Result<T, Stopped> {
-        match self.try_engine(source, &mut run) {
-            Err(Stopped::Failure(Failure::DeviceMemory(problem))) => {
-                self.drop_engine();
-                self.model.leave_card();
-                gst::element_imp_warning!(
-                    self,
-                    gst::ResourceError::NoSpaceLeft,
-                    ("{problem}; the CPU goes on")
-                );
-                self.try_engine(source, &mut run)
+        loop {
+            match self.try_engine(source, &mut run) {
+                Err(Stopped::Failure(Failure::DeviceMemory(problem))) => {
+                    self.economise(&source.stream, problem)?;
+                }
+                result => return result,
             }
-            result => result,
+        }
+    }
+
+    /// Answers a card's lack of memory with the next step of [`Economy`] for pictures of `stream`, and warns of it.
+    fn economise(&self, stream: &Stream, problem: String) -> Result<(), Stopped> {
+        self.drop_engine();
+        let loaded = self.model.wait().map_err(Stopped::Flow)?;
+        if loaded.gpu.is_none() {
+            return Err(Stopped::Failure(Failure::DeviceMemory(problem)));
+        }
+        let variant = self.variant();
+        let size = (stream.info.height() as usize, stream.info.width() as usize);
+        let network = network_of(&loaded, variant)?;
+        let step = Economy::next(network.scale(&self.options(&loaded), size), variant);
+        self.model.economise(step);
+        gst::element_imp_warning!(
+            self,
+            gst::ResourceError::NoSpaceLeft,
+            ("{problem}; {}", step.text())
+        );
+        Ok(())
+    }
+
+    /// The options that the network runs with.
+    fn options(&self, loaded: &Loaded) -> network::published::Options {
+        let options = self.settings().network();
+        match loaded.economy {
+            Some(economy) => economy.options(options),
+            None => options,
         }
     }
 
@@ -546,18 +571,13 @@ impl VideoInterpolate {
         if let Some(engine) = old.take_if(|e| e.variant == variant) {
             return Ok(engine);
         }
-        let model = match variant {
-            Some(variant) => variant.network()?.into(),
-            None => loaded.network,
-        };
+        let model = network_of(&loaded, variant)?;
         if let Some(mut engine) = old {
             engine.interpolator.set_network(model)?;
             return Ok(Engine { variant, ..engine });
         }
-        let (threads, options) = {
-            let settings = self.settings();
-            (settings.threads as usize, settings.network())
-        };
+        let threads = self.settings().threads as usize;
+        let options = self.options(&loaded);
         let size = (stream.info.width(), stream.info.height());
         let context = Context::new(threads)?.on(loaded.gpu);
         let (format, context) = (stream.format, &context);
@@ -571,7 +591,11 @@ impl VideoInterpolate {
     /// The size of the built-in network that is to run; none where a model was given.
     pub(super) fn variant(&self) -> Option<Variant> {
         let (qos, found) = (self.obj().is_qos(), self.state().tiers.runs());
-        self.settings().variant(found, qos)
+        let variant = self.settings().variant(found, qos);
+        match self.model.economy() {
+            Some(Economy::Fast) => variant.and(Some(Variant::Fast)),
+            _ => variant,
+        }
     }
 
     fn left_out(&self, at: &Slot) {
@@ -586,7 +610,8 @@ impl VideoInterpolate {
     /// against a clock: elsewhere time buys nothing, and the output shall not depend on it.
     pub(super) fn follow(&self, tell: impl FnOnce(&mut State) -> Option<tiers::Change>) {
         let qos = self.obj().is_qos();
-        if !qos || !self.settings().is_auto() {
+        let is_bound = self.model.economy() == Some(Economy::Fast);
+        if !qos || is_bound || !self.settings().is_auto() {
             return;
         }
         let change = {
@@ -601,6 +626,14 @@ impl VideoInterpolate {
             self.post(message.build());
         }
     }
+}
+
+/// The network that is to run: the built-in one of this size, or the one that was loaded.
+fn network_of(loaded: &Loaded, variant: Option<Variant>) -> Result<network::Model, Failure> {
+    Ok(match variant {
+        Some(variant) => variant.network()?.into(),
+        None => loaded.network.clone(),
+    })
 }
 
 /// Why there is no buffer.

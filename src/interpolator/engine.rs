@@ -117,7 +117,7 @@ impl Engine {
 
     /// Whether its motion can follow trajectories.
     pub fn can_follow(&self) -> bool {
-        matches!(self, Self::Embedded(e) if e.crossing.is_none())
+        matches!(self, Self::Embedded(_))
     }
 
     /// Lets the motion of the pair searched last follow trajectories; see [`Network::look_ahead`].
@@ -132,13 +132,11 @@ impl Engine {
     ) -> Result<()> {
         match (self, right, after) {
             (Self::Embedded(e), Features::Embedded(r), None) => {
-                e.network
-                    .look_ahead(&mut e.workspace, &r.encoded, None, known)
+                e.run(|net, ws| net.look_ahead(ws, &r.encoded, None, known))
             }
             (Self::Embedded(e), Features::Embedded(r), Some((Features::Embedded(a), pace))) => {
                 let after = Some((&a.encoded, pace));
-                e.network
-                    .look_ahead(&mut e.workspace, &r.encoded, after, known)
+                e.run(|net, ws| net.look_ahead(ws, &r.encoded, after, known))
             }
             (Self::Full(_), Features::Full(_), _) => Ok(()),
             _ => Err(foreign()),
@@ -159,8 +157,7 @@ impl Engine {
     pub fn proceed(&mut self, left: &Features, right: &Features, pace: Option<f32>) -> Result<()> {
         match (self, left, right) {
             (Self::Embedded(e), Features::Embedded(l), Features::Embedded(r)) => {
-                let (l, r) = (&l.encoded, &r.encoded);
-                e.network.proceed(&mut e.workspace, l, r, pace)
+                e.run(|net, ws| net.proceed(ws, &l.encoded, &r.encoded, pace))
             }
             _ => Err(foreign()),
         }
@@ -172,7 +169,7 @@ impl Engine {
     /// None that a picture inside of memory has.
     pub fn exchange(&mut self) -> Result<()> {
         match self {
-            Self::Embedded(e) => e.workspace.exchange(),
+            Self::Embedded(e) => e.run(|_, ws| ws.exchange()),
             Self::Full(_) => Ok(()),
         }
     }
@@ -184,7 +181,7 @@ impl Engine {
     pub fn search(&mut self, left: &Features, right: &Features, pace: Option<f32>) -> Result<()> {
         match (self, left, right) {
             (Self::Embedded(e), Features::Embedded(l), Features::Embedded(r)) => {
-                e.search(&l.encoded, &r.encoded, pace)
+                e.run(|net, ws| net.search(ws, &l.encoded, &r.encoded, pace))
             }
             (Self::Full(_), Features::Full(_), Features::Full(_)) => Ok(()),
             _ => Err(foreign()),
@@ -378,16 +375,15 @@ impl Embedded {
         })
     }
 
-    fn search(
+    /// Does something with the network where that runs.
+    fn run(
         &mut self,
-        left: &network::Encoded,
-        right: &network::Encoded,
-        pace: Option<f32>,
+        run: impl FnOnce(&Network, &mut network::Workspace) -> Result<()>,
     ) -> Result<()> {
         let (network, workspace) = (&self.network, &mut self.workspace);
         match &self.crossing {
-            Some(crossing) => crossing.run(|| network.search(workspace, left, right, pace)),
-            None => network.search(workspace, left, right, pace),
+            Some(crossing) => crossing.run(|| run(network, workspace)),
+            None => run(network, workspace),
         }
     }
 

@@ -15,7 +15,7 @@ mod trial;
 
 use checkpoint::Checkpoint;
 pub use embedded::{Network, Variant, Workspace};
-use published::{Family, Published};
+use published::{Family, MOST_LINES, Options, Published};
 
 /// Any network that makes pictures.
 #[derive(Debug, Clone)]
@@ -66,6 +66,18 @@ impl Model {
                 ),
             }),
             _ => trial::run(self, gpu),
+        }
+    }
+
+    /// The resolution at which it seeks motion in pictures of this height and width, see [`Options::scale`]; none where it knows
+    /// but one.
+    pub fn scale(&self, options: &Options, size: (usize, usize)) -> Option<f32> {
+        match self {
+            Self::Embedded(network) => Some(options.scale(size, network.lines())),
+            Self::Published(network) => {
+                let chooses = network.family() == Family::Rife;
+                chooses.then(|| options.scale(size, MOST_LINES))
+            }
         }
     }
 

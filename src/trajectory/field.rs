@@ -21,8 +21,9 @@ const REST: f32 = 0.5;
 /// Keeps the root of nothing smooth in training.
 const ROOT_EPSILON: f32 = 1e-6;
 
-/// The weights.
-#[derive(Debug, Clone)]
+/// The weights; a kernel for cards is given them as they lie here.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub struct Field {
     entry: [[f32; HIDDEN]; INPUTS],
     entry_bias: [f32; HIDDEN],
@@ -91,7 +92,7 @@ impl Field {
     }
 
     /// Of weights by their place.
-    pub(super) fn of(
+    pub(crate) fn of(
         entry: impl Fn(usize, usize) -> f32,
         entry_bias: impl Fn(usize) -> f32,
         head: impl Fn(usize, usize) -> f32,

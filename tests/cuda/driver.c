@@ -7,6 +7,7 @@
      DRIVER_FAILS       the number of the launch that fails, and all that follows it; none
      DRIVER_KERNELS     a folder of kernels compiled for the host (src/kernels/cuda/host.hpp), which launches run;
                         where there are none, launches do nothing
+     DRIVER_REPORT      a file that the numbers of this process are written to as it ends, see report()
 
    Memory of the card is the host's, and all is done at once. Without DRIVER_KERNELS no module loads. */
 #include <dirent.h>
@@ -64,7 +65,19 @@ int cuEventDestroy_v2(void *event) { return SUCCESS; }
 int cuGetErrorString(int error, const char **text) { *text = "as the test wants it"; return SUCCESS; }
 int cuGetErrorName(int error, const char **text) { *text = "error"; return SUCCESS; }
 
-static size_t used;
+static size_t used, peak;
+static long allocations, up, down, launches;
+
+/* Bytes of the card at most; allocations; bytes copied to and from it; launches. */
+__attribute__((destructor)) static void report(void) {
+  const char *path = getenv("DRIVER_REPORT");
+  FILE *file = path && allocations ? fopen(path, "w") : NULL;
+  if (!file) return;
+  fprintf(file, "peak %zu\nallocations %ld\nup %ld\ndown %ld\nlaunches %ld\n", peak, allocations, up, down, launches);
+  fclose(file);
+}
+
+static void count_to(long *number, size_t by) { __atomic_add_fetch(number, (long)by, __ATOMIC_SEQ_CST); }
 
 int cuMemFree_v2(address memory) {
   __atomic_sub_fetch(&used, malloc_usable_size((void *)memory), __ATOMIC_SEQ_CST);
@@ -79,6 +92,9 @@ int cuMemAlloc_v2(address *to, size_t bytes) {
     cuMemFree_v2((address)memory);
     return OUT_OF_MEMORY;
   }
+  /* one stream at a time allocates in the tests that look at the peak */
+  if (now > peak) peak = now;
+  count_to(&allocations, 1);
   /* what is not written shows */
   memset(memory, 0x7f, bytes);
   *to = (address)memory;
@@ -90,10 +106,12 @@ int cuMemsetD8Async(address to, unsigned char value, size_t bytes, void *stream)
 }
 int cuMemcpyHtoDAsync_v2(address to, const void *from, size_t bytes, void *stream) {
   memcpy((void *)to, from, bytes);
+  count_to(&up, bytes);
   return failed;
 }
 int cuMemcpyDtoHAsync_v2(void *to, address from, size_t bytes, void *stream) {
   memcpy(to, (void *)from, bytes);
+  count_to(&down, bytes);
   return failed;
 }
 int cuMemcpyDtoDAsync_v2(address to, address from, size_t bytes, void *stream) {
@@ -133,9 +151,8 @@ static void load(void) {
 
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void *stream, void **arguments, void **extra) {
-  static long launches;
   const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
-  if (++launches == number("DRIVER_FAILS", -1)) failed = LAUNCH_FAILED;
+  if (__atomic_add_fetch(&launches, 1, __ATOMIC_SEQ_CST) == number("DRIVER_FAILS", -1)) failed = LAUNCH_FAILED;
   if (failed) return failed;
   if (count < 0) load();
   for (int i = 0; i < count; i++)

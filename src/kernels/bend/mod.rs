@@ -8,6 +8,11 @@ use super::motion::{CHANGE, sigmoid};
 use super::raster::{Raster, Source, write};
 use crate::trajectory::{Clues, Field, Vector};
 
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

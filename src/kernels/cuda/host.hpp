@@ -18,6 +18,7 @@
 
 #define __global__
 #define __device__
+#define __grid_constant__
 #define __shared__ static
 #define __launch_bounds__(...)
 #define __forceinline__ inline

@@ -1,10 +1,13 @@
 // Which flow at a phase the motion found between two pictures suggests. All are a thread a cell; grids 32 x 8 threads over (h, w).
 //
-// hypotheses_gather: fuses `remember` and `gather`: a cell's motion of the pair before is read before that of this pair is written.
+// hypotheses_scaled:
+//   Raster<const float> motion            [h, w, 2]
+//   float pace, int known                 what it is multiplied with, and whether that is known
+//   Raster<float> out                     [h, w, 3]
+// hypotheses_gather:
 //   Raster<const float> forth, back       [H, W, 2] in pixels of the level searched
 //   int factor                            of these pixels that are a cell
-//   float pace, int known                 pace of this pair; whether the pair before was the one before in time
-//   Raster<float> found, past             [h, w, 4] and [h, w, 3]
+//   Raster<float> found                   [h, w, 4]
 // hypotheses_project:
 //   Raster<const float> found, phase      [h, w, 4] and [h, w, 1]
 //   Raster<float> flows                   [h, w, 8]
@@ -15,10 +18,10 @@
 //   Raster<float> flow, cues              [h, w, 4] and [h, w, 8]
 //
 // Limited by memory and its latency: a choice reads 27 costs and 12 pairs of motion from the cache for some 150 operations.
-#include "../cuda/common.cuh"
+#include "motion.cuh"
 
 const int ROUNDS = 3;
-const float STILL_MARGIN = 0.5f / 255.0f, MOST_ACCELERATION = 0.5f, LEAST_ACCELERATION = 0.25f, ROOT_EPSILON = 1e-6f, CONTRAST = 8.0f;
+const float STILL_MARGIN = 0.5f / 255.0f, CONTRAST = 8.0f;
 
 // Mean of the pixels of a cell, as many as are there, in cells.
 __device__ float2 pooled(const Raster<const float>& flow, int y, int x, int factor) {
@@ -35,14 +38,20 @@ __device__ float2 pooled(const Raster<const float>& flow, int y, int x, int fact
     return {sum.x * share, sum.y * share};
 }
 
-KERNEL hypotheses_gather(Raster<const float> forth, Raster<const float> back, int factor, float pace, int known,
-                         Raster<float> found, Raster<float> past) {
+KERNEL hypotheses_scaled(Raster<const float> motion, float pace, int known, Raster<float> out) {
+    int x = column(), y = row();
+    if (!out.has(y, x)) return;
+    float* to = out.at(y, x);
+    to[0] = known ? pace * motion.at(y, x)[0] : 0.0f;
+    to[1] = known ? pace * motion.at(y, x)[1] : 0.0f;
+    to[2] = known ? 1.0f : 0.0f;
+}
+EXPORT(hypotheses_scaled)
+
+KERNEL hypotheses_gather(Raster<const float> forth, Raster<const float> back, int factor, Raster<float> found) {
     int x = column(), y = row();
     if (!found.has(y, x)) return;
-    float *motion = found.at(y, x), *before = past.at(y, x);
-    before[0] = known ? pace * motion[2] : 0.0f;
-    before[1] = known ? pace * motion[3] : 0.0f;
-    before[2] = known ? 1.0f : 0.0f;
+    float* motion = found.at(y, x);
     float2 ahead = pooled(forth, y, x, factor), behind = pooled(back, y, x, factor);
     motion[0] = ahead.x;
     motion[1] = ahead.y;
@@ -50,15 +59,6 @@ KERNEL hypotheses_gather(Raster<const float> forth, Raster<const float> back, in
     motion[3] = behind.y;
 }
 EXPORT(hypotheses_gather)
-
-// Two channels, from `first` on, at a cell moved by (dx, dy).
-__device__ float2 sample(const Raster<const float>& values, int y, int x, int first, float dx, float dy) {
-    Taps ty = taps((float)y + dy, values.height), tx = taps((float)x + dx, values.width);
-    const float *a = values.at(ty.first, tx.first) + first, *b = values.at(ty.first, tx.second) + first;
-    const float *c = values.at(ty.second, tx.first) + first, *d = values.at(ty.second, tx.second) + first;
-    return {lerp(lerp(a[0], b[0], tx.share), lerp(c[0], d[0], tx.share), ty.share),
-            lerp(lerp(a[1], b[1], tx.share), lerp(c[1], d[1], tx.share), ty.share)};
-}
 
 // The motion of what has gone the share t of it and is at a cell now.
 __device__ float2 carried(const Raster<const float>& found, int y, int x, int first, float t) {
@@ -85,10 +85,8 @@ KERNEL hypotheses_project(Raster<const float> found, Raster<const float> phase, 
 }
 EXPORT(hypotheses_project)
 
-__device__ float length(float x, float y) { return sqrtf(x * x + y * y + ROOT_EPSILON); }
-
 __device__ float apart(float x, float y) {
-    float e = length(x, y);
+    float e = length({x, y});
     return e / (1.0f + e);
 }
 
@@ -107,17 +105,16 @@ KERNEL hypotheses_choose(Raster<const float> flows, Raster<const float> cost0, R
     float mx = f[2] - f[0], my = f[3] - f[1];
     float2 ahead = sample(found, y, x, 0, f[0], f[1]), back = sample(found, y, x, 2, f[2], f[3]);
     float2 before = sample(past, y, x, 0, f[0], f[1]);
-    float known = past.at(y, x)[2], ax = (mx + before.x) * known, ay = (my + before.y) * known;
-    float most = MOST_ACCELERATION * length(mx, my) + LEAST_ACCELERATION;
-    float share = fminf(most / length(ax, ay), 1.0f);
+    float known = past.at(y, x)[2];
+    float2 acceleration = limited({(mx + before.x) * known, (my + before.y) * known}, {mx, my});
     float* to = cues.at(y, x);
     to[0] = left;
     to[1] = right;
     to[2] = still;
     to[3] = apart(ahead.x - mx, ahead.y - my);
     to[4] = apart(back.x + mx, back.y + my);
-    to[5] = ax * share;
-    to[6] = ay * share;
+    to[5] = acceleration.x;
+    to[6] = acceleration.y;
     to[7] = known;
 }
 EXPORT(hypotheses_choose)

@@ -5,16 +5,31 @@ use crate::kernels::cuda::{Card, DeviceRaster, Launch};
 use crate::kernels::luma::SAMPLES;
 use crate::kernels::luma::cuda::differences;
 
-/// As [`super::remember`] from what `found` was, then [`super::gather`] to it.
+/// As [`super::remember`], from the last two channels of what was found, and
+/// [`foresee`](crate::kernels::bend::foresee), from the first two.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn scaled(
+    motion: &DeviceRaster,
+    pace: Option<f32>,
+    out: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    motion.expect("the motion found", out.size(), 2)?;
+    out.expect("the motion beside", out.size(), 3)?;
+    let launch = Launch::new("hypotheses", "hypotheses_scaled").pixels(out.size());
+    let launch = launch.raster(motion).with(pace.unwrap_or(0.0));
+    Ok(launch.with(i32::from(pace.is_some())).raster(out))
+}
+
+/// As [`super::gather`].
 ///
 /// # Errors
 /// Sizes that do not fit.
 pub fn gather(
     ways: [&DeviceRaster; 2],
     factor: usize,
-    pace: Option<f32>,
     found: &DeviceRaster,
-    past: &DeviceRaster,
 ) -> candle_core::Result<Launch> {
     let size = ways[0].size();
     let cells = (size.0.div_ceil(factor), size.1.div_ceil(factor));
@@ -22,12 +37,9 @@ pub fn gather(
         way.expect("the motion of a search", size, 2)?;
     }
     found.expect("the motion found", cells, 4)?;
-    past.expect("the past", cells, 3)?;
     let launch = Launch::new("hypotheses", "hypotheses_gather").pixels(cells);
     let launch = launch.raster(ways[0]).raster(ways[1]).with(factor as i32);
-    let launch = launch.with(pace.unwrap_or(0.0));
-    let launch = launch.with(i32::from(pace.is_some()));
-    Ok(launch.raster(found).raster(past))
+    Ok(launch.raster(found))
 }
 
 /// What lies between the steps; as [`super::Space`].
@@ -178,8 +190,9 @@ mod tests {
                     door::remember(&plain, &found[0], pace, &past[0]).unwrap();
                     door::gather(&plain, ways.each_ref(), factor, &found[0]).unwrap();
                     let [forth, back] = ways.each_ref().map(input);
-                    let (to, then) = (output(&found[1]), output(&past[1]));
-                    run([gather([&forth, &back], factor, pace, &to, &then).unwrap()]);
+                    let before = input(&found[1].narrow(2, 2, 2).unwrap());
+                    run([scaled(&before, pace, &output(&past[1])).unwrap()]);
+                    run([gather([&forth, &back], factor, &output(&found[1])).unwrap()]);
                     assert_eq!(values(&found[1]), values(&found[0]), "{h}x{w} by {factor}");
                     assert_eq!(values(&past[1]), values(&past[0]), "{h}x{w} by {factor}");
                 }

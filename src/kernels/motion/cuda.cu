@@ -6,6 +6,7 @@
 //                 Raster<float> state
 // motion_update:  Raster<const float> change [h, w, 7 or more], luma [h, w, 2 or more], acceleration [h, w, 2] or null,
 //                 Raster<float> state
+// motion_put_ahead: Raster<const float> ahead [h, w, 2], Raster<float> state
 // motion_conclude: fuses `flow` and `weight_of_left`. Raster<const float> state, float scale, Raster<float> flow [h, w, 4],
 //                 weight [h, w, 1]
 #include "../cuda/common.cuh"
@@ -64,6 +65,15 @@ KERNEL motion_update(Raster<const float> changes, Raster<const float> luma, Rast
     cell[MASK] += change[4];
 }
 EXPORT(motion_update)
+
+KERNEL motion_put_ahead(Raster<const float> ahead, Raster<float> state) {
+    int x = column(), y = row();
+    if (!state.has(y, x)) return;
+    const float* by = ahead.at(y, x);
+    float* cell = state.at(y, x);
+    for (int c = 0; c < DISPLACEMENT; c++) cell[c] -= by[c % 2];
+}
+EXPORT(motion_put_ahead)
 
 KERNEL motion_conclude(Raster<const float> state, float scale, Raster<float> flow, Raster<float> weight) {
     int x = column(), y = row();

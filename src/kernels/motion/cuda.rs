@@ -65,6 +65,18 @@ pub fn update(
     Ok(launch.optional(acceleration).raster(state))
 }
 
+/// As [`super::put_ahead`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn put_ahead(ahead: &DeviceRaster, state: &DeviceRaster) -> candle_core::Result<Launch> {
+    let size = state.size();
+    state.expect("the state", size, STATE)?;
+    ahead.expect("the bend", size, 2)?;
+    let launch = Launch::new("motion", "motion_put_ahead").pixels(size);
+    Ok(launch.raster(ahead).raster(state))
+}
+
 /// As [`super::flow`] and [`super::weight_of_left`].
 ///
 /// # Errors
@@ -161,6 +173,11 @@ mod tests {
                     close("update", &values(&got), &values(&want), TOLERANCE);
                 }
                 let state = random_state(&mut random, size, scale);
+                let ahead = random.tensor(size, 2, scale);
+                let [want, got] = [0, 1].map(|_| state.copy().unwrap());
+                door::put_ahead(&plain, &ahead, &want).unwrap();
+                run([put_ahead(&input(&ahead), &output(&got)).unwrap()]);
+                assert_eq!(values(&got), values(&want));
                 let [want, got] = [0, 1].map(|_| (Out::new(size, 4), Out::new(size, 1)));
                 door::flow(&plain, &state, 4.0, &want.0.tensor()).unwrap();
                 door::weight_of_left(&plain, &state, &want.1.tensor()).unwrap();

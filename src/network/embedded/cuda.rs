@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use candle_core::Tensor;
 
 use super::config::NORM_EPSILON;
-use super::decoder::{Decoder, DecoderSpace, Match, Sharpness, Side};
+use super::decoder::{Ahead, Decoder, DecoderSpace, Match, Motions, Sharpness, Side};
 use super::encoder::{Encoder, EncoderSpace};
 use super::refiner::{Refiner, RefinerSpace};
 #[cfg(feature = "cuda")]
@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::kernels::Context;
 use crate::kernels::PhaseMap;
 use crate::kernels::agreement::cuda::{Answer, agree};
+use crate::kernels::bend::cuda as bend;
 use crate::kernels::carry::cuda as carry;
 #[cfg(feature = "cuda")]
 use crate::kernels::conv::narrow::DeviceFilter;
@@ -134,7 +135,7 @@ impl<'a> Stage<'a> {
         &mut self,
         decoder: &Decoder,
         s: &DecoderSpace,
-        motions: (&Tensor, &Tensor),
+        motions: Motions,
         sides: [Side; 2],
         phase: &PhaseMap,
     ) -> Result<()> {
@@ -144,13 +145,18 @@ impl<'a> Stage<'a> {
         self.launches
             .push(motion::begin(&card.phase(phase)?, &state)?);
         let luma = [card.bytes(sides[0].1)?, card.bytes(sides[1].1)?];
-        let motions = (&card.raster(motions.0)?, &card.raster(motions.1)?);
+        let (found, past) = (card.raster(motions.found)?, card.raster(motions.past)?);
         let space = s.hypotheses.on(card)?;
         let chosen = (&card.raster(&m.flow)?, &card.raster(&s.cues)?);
         let phase = card.raster(&m.phase)?;
         let luma = [&luma[0], &luma[1]];
-        self.launches
-            .extend(hypotheses::choose(luma, motions, &phase, &space, chosen)?);
+        self.launches.extend(hypotheses::choose(
+            luma,
+            (&found, &past),
+            &phase,
+            &space,
+            chosen,
+        )?);
         self.compare(m, sides, decoder.sharpness, None)?;
         let sides = [&m.left, &m.right, &m.scores, &m.luma_scores];
         self.convolve(&decoder.squeeze, &sides, None, Leaky, &s.squeezed)?;
@@ -160,8 +166,27 @@ impl<'a> Stage<'a> {
         let entered = Some(&s.entered);
         self.convolve(&decoder.res2, &[&s.inner], entered, Leaky, &s.features)?;
         self.convolve(&decoder.head, &[&s.features], None, Linear, &s.head)?;
-        let acceleration = card.raster(&s.acceleration)?;
-        self.update(m, &s.head, Some(&acceleration))
+        match motions.ahead {
+            None => self.update(m, &s.head, Some(&card.raster(&s.acceleration)?)),
+            Some(ahead) => self.bend(s, ahead),
+        }
+    }
+
+    fn bend(&mut self, s: &DecoderSpace, ahead: &Ahead) -> Result<()> {
+        let (m, card) = (&s.matched, self.card);
+        let cells = bend::DeviceCells {
+            flow: card.raster(&m.flow)?,
+            phase: card.raster(&m.phase)?,
+            cues: card.raster(&s.cues)?,
+            change: card.raster(&s.head)?,
+            future: card.raster(&ahead.future)?,
+        };
+        let by = card.raster(&ahead.bend)?;
+        self.launches.push(bend::bend(&ahead.field, &cells, &by)?);
+        self.update(m, &s.head, None)?;
+        let state = card.raster(&m.state)?;
+        self.launches.push(motion::put_ahead(&by, &state)?);
+        Ok(())
     }
 
     fn update(
@@ -225,23 +250,41 @@ impl Network {
         Ok(stage.launches)
     }
 
-    /// As [`Network::search`]; the levels are those of [`crate::kernels::search::cuda::levels`] from the network's finest on, the
-    /// flows of the first one the workspace's own.
+    /// As [`Network::begin`].
     ///
     /// # Errors
     /// Pictures of another size than the workspace's.
-    pub fn search_launches(
+    pub fn begin_launches(
         &self,
         card: &dyn Card,
         ws: &Workspace,
         [left, right]: [&Encoded; 2],
-        levels: &[DeviceLevel],
         pace: Option<f32>,
     ) -> Result<Vec<Launch>> {
         let luma = [card.bytes(&left.bytes[1])?, card.bytes(&right.bytes[1])?];
         let space = ws.decoder.hypotheses.on(card)?;
         let rest = &space.costs[space.costs.len() - 1];
-        let mut launches = vec![cells([&luma[0], &luma[1]], Some(rest), None)?];
+        let back = card.raster(&ws.found.narrow(2, 2, 2)?)?;
+        let past = card.raster(&ws.past)?;
+        Ok(vec![
+            cells([&luma[0], &luma[1]], Some(rest), None)?,
+            hypotheses::scaled(&back, pace, &past)?,
+        ])
+    }
+
+    /// As [`Network::find`]; the levels are those of [`crate::kernels::search::cuda::levels`] from the network's finest on, the
+    /// flows of the first one the workspace's own.
+    ///
+    /// # Errors
+    /// Pictures of another size than the workspace's.
+    pub fn find_launches(
+        &self,
+        card: &dyn Card,
+        ws: &Workspace,
+        [left, right]: [&Encoded; 2],
+        levels: &[DeviceLevel],
+        found: &Tensor,
+    ) -> Result<Vec<Launch>> {
         let pyramid = |encoded: &Encoded| {
             let searched = encoded.luma.iter().skip(self.config.finest);
             let searched = searched.take(levels.len());
@@ -249,13 +292,22 @@ impl Network {
         };
         let pyramids: [candle_core::Result<Vec<_>>; 2] = [left, right].map(pyramid);
         let [left, right] = pyramids;
-        launches.extend(search([&left?, &right?], levels)?);
+        let mut launches = search([&left?, &right?], levels)?;
         let ways = [card.raster(&ws.ways[0])?, card.raster(&ws.ways[1])?];
-        let (found, past) = (card.raster(&ws.found)?, card.raster(&ws.past)?);
         let factor = HALF_CELL >> self.config.finest;
-        let ways = [&ways[0], &ways[1]];
-        launches.push(hypotheses::gather(ways, factor, pace, &found, &past)?);
+        let (ways, found) = ([&ways[0], &ways[1]], card.raster(found)?);
+        launches.push(hypotheses::gather(ways, factor, &found)?);
         Ok(launches)
+    }
+
+    /// As [`Network::foresee`].
+    ///
+    /// # Errors
+    /// None that a card's memory has.
+    pub fn foresee_launch(card: &dyn Card, ahead: &Ahead, pace: Option<f32>) -> Result<Launch> {
+        let motion = card.raster(&ahead.found.narrow(2, 0, 2)?)?;
+        let future = card.raster(&ahead.future)?;
+        Ok(hypotheses::scaled(&motion, pace, &future)?)
     }
 
     /// As [`Network::estimate`].
@@ -272,10 +324,9 @@ impl Network {
         let mut stage = Stage::new(card);
         let (decoder, refiner) = (&ws.decoder, &ws.refiner);
         stage.launches.extend(ws.finer_phase(card, phase)?);
-        let motions = (&ws.found, &ws.past);
         let sides = [left, right].map(|e| (&e.coarse, &e.bytes[1]));
         let coarse = ws.phases.coarse(phase)?;
-        stage.decode(&self.decoder, decoder, motions, sides, &coarse)?;
+        stage.decode(&self.decoder, decoder, ws.motions(), sides, &coarse)?;
         let sides = [left, right].map(|e| (&e.fine, &e.bytes[0]));
         let fine = (&ws.phases.fine(phase), &ws.motion.difference);
         stage.refine(&self.refiner, refiner, decoder, sides, fine)?;
@@ -421,13 +472,35 @@ impl Network {
         unsafe { queue.run(launches) }
     }
 
-    /// [`Network::search`] of tensors on a card.
-    pub(super) fn search_on(
+    /// [`Network::begin`] of tensors on a card.
+    pub(super) fn begin_on(
         &self,
         gpu: &Gpu,
         ws: &Workspace,
         pictures: [&Encoded; 2],
         pace: Option<f32>,
+    ) -> Result<()> {
+        let queue = Queue::new(gpu);
+        let launches = self.begin_launches(&queue, ws, pictures, pace)?;
+        // SAFETY: these are the arguments of the kernels, made of tensors on this card.
+        unsafe { queue.run(launches) }
+    }
+
+    /// [`Network::foresee`] of tensors on a card.
+    pub(super) fn foresee_on(gpu: &Gpu, ahead: &Ahead, pace: Option<f32>) -> Result<()> {
+        let queue = Queue::new(gpu);
+        let launch = Self::foresee_launch(&queue, ahead, pace)?;
+        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+        unsafe { queue.run(vec![launch]) }
+    }
+
+    /// [`Network::find`] of tensors on a card.
+    pub(super) fn find_on(
+        &self,
+        gpu: &Gpu,
+        ws: &Workspace,
+        pictures: [&Encoded; 2],
+        found: &Tensor,
     ) -> Result<()> {
         let level = |room: &Room| {
             let [forth, back] = room.flows.as_ref().unwrap_or(&ws.ways);
@@ -439,7 +512,7 @@ impl Network {
         let levels = ws.rooms.iter().map(level);
         let levels = levels.collect::<candle_core::Result<Vec<_>>>()?;
         let queue = Queue::new(gpu);
-        let launches = self.search_launches(&queue, ws, pictures, &levels, pace)?;
+        let launches = self.find_launches(&queue, ws, pictures, &levels, found)?;
         // SAFETY: these are the arguments of the kernels, made of tensors on this card; each level has the memory that it needs.
         unsafe { queue.run(launches) }
     }
@@ -462,6 +535,7 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::sync::Arc;
 
     use candle_core::Device;
 
@@ -517,85 +591,185 @@ mod tests {
     /// Rounding of some twenty layers, in pixels of the picture and in parts of 1.
     const TOLERANCE: f32 = 2e-3;
 
-    #[test]
-    fn the_whole_network_agrees() {
-        let (plain, _) = contexts();
-        for variant in [Variant::Fast, Variant::Balanced] {
+    /// The network on a card, which the host plays, beside the CPU.
+    struct Both {
+        network: Arc<Network>,
+        host: Host,
+        want: Workspace,
+        got: Workspace,
+        memory: Vec<Vec<f32>>,
+        flows: Vec<[Tensor; 2]>,
+    }
+
+    impl Both {
+        fn new(variant: Variant) -> Self {
+            let (plain, _) = contexts();
             let network = variant.network().unwrap();
-            let mut want = network.workspace(&plain, VIEW.0, VIEW.1).unwrap();
-            let got = network.workspace(&plain, VIEW.0, VIEW.1).unwrap();
-            let host = Host::default();
+            let [want, got] = [0; 2].map(|_| network.workspace(&plain, VIEW.0, VIEW.1).unwrap());
             let sizes = levels(VIEW);
             let sizes = searched(&sizes, network.config.finest).unwrap();
-            let mut memory: Vec<_> = sizes
+            let memory = sizes.iter().map(|s| vec![0f32; level_bytes(*s) / 4]);
+            let flows = sizes[1..]
                 .iter()
-                .map(|s| vec![0f32; level_bytes(*s) / 4])
-                .collect();
-            let flows: Vec<_> = sizes[1..]
-                .iter()
-                .map(|s| [0; 2].map(|_| zeros(&[s.0, s.1, 2])))
-                .collect();
-            let flows = std::iter::once(&got.ways).chain(&flows);
-            let rooms = memory
-                .iter_mut()
-                .zip(flows)
-                .map(|(memory, flows)| DeviceLevel {
-                    patches: memory.as_mut_ptr() as u64,
-                    flows: flows.each_ref().map(output),
-                });
-            let rooms: Vec<_> = rooms.collect();
-            let [mut a, mut b, c, d] = [0; 4].map(|_| want.encoded().unwrap());
-            for (moved, encoded, on_card) in [(0.0, &mut a, &c), (5.0, &mut b, &d)] {
-                network.encode(&mut want, &view(moved), encoded).unwrap();
-                let view = view(moved);
-                run(network
-                    .encode_launches(&host, &got, &view, on_card)
-                    .unwrap());
-                close("fine", &values(&on_card.fine), &values(&encoded.fine), 1e-4);
-                close(
-                    "coarse",
-                    &values(&on_card.coarse),
-                    &values(&encoded.coarse),
-                    1e-4,
-                );
-            }
-            for pace in [None, Some(0.5)] {
-                network.search(&mut want, &a, &b, pace).unwrap();
-                run(network
-                    .search_launches(&host, &got, [&c, &d], &rooms, pace)
-                    .unwrap());
-                assert_eq!(values(&got.found), values(&want.found), "motion found");
-                assert_eq!(values(&got.past), values(&want.past), "motion before");
-                let (h, w) = got.sizes.coarse;
-                let plane = Tensor::full(0.25f32, (h, w), &Device::Cpu).unwrap();
-                let (middle, plane) = (PhaseMap::Uniform(0.5), PhaseMap::Plane(plane));
-                let uneven = Tensor::rand(0.1f32, 0.9, (h, w), &Device::Cpu).unwrap();
-                let check = |want: &Workspace| {
-                    let (got, want) = (&got.motion, &want.motion);
-                    close("flow", &values(&got.flow), &values(&want.flow), TOLERANCE);
-                    close("mask", &values(&got.mask), &values(&want.mask), TOLERANCE);
-                    let (got, want) = (&got.difference, &want.difference);
-                    close("difference", &values(got), &values(want), TOLERANCE);
-                };
-                for phase in [plane, middle] {
-                    let unseen = &mut |_: &str, _: usize, _: &Tensor| ();
-                    network
-                        .estimate_observed(&mut want, &a, &b, &phase, unseen)
-                        .unwrap();
-                    let launches = network.estimate_launches(&host, &got, [&c, &d], &phase);
-                    run(launches.unwrap());
-                    check(&want);
-                }
-                // what was left of the middle
-                for (keeps, phase) in [
-                    (true, PhaseMap::Uniform(0.3)),
-                    (false, PhaseMap::Plane(uneven)),
-                ] {
-                    network.estimate(&mut want, &a, &b, &phase).unwrap();
-                    run(got.carry_launches(&host, keeps, &phase).unwrap());
-                    check(&want);
-                }
+                .map(|s| [0; 2].map(|_| zeros(&[s.0, s.1, 2])));
+            Self {
+                host: Host::default(),
+                memory: memory.collect(),
+                flows: flows.collect(),
+                network,
+                want,
+                got,
             }
         }
+
+        /// A picture that has moved, as both have encoded it: the CPU, the card.
+        fn encoded(&mut self, moved: f32) -> [Encoded; 2] {
+            let (network, view) = (&self.network, view(moved));
+            let [mut want, got] = [0; 2].map(|_| self.want.encoded().unwrap());
+            network.encode(&mut self.want, &view, &mut want).unwrap();
+            let launches = network.encode_launches(&self.host, &self.got, &view, &got);
+            run(launches.unwrap());
+            close("fine", &values(&got.fine), &values(&want.fine), 1e-4);
+            close("coarse", &values(&got.coarse), &values(&want.coarse), 1e-4);
+            [want, got]
+        }
+
+        fn begin(&self, pair: [&Encoded; 2], pace: Option<f32>) {
+            let launches = self
+                .network
+                .begin_launches(&self.host, &self.got, pair, pace);
+            run(launches.unwrap());
+        }
+
+        fn find(&mut self, pair: [&Encoded; 2], found: &Tensor) {
+            let flows = std::iter::once(&self.got.ways).chain(&self.flows);
+            let level = |(memory, flows): (&mut Vec<f32>, &[Tensor; 2])| DeviceLevel {
+                patches: memory.as_mut_ptr() as u64,
+                flows: flows.each_ref().map(output),
+            };
+            let rooms: Vec<_> = self.memory.iter_mut().zip(flows).map(level).collect();
+            let network = &self.network;
+            let launches = network.find_launches(&self.host, &self.got, pair, &rooms, found);
+            run(launches.unwrap());
+        }
+
+        fn search(&mut self, pair: [&[Encoded; 2]; 2], pace: Option<f32>) {
+            let [left, right] = pair;
+            let network = self.network.clone();
+            network
+                .search(&mut self.want, &left[0], &right[0], pace)
+                .unwrap();
+            self.begin([&left[1], &right[1]], pace);
+            let found = self.got.found.clone();
+            self.find([&left[1], &right[1]], &found);
+            self.expect_found();
+        }
+
+        fn look_ahead(&mut self, right: &[Encoded; 2], after: Option<(&[Encoded; 2], f32)>) {
+            let network = self.network.clone();
+            let on_cpu = after.map(|(after, pace)| (&after[0], pace));
+            network
+                .look_ahead(&mut self.want, &right[0], on_cpu, false)
+                .unwrap();
+            let found = self.got.ahead().unwrap().found.clone();
+            if let Some((after, _)) = after {
+                self.find([&right[1], &after[1]], &found);
+            }
+            let (host, pace) = (&self.host, after.map(|(_, pace)| pace));
+            let launch = Network::foresee_launch(host, self.got.ahead().unwrap(), pace);
+            run([launch.unwrap()]);
+            self.got.follows = true;
+            let (got, want) = (self.got.ahead().unwrap(), self.want.ahead().unwrap());
+            assert_eq!(values(&got.found), values(&want.found), "motion ahead");
+            assert_eq!(values(&got.future), values(&want.future), "motion after");
+        }
+
+        fn proceed(&mut self, [left, right]: [&[Encoded; 2]; 2], pace: Option<f32>) {
+            let network = self.network.clone();
+            network
+                .proceed(&mut self.want, &left[0], &right[0], pace)
+                .unwrap();
+            self.begin([&left[1], &right[1]], pace);
+            self.got.exchange().unwrap();
+            self.expect_found();
+        }
+
+        fn expect_found(&self) {
+            let (got, want) = (&self.got, &self.want);
+            assert_eq!(values(&got.found), values(&want.found), "motion found");
+            assert_eq!(values(&got.past), values(&want.past), "motion before");
+        }
+
+        fn estimate(&mut self, [left, right]: [&[Encoded; 2]; 2]) {
+            let network = self.network.clone();
+            let (h, w) = self.got.sizes.coarse;
+            let plane = Tensor::full(0.25f32, (h, w), &Device::Cpu).unwrap();
+            // at the phase itself
+            for phase in [PhaseMap::Plane(plane), PhaseMap::Uniform(0.5)] {
+                let unseen = &mut |_: &str, _: usize, _: &Tensor| ();
+                network
+                    .estimate_observed(&mut self.want, &left[0], &right[0], &phase, unseen)
+                    .unwrap();
+                let pair = [&left[1], &right[1]];
+                let launches = network.estimate_launches(&self.host, &self.got, pair, &phase);
+                run(launches.unwrap());
+                self.expect_motion();
+            }
+        }
+
+        /// What is carried to other phases from the middle, which was estimated last.
+        fn carry(&mut self, [left, right]: [&[Encoded; 2]; 2]) {
+            let network = self.network.clone();
+            let (h, w) = self.got.sizes.coarse;
+            let uneven = Tensor::rand(0.1f32, 0.9, (h, w), &Device::Cpu).unwrap();
+            for (keeps, phase) in [
+                (true, PhaseMap::Uniform(0.3)),
+                (false, PhaseMap::Plane(uneven)),
+            ] {
+                network
+                    .estimate(&mut self.want, &left[0], &right[0], &phase)
+                    .unwrap();
+                run(self.got.carry_launches(&self.host, keeps, &phase).unwrap());
+                self.expect_motion();
+            }
+        }
+
+        fn expect_motion(&self) {
+            let (got, want) = (&self.got.motion, &self.want.motion);
+            close("flow", &values(&got.flow), &values(&want.flow), TOLERANCE);
+            close("mask", &values(&got.mask), &values(&want.mask), TOLERANCE);
+            let (got, want) = (&got.difference, &want.difference);
+            close("difference", &values(got), &values(want), TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn the_whole_network_agrees() {
+        for variant in [Variant::Fast, Variant::Balanced] {
+            let mut both = Both::new(variant);
+            let [a, b] = [0.0, 5.0].map(|moved| both.encoded(moved));
+            for pace in [None, Some(0.5)] {
+                both.search([&a, &b], pace);
+                both.estimate([&a, &b]);
+                both.carry([&a, &b]);
+            }
+        }
+    }
+
+    #[test]
+    fn trajectories_agree() {
+        let mut both = Both::new(Variant::Balanced);
+        let [a, b, c] = [0.0, 5.0, 13.0].map(|moved| both.encoded(moved));
+        both.search([&a, &b], None);
+        both.look_ahead(&b, None);
+        both.estimate([&a, &b]);
+        both.look_ahead(&b, Some((&c, 0.8)));
+        both.estimate([&a, &b]);
+        both.proceed([&b, &c], Some(1.25));
+        both.look_ahead(&c, None);
+        both.estimate([&b, &c]);
+        both.got.follow_none();
+        both.want.follow_none();
+        both.estimate([&b, &c]);
     }
 }

@@ -136,21 +136,21 @@ pub struct Motions<'a> {
 /// What bends the motion.
 #[derive(Debug)]
 pub struct Ahead {
-    field: Arc<Field>,
+    pub(super) field: Arc<Field>,
     /// Motion between the right picture and the one after it, both ways.
     pub found: Tensor,
     /// The same from the right one, see [`bend::foresee`].
     pub future: Tensor,
-    bend: Tensor,
+    pub(super) bend: Tensor,
 }
 
 impl Ahead {
-    pub fn new(size: (usize, usize)) -> Result<Self> {
+    pub fn new(size: (usize, usize), device: &Device) -> Result<Self> {
         Ok(Self {
             field: Field::embedded()?,
-            found: zeros(size, 4, &Device::Cpu)?,
-            future: zeros(size, 3, &Device::Cpu)?,
-            bend: zeros(size, 2, &Device::Cpu)?,
+            found: zeros(size, 4, device)?,
+            future: zeros(size, 3, device)?,
+            bend: zeros(size, 2, device)?,
         })
     }
 }

@@ -96,7 +96,7 @@ impl Network {
 
     /// Memory for views of `height` x `width` (half the padded picture's size), to be run on
     /// `context`. On a card all tensors lie there, those given to [`Network::encode`] and [`Network::estimate`] too; there
-    /// is nothing to observe, and no way to follow trajectories.
+    /// is nothing to observe.
     ///
     /// # Errors
     /// An empty view.
@@ -151,12 +151,6 @@ impl Network {
         right: &Encoded,
         pace: Option<f32>,
     ) -> Result<()> {
-        #[cfg(feature = "cuda")]
-        if let Some(gpu) = ws.context.gpu() {
-            self.search_on(gpu, ws, [left, right], pace)?;
-            ws.state_is = StateIs::Other;
-            return Ok(());
-        }
         self.begin(ws, left, right, pace)?;
         let found = ws.found.clone();
         self.find(ws, left, right, &found)
@@ -197,9 +191,18 @@ impl Network {
         }
         ws.follows = true;
         ws.state_is = StateIs::Other;
-        let future = ws.ahead()?.future.clone();
-        let pace = after.map(|(_, pace)| pace);
-        Ok(bend::foresee(&ws.context, &found, pace, &future)?)
+        Self::foresee(ws, after.map(|(_, pace)| pace))
+    }
+
+    /// Tells of the motion behind the pair from what was found there.
+    fn foresee(ws: &mut Workspace, pace: Option<f32>) -> Result<()> {
+        let context = ws.context.clone();
+        let ahead = ws.ahead()?;
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = context.gpu() {
+            return Self::foresee_on(gpu, ahead, pace);
+        }
+        Ok(bend::foresee(&context, &ahead.found, pace, &ahead.future)?)
     }
 
     /// What begins a pair, before its motion is known.
@@ -213,6 +216,10 @@ impl Network {
         ws.state_is = StateIs::Other;
         ws.expect_encoded(left)?;
         ws.expect_encoded(right)?;
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = ws.context.gpu() {
+            return self.begin_on(gpu, ws, [left, right], pace);
+        }
         let (context, decoder) = (&ws.context, &ws.decoder);
         let (found, past) = (&ws.found, &ws.past);
         context.pool().install(|| {
@@ -229,6 +236,10 @@ impl Network {
         right: &Encoded,
         found: &Tensor,
     ) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = ws.context.gpu() {
+            return self.find_on(gpu, ws, [left, right], found);
+        }
         let (context, search) = (&ws.context, &mut ws.search);
         let ways = [&ws.ways[0], &ws.ways[1]];
         let per_cell = HALF_CELL >> self.config.finest;
@@ -321,13 +332,8 @@ impl Network {
         let (decoder, refiner) = (&ws.decoder, &ws.refiner);
         let sides = [left, right].map(|e| (&e.coarse, &e.bytes[1]));
         let coarse = ws.phases.coarse(phase)?;
-        let motions = Motions {
-            found: &ws.found,
-            past: &ws.past,
-            ahead: ws.ahead.as_deref().filter(|_| ws.follows),
-        };
         self.decoder
-            .run(context, decoder, motions, sides, &coarse, observe)?;
+            .run(context, decoder, ws.motions(), sides, &coarse, observe)?;
         let sides = [left, right].map(|e| (&e.fine, &e.bytes[0]));
         let fine = ws.phases.fine(phase);
         self.refiner
@@ -522,9 +528,19 @@ impl Workspace {
     }
 
     fn ahead(&mut self) -> Result<&mut Ahead> {
+        let device = self.context.device();
         match &mut self.ahead {
             Some(ahead) => Ok(ahead),
-            none => Ok(none.insert(Box::new(Ahead::new(self.sizes.coarse)?))),
+            none => Ok(none.insert(Box::new(Ahead::new(self.sizes.coarse, &device)?))),
+        }
+    }
+
+    /// The motion that the decoder begins with.
+    fn motions(&self) -> Motions<'_> {
+        Motions {
+            found: &self.found,
+            past: &self.past,
+            ahead: self.ahead.as_deref().filter(|_| self.follows),
         }
     }
 
