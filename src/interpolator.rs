@@ -18,6 +18,12 @@ pub use crate::network::published::Options;
 use crate::picture::{Format, Picture, PictureMut};
 use crate::scene::{self, Thumbnail};
 
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+mod canvas;
+mod card;
 mod engine;
 #[cfg(test)]
 mod tests;
@@ -302,7 +308,7 @@ impl Interpolator {
         }
         let size = (height as usize, width as usize);
         let view = view::size(size.0, size.1);
-        let engine = Engine::new(model.into(), context, size, view, options)?;
+        let engine = Engine::new(model.into(), context, (format, size), view, options)?;
         let zeros = |channels: usize| {
             Tensor::zeros((view.0 / 2, view.1 / 2, channels), DType::F32, &Device::Cpu)
         };
@@ -338,7 +344,8 @@ impl Interpolator {
         let size = (self.height as usize, self.width as usize);
         let view = view::size(size.0, size.1);
         let context = self.context.on(self.gpu.clone());
-        self.engine = Engine::new(model.into(), &context, size, view, self.options)?;
+        let shape = (self.format, size);
+        self.engine = Engine::new(model.into(), &context, shape, view, self.options)?;
         self.view = self.engine.view(view)?;
         self.pool = Arc::default();
         (self.found, self.relation, self.searched) = (None, None, None);
@@ -473,6 +480,11 @@ impl Interpolator {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
         let (context, engine) = (&self.context, &self.engine);
+        if let Some(card) = engine.on_card() {
+            card.make([&one.features, &other.features], phase, out)?;
+            self.found = Some(Found::Motion);
+            return Ok(Outcome::Interpolated);
+        }
         engine.judge(context, &self.change, phase, &self.mask)?;
         engine.synthesise(context, [left.0, right.0], &self.mask, out)?;
         let difference = &engine.motion().difference;
@@ -482,17 +494,23 @@ impl Interpolator {
     }
 
     /// What the last call of [`Interpolator::interpolate`] found; `None` before the first one,
-    /// after one that failed, and after [`Interpolator::forget`].
+    /// after one that failed, and after [`Interpolator::forget`]. From a card it is fetched: `None` where that has failed meanwhile.
     pub fn findings(&self) -> Option<Findings<'_>> {
-        let motion = self.engine.motion();
-        self.found.map(|found| match found {
-            Found::Motion => Findings::Motion {
-                flow: &motion.flow,
-                mask: &self.mask,
-                confidence: &motion.confidence,
-            },
+        Some(match self.found? {
             Found::Same => Findings::Same,
             Found::Cut => Findings::Cut,
+            Found::Motion => {
+                let motion = self.engine.motion();
+                let [flow, mask, confidence] = match self.engine.on_card() {
+                    Some(card) => card.found().ok()?.each_ref(),
+                    None => [&motion.flow, &self.mask, &motion.confidence],
+                };
+                Findings::Motion {
+                    flow,
+                    mask,
+                    confidence,
+                }
+            }
         })
     }
 
@@ -513,9 +531,14 @@ impl Interpolator {
         }
         self.relation = None;
         let (one, other) = (left.1.parts(), right.1.parts());
-        let luma = [one.features.luma(), other.features.luma()];
-        change::change(&self.context, luma, &self.cells_change, &self.change)?;
-        still::edges(&self.context, luma, &self.standing)?;
+        match self.engine.on_card() {
+            Some(card) => card.relate(&one.features, &other.features)?,
+            None => {
+                let luma = [one.features.luma(), other.features.luma()];
+                change::change(&self.context, luma, &self.cells_change, &self.change)?;
+                still::edges(&self.context, luma, &self.standing)?;
+            }
+        }
         Ok(*self.relation.insert(Relation {
             pair,
             repeated: scene::repeated(left.0, right.0),
@@ -625,12 +648,18 @@ impl Interpolator {
 
     /// Mean disagreement of the two sides.
     fn disagreement(&self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<f32> {
-        let evidence = Evidence {
-            flow: &self.engine.motion().flow,
-            luma: [left.features.cell_luma(), right.features.cell_luma()],
-            brightness: left.thumbnail.mean() - right.thumbnail.mean(),
-        };
-        confidence::disagree(&self.context, &evidence, phase, &self.disagreement)?;
+        let brightness = left.thumbnail.mean() - right.thumbnail.mean();
+        let out = &self.disagreement;
+        if let Some(card) = self.engine.on_card() {
+            card.disagree([&left.features, &right.features], brightness, phase, out)?;
+        } else {
+            let evidence = Evidence {
+                flow: &self.engine.motion().flow,
+                luma: [left.features.cell_luma(), right.features.cell_luma()],
+                brightness,
+            };
+            confidence::disagree(&self.context, &evidence, phase, out)?;
+        }
         let (width, height) = self.cells();
         confidence::mean(&self.disagreement, height, width)
     }

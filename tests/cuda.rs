@@ -442,6 +442,23 @@ fn nothing_is_allocated_once_the_stream_runs() {
 }
 
 #[test]
+fn pictures_alone_cross_over() {
+    let (width, height) = (64, 48);
+    let picture = (width * height * 3 / 2) as u64;
+    let size = format!("{width}x{height}");
+    // the motion comes down where it is to be seen: flow, mask and confidence of each 4x4 pixels
+    let map = (width * height / 16 * 6 * size_of::<f32>()) as u64;
+    for (properties, beside) in [("", 0), ("scale=0.5", 0), ("show=flow", map)] {
+        let [few, many] = [4, 8].map(|frames| double((frames, &size), properties, &[]).1);
+        let a_frame = |name: &str| (many.number(name) - few.number(name)) / 4;
+        assert_eq!(a_frame("up"), picture, "{properties}");
+        // a map stands in for the source, too
+        let shown = if beside > 0 { 2 * beside } else { 0 };
+        assert_eq!(a_frame("down"), picture + shown, "{properties}");
+    }
+}
+
+#[test]
 fn a_card_that_is_lost_is_an_error() {
     let fails = ("DRIVER_FAILS", "200");
     let (played, log) = play(

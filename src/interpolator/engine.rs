@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::card::{OnCard, Sheet};
 use crate::error::{Error, Result};
 use crate::kernels::color::residual;
 use crate::kernels::device::Gpu;
@@ -18,7 +19,7 @@ use crate::kernels::{
 };
 use crate::network::published::{self, Options, Published};
 use crate::network::{self, Model, Motion, Network};
-use crate::picture::{Picture, PictureMut};
+use crate::picture::{Format, Picture, PictureMut};
 
 /// A network with its memory for pictures of one size.
 pub enum Engine {
@@ -45,28 +46,30 @@ impl Features {
     /// `[height / 4, width / 4, 1]`: mean luma of each 4x4 pixels, -0.5 to 0.5.
     pub fn cell_luma(&self) -> &Tensor {
         match self {
-            Self::Embedded(features) => features.cell_luma(),
+            Self::Embedded(f) => &f.encoded.luma[f.cells],
             Self::Full(features) => &features.cell_luma,
         }
     }
 }
 
 impl Engine {
-    /// For pictures whose view (half their padded size) is `view`.
+    /// For pictures of this format, height and width, whose view (half their padded size) is `view`.
     ///
     /// # Errors
     /// None that a picture inside of memory has.
     pub fn new(
         model: Model,
         context: &Context,
-        picture: (usize, usize),
+        (format, picture): (Format, (usize, usize)),
         view: (usize, usize),
         options: Options,
     ) -> Result<Self> {
         Ok(match model {
             Model::Embedded(network) => {
                 let halved = options.scale(picture, network.lines()) < 1.0;
-                Self::Embedded(Box::new(Embedded::new(network, context, view, halved)?))
+                let shape = (format, picture.1, picture.0);
+                let places = (shape, view, halved);
+                Self::Embedded(Box::new(Embedded::new(network, context, places)?))
             }
             Model::Published(network) => Self::Full(Box::new(Full::new(
                 network, context, picture, view, options,
@@ -91,13 +94,24 @@ impl Engine {
         }
     }
 
+    /// The network that makes whole pictures on a card.
+    pub fn on_card(&self) -> Option<Painter<'_>> {
+        match self {
+            Self::Embedded(network) => Some(Painter {
+                card: network.card.as_ref()?,
+                network,
+            }),
+            Self::Full(_) => None,
+        }
+    }
+
     /// Fills `features` from a picture and its view.
     ///
     /// # Errors
     /// They were made for another engine.
     pub fn encode(&mut self, picture: &Picture, view: &Tensor, out: &mut Features) -> Result<()> {
         match (self, out) {
-            (Self::Embedded(e), Features::Embedded(out)) => e.encode(view, out),
+            (Self::Embedded(e), Features::Embedded(out)) => e.encode(picture, view, out),
             (Self::Full(e), Features::Full(out)) => e.encode(picture, view, out),
             _ => Err(foreign()),
         }
@@ -202,7 +216,7 @@ impl Engine {
         }
     }
 
-    /// What was found last, at a quarter of the padded picture's size.
+    /// What was found last, at a quarter of the padded picture's size; where the network makes whole pictures on a card, it lies there.
     pub fn motion(&self) -> &Motion {
         match self {
             Self::Embedded(engine) => engine.motion(),
@@ -260,15 +274,14 @@ fn foreign() -> Error {
     ))
 }
 
-/// The built-in network. It may run on a card; all else is done on the CPU.
+/// The built-in network. Where it runs on a card, pictures are made there, too.
 pub struct Embedded {
     network: Arc<Network>,
     context: Context,
     workspace: network::Workspace,
     /// Where it sees pictures at half their size.
     halved: Option<Halved>,
-    /// Where what the network sees and finds crosses over, if it runs on a card.
-    crossing: Option<MotionCrossing>,
+    card: Option<OnCard>,
     /// Height and width of the view of a picture.
     view: (usize, usize),
 }
@@ -277,102 +290,97 @@ pub struct Embedded {
 #[derive(Debug)]
 pub struct EmbeddedFeatures {
     encoded: network::Encoded,
-    /// Luma of the picture itself, see [`luma::gather`], where the network sees it at half its size, or on a card.
+    /// Luma of the picture itself, see [`luma::gather`], where the network sees it at half its size.
     bytes: Option<[Tensor; 2]>,
-    /// As the first levels of `encoded.luma`, as far as to that of cells, where the network runs on a card.
-    luma: Vec<Tensor>,
-    /// Which level is that of cells: those of a half-size picture are its 2x2 pixels.
+    /// Which level of luma is that of cells: those of a half-size picture are its 2x2 pixels.
     cells: usize,
-}
-
-impl EmbeddedFeatures {
-    fn cell_luma(&self) -> &Tensor {
-        let own = self.luma.get(self.cells);
-        own.unwrap_or(&self.encoded.luma[self.cells])
-    }
+    /// Its planes on the card.
+    sheet: Option<Sheet>,
 }
 
 impl Embedded {
     fn new(
         network: Arc<Network>,
         context: &Context,
-        view: (usize, usize),
-        halved: bool,
+        (shape, view, halved): ((Format, usize, usize), (usize, usize), bool),
     ) -> Result<Self> {
         let seen = match halved {
             true => (view.0 / 2, view.1 / 2),
             false => view,
         };
-        let explain = |e| explained(context.gpu(), e);
-        let workspace = network.workspace(context, seen.0, seen.1);
-        let workspace = workspace.map_err(explain)?;
-        let halved = halved.then(|| Halved::new(&workspace, view)).transpose()?;
-        let crossing = context
-            .gpu()
-            .map(|gpu| MotionCrossing::new(gpu, &workspace));
+        let new = || -> Result<_> {
+            let workspace = network.workspace(context, seen.0, seen.1)?;
+            let halved = halved.then(|| Halved::new(&workspace, view)).transpose()?;
+            let (h, w, _) = workspace.found().dims3()?;
+            let seen = || match &halved {
+                Some(_) => {
+                    let shape = (view.0, view.1, view::CHANNELS);
+                    Ok(Tensor::zeros(shape, DType::F32, &context.device())?)
+                }
+                None => workspace.view(),
+            };
+            let on = |gpu| OnCard::new(gpu, shape, (seen()?, (h, w)));
+            let card = context.gpu().map(on);
+            Ok((workspace, halved, card.transpose()?))
+        };
+        let (workspace, halved, card) = new().map_err(|e| explained(context.gpu(), e))?;
         Ok(Self {
-            crossing: crossing.transpose().map_err(explain)?,
             context: context.on(None),
             workspace,
             network,
             halved,
+            card,
             view,
         })
     }
 
     /// Whether the network reads the view of the picture itself, where it lies.
     fn sees_pictures(&self) -> bool {
-        self.halved.is_none() && self.crossing.is_none()
+        self.halved.is_none() && self.card.is_none()
     }
 
     fn features(&self) -> Result<EmbeddedFeatures> {
         let (h, w) = self.view;
-        let encoded = self.workspace.encoded();
-        let encoded = encoded.map_err(|e| explained(self.workspace.context().gpu(), e))?;
-        let bytes = || -> Result<_> { Ok([luma::room((2 * h, 2 * w))?, luma::room((h, w))?]) };
-        let cells = if self.halved.is_some() { 0 } else { 1 };
-        let level = |luma: &Tensor| -> Result<_> {
-            let (h, w, _) = luma.dims3()?;
-            zeros((h, w), 1)
+        let place = self.workspace.context();
+        let new = || -> Result<_> {
+            let room = |h, w| Tensor::zeros((h, w, 1), DType::U8, &place.device());
+            let bytes = || -> Result<_> { Ok([room(2 * h, 2 * w)?, room(h, w)?]) };
+            Ok(EmbeddedFeatures {
+                encoded: self.workspace.encoded()?,
+                bytes: self.halved.is_some().then(bytes).transpose()?,
+                cells: if self.halved.is_some() { 0 } else { 1 },
+                sheet: self.card.as_ref().map(OnCard::sheet).transpose()?,
+            })
         };
-        let luma = match &self.crossing {
-            Some(_) => encoded.luma[..=cells].iter().map(level).collect(),
-            None => Ok(Vec::new()),
-        };
-        Ok(EmbeddedFeatures {
-            bytes: (!self.sees_pictures()).then(bytes).transpose()?,
-            luma: luma?,
-            cells,
-            encoded,
-        })
+        new().map_err(|e| explained(place.gpu(), e))
     }
 
-    fn encode(&mut self, view: &Tensor, out: &mut EmbeddedFeatures) -> Result<()> {
-        let (network, workspace, context) = (&self.network, &mut self.workspace, &self.context);
+    fn encode(
+        &mut self,
+        picture: &Picture,
+        view: &Tensor,
+        out: &mut EmbeddedFeatures,
+    ) -> Result<()> {
+        let (network, workspace) = (&self.network, &mut self.workspace);
+        let place = workspace.context().clone();
+        let mut see = |view: &Tensor, out: &mut network::Encoded| match &self.halved {
+            Some(halved) => {
+                halved.see(&place, view)?;
+                network.encode(workspace, &halved.seen, out)
+            }
+            None => network.encode(workspace, view, out),
+        };
+        if let (Some(card), Some(sheet)) = (&self.card, &out.sheet) {
+            return card.run(|| {
+                let view = card.see(picture, sheet, out.bytes.as_ref())?;
+                see(view, &mut out.encoded)
+            });
+        }
         if let Some([whole, half]) = &out.bytes {
             let pixels = view.narrow(2, 0, view::LUMA)?;
-            luma::gather(context, &pixels, whole, half)?;
+            luma::gather(&self.context, &pixels, whole, half)?;
         }
-        let seen = match &self.halved {
-            Some(halved) => {
-                halved.see(context, view)?;
-                &halved.seen
-            }
-            None => view,
-        };
-        let Some(crossing) = &self.crossing else {
-            return network.encode(workspace, seen, &mut out.encoded);
-        };
-        if let Some(finest) = out.luma.first() {
-            resample::mean(context, &seen.narrow(2, 0, view::LUMA)?, finest)?;
-        }
-        for levels in out.luma.windows(2) {
-            resample::half_smooth(context, &levels[0], &levels[1])?;
-        }
-        crossing.run(|| {
-            crossing.gpu.upload(seen, &crossing.view)?;
-            network.encode(workspace, &crossing.view, &mut out.encoded)
-        })
+        see(view, &mut out.encoded)
     }
 
     /// Does something with the network where that runs.
@@ -381,8 +389,8 @@ impl Embedded {
         run: impl FnOnce(&Network, &mut network::Workspace) -> Result<()>,
     ) -> Result<()> {
         let (network, workspace) = (&self.network, &mut self.workspace);
-        match &self.crossing {
-            Some(crossing) => crossing.run(|| run(network, workspace)),
+        match &self.card {
+            Some(card) => card.run(|| run(network, workspace)),
             None => run(network, workspace),
         }
     }
@@ -398,79 +406,87 @@ impl Embedded {
             Some(halved) => &halved.phase(context, phase)?,
             None => phase,
         };
-        let motion = match &self.crossing {
-            Some(crossing) => crossing.run(|| {
-                let phase = crossing.send(phase)?;
-                network.estimate(workspace, left, right, &phase)?;
-                crossing.fetch(workspace)
-            })?,
-            None => network.estimate(workspace, left, right, phase)?,
+        let place = workspace.context().clone();
+        let mut find = |phase: &PhaseMap| {
+            let motion = network.estimate(workspace, left, right, phase)?;
+            match &self.halved {
+                Some(halved) => halved.enlarge(&place, motion),
+                None => Ok(()),
+            }
         };
-        match &self.halved {
-            Some(halved) => halved.enlarge(context, motion),
-            None => Ok(()),
+        match &self.card {
+            Some(card) => card.run(|| find(&card.send(phase)?)),
+            None => find(phase),
         }
     }
 
     fn motion(&self) -> &Motion {
-        match (&self.halved, &self.crossing) {
-            (Some(halved), _) => &halved.motion,
-            (None, Some(crossing)) => &crossing.motion,
-            (None, None) => self.workspace.motion(),
+        match &self.halved {
+            Some(halved) => &halved.motion,
+            None => self.workspace.motion(),
         }
     }
 }
 
-/// What the built-in network's view, phases and motion need on their way to a card and back.
-struct MotionCrossing {
-    gpu: Arc<Gpu>,
-    /// The view, on the card.
-    view: Tensor,
-    /// A plane of phases, on the card: `[h, w, 1]`.
-    phase: Tensor,
-    /// The motion that was found, on the CPU, as it lies on the card.
-    whole: Tensor,
-    /// Its parts.
-    motion: Motion,
+/// The built-in network on a card, which makes whole pictures.
+#[derive(Clone, Copy)]
+pub struct Painter<'a> {
+    network: &'a Embedded,
+    card: &'a OnCard,
 }
 
-impl MotionCrossing {
-    fn new(gpu: &Arc<Gpu>, workspace: &network::Workspace) -> Result<Self> {
-        let (h, w, _) = workspace.found().dims3()?;
-        let (fine_h, fine_w, _) = workspace.motion().flow.dims3()?;
-        let (whole, motion) = Motion::in_one((fine_h, fine_w), &Device::Cpu)?;
-        Ok(Self {
-            gpu: gpu.clone(),
-            view: workspace.view()?,
-            phase: Tensor::zeros((h, w, 1), DType::F32, &gpu.device())?,
-            motion,
-            whole,
-        })
+impl<'a> Painter<'a> {
+    /// Sees how far two pictures are apart, and what stands still in both; once a pair.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, or the card fails.
+    pub fn relate(self, left: &Features, right: &Features) -> Result<()> {
+        let luma = [left.luma(), right.luma()];
+        self.card.run(|| self.card.relate(luma))
     }
 
-    /// Does something on the card, whose errors it explains.
-    fn run<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.gpu.check()?;
-        run().map_err(|e| self.gpu.explain(e))
+    /// Fills `out`, on the CPU, as [`confidence::disagree`] does.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, or the card fails.
+    pub fn disagree(
+        self,
+        [left, right]: [&Features; 2],
+        brightness: f32,
+        phase: &PhaseMap,
+        out: &Tensor,
+    ) -> Result<()> {
+        let luma = [left.cell_luma(), right.cell_luma()];
+        let along = (&self.network.motion().flow, phase);
+        self.card
+            .run(|| self.card.disagree(luma, brightness, along, out))
     }
 
-    /// The same phases on the card.
-    fn send(&self, phase: &PhaseMap) -> Result<PhaseMap> {
-        Ok(match phase {
-            PhaseMap::Uniform(phase) => PhaseMap::Uniform(*phase),
-            PhaseMap::Plane(plane) => {
-                self.gpu.upload(&plane.unsqueeze(2)?, &self.phase)?;
-                PhaseMap::Plane(self.phase.squeeze(2)?)
-            }
-        })
+    /// Makes the picture from the motion found last between the pair related last.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, or the card has failed.
+    pub fn make(self, sides: [&Features; 2], phase: &PhaseMap, out: &mut PictureMut) -> Result<()> {
+        let sheets = [sheet(sides[0])?, sheet(sides[1])?];
+        let motion = self.network.motion();
+        self.card.run(|| self.card.make(sheets, motion, phase, out))
     }
 
-    /// Waits until the card is done.
-    fn fetch(&self, workspace: &network::Workspace) -> Result<&Motion> {
-        if let Some(whole) = workspace.whole() {
-            self.gpu.download(whole, &self.whole)?;
-        }
-        Ok(&self.motion)
+    /// Flow, mask and confidence of the last picture that was made, on the CPU.
+    ///
+    /// # Errors
+    /// The card has failed.
+    pub fn found(self) -> Result<&'a [Tensor; 3]> {
+        let motion = self.network.motion();
+        self.card.run(|| self.card.found(motion))
+    }
+}
+
+/// The planes of a picture on a card.
+fn sheet(features: &Features) -> Result<&Sheet> {
+    match features {
+        Features::Embedded(f) => f.sheet.as_ref().ok_or_else(foreign),
+        Features::Full(_) => Err(foreign()),
     }
 }
 
@@ -492,11 +508,8 @@ impl Halved {
         let cells = (height / 2, width / 2);
         Ok(Self {
             view: cells,
-            seen: match workspace.context().gpu() {
-                Some(_) => zeros(cells, view::CHANNELS)?,
-                None => workspace.view()?,
-            },
-            motion: new_motion(cells)?,
+            seen: workspace.view()?,
+            motion: new_motion(cells, &workspace.context().device())?,
             phase: zeros((height.div_ceil(8), width.div_ceil(8)), 1)?,
         })
     }
@@ -536,12 +549,13 @@ impl Halved {
     }
 }
 
-fn new_motion(cells: (usize, usize)) -> Result<Motion> {
+fn new_motion((h, w): (usize, usize), device: &Device) -> Result<Motion> {
+    let zeros = |channels: usize| Tensor::zeros((h, w, channels), DType::F32, device);
     Ok(Motion {
-        flow: zeros(cells, 4)?,
-        mask: zeros(cells, 1)?,
-        difference: zeros(cells, 1)?,
-        confidence: zeros(cells, 1)?,
+        flow: zeros(4)?,
+        mask: zeros(1)?,
+        difference: zeros(1)?,
+        confidence: zeros(1)?,
     })
 }
 
@@ -591,7 +605,7 @@ impl Full {
             workspace,
             context: context.on(None),
             network,
-            motion: new_motion(quarter)?,
+            motion: new_motion(quarter, &Device::Cpu)?,
             mask: zeros(full, 1)?,
             warped: Warped::new(quarter)?,
             cells: zeros(quarter, 1)?,

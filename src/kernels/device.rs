@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 
 #[cfg(feature = "cuda")]
 pub use super::gpu::Gpu;
+#[cfg(feature = "cuda")]
+pub(crate) use super::gpu::Queue;
 
 /// A card. This build has none: it is without CUDA.
 #[cfg(not(feature = "cuda"))]

@@ -1,5 +1,6 @@
 //! A card of NVIDIA's: opening it, its kernels, and the way to and from its memory.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,10 +12,14 @@ use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{CudaDevice, Storage, Tensor, bail};
 
-use super::cuda::{DeviceRaster, Launch};
+use super::conv::Filter;
+use super::conv::narrow::DeviceFilter;
+use super::cuda::picture::{DevicePicture, Sheet};
+use super::cuda::{Card, DeviceRaster, Launch};
 use super::device::{name, problem};
 use super::raster::{Source, write};
 use crate::error::{Error, Result};
+use crate::picture::{Picture, PictureMut};
 
 /// Oldest driver, by the CUDA that it is for: what the kernels are compiled with.
 const LEAST_DRIVER: i32 = 13_000;
@@ -210,6 +215,158 @@ impl Gpu {
             stream.memcpy_dtoh(&values, out.data_mut()).w()?;
             stream.synchronize().w()
         })
+    }
+}
+
+/// A card for which launches are made, until they are queued.
+pub struct Queue<'a> {
+    gpu: &'a Gpu,
+    /// The weights that they read.
+    weights: RefCell<Vec<Tensor>>,
+}
+
+impl Card for Queue<'_> {
+    fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster> {
+        self.gpu.raster(tensor)
+    }
+
+    fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>> {
+        self.gpu.raster(tensor)
+    }
+
+    fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter> {
+        let weights = filter.narrow_on(self.gpu)?;
+        let address = self.raster(&weights)?.address();
+        self.weights.borrow_mut().push(weights);
+        DeviceFilter::new(filter, address)
+    }
+}
+
+impl<'a> Queue<'a> {
+    pub fn new(gpu: &'a Gpu) -> Self {
+        Self {
+            gpu,
+            weights: RefCell::default(),
+        }
+    }
+
+    /// Queues all launches.
+    ///
+    /// # Safety
+    /// As [`Gpu::run`].
+    pub unsafe fn run(self, launches: Vec<Launch>) -> Result<()> {
+        for launch in launches {
+            // SAFETY: as the caller promises; the weights live until all is queued.
+            unsafe { self.gpu.run(launch) }?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of so many bytes, on the CPU, where they lie on a card.
+struct Rows {
+    address: u64,
+    pitch: usize,
+    bytes: usize,
+    rows: usize,
+}
+
+impl Rows {
+    /// Of a plane of a picture that lies on the card.
+    fn of(picture: &DevicePicture, plane: usize) -> Self {
+        let (address, pitch) = picture.planes[plane];
+        Self {
+            address,
+            pitch,
+            bytes: picture.format.row_bytes(plane, picture.width as u32),
+            rows: picture.format.rows(plane, picture.height as u32),
+        }
+    }
+
+    /// The copy of these rows, but for where they lie on the CPU.
+    fn copy(&self) -> sys::CUDA_MEMCPY2D {
+        use sys::CUmemorytype::CU_MEMORYTYPE_HOST as CPU;
+        sys::CUDA_MEMCPY2D {
+            srcXInBytes: 0,
+            srcY: 0,
+            srcMemoryType: CPU,
+            srcHost: std::ptr::null(),
+            srcDevice: 0,
+            srcArray: std::ptr::null_mut(),
+            srcPitch: 0,
+            dstXInBytes: 0,
+            dstY: 0,
+            dstMemoryType: CPU,
+            dstHost: std::ptr::null_mut(),
+            dstDevice: 0,
+            dstArray: std::ptr::null_mut(),
+            dstPitch: 0,
+            WidthInBytes: self.bytes,
+            Height: self.rows,
+        }
+    }
+}
+
+impl Gpu {
+    /// Copies the samples of a picture to the card.
+    ///
+    /// # Errors
+    /// Another format or size, or the card fails.
+    pub fn upload_picture(&self, from: &Picture, to: &Sheet) -> Result<()> {
+        let to = to.on(&Queue::new(self))?;
+        from.expect(to.format, to.width as u32, to.height as u32)?;
+        for plane in 0..to.format.planes() {
+            let (here, there) = (from.plane(plane), Rows::of(&to, plane));
+            let copy = sys::CUDA_MEMCPY2D {
+                srcHost: here.data.as_ptr().cast(),
+                srcPitch: here.stride,
+                dstMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
+                dstDevice: there.address,
+                dstPitch: there.pitch,
+                ..there.copy()
+            };
+            // SAFETY: a picture's planes hold all rows of its size, and so does a sheet; a copy from memory that is not
+            // pinned has read it when the call returns.
+            unsafe { self.copy(&copy) }?;
+        }
+        Ok(())
+    }
+
+    /// Copies the samples of a picture from the card, once all that was queued before is done.
+    ///
+    /// # Errors
+    /// Another format or size, or the card has failed.
+    pub fn download_picture(&self, from: &Sheet, to: &mut PictureMut) -> Result<()> {
+        let from = from.on(&Queue::new(self))?;
+        to.expect(from.format, from.width as u32, from.height as u32)?;
+        for plane in 0..from.format.planes() {
+            let (here, there) = (&mut to.planes_mut()[plane], Rows::of(&from, plane));
+            let copy = sys::CUDA_MEMCPY2D {
+                srcMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
+                srcDevice: there.address,
+                srcPitch: there.pitch,
+                dstHost: here.data.as_mut_ptr().cast(),
+                dstPitch: here.stride,
+                ..there.copy()
+            };
+            // SAFETY: as above; what is written is waited for before `to` is free again, whatever fails meanwhile.
+            if let Err(e) = unsafe { self.copy(&copy) } {
+                let _ = self.device.cuda_stream().synchronize();
+                return Err(e);
+            }
+        }
+        Ok(self.device.cuda_stream().synchronize().w()?)
+    }
+
+    /// # Safety
+    /// What the copy reads and writes is there until it is done.
+    unsafe fn copy(&self, copy: &sys::CUDA_MEMCPY2D) -> Result<()> {
+        let stream = self.device.cuda_stream();
+        stream.context().bind_to_thread().w()?;
+        // SAFETY: as the caller promises.
+        Ok(unsafe { sys::cuMemcpy2DAsync_v2(copy, stream.cu_stream()) }
+            .result()
+            .w()?)
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) mod color;
 pub(crate) mod confidence;
 pub mod conv;
 pub mod correlation;
-// What no network on a card needs yet, the synthesis among it, the tests alone launch.
+// What no network on a card needs yet, the tests alone launch.
 #[cfg(any(
     feature = "cuda",
     all(test, target_arch = "x86_64", target_os = "linux")

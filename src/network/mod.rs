@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 
 use crate::error::{Error, Result};
 use crate::kernels::device::Gpu;
@@ -108,27 +108,6 @@ pub struct Motion {
     pub difference: Tensor,
     /// `[h, w, 1]`, 0 to 1: how far the motion can be trusted. The network leaves it at 1.
     pub confidence: Tensor,
-}
-
-impl Motion {
-    /// Flow, mask and difference of `height` x `width` in one piece of memory, which one copy brings from a card: the piece, and they. Confidence
-    /// lies on the CPU and is 0.
-    pub(crate) fn in_one((h, w): (usize, usize), device: &Device) -> Result<(Tensor, Self)> {
-        let (cells, mut start) = (h * w, 0);
-        let whole = Tensor::zeros((1, 6 * cells, 1), DType::F32, device)?;
-        let mut part = |channels: usize| {
-            let part = whole.narrow(1, start, channels * cells)?;
-            start += channels * cells;
-            part.reshape((h, w, channels))
-        };
-        let motion = Self {
-            flow: part(4)?,
-            mask: part(1)?,
-            difference: part(1)?,
-            confidence: Tensor::zeros((h, w, 1), DType::F32, &Device::Cpu)?,
-        };
-        Ok((whole, motion))
-    }
 }
 
 /// One source picture as the network sees it; made once, used by both its pairs.

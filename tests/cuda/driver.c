@@ -114,6 +114,30 @@ int cuMemcpyDtoHAsync_v2(void *to, address from, size_t bytes, void *stream) {
   count_to(&down, bytes);
   return failed;
 }
+/* CUDA_MEMCPY2D. */
+struct rows {
+  size_t from_x, from_y;
+  unsigned from_kind;
+  const char *from_host;
+  address from_device;
+  void *from_array;
+  size_t from_pitch, to_x, to_y;
+  unsigned to_kind;
+  char *to_host;
+  address to_device;
+  void *to_array;
+  size_t to_pitch, bytes, rows;
+};
+int cuMemcpy2DAsync_v2(const struct rows *copy, void *stream) {
+  enum { DEVICE = 2 };
+  int is_up = copy->to_kind == DEVICE;
+  if (copy->from_x | copy->from_y | copy->to_x | copy->to_y || is_up == (copy->from_kind == DEVICE)) abort();
+  const char *from = is_up ? copy->from_host : (const char *)copy->from_device;
+  char *to = is_up ? (char *)copy->to_device : copy->to_host;
+  for (size_t y = 0; y < copy->rows; y++) memcpy(to + y * copy->to_pitch, from + y * copy->from_pitch, copy->bytes);
+  count_to(is_up ? &up : &down, copy->rows * copy->bytes);
+  return failed;
+}
 int cuMemcpyDtoDAsync_v2(address to, address from, size_t bytes, void *stream) {
   memcpy((void *)to, (void *)from, bytes);
   return failed;

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use crate::kernels::cuda::emulation::{input, output, run};
     use crate::kernels::hypotheses::ACCELERATION;
-    use crate::kernels::testing::{Out, Random, SIZES, close, contexts};
+    use crate::kernels::testing::{Out, Random, close, contexts};
 
     /// The last places of `exp` on a card; here it is the CPU's own.
     const LAST_PLACES: f32 = 1e-6;
@@ -130,7 +130,7 @@ mod tests {
         for (name, field) in fields {
             let mut bent = 0;
             for (scale, size) in [0.02, 0.5, 20.0]
-                .map(|scale| SIZES.map(|size| (scale, size)))
+                .map(|scale| [(1, 1), (6, 13), (17, 31)].map(|size| (scale, size)))
                 .concat()
             {
                 let what = format!("{name} {size:?}");

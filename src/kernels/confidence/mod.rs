@@ -14,7 +14,11 @@ use super::raster::{self, Raster, Source};
 use super::{Context, PhaseMap};
 use crate::error::Result;
 
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;

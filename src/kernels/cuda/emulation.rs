@@ -2,6 +2,7 @@
 //!
 //! `g++` compiles a `cuda.cu` with `host.hpp` into a library beside the test's binary, once for each text of the sources.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +12,9 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Layout, Tensor};
 
-use super::{DeviceRaster, Half, Launch};
+use super::{Card, DeviceRaster, Half, Launch};
+use crate::kernels::conv::Filter;
+use crate::kernels::conv::narrow::{DeviceFilter, weights};
 use crate::kernels::raster::{Element, Source, write_of};
 
 unsafe extern "C" {
@@ -60,6 +63,29 @@ fn placed<T: Element>(first: u64, tensor: &Tensor) -> DeviceRaster<T> {
     let layout = tensor.layout();
     let before = (layout.start_offset() * size_of::<T>()) as u64;
     DeviceRaster::new(first - before, layout).unwrap()
+}
+
+/// The host's memory as that of a card.
+#[derive(Default)]
+pub struct Host {
+    weights: RefCell<Vec<Vec<f32>>>,
+}
+
+impl Card for Host {
+    fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster> {
+        Ok(output(tensor))
+    }
+
+    fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>> {
+        Ok(output(tensor))
+    }
+
+    fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter> {
+        let weights = weights(filter);
+        let address = weights.as_ptr() as u64;
+        self.weights.borrow_mut().push(weights);
+        DeviceFilter::new(filter, address)
+    }
 }
 
 /// A tensor of 16 bits in memory that stands in for the device's.

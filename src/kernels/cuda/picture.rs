@@ -1,9 +1,66 @@
 //! A picture in the device's memory, in its own format.
 
-use candle_core::bail;
+use candle_core::{DType, Device, Tensor, bail};
 
-use super::Argument;
+use super::{Argument, Card};
 use crate::picture::{Component, Format};
+
+/// Rows of a [`Sheet`] begin at multiples of this: what a warp reads at once.
+const ALIGNED: usize = 32;
+
+/// Memory for the planes of one picture.
+#[derive(Debug)]
+pub struct Sheet {
+    /// `[1, n, 1]`.
+    bytes: Tensor,
+    format: Format,
+    width: usize,
+    height: usize,
+    /// Where each plane begins, and bytes from a row to the next.
+    planes: [(usize, usize); 4],
+}
+
+impl Sheet {
+    /// For pictures of this format, width and height.
+    ///
+    /// # Errors
+    /// Those of the allocation.
+    pub fn new(
+        format: Format,
+        (width, height): (usize, usize),
+        device: &Device,
+    ) -> candle_core::Result<Self> {
+        let (mut planes, mut end) = ([(0, 0); 4], 0);
+        for (i, plane) in planes.iter_mut().enumerate().take(format.planes()) {
+            let stride = format.row_bytes(i, width as u32);
+            let stride = stride.next_multiple_of(ALIGNED);
+            *plane = (end, stride);
+            end += stride * format.rows(i, height as u32);
+        }
+        Ok(Self {
+            bytes: Tensor::zeros((1, end, 1), DType::U8, device)?,
+            format,
+            width,
+            height,
+            planes,
+        })
+    }
+
+    /// Where the picture lies.
+    ///
+    /// # Errors
+    /// It is not on the card.
+    pub fn on(&self, card: &dyn Card) -> candle_core::Result<DevicePicture> {
+        let first = card.bytes(&self.bytes)?.address();
+        let (format, width, height) = (self.format, self.width, self.height);
+        Ok(DevicePicture {
+            format,
+            width,
+            height,
+            planes: self.planes.map(|(at, stride)| (first + at as u64, stride)),
+        })
+    }
+}
 
 /// Where the planes of a picture lie.
 #[derive(Debug, Clone, Copy)]

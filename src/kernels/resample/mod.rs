@@ -23,6 +23,12 @@ mod tests;
 /// # Errors
 /// Sizes that do not fit.
 pub fn half(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        let launch = cuda::half(&gpu.raster(input)?, &gpu.raster(out)?)?;
+        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+        return unsafe { gpu.run(launch) };
+    }
     let input = Source::lock(input);
     let input = input.raster()?;
     write("half", out, |mut out| {
@@ -88,6 +94,12 @@ fn weighted(a: f32, b: f32, c: f32, d: f32) -> f32 {
 /// # Errors
 /// Sizes that do not fit.
 pub fn double(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        let launch = cuda::double(&gpu.raster(input)?, 1.0, None, &gpu.raster(out)?)?;
+        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+        return unsafe { gpu.run(launch) };
+    }
     let input = Source::lock(input);
     let input = input.raster()?;
     write("double", out, |mut out| {
@@ -113,6 +125,14 @@ pub fn double_and_add(
     detail: Option<&Tensor>,
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        let detail = detail.map(|d| gpu.raster(d)).transpose()?;
+        let (coarser, out) = (gpu.raster(coarser)?, gpu.raster(out)?);
+        let launch = cuda::double(&coarser, factor, detail.as_ref(), &out)?;
+        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+        return unsafe { gpu.run(launch) };
+    }
     let (coarser, detail) = (Source::lock(coarser), detail.map(Source::lock));
     let coarser = coarser.raster()?;
     let detail = detail.as_ref().map(Source::raster).transpose()?;
@@ -144,6 +164,12 @@ pub fn double_and_add(
 /// # Errors
 /// Sizes that do not fit.
 pub fn mean(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        let launch = cuda::mean(&gpu.raster(input)?, &gpu.raster(out)?)?;
+        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+        return unsafe { gpu.run(launch) };
+    }
     let input = Source::lock(input);
     let input = input.raster()?;
     let share = 1.0 / input.channels as f32;

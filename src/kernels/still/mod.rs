@@ -20,7 +20,6 @@ mod cpu;
     feature = "cuda",
     all(test, target_arch = "x86_64", target_os = "linux")
 ))]
-#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]

@@ -19,7 +19,10 @@ use crate::picture::{Component, Format, Picture, PictureMut, Plane};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
 pub(crate) mod cuda;
 mod reference;
 #[cfg(test)]

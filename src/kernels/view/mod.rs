@@ -12,7 +12,11 @@ use crate::picture::{Component, Picture};
 
 #[cfg(target_arch = "x86_64")]
 mod cpu;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
 mod lines;
 mod reference;

@@ -1,9 +1,6 @@
 //! The launches of the embedded network on a card, its workspace's tensors being there: the same stages, in the same order, as
 //! [`Encoder::run`], [`Decoder::run`] and [`Refiner::run`], some of them fused.
 
-#[cfg(feature = "cuda")]
-use std::cell::RefCell;
-
 use candle_core::Tensor;
 
 use super::config::NORM_EPSILON;
@@ -20,13 +17,11 @@ use crate::kernels::PhaseMap;
 use crate::kernels::agreement::cuda::{Answer, agree};
 use crate::kernels::bend::cuda as bend;
 use crate::kernels::carry::cuda as carry;
-#[cfg(feature = "cuda")]
-use crate::kernels::conv::narrow::DeviceFilter;
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::cuda::correlate;
 use crate::kernels::cuda::{Card, DeviceRaster, Features, Launch};
 #[cfg(feature = "cuda")]
-use crate::kernels::device::Gpu;
+use crate::kernels::device::{Gpu, Queue};
 use crate::kernels::hypotheses::cuda as hypotheses;
 use crate::kernels::luma::cuda::gather;
 use crate::kernels::motion::cuda as motion;
@@ -410,52 +405,6 @@ pub fn rooms(context: &Context, sizes: &[(usize, usize)]) -> Result<Vec<Room>> {
     }
 }
 
-/// A card for which launches are made, until they are queued.
-#[cfg(feature = "cuda")]
-struct Queue<'a> {
-    gpu: &'a Gpu,
-    /// The weights that they read.
-    weights: RefCell<Vec<Tensor>>,
-}
-
-#[cfg(feature = "cuda")]
-impl Card for Queue<'_> {
-    fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster> {
-        self.gpu.raster(tensor)
-    }
-
-    fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>> {
-        self.gpu.raster(tensor)
-    }
-
-    fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter> {
-        let weights = filter.narrow_on(self.gpu)?;
-        let address = self.raster(&weights)?.address();
-        self.weights.borrow_mut().push(weights);
-        DeviceFilter::new(filter, address)
-    }
-}
-
-#[cfg(feature = "cuda")]
-impl<'a> Queue<'a> {
-    fn new(gpu: &'a Gpu) -> Self {
-        Self {
-            gpu,
-            weights: RefCell::default(),
-        }
-    }
-
-    /// # Safety
-    /// As [`Gpu::run`].
-    unsafe fn run(self, launches: Vec<Launch>) -> Result<()> {
-        for launch in launches {
-            // SAFETY: as the caller promises; the weights live until all is queued.
-            unsafe { self.gpu.run(launch) }?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(feature = "cuda")]
 impl Network {
     /// [`Network::encode`] of tensors on a card.
@@ -534,41 +483,16 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::sync::Arc;
 
     use candle_core::Device;
 
     use super::*;
-    use crate::kernels::conv::narrow::{DeviceFilter, weights};
-    use crate::kernels::cuda::emulation::{output, run};
+    use crate::kernels::cuda::emulation::{Host, output, run};
     use crate::kernels::search::cuda::{level_bytes, levels as searched};
     use crate::kernels::testing::{close, contexts, zeros};
     use crate::network::Variant;
     use crate::network::embedded::levels;
-
-    /// The host's memory as that of a card.
-    #[derive(Default)]
-    struct Host {
-        weights: RefCell<Vec<Vec<f32>>>,
-    }
-
-    impl Card for Host {
-        fn raster(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster> {
-            Ok(output(tensor))
-        }
-
-        fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>> {
-            Ok(output(tensor))
-        }
-
-        fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter> {
-            let weights = weights(filter);
-            let address = weights.as_ptr() as u64;
-            self.weights.borrow_mut().push(weights);
-            DeviceFilter::new(filter, address)
-        }
-    }
 
     const VIEW: (usize, usize) = (44, 60);
 

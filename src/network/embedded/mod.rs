@@ -385,8 +385,6 @@ pub struct Workspace {
     carried: Tensor,
     phases: Phases,
     motion: Motion,
-    /// On a card: the memory of the motion, see [`Motion::in_one`].
-    whole: Option<Tensor>,
 }
 
 impl Workspace {
@@ -403,20 +401,11 @@ impl Workspace {
         let device = context.device();
         let zeros = |size, channels| zeros(size, channels, &device);
         let refiner = RefinerSpace::new(config, fine, coarse, &device)?;
-        let (whole, motion) = match context.gpu() {
-            Some(_) => {
-                let (whole, motion) = Motion::in_one(fine, &device)?;
-                (Some(whole), motion)
-            }
-            None => {
-                let motion = Motion {
-                    flow: zeros(fine, 4)?,
-                    mask: zeros(fine, 1)?,
-                    difference: zeros(fine, 1)?,
-                    confidence: Tensor::ones((fine.0, fine.1, 1), DType::F32, &Device::Cpu)?,
-                };
-                (None, motion)
-            }
+        let motion = Motion {
+            flow: zeros(fine, 4)?,
+            mask: zeros(fine, 1)?,
+            difference: zeros(fine, 1)?,
+            confidence: Tensor::ones((fine.0, fine.1, 1), DType::F32, &Device::Cpu)?,
         };
         Ok(Self {
             context: context.clone(),
@@ -441,7 +430,6 @@ impl Workspace {
             state_is: StateIs::Other,
             phases: Phases::new(&sizes, &device)?,
             motion,
-            whole,
             sizes,
         })
     }
@@ -563,11 +551,6 @@ impl Workspace {
     /// What [`Network::estimate`] answered last.
     pub fn motion(&self) -> &Motion {
         &self.motion
-    }
-
-    /// The memory of that where it lies on a card, see [`Motion::in_one`].
-    pub(crate) fn whole(&self) -> Option<&Tensor> {
-        self.whole.as_ref()
     }
 
     /// Fails unless `encoded` is of a picture of this size.

@@ -1,0 +1,277 @@
+//! What the built-in network needs of a card beside its own memory: pictures go there once, and come back made.
+
+use std::sync::Arc;
+
+#[cfg(feature = "cuda")]
+pub use real::{OnCard, Sheet};
+
+#[cfg(feature = "cuda")]
+mod real {
+    use candle_core::{DType, Device, Tensor};
+
+    use super::super::canvas::Canvas;
+    use super::Arc;
+    use crate::error::Result;
+    use crate::kernels::PhaseMap;
+    pub use crate::kernels::cuda::picture::Sheet;
+    use crate::kernels::cuda::{Card, DevicePhase};
+    use crate::kernels::device::{Gpu, Queue};
+    use crate::kernels::view::cuda::{self as view, Views};
+    use crate::kernels::view::size;
+    use crate::network::Motion;
+    use crate::picture::{Format, Picture, PictureMut};
+
+    /// A card, and what lies there for pictures of one format and size.
+    #[derive(Debug)]
+    pub struct OnCard {
+        gpu: Arc<Gpu>,
+        shape: (Format, usize, usize),
+        /// The view of a picture.
+        view: Tensor,
+        /// Planes of phases, `[h, w, 1]`: what the network takes, and for the picture.
+        planes: [Tensor; 2],
+        canvas: Canvas,
+        /// Flow, mask and confidence once somebody asks for them; on the CPU.
+        found: [Tensor; 3],
+    }
+
+    impl OnCard {
+        /// For pictures of this format, width and height, with room for their view; planes of phases have the `coarse` size where
+        /// the network takes them.
+        ///
+        /// # Errors
+        /// The card has too little memory.
+        pub fn new(
+            gpu: &Arc<Gpu>,
+            shape: (Format, usize, usize),
+            (view, coarse): (Tensor, (usize, usize)),
+        ) -> Result<Self> {
+            let device = gpu.device();
+            let (h, w) = size(shape.2, shape.1);
+            let cells = (h / 2, w / 2);
+            let zeros = |(h, w): (usize, usize), c: usize, device: &Device| {
+                Tensor::zeros((h, w, c), DType::F32, device)
+            };
+            let found = |channels| zeros(cells, channels, &Device::Cpu);
+            Ok(Self {
+                gpu: gpu.clone(),
+                shape,
+                view,
+                planes: [
+                    zeros(coarse, 1, &device)?,
+                    zeros((h / 4, w / 4), 1, &device)?,
+                ],
+                canvas: Canvas::new(shape, cells, &device)?,
+                found: [found(4)?, found(1)?, found(1)?],
+            })
+        }
+
+        /// Does something on the card, whose errors it explains.
+        ///
+        /// # Errors
+        /// Those of what is done, and of a process that was forked.
+        pub fn run<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
+            self.gpu.check()?;
+            run().map_err(|e| self.gpu.explain(e))
+        }
+
+        /// Memory for the planes of one picture.
+        ///
+        /// # Errors
+        /// The card has too little.
+        pub fn sheet(&self) -> Result<Sheet> {
+            let (format, width, height) = self.shape;
+            Ok(Sheet::new(format, (width, height), &self.gpu.device())?)
+        }
+
+        /// Sends a picture to the card; its view there. Fills its luma in bytes, too, where the network makes none of that size.
+        ///
+        /// # Errors
+        /// Another format or size, or the card fails.
+        pub fn see(
+            &self,
+            picture: &Picture,
+            sheet: &Sheet,
+            bytes: Option<&[Tensor; 2]>,
+        ) -> Result<&Tensor> {
+            self.gpu.upload_picture(picture, sheet)?;
+            let queue = Queue::new(&self.gpu);
+            let bytes = bytes.map(|[whole, half]| {
+                Ok::<_, candle_core::Error>([queue.bytes(whole)?, queue.bytes(half)?])
+            });
+            let bytes = bytes.transpose()?;
+            let views = Views {
+                view: &queue.raster(&self.view)?,
+                bytes: bytes.as_ref().map(|[whole, half]| [whole, half]),
+                luma: None,
+            };
+            let launch = view::view(&sheet.on(&queue)?, &views)?;
+            // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+            unsafe { queue.run(vec![launch]) }?;
+            Ok(&self.view)
+        }
+
+        /// The same phases on the card, as the network takes them.
+        ///
+        /// # Errors
+        /// The card fails.
+        pub fn send(&self, phase: &PhaseMap) -> Result<PhaseMap> {
+            Ok(match phase {
+                PhaseMap::Uniform(phase) => PhaseMap::Uniform(*phase),
+                PhaseMap::Plane(plane) => {
+                    self.gpu.upload(&plane.unsqueeze(2)?, &self.planes[0])?;
+                    PhaseMap::Plane(self.planes[0].squeeze(2)?)
+                }
+            })
+        }
+
+        /// The same phases on the card, as a picture is made with them.
+        fn phases(&self, queue: &Queue, phase: &PhaseMap) -> Result<DevicePhase> {
+            if let PhaseMap::Plane(plane) = phase {
+                self.gpu.upload(&plane.unsqueeze(2)?, &self.planes[1])?;
+                return Ok(DevicePhase::Plane(queue.raster(&self.planes[1])?));
+            }
+            Ok(queue.phase(phase)?)
+        }
+
+        /// See [`Canvas::relate`].
+        ///
+        /// # Errors
+        /// Sizes that do not fit, or the card fails.
+        pub fn relate(&self, luma: [&Tensor; 2]) -> Result<()> {
+            let queue = Queue::new(&self.gpu);
+            let launches = self.canvas.relate(&queue, luma)?;
+            // SAFETY: these are the arguments of the kernels, made of tensors on this card.
+            unsafe { queue.run(launches) }
+        }
+
+        /// Fills `out`, on the CPU, with what [`Canvas::disagree`] makes.
+        ///
+        /// # Errors
+        /// Sizes that do not fit, or the card fails.
+        pub fn disagree(
+            &self,
+            luma: [&Tensor; 2],
+            brightness: f32,
+            (flow, phase): (&Tensor, &PhaseMap),
+            out: &Tensor,
+        ) -> Result<()> {
+            let queue = Queue::new(&self.gpu);
+            let phase = self.phases(&queue, phase)?;
+            let (launch, made) = self
+                .canvas
+                .disagree(&queue, luma, brightness, (flow, &phase))?;
+            // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+            unsafe { queue.run(vec![launch]) }?;
+            Ok(self.gpu.download(made, out)?)
+        }
+
+        /// See [`Canvas::make`]; waits until the picture is there.
+        ///
+        /// # Errors
+        /// Sizes that do not fit, or the card has failed.
+        pub fn make(
+            &self,
+            sides: [&Sheet; 2],
+            motion: &Motion,
+            phase: &PhaseMap,
+            out: &mut PictureMut,
+        ) -> Result<()> {
+            let queue = Queue::new(&self.gpu);
+            let phase = self.phases(&queue, phase)?;
+            let launches = self.canvas.make(&queue, sides, motion, &phase)?;
+            // SAFETY: these are the arguments of the kernels, made of tensors on this card.
+            unsafe { queue.run(launches) }?;
+            self.gpu.download_picture(&self.canvas.sheet, out)
+        }
+
+        /// Flow, mask and confidence of the last picture that was made, on the CPU.
+        ///
+        /// # Errors
+        /// The card has failed.
+        pub fn found(&self, motion: &Motion) -> Result<&[Tensor; 3]> {
+            let there = [&motion.flow, &self.canvas.mask, &self.canvas.confidence];
+            for (there, here) in there.into_iter().zip(&self.found) {
+                self.gpu.download(there, here)?;
+            }
+            Ok(&self.found)
+        }
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+pub use none::{OnCard, Sheet};
+
+#[cfg(not(feature = "cuda"))]
+mod none {
+    use candle_core::Tensor;
+
+    use super::Arc;
+    use crate::error::Result;
+    use crate::kernels::PhaseMap;
+    use crate::kernels::device::Gpu;
+    use crate::network::Motion;
+    use crate::picture::{Format, Picture, PictureMut};
+
+    /// There is no card: the build is without CUDA.
+    #[derive(Debug)]
+    pub enum OnCard {}
+
+    /// There is none on it.
+    #[derive(Debug)]
+    pub enum Sheet {}
+
+    impl OnCard {
+        pub fn new(
+            gpu: &Arc<Gpu>,
+            _: (Format, usize, usize),
+            _: (Tensor, (usize, usize)),
+        ) -> Result<Self> {
+            match **gpu {}
+        }
+
+        pub fn run<T>(&self, _: impl FnOnce() -> Result<T>) -> Result<T> {
+            match *self {}
+        }
+
+        pub fn sheet(&self) -> Result<Sheet> {
+            match *self {}
+        }
+
+        pub fn see(&self, _: &Picture, _: &Sheet, _: Option<&[Tensor; 2]>) -> Result<&Tensor> {
+            match *self {}
+        }
+
+        pub fn send(&self, _: &PhaseMap) -> Result<PhaseMap> {
+            match *self {}
+        }
+
+        pub fn relate(&self, _: [&Tensor; 2]) -> Result<()> {
+            match *self {}
+        }
+
+        pub fn disagree(
+            &self,
+            _: [&Tensor; 2],
+            _: f32,
+            _: (&Tensor, &PhaseMap),
+            _: &Tensor,
+        ) -> Result<()> {
+            match *self {}
+        }
+
+        pub fn make(
+            &self,
+            _: [&Sheet; 2],
+            _: &Motion,
+            _: &PhaseMap,
+            _: &mut PictureMut,
+        ) -> Result<()> {
+            match *self {}
+        }
+
+        pub fn found(&self, _: &Motion) -> Result<&[Tensor; 3]> {
+            match *self {}
+        }
+    }
+}
