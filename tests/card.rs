@@ -15,6 +15,8 @@ use gstvideointerpolate::network::published::Published;
 use gstvideointerpolate::network::{Model, Variant};
 use gstvideointerpolate::picture::{Channel, Format};
 
+#[path = "card/bench.rs"]
+mod bench;
 #[path = "common/checkpoints.rs"]
 mod checkpoints;
 mod common;
@@ -249,16 +251,18 @@ fn the_picture_of_the_built_in_network_is_the_same() {
     }
 }
 
+/// Some texture that has moved.
+fn moved(size: (u32, u32), by: f32) -> Owned {
+    Owned::painted(Format::I420, size, 3, |channel: Channel, x, y| {
+        let phase = 0.7 * channel as u8 as f32;
+        0.5 + 0.3 * (0.13 * (x - by) + phase).sin() * (0.11 * y + phase).cos()
+    })
+}
+
 /// The pictures between three of some texture that moves, by a uniform phase and by a plane of phases, evenly and along trajectories.
 fn the_picture_of(gpu: &Arc<Gpu>, model: &Model, size: (u32, u32), scales: &[Option<f32>]) {
     let format = Format::I420;
-    let scene = |moved: f32| {
-        Owned::painted(format, size, 3, |channel: Channel, x, y| {
-            let phase = 0.7 * channel as u8 as f32;
-            0.5 + 0.3 * (0.13 * (x - moved) + phase).sin() * (0.11 * y + phase).cos()
-        })
-    };
-    let pictures = [0.0, 3.0, 5.0].map(scene);
+    let pictures = [0.0, 3.0, 5.0].map(|by| moved(size, by));
     let cells = [size.1, size.0].map(|n| (n as usize).div_ceil(8));
     let plane = tensor("phases", &cells);
     let plane = ((plane * 0.3).unwrap() + 0.5).unwrap();

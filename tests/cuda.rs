@@ -470,8 +470,8 @@ fn a_card_that_is_lost_is_an_error() {
     assert!(!log.contains("panicked"), "{log}");
 }
 
-#[test]
-fn the_tests_of_cards_pass_with_the_kernels_on_the_host() {
+/// What tests/card.rs was built to.
+fn tests_of_cards() -> PathBuf {
     let tests = std::env::current_exe().expect("a test");
     let files = std::fs::read_dir(tests.parent().expect("a folder"))
         .expect("tests")
@@ -483,12 +483,49 @@ fn the_tests_of_cards_pass_with_the_kernels_on_the_host() {
     let newest = files
         .filter(is_test)
         .max_by_key(|p| p.metadata().and_then(|m| m.modified()).ok());
-    let test = newest.expect("tests/card.rs built before, as make check-cuda does");
+    newest.expect("tests/card.rs built before, as make check-cuda does")
+}
+
+#[test]
+fn the_tests_of_cards_pass_with_the_kernels_on_the_host() {
     let networks = ("CARD_NETWORKS", "rife-4.0-fast,rife-4.25.lite");
-    let output = command(test, Some(driver()), &[runs(), networks])
+    let output = command(tests_of_cards(), Some(driver()), &[runs(), networks])
         .arg("--nocapture")
         .output();
     let output = output.expect("a test");
     let log = text(&output);
     assert!(output.status.success() && !log.contains("skipped"), "{log}");
+}
+
+#[test]
+fn the_bench_of_cards_counts_what_crosses_over() {
+    let settings = [
+        runs(),
+        ("CARD_NETWORKS", NETWORK),
+        ("CARD_SIZES", "64x48"),
+        ("CARD_FRAMES", "1"),
+    ];
+    let mut command = command(tests_of_cards(), Some(driver()), &settings);
+    let output = command.args(["--ignored", "--nocapture", "bench"]).output();
+    let log = text(&output.expect("a bench"));
+    let rows: Vec<Vec<&str>> = log
+        .lines()
+        .filter(|l| l.starts_with("| 64x48 |"))
+        .map(|l| l.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), 4, "{log}");
+    for (row, network) in rows.iter().zip(["fast", "balanced", "high", NETWORK]) {
+        assert_eq!(row[2], network, "{log}");
+        assert!(
+            row[7].parse::<u64>().is_ok_and(|launches| launches > 0),
+            "{log}"
+        );
+        let [up, down] = [5, 6].map(|i| row[i].parse::<f64>().expect("megabytes"));
+        match network {
+            // three colours up and five values of motion down, all floats
+            NETWORK => assert!((down / up - 5.0 / 3.0).abs() < 0.05, "{log}"),
+            // a picture of 64 x 48 in 4:2:0 each way
+            _ => assert_eq!([row[5], row[6]], ["0.005"; 2], "{log}"),
+        }
+    }
 }

@@ -41,6 +41,18 @@ pub struct Gpu {
     /// The process that opened it.
     process: u32,
     modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
+    counts: Mutex<Counts>,
+}
+
+/// What a card was told to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes copied to the card and from it.
+    pub up: u64,
+    pub down: u64,
+    pub launches: u64,
+    /// Multiplications and additions of convolutions.
+    pub flop: u64,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -74,9 +86,19 @@ impl Gpu {
             device,
             process: std::process::id(),
             modules: Mutex::default(),
+            counts: Mutex::default(),
         });
         open.push(Arc::downgrade(&gpu));
         Ok(gpu)
+    }
+
+    /// What it was told to do since it was opened.
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, add: impl FnOnce(&mut Counts)) {
+        add(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// `cuda:N` and what its maker calls it.
@@ -145,6 +167,10 @@ impl Gpu {
     /// all, as [`Gpu::raster`] says.
     pub unsafe fn run(&self, mut launch: Launch) -> candle_core::Result<()> {
         let function = self.function(launch.module, launch.function)?;
+        self.count(|counts| {
+            counts.launches += 1;
+            counts.flop += launch.flop;
+        });
         let ([gx, gy, gz], [bx, by, bz]) = (launch.grid, launch.block);
         let threads = LaunchConfig {
             grid_dim: (gx, gy, gz),
@@ -188,6 +214,7 @@ impl Gpu {
             bail!("cannot upload {from:?} to {to:?}");
         }
         let address = self.raster::<f32>(to)?.address();
+        self.count(|counts| counts.up += size_of_val(raster.data()) as u64);
         let stream = self.device.cuda_stream();
         stream.context().bind_to_thread().w()?;
         // SAFETY: as many values lie there; a copy from memory that is not pinned has read it when the call returns.
@@ -210,6 +237,8 @@ impl Gpu {
         let start = layout.start_offset();
         let values = storage.as_cuda_slice::<f32>()?;
         let values = values.slice(start..start + from.elem_count());
+        let bytes = from.elem_count() * size_of::<f32>();
+        self.count(|counts| counts.down += bytes as u64);
         write("download", to, |mut out| {
             let stream = self.device.cuda_stream();
             stream.memcpy_dtoh(&values, out.data_mut()).w()?;
@@ -283,6 +312,11 @@ impl Rows {
         }
     }
 
+    /// All bytes.
+    fn len(&self) -> u64 {
+        (self.bytes * self.rows) as u64
+    }
+
     /// The copy of these rows, but for where they lie on the CPU.
     fn copy(&self) -> sys::CUDA_MEMCPY2D {
         use sys::CUmemorytype::CU_MEMORYTYPE_HOST as CPU;
@@ -325,6 +359,7 @@ impl Gpu {
                 dstPitch: there.pitch,
                 ..there.copy()
             };
+            self.count(|counts| counts.up += there.len());
             // SAFETY: a picture's planes hold all rows of its size, and so does a sheet; a copy from memory that is not
             // pinned has read it when the call returns.
             unsafe { self.copy(&copy) }?;
@@ -349,6 +384,7 @@ impl Gpu {
                 dstPitch: here.stride,
                 ..there.copy()
             };
+            self.count(|counts| counts.down += there.len());
             // SAFETY: as above; what is written is waited for before `to` is free again, whatever fails meanwhile.
             if let Err(e) = unsafe { self.copy(&copy) } {
                 let _ = self.device.cuda_stream().synchronize();

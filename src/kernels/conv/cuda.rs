@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 #[cfg(feature = "cuda")]
 use candle_core::{Device, Tensor};
 
-use super::{Activation, Filter, MAX_INPUTS, check};
+use super::{Activation, Filter, MAX_INPUTS, check, flop};
 use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::Gpu;
@@ -145,6 +145,7 @@ impl Filter {
         let pixels = (out.height * out.width).div_ceil(tiles.pixels);
         let outputs = self.padded() / tiles.outputs;
         (launch.grid, launch.block) = ([pixels as u32, outputs as u32, 1], [THREADS, 1, 1]);
+        launch.flop = flop([self.kernel, self.inputs, self.outputs], out.size());
         Ok(launch.with(raw).raster(out))
     }
 

@@ -186,6 +186,15 @@ impl Filter {
     }
 }
 
+/// Multiplications and additions of a convolution (kernel, inputs, outputs) that makes so many pixels.
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+fn flop([kernel, inputs, outputs]: [usize; 3], (height, width): (usize, usize)) -> u64 {
+    2 * (kernel * kernel * inputs * outputs * height * width) as u64
+}
+
 /// Fills `out` with the sum of `a` and `b`; all have the same shape.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 
 use candle_core::bail;
 
-use super::{Activation, Filter, MAX_INPUTS};
+use super::{Activation, Filter, MAX_INPUTS, flop};
 use crate::kernels::cuda::{Argument, Features, Launch};
 
 /// [`Features`] as the kernel gets them.
@@ -149,6 +149,7 @@ impl DeviceFilter {
         let mut launch = Launch::new("narrow", self.function(tile));
         launch = launch.tiles(size, [16, pixels / 16 * 4], [tile as u32 / 4 * pixels, 1]);
         launch.grid[2] = self.outputs.div_ceil(tile) as u32;
+        launch.flop = flop([self.kernel, self.inputs, self.outputs], size);
         Ok(launch.with(job))
     }
 

@@ -249,6 +249,8 @@ pub struct Launch {
     pub grid: [u32; 3],
     /// Threads of a block along x, y and z.
     pub block: [u32; 3],
+    /// Multiplications and additions, of convolutions alone.
+    pub flop: u64,
     /// All arguments, each from a whole number of these on.
     words: Vec<u64>,
     /// Where each begins.
@@ -263,6 +265,7 @@ impl Launch {
             function,
             grid: [1; 3],
             block: [1; 3],
+            flop: 0,
             words: Vec::new(),
             starts: Vec::new(),
         }

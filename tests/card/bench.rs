@@ -1,0 +1,213 @@
+//! How long a card takes for a new frame, and what that is made of: a table for a person. It is no test, and is run by name:
+//!
+//! ```sh
+//! scripts/cuda.sh cargo test --release --features cuda --test card -- --ignored --nocapture bench
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::{DType, Device as Place, Tensor};
+use gstvideointerpolate::interpolator::{Interpolator, Options, Settings};
+use gstvideointerpolate::kernels::device::{Counts, Gpu};
+use gstvideointerpolate::kernels::{Context, PhaseMap};
+use gstvideointerpolate::network::published::{self, Published};
+use gstvideointerpolate::network::{Model, Network, Variant};
+use gstvideointerpolate::picture::Format;
+
+use super::common::Owned;
+use super::{card, moved, networks, waves};
+
+/// Sizes to time, as `1280x720,1920x1080`; and frames of each, of which the median counts.
+const SIZES: (&str, &str) = ("CARD_SIZES", "1280x720,1920x1080,3840x2160");
+const FRAMES: (&str, &str) = ("CARD_FRAMES", "20");
+/// Floats of a copy whose bandwidth is measured: 64 MiB.
+const COPIED: usize = 1 << 24;
+const PHASE: PhaseMap = PhaseMap::Uniform(0.5);
+
+fn setting((name, otherwise): (&str, &str)) -> String {
+    std::env::var(name).unwrap_or(otherwise.into())
+}
+
+/// The median of so many times, in milliseconds.
+fn median(count: usize, mut run: impl FnMut()) -> f64 {
+    let time = |_| {
+        let began = Instant::now();
+        run();
+        began.elapsed().as_secs_f64() * 1e3
+    };
+    let mut times: Vec<f64> = (0..count.max(1)).map(time).collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Waits for the card.
+fn wait(gpu: &Gpu) {
+    gpu.device().synchronize().unwrap();
+}
+
+/// Gigabytes a second to the card, and from it.
+fn bandwidth(gpu: &Gpu, count: usize) -> [f64; 2] {
+    let here = Tensor::zeros((1, COPIED, 1), DType::F32, &Place::Cpu).unwrap();
+    let there = here.to_device(&gpu.device()).unwrap();
+    let rate = |ms: f64| (COPIED * size_of::<f32>()) as f64 / ms / 1e6;
+    let up = || {
+        gpu.upload(&here, &there).unwrap();
+        wait(gpu);
+    };
+    let up = median(count, up);
+    let down = median(count, || gpu.download(&there, &here).unwrap());
+    [rate(up), rate(down)]
+}
+
+/// What is done for a new frame.
+struct Cost {
+    /// Milliseconds of all of it: the next source picture is encoded, the one between made.
+    whole: f64,
+    /// Of the network alone, all that it reads and finds lying on the card.
+    network: f64,
+    counts: Counts,
+}
+
+fn measure(gpu: &Arc<Gpu>, model: &Model, size: (u32, u32), count: usize) -> Cost {
+    let context = Context::new(0).unwrap().on(Some(gpu.clone()));
+    let options = Options::default();
+    let made = Interpolator::with_context(model.clone(), Format::I420, size, &context, options);
+    let mut interpolator = made.unwrap();
+    let pictures = [0.0, 3.0].map(|by| moved(size, by));
+    let pictures = pictures.each_ref().map(Owned::picture);
+    let mut out = Owned::new(Format::I420, size, 0);
+    let mut next = 1;
+    let mut left = interpolator.encode(&pictures[0]).unwrap();
+    let mut frame = || {
+        let right = interpolator.encode(&pictures[next]).unwrap();
+        let sides = [(&pictures[1 - next], &*left), (&pictures[next], &*right)];
+        let (settings, to) = (Settings::default(), &mut out.picture_mut());
+        let made = interpolator.interpolate(sides[0], sides[1], &PHASE, &settings, to);
+        made.unwrap();
+        (left, next) = (right, 1 - next);
+    };
+    // memory and kernels are new
+    (0..3).for_each(|_| frame());
+    let before = gpu.counts();
+    frame();
+    let after = gpu.counts();
+    let counts = Counts {
+        up: after.up - before.up,
+        down: after.down - before.down,
+        launches: after.launches - before.launches,
+        flop: after.flop - before.flop,
+    };
+    let whole = median(count, frame);
+    let size = (size.1 as usize, size.0 as usize);
+    let network = match model {
+        Model::Embedded(network) => of_embedded(gpu, network, &context, size, count),
+        Model::Published(network) => of_published(gpu, network, &context, size, count),
+    };
+    Cost {
+        whole,
+        network,
+        counts,
+    }
+}
+
+fn of_embedded(
+    gpu: &Gpu,
+    network: &Network,
+    context: &Context,
+    (h, w): (usize, usize),
+    count: usize,
+) -> f64 {
+    let half = |n: usize| n.div_ceil(2).next_multiple_of(4);
+    let halved = Options::default().scale((h, w), network.lines()) < 1.0;
+    let seen = |n: usize| if halved { half(n) / 2 } else { half(n) };
+    let (h, w) = (seen(h), seen(w));
+    let mut workspace = network.workspace(context, h, w).unwrap();
+    let view = |by: f32| {
+        let view = Tensor::cat(&[waves((h, w), by), waves((h, w), by + 1.0)], 2).unwrap();
+        (view - 0.5).unwrap().to_device(&gpu.device()).unwrap()
+    };
+    let views = [0.0, 3.0].map(view);
+    let mut encoded = [0; 2].map(|_| workspace.encoded().unwrap());
+    network
+        .encode(&mut workspace, &views[0], &mut encoded[0])
+        .unwrap();
+    let mut frame = || {
+        network
+            .encode(&mut workspace, &views[1], &mut encoded[1])
+            .unwrap();
+        let [left, right] = &encoded;
+        network.search(&mut workspace, left, right, None).unwrap();
+        network
+            .estimate(&mut workspace, left, right, &PHASE)
+            .unwrap();
+        wait(gpu);
+    };
+    frame();
+    median(count, frame)
+}
+
+fn of_published(
+    gpu: &Gpu,
+    network: &Published,
+    context: &Context,
+    size: (usize, usize),
+    count: usize,
+) -> f64 {
+    let options = published::Options::default();
+    let mut workspace = network.workspace(context, size, options).unwrap();
+    let mut encoded = [0; 2].map(|_| network.encoded(&workspace).unwrap());
+    for (encoded, by) in encoded.iter_mut().zip([0.0, 3.0]) {
+        let picture = waves(size, by).to_device(&gpu.device()).unwrap();
+        workspace.set_colors(encoded, &picture).unwrap();
+        network.encode(&mut workspace, encoded).unwrap();
+    }
+    let mut frame = || {
+        network.encode(&mut workspace, &mut encoded[1]).unwrap();
+        let [left, right] = &encoded;
+        network
+            .estimate(&mut workspace, left, right, &PHASE)
+            .unwrap();
+        wait(gpu);
+    };
+    frame();
+    median(count, frame)
+}
+
+#[test]
+#[ignore = "a table, no test"]
+fn bench() {
+    let Some(gpu) = card() else { return };
+    let count = setting(FRAMES).parse().expect("a number of frames");
+    let [up, down] = bandwidth(&gpu, count);
+    println!(
+        "\n{}: {up:.1} GB/s to the card, {down:.1} GB/s from it\n",
+        gpu.description()
+    );
+    println!(
+        "| size | network | ms a new frame | network alone | MB up | MB down | launches | GFLOP |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    let built_in = Variant::ALL.map(|v| (v.name().to_string(), Model::from(v.network().unwrap())));
+    let published = networks()
+        .pop()
+        .map(|(name, n)| (name, Model::Published(Arc::new(n))));
+    let models: Vec<_> = built_in.into_iter().chain(published).collect();
+    for size in setting(SIZES).split(',') {
+        let (w, h) = size.split_once('x').expect("a size as 1280x720");
+        let (w, h) = (w.parse().expect("a width"), h.parse().expect("a height"));
+        for (name, model) in &models {
+            let cost = measure(&gpu, model, (w, h), count);
+            let (c, mega) = (cost.counts, |n: u64| n as f64 / 1e6);
+            println!(
+                "| {size} | {name} | {:.2} | {:.2} | {:.3} | {:.3} | {} | {:.2} |",
+                cost.whole,
+                cost.network,
+                mega(c.up),
+                mega(c.down),
+                c.launches,
+                mega(c.flop) / 1e3
+            );
+        }
+    }
+}
