@@ -2,7 +2,6 @@
 //! pictures that come out. Where there is no card the tests say so, and are none. `tests/cuda.rs` runs them with a
 //! driver that has its kernels run on the host.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{Device as Place, Tensor};
@@ -21,7 +20,7 @@ mod bench;
 mod checkpoints;
 mod common;
 
-use checkpoints::{folder, hashed, tensors};
+use checkpoints::{fixtures, hashed, tensors, waves};
 use common::Owned;
 
 /// Sums of up to 9 * 160 products of values and weights below 1, in another order: each step loses at most half a
@@ -124,26 +123,17 @@ fn convolutions_of_all_shapes_agree() {
 
 /// The versions of RIFE that there are fixtures of and that run on cards.
 fn networks() -> Vec<(String, Published)> {
-    let chosen = std::env::var(SOME).ok();
-    let chosen = |name: &str| {
-        chosen
-            .as_ref()
-            .is_none_or(|c| c.split(',').any(|n| n == name))
+    let some = std::env::var(SOME).ok();
+    let chosen = |name: &String| {
+        let mut names = some.iter().flat_map(|some| some.split(','));
+        some.is_none() || names.any(|n| n == name)
     };
-    let paths = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|e| e.unwrap().path());
-    let lists = paths.filter(|p: &PathBuf| p.extension().is_some_and(|e| e == "txt"));
-    let names = lists.filter_map(|p| Some(p.file_stem()?.to_str()?.to_string()));
-    let mut names: Vec<_> = names
-        .filter(|n| n.starts_with("rife-4") && chosen(n))
-        .collect();
-    names.sort();
     let load = |name: String| {
         let checkpoint = Checkpoint::of(&name, tensors(&name));
         (name, Published::load(&checkpoint, None).unwrap())
     };
-    names.into_iter().map(load).collect()
+    let names = fixtures("rife-4").into_iter().filter(chosen);
+    names.map(load).collect()
 }
 
 /// Writes the last of the networks to the file that this names, with weights that mean nothing, for benches.
@@ -156,16 +146,6 @@ fn a_checkpoint_is_written_where_one_is_asked_for() {
     };
     let (name, _) = networks().pop().expect("a network");
     candle_core::safetensors::save(&tensors(&name), path).unwrap();
-}
-
-/// Waves that have moved, `[h, w, 3]`.
-fn waves((h, w): (usize, usize), moved: f32) -> Tensor {
-    let value = |i: usize| {
-        let (y, x, c) = ((i / 3 / w) as f32, (i / 3 % w) as f32, (i % 3) as f32);
-        let (y, x) = (y - moved / 2.0, x - moved);
-        0.5 + 0.2 * (0.19 * x + c).sin() + 0.2 * (0.13 * y - 0.05 * x + 2.0 * c).cos()
-    };
-    Tensor::from_vec((0..h * w * 3).map(value).collect(), (h, w, 3), &Place::Cpu).unwrap()
 }
 
 fn motion(network: &Published, context: &Context, phase: &PhaseMap, scale: f32) -> Vec<f32> {

@@ -1,7 +1,6 @@
 //! The published networks against what their authors' code answers (`training/parity/`).
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -16,7 +15,7 @@ use gstvideointerpolate::picture::{Channel, Format};
 mod checkpoints;
 mod common;
 
-use checkpoints::{folder, tensors};
+use checkpoints::{fixtures, folder, tensors, waves};
 use common::Owned;
 
 /// Largest and mean difference to the authors' picture, full scale being 1.
@@ -24,20 +23,6 @@ const MOST: f32 = 1e-3;
 const MEAN: f32 = 1e-5;
 /// Largest difference of flow, pixels, relative to the larger of 1 and the authors'.
 const FLOW: f32 = 1e-2;
-
-/// `[height, width, 3]` of waves: as `picture` in training/parity/common.py.
-fn paint(height: usize, width: usize, moved: f64) -> Tensor {
-    let mut values = Vec::with_capacity(height * width * 3);
-    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-        let (x, y) = (x as f64 - moved, y as f64 - moved / 2.0);
-        for c in 0..3 {
-            let c = f64::from(c);
-            let waves = 0.2 * (0.19 * x + c).sin() + 0.2 * (0.13 * y - 0.05 * x + 2.0 * c).cos();
-            values.push((0.5 + waves) as f32);
-        }
-    }
-    Tensor::from_vec(values, (height, width, 3), &Device::Cpu).unwrap()
-}
 
 /// Pixels that the pictures are apart.
 const MOTION: f64 = 5.0;
@@ -118,7 +103,7 @@ fn run(network: &Published, context: &Context, case: &Case, phase: &PhaseMap) ->
     let mut workspace = network.workspace(context, size, case.options).unwrap();
     let sides = [0.0, MOTION].map(|moved| {
         let mut encoded = network.encoded(&workspace).unwrap();
-        let picture = paint(case.height, case.width, moved);
+        let picture = waves((case.height, case.width), moved);
         workspace.set_colors(&encoded, &picture).unwrap();
         network.encode(&mut workspace, &mut encoded).unwrap();
         encoded
@@ -152,25 +137,10 @@ fn agrees(name: &str, context: &Context) {
     println!("{name} as {network}: {most:.1e} {mean:.1e} {parameters} parameters");
 }
 
-/// All fixtures whose names begin so.
-fn all(family: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(folder()).unwrap();
-    let stem = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_string());
-    let paths = entries.map(|e| e.unwrap().path());
-    let lists = paths.filter(|p| p.extension().is_some_and(|e| e == "txt"));
-    let mut names: Vec<_> = lists
-        .filter_map(stem)
-        .filter(|n| n.starts_with(family))
-        .collect();
-    names.sort();
-    assert!(!names.is_empty(), "no fixtures of {family}");
-    names
-}
-
 #[test]
 fn every_version_of_rife_agrees_with_its_authors() {
     let context = Context::new(2).unwrap();
-    for name in all("rife-") {
+    for name in fixtures("rife-") {
         agrees(&name, &context);
     }
 }
@@ -178,7 +148,7 @@ fn every_version_of_rife_agrees_with_its_authors() {
 #[test]
 fn every_version_of_ifrnet_agrees_with_its_authors() {
     let context = Context::new(2).unwrap();
-    for name in all("ifrnet") {
+    for name in fixtures("ifrnet") {
         agrees(&name, &context);
     }
 }
@@ -186,7 +156,7 @@ fn every_version_of_ifrnet_agrees_with_its_authors() {
 #[test]
 fn both_sizes_of_ema_vfi_agree_with_their_authors() {
     let context = Context::new(2).unwrap();
-    for name in all("ema") {
+    for name in fixtures("ema") {
         agrees(&name, &context);
     }
 }
@@ -194,7 +164,7 @@ fn both_sizes_of_ema_vfi_agree_with_their_authors() {
 #[test]
 fn every_size_of_amt_agrees_with_its_authors() {
     let context = Context::new(2).unwrap();
-    for name in all("amt") {
+    for name in fixtures("amt") {
         agrees(&name, &context);
     }
 }
@@ -576,7 +546,7 @@ fn picture_seconds(name: &str, context: &Context) -> f64 {
 fn time_of_a_720p_picture() {
     let context = Context::new(1).unwrap();
     let family = std::env::var("NETWORKS").unwrap_or_default();
-    for name in all(&family) {
+    for name in fixtures(&family) {
         let unit = picture_seconds("rife-4.25", &context);
         let seconds = picture_seconds(&name, &context);
         let (ms, peak) = (1000.0 * seconds, peak_mebibytes());

@@ -15,8 +15,9 @@ use gstvideointerpolate::network::published::{self, Published};
 use gstvideointerpolate::network::{Model, Network, Variant};
 use gstvideointerpolate::picture::Format;
 
+use super::checkpoints::waves;
 use super::common::Owned;
-use super::{card, moved, networks, waves};
+use super::{card, moved, networks};
 
 /// Sizes to time, as `1280x720,1920x1080`; and frames of each, of which the median counts.
 const SIZES: (&str, &str) = ("CARD_SIZES", "1280x720,1920x1080,3840x2160");
@@ -123,7 +124,7 @@ fn of_embedded(
     let seen = |n: usize| if halved { half(n) / 2 } else { half(n) };
     let (h, w) = (seen(h), seen(w));
     let mut workspace = network.workspace(context, h, w).unwrap();
-    let view = |by: f32| {
+    let view = |by: f64| {
         let view = Tensor::cat(&[waves((h, w), by), waves((h, w), by + 1.0)], 2).unwrap();
         (view - 0.5).unwrap().to_device(&gpu.device()).unwrap()
     };

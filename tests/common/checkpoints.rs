@@ -29,6 +29,33 @@ pub fn hashed(name: &str, count: usize) -> impl Iterator<Item = f32> {
     })
 }
 
+/// All fixtures whose names begin so.
+pub fn fixtures(family: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder()).unwrap();
+    let stem = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_string());
+    let paths = entries.map(|e| e.unwrap().path());
+    let lists = paths.filter(|p| p.extension().is_some_and(|e| e == "txt"));
+    let names = lists.filter_map(stem);
+    let mut names: Vec<_> = names.filter(|n| n.starts_with(family)).collect();
+    names.sort();
+    assert!(!names.is_empty(), "no fixtures of {family}");
+    names
+}
+
+/// `[height, width, 3]` of waves: as `picture` in training/parity/common.py.
+pub fn waves((height, width): (usize, usize), moved: f64) -> Tensor {
+    let mut values = Vec::with_capacity(height * width * 3);
+    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+        let (x, y) = (x as f64 - moved, y as f64 - moved / 2.0);
+        for c in 0..3 {
+            let c = f64::from(c);
+            let waves = 0.2 * (0.19 * x + c).sin() + 0.2 * (0.13 * y - 0.05 * x + 2.0 * c).cos();
+            values.push((0.5 + waves) as f32);
+        }
+    }
+    Tensor::from_vec(values, (height, width, 3), &Device::Cpu).unwrap()
+}
+
 /// The tensors whose names, sizes and spans `name`.txt lists.
 pub fn tensors(name: &str) -> HashMap<String, Tensor> {
     let list = std::fs::read_to_string(folder().join(format!("{name}.txt"))).unwrap();

@@ -219,6 +219,7 @@ impl DeviceFilter {
 mod tests {
     use candle_core::Tensor;
 
+    use super::super::tests::{CHANNELS, KERNELS, filter};
     use super::*;
     use crate::kernels::cuda::DeviceRaster;
     use crate::kernels::cuda::emulation::{self, halves, input, output};
@@ -228,12 +229,6 @@ mod tests {
     const TOLERANCE: f32 = 2e-5;
     /// Half a unit in the last place of an output in f16, relative.
     const HALF: f32 = 5e-4;
-
-    fn filter(random: &mut Random, outputs: usize, inputs: usize, k: usize, s: usize) -> Filter {
-        let weight = random.dense(&[outputs, inputs, k, k], 1.0);
-        let bias = random.dense(&[outputs], 1.0);
-        Filter::new(&weight, &bias, s).unwrap()
-    }
 
     /// Runs a convolution on both and compares each value.
     fn check(
@@ -265,16 +260,8 @@ mod tests {
     #[test]
     fn every_shape_agrees() {
         let mut random = Random(1);
-        for (k, stride) in [(1, 1), (3, 1), (3, 2)] {
-            for (inputs, outputs) in [
-                (1, 1),
-                (6, 16),
-                (5, 22),
-                (48, 32),
-                (16, 7),
-                (9, 40),
-                (8, 24),
-            ] {
+        for (k, stride) in KERNELS {
+            for (inputs, outputs) in CHANNELS {
                 let filter = filter(&mut random, outputs, inputs, k, stride);
                 for size in SIZES {
                     let input = random.tensor(size, inputs, 1.0);

@@ -38,7 +38,26 @@ fn compare(
     }
 }
 
-fn filter(random: &mut Random, outputs: usize, inputs: usize, k: usize, stride: usize) -> Filter {
+/// Kernels and strides of the built-in network; inputs and outputs around the sizes of groups and vectors.
+pub const KERNELS: [(usize, usize); 3] = [(1, 1), (3, 1), (3, 2)];
+pub const CHANNELS: [(usize, usize); 8] = [
+    (1, 1),
+    (6, 16),
+    (5, 22),
+    (48, 32),
+    (16, 6),
+    (16, 7),
+    (9, 40),
+    (8, 24),
+];
+
+pub fn filter(
+    random: &mut Random,
+    outputs: usize,
+    inputs: usize,
+    k: usize,
+    stride: usize,
+) -> Filter {
     let weight = random.dense(&[outputs, inputs, k, k], 1.0);
     let bias = random.dense(&[outputs], 1.0);
     Filter::new(&weight, &bias, stride).unwrap()
@@ -47,16 +66,8 @@ fn filter(random: &mut Random, outputs: usize, inputs: usize, k: usize, stride: 
 #[test]
 fn fast_and_plain_agree_for_every_shape() {
     let mut random = Random(1);
-    for (k, stride) in [(1, 1), (3, 1), (3, 2)] {
-        for (inputs, outputs) in [
-            (1, 1),
-            (6, 16),
-            (5, 22),
-            (48, 32),
-            (16, 6),
-            (9, 40),
-            (8, 24),
-        ] {
+    for (k, stride) in KERNELS {
+        for (inputs, outputs) in CHANNELS {
             let filter = filter(&mut random, outputs, inputs, k, stride);
             for (h, w) in SIZES {
                 let input = random.tensor((h, w), inputs, 1.0);

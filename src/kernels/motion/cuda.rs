@@ -97,9 +97,10 @@ pub fn conclude(
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::Tensor;
 
-    use super::super::{self as door, PHASE};
+    use super::super as door;
+    use super::super::tests::{random_state, values};
     use super::*;
     use crate::kernels::PhaseMap;
     use crate::kernels::cuda::emulation::{input, output, run};
@@ -107,19 +108,6 @@ mod tests {
 
     /// The last places of `exp` on a card; here it is the CPU's own.
     const TOLERANCE: f32 = 1e-6;
-
-    fn values(tensor: &Tensor) -> Vec<f32> {
-        tensor.flatten_all().unwrap().to_vec1().unwrap()
-    }
-
-    /// A state of random values whose phases lie inside 0 to 1.
-    fn random_state(random: &mut Random, (h, w): (usize, usize), scale: f32) -> Tensor {
-        let mut state = values(&random.dense(&[h, w, STATE], scale));
-        for cell in state.chunks_mut(STATE) {
-            cell[PHASE] = 0.5 + 0.49 * random.value();
-        }
-        Tensor::from_vec(state, (h, w, STATE), &Device::Cpu).unwrap()
-    }
 
     #[test]
     fn levels_begin_and_advance_alike() {

@@ -3,7 +3,7 @@ use candle_core::Device;
 use super::*;
 use crate::kernels::testing::{Random, SIZES, close, compare, contexts, zeros};
 
-fn values(tensor: &Tensor) -> Vec<f32> {
+pub fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
@@ -130,13 +130,13 @@ fn fast_and_plain_advances_agree() {
 }
 
 /// A state of random values whose phases lie inside 0 to 1.
-fn random_state(random: &mut Random, size: (usize, usize), scale: f32) -> Vec<f32> {
-    let state = random.dense(&[size.0, size.1, STATE], scale);
+pub fn random_state(random: &mut Random, (h, w): (usize, usize), scale: f32) -> Tensor {
+    let state = random.dense(&[h, w, STATE], scale);
     let mut state = values(&state);
     for cell in state.chunks_mut(STATE) {
         cell[PHASE] = 0.5 + 0.49 * random.value();
     }
-    state
+    Tensor::from_vec(state, (h, w, STATE), &Device::Cpu).unwrap()
 }
 
 #[test]
@@ -150,8 +150,7 @@ fn fast_and_plain_updates_agree() {
             let acceleration = random.tensor(size, 2, 2.0);
             for acceleration in [None, Some(&acceleration)] {
                 let [want, got] = <[Context; 2]>::from(contexts()).map(|context| {
-                    let shape = (size.0, size.1, STATE);
-                    let state = Tensor::from_slice(&before, shape, &Device::Cpu).unwrap();
+                    let state = before.copy().unwrap();
                     update(&context, &change, &luma, acceleration, &state).unwrap();
                     values(&state)
                 });
@@ -167,7 +166,6 @@ fn fast_and_plain_weights_agree() {
     for size in SIZES {
         for scale in [1.0, 20.0, 200.0] {
             let state = random_state(&mut random, size, scale);
-            let state = Tensor::from_vec(state, (size.0, size.1, STATE), &Device::Cpu).unwrap();
             compare("weight", size, 1, 1e-6, |context, out| {
                 weight_of_left(context, &state, out).unwrap();
             });

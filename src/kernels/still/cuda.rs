@@ -80,6 +80,7 @@ pub fn keep(
 mod tests {
     use candle_core::{DType, Device, Tensor};
 
+    use super::super::tests::{LUMA_SIZES, alike};
     use super::super::{self as door, SAMPLES, Space};
     use super::*;
     use crate::kernels::change;
@@ -97,20 +98,8 @@ mod tests {
     fn change_and_edges_are_the_same() {
         let (plain, _) = contexts();
         let mut random = Random(4);
-        for (h, w) in [
-            (1, 1),
-            (1, 9),
-            (4, 8),
-            (5, 17),
-            (7, 4),
-            (12, 33),
-            (16, 40),
-            (9, 77),
-        ] {
-            let left = random.dense(&[h, w, 1], 0.2);
-            // some samples the same, some nearly, some not
-            let right = (&left + random.dense(&[h, w, 1], 0.013)).unwrap();
-            let luma = [bytes(&left), bytes(&right)];
+        for (h, w) in LUMA_SIZES {
+            let luma = alike(&mut random, (h, w)).map(|luma| bytes(&luma));
             let size = (h.div_ceil(SAMPLES), w.div_ceil(SAMPLES));
             let space = Space::new(size).unwrap();
             let rooms = [0; 5].map(|_| zeros(&[size.0, size.1, 1]));

@@ -3,6 +3,26 @@ use crate::kernels::testing::{Random, bytes, contexts};
 use crate::picture::owned::Owned;
 use crate::picture::{Channel, Format};
 
+/// Heights and widths of luma, around the sizes of cells and vectors.
+pub const LUMA_SIZES: [(usize, usize); 8] = [
+    (1, 1),
+    (1, 9),
+    (4, 8),
+    (5, 17),
+    (7, 4),
+    (12, 33),
+    (16, 40),
+    (9, 77),
+];
+
+/// Luma of two pictures, -0.5 to 0.5: some samples the same, some nearly, some not.
+pub fn alike(random: &mut Random, (h, w): (usize, usize)) -> [Tensor; 2] {
+    let left = random.dense(&[h, w, 1], 0.2);
+    let noise = random.dense(&[h, w, 1], 0.013);
+    let right = (&left + &noise).unwrap();
+    [left, right]
+}
+
 fn edge_counts(context: &Context, left: &Tensor, right: &Tensor) -> Vec<f32> {
     let (h, w, _) = left.dims3().unwrap();
     let space = Space::new((h.div_ceil(SAMPLES), w.div_ceil(SAMPLES))).unwrap();
@@ -14,20 +34,8 @@ fn edge_counts(context: &Context, left: &Tensor, right: &Tensor) -> Vec<f32> {
 fn fast_and_plain_count_the_same_edges() {
     let (plain, fast) = contexts();
     let mut random = Random(4);
-    for (h, w) in [
-        (1, 1),
-        (1, 9),
-        (4, 8),
-        (5, 17),
-        (7, 4),
-        (12, 33),
-        (16, 40),
-        (9, 77),
-    ] {
-        let left = random.dense(&[h, w, 1], 0.2);
-        // some samples the same, some nearly, some not
-        let noise = random.dense(&[h, w, 1], 0.013);
-        let right = (&left + &noise).unwrap();
+    for (h, w) in LUMA_SIZES {
+        let [left, right] = alike(&mut random, (h, w));
         for right in [&left, &right] {
             let [a, b] = [&plain, &fast].map(|c| edge_counts(c, &left, right));
             assert_eq!(a, b, "{h}x{w}");
