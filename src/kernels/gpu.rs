@@ -342,7 +342,7 @@ impl Rows {
 }
 
 impl Gpu {
-    /// Copies the samples of a picture to the card.
+    /// Copies the samples of a picture to the card, and waits for it: nobody knows whether its memory is pinned.
     ///
     /// # Errors
     /// Another format or size, or the card fails.
@@ -360,8 +360,7 @@ impl Gpu {
                 ..there.copy()
             };
             self.count(|counts| counts.up += there.len());
-            // SAFETY: a picture's planes hold all rows of its size, and so does a sheet; a copy from memory that is not
-            // pinned has read it when the call returns.
+            // SAFETY: a picture's planes hold all rows of its size, and so does a sheet; it is read when the call returns.
             unsafe { self.copy(&copy) }?;
         }
         Ok(())
@@ -385,24 +384,24 @@ impl Gpu {
                 ..there.copy()
             };
             self.count(|counts| counts.down += there.len());
-            // SAFETY: as above; what is written is waited for before `to` is free again, whatever fails meanwhile.
-            if let Err(e) = unsafe { self.copy(&copy) } {
-                let _ = self.device.cuda_stream().synchronize();
-                return Err(e);
-            }
+            // SAFETY: as above; it is written when the call returns.
+            unsafe { self.copy(&copy) }?;
         }
-        Ok(self.device.cuda_stream().synchronize().w()?)
+        Ok(())
     }
 
+    /// Copies rows once all that was queued before is done, and waits until they are there.
+    ///
     /// # Safety
-    /// What the copy reads and writes is there until it is done.
+    /// The copy reads and writes what may be read and written.
     unsafe fn copy(&self, copy: &sys::CUDA_MEMCPY2D) -> Result<()> {
         let stream = self.device.cuda_stream();
         stream.context().bind_to_thread().w()?;
         // SAFETY: as the caller promises.
-        Ok(unsafe { sys::cuMemcpy2DAsync_v2(copy, stream.cu_stream()) }
-            .result()
-            .w()?)
+        let queued = unsafe { sys::cuMemcpy2DAsync_v2(copy, stream.cu_stream()) }.result();
+        // whether it was queued or not, nothing is read or written afterwards
+        stream.synchronize().w()?;
+        Ok(queued.w()?)
     }
 }
 
