@@ -381,13 +381,18 @@ fn warnings(log: &str) -> Vec<&str> {
 #[test]
 fn a_card_without_enough_memory_is_spared_step_by_step() {
     let size = (3, "320x256");
-    let peak = |properties: &str| {
+    let peak = |size, properties: &str| {
         let (log, report) = double(size, properties, &[]);
         assert!(warnings(&log).is_empty(), "{log}");
         report.number("peak")
     };
-    let [whole, half, fast] = ["", "scale=0.5", "scale=0.5 quality=fast"].map(peak);
-    assert!(fast < half && half < whole, "{fast} {half} {whole}");
+    let [whole, half, fast] =
+        ["", "scale=0.5", "scale=0.5 quality=fast"].map(|properties| peak(size, properties));
+    let least = peak((3, "64x48"), "");
+    assert!(
+        least < fast && fast < half && half < whole,
+        "{least} {fast} {half} {whole}"
+    );
     // the scale and the size go on, then the size alone, then nothing
     for (memory, steps) in [
         ((half + whole) / 2, &["at half the resolution"][..]),
@@ -396,7 +401,7 @@ fn a_card_without_enough_memory_is_spared_step_by_step() {
             &["at half the resolution", "quality=fast"],
         ),
         (
-            fast - 1,
+            (least + fast) / 2,
             &["at half the resolution", "quality=fast", "the CPU goes on"],
         ),
     ] {
@@ -414,12 +419,16 @@ fn a_card_without_enough_memory_is_spared_step_by_step() {
 #[test]
 fn networks_of_others_are_spared_too() {
     let (size, model) = ((2, "320x256"), model());
-    let peak = |properties: &str| double(size, properties, &[]).1.number("peak");
-    let [whole, half] = ["", "scale=0.5"].map(|scale| peak(&format!("{model} {scale}")));
-    assert!(half < whole, "{half} {whole}");
+    let peak = |size, scale: &str| {
+        let properties = format!("{model} {scale}");
+        double(size, &properties, &[]).1.number("peak")
+    };
+    let [whole, half] = ["", "scale=0.5"].map(|scale| peak(size, scale));
+    let least = peak((2, "64x48"), "");
+    assert!(least < half && half < whole, "{least} {half} {whole}");
     for (memory, step) in [
         ((half + whole) / 2, "scale=0.5"),
-        (half - 1, "the CPU goes on"),
+        ((least + half) / 2, "the CPU goes on"),
     ] {
         let memory = memory.to_string();
         let (log, _) = double(size, &model, &[("DRIVER_MEMORY", &memory)]);

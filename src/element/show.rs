@@ -32,7 +32,10 @@ impl Show {
         if self == Show::Split {
             show::split(before, out)?;
         }
-        if let (Some(map), Some(findings)) = (self.map(), engine.findings()) {
+        // asked for only where they are seen: a card has to send them
+        if let Some(map) = self.map()
+            && let Some(findings) = engine.findings()
+        {
             map.colours(&findings, out.width(), out.height())?
                 .paint(before.color(), out);
         }
