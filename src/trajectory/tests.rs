@@ -166,7 +166,7 @@ fn worst(field: &Field, path: impl Fn(f32) -> Vector) -> (f32, f32) {
 fn thrown_turning_and_swinging_things_are_followed_to_a_quarter_of_a_pixel() {
     let fields = [
         ("cubic", Field::cubic()),
-        ("learnt", (*Field::embedded().unwrap()).clone()),
+        ("learnt", *Field::embedded().unwrap()),
     ];
     for (name, field) in fields {
         let check = |what: &str, path: &dyn Fn(f32) -> Vector| {
