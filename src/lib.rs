@@ -16,6 +16,7 @@
 pub mod error;
 pub mod interpolator;
 pub mod kernels;
+pub mod keyframes;
 pub mod network;
 pub mod picture;
 pub mod repeats;

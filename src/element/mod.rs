@@ -55,6 +55,7 @@ mod bridge;
 mod caps;
 mod events;
 mod imp;
+mod keyframes;
 mod latency;
 mod meta;
 mod model;
@@ -66,6 +67,7 @@ mod stats;
 mod streaming;
 mod tiers;
 
+pub use keyframes::VideoKeyframes;
 pub use properties::{DuplicateMode, Motion, Quality, SceneAction, Show};
 
 glib::wrapper! {
@@ -74,7 +76,7 @@ glib::wrapper! {
         @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
-/// Registers the element with a plugin, or with the process if there is none.
+/// Registers the elements with a plugin, or with the process if there is none.
 ///
 /// # Errors
 /// GStreamer refuses, for example because the name is taken by another type.
@@ -94,5 +96,6 @@ pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
         "videointerpolate",
         gst::Rank::NONE,
         VideoInterpolate::static_type(),
-    )
+    )?;
+    keyframes::register(plugin)
 }
