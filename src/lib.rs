@@ -7,6 +7,7 @@
 //! element  ->  interpolator  ->  network  ->  kernels            (candle)
 //!                  |-------->  scene  ->  picture                (std)
 //! element  ->  show  ->  interpolator, picture
+//! element  ->  keyframes  ->  network, kernels, picture
 //! element  ->  repeats  ->  picture                              (std)
 //! ```
 //!

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::Result;
+use crate::interpolator::check_size;
 use crate::kernels::search::{Space, search, search_from};
 use crate::kernels::{Context, view};
 use crate::network::{Encoded, Network, Workspace};
@@ -133,13 +134,14 @@ impl Propagator {
     /// For pictures of that format, width and height; `threads`: 0 is one a CPU.
     ///
     /// # Errors
-    /// The threads cannot be made, or the size is empty.
+    /// The threads cannot be made, or the size is empty or too large.
     pub fn new(
         network: Arc<Network>,
         format: Format,
         (width, height): (u32, u32),
         threads: usize,
     ) -> Result<Self> {
+        check_size(width, height)?;
         let context = Context::new(threads)?;
         let view = view::size(height as usize, width as usize);
         let workspace = network.workspace(&context, view.0, view.1)?;

@@ -381,6 +381,15 @@ fn pictures_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn sizes_without_room_are_refused() {
+    let new = |size| Propagator::new(Network::embedded().unwrap(), Format::Gray8, size, 1);
+    let problem = |size| new(size).err().expect("an error");
+    assert!(matches!(problem((0, 8)), Error::EmptyPicture { .. }));
+    let large = (1 << 15, 1 << 15);
+    assert!(matches!(problem(large), Error::PictureTooLarge { .. }));
+}
+
+#[test]
 fn threads_do_not_matter() {
     let make = |threads: usize| {
         let network = Network::embedded().unwrap();

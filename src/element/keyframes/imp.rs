@@ -18,6 +18,8 @@ use crate::network::Network;
 
 const VIDEO: &str = "sink";
 const KEYFRAME: &str = "keyframe";
+/// No longer latency is told, however seldom frames come.
+const LONGEST_WAIT: gst::ClockTime = gst::ClockTime::from_seconds(3600);
 
 /// What both pads have been told.
 #[derive(Default)]
@@ -131,14 +133,28 @@ impl AggregatorImpl for VideoKeyframes {
         Ok(())
     }
 
-    fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
-        self.restart();
-        Ok(gst::FlowSuccess::Ok)
-    }
-
     /// The base class must not choose caps: they are those of the video.
     fn negotiate(&self) -> bool {
         true
+    }
+
+    /// So many frames of the video are held, and one more arrives.
+    fn propose_allocation(
+        &self,
+        pad: &AggregatorPad,
+        _decided: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        let info = query
+            .get_owned()
+            .0
+            .map(|caps| gst_video::VideoInfo::from_caps(&caps));
+        if let Some(Ok(info)) = info.filter(|_| pad.name() == VIDEO) {
+            let frames = lock(&self.settings).lookahead + 2;
+            let size = u32::try_from(info.size()).unwrap_or(u32::MAX);
+            query.add_allocation_pool(None::<&gst::BufferPool>, size, frames, 0);
+        }
+        Ok(())
     }
 
     fn next_time(&self) -> Option<gst::ClockTime> {
@@ -163,6 +179,10 @@ impl AggregatorImpl for VideoKeyframes {
             gst::EventView::Caps(caps) => self.set_caps(pad, caps.caps()),
             gst::EventView::Segment(segment) if pad.name() == VIDEO => {
                 self.set_segment(segment.segment())
+            }
+            gst::EventView::FlushStop(_) if pad.name() == VIDEO => {
+                self.restart();
+                Ok(())
             }
             _ => Ok(()),
         };
@@ -196,7 +216,10 @@ enum End {
 
 impl From<Failure> for End {
     fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
+        Self::Failure(match failure {
+            Failure::Engine(error) => Failure::Keyframes(format!("no frame can be made: {error}")),
+            failure => failure,
+        })
     }
 }
 
@@ -249,7 +272,10 @@ impl VideoKeyframes {
             lock(&self.sequence).take();
         }
         let frames = u64::from(lock(&self.settings).lookahead.max(1));
-        let wait = stream.input_duration().map(|d| d * frames);
+        let wait = stream.input_duration().map(|d| {
+            let wait = d.nseconds().saturating_mul(frames);
+            gst::ClockTime::from_nseconds(wait.min(LONGEST_WAIT.nseconds()))
+        });
         lock(&self.streams).video = Some(stream);
         self.obj().set_src_caps(&caps.to_owned());
         // of a variable rate nobody can say how long so many frames take
@@ -318,12 +344,9 @@ impl VideoKeyframes {
         };
         video.drop_buffer();
         lock(&self.counters).input += 1;
-        self.obj().set_position(
-            frame
-                .buffer
-                .pts()
-                .map(|pts| pts + duration.unwrap_or_default()),
-        );
+        let pts = frame.buffer.pts();
+        let end = pts.and_then(|pts| pts.checked_add(duration.unwrap_or_default()));
+        self.obj().set_position(end);
         self.take(frame, next)
     }
 
@@ -340,7 +363,7 @@ impl VideoKeyframes {
             };
             let at = pads::running_time(pad, &buffer)?;
             if is_gap(&buffer) {
-                let end = at.map(|at| at + buffer.duration().unwrap_or_default());
+                let end = at.and_then(|at| at.checked_add(buffer.duration().unwrap_or_default()));
                 if end.is_some_and(|end| pads::place(end, time, duration) == Place::After) {
                     return Ok(Some(Next::NotHere));
                 }

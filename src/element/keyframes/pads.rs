@@ -149,13 +149,16 @@ pub fn place(
     frame: gst::ClockTime,
     duration: Option<gst::ClockTime>,
 ) -> Place {
-    let off = duration.filter(|d| !d.is_zero()).unwrap_or(USUAL) / OFF;
-    if key + off < frame {
-        Place::Before
-    } else if key > frame + off {
-        Place::After
-    } else {
-        Place::Here
+    let off = duration
+        .filter(|d| !d.is_zero())
+        .unwrap_or(USUAL)
+        .nseconds()
+        / OFF;
+    let (key, frame) = (key.nseconds(), frame.nseconds());
+    match key.abs_diff(frame) <= off {
+        true => Place::Here,
+        false if key < frame => Place::Before,
+        false => Place::After,
     }
 }
 
