@@ -106,15 +106,19 @@ impl Plane {
 
     /// Between sixteen samples by Catmull and Rom's spline, which keeps edges sharp; places as for [`Plane::bilinear`].
     pub fn cubic(&self, x: f32, y: f32) -> f32 {
-        let (xs, wx) = four(x, self.width);
-        let (ys, wy) = four(y, self.height);
-        let mut sum = 0.0;
-        for (y, wy) in ys.into_iter().zip(wy) {
-            let row = self.row(y);
-            let across = row[xs[0]] * wx[0] + row[xs[1]] * wx[1];
-            sum += wy * (across + row[xs[2]] * wx[2] + row[xs[3]] * wx[3]);
+        let (x0, _, fx) = pair(x, self.width);
+        let (y0, _, fy) = pair(y, self.height);
+        let (wx, wy) = (spline(fx), spline(fy));
+        let across = |s: &[f32]| s[0] * wx[0] + s[1] * wx[1] + s[2] * wx[2] + s[3] * wx[3];
+        let inside = |at: usize, size: usize| at >= 1 && at + 2 < size;
+        if inside(x0, self.width) && inside(y0, self.height) {
+            let from = &self.data[(y0 - 1) * self.width + x0 - 1..];
+            let [a, b, c, d] = [0, 1, 2, 3].map(|i| across(&from[i * self.width..][..4]));
+            return a * wy[0] + b * wy[1] + c * wy[2] + d * wy[3];
         }
-        sum
+        let (xs, ys) = (four(x0, self.width), four(y0, self.height));
+        let [a, b, c, d] = ys.map(|y| across(&xs.map(|x| self.row(y)[x])));
+        a * wy[0] + b * wy[1] + c * wy[2] + d * wy[3]
     }
 }
 
@@ -161,22 +165,25 @@ fn pair(at: f32, size: usize) -> (usize, usize, f32) {
     (first, (first + 1).min(size - 1), at - first as f32)
 }
 
-/// The four samples around a place, and their weights.
-fn four(at: f32, size: usize) -> ([usize; 4], [f32; 4]) {
+/// The four samples around a place whose second one is `first`.
+fn four(first: usize, size: usize) -> [usize; 4] {
     let last = size - 1;
-    let (first, second, t) = pair(at, size);
-    let places = [
+    let at = |i: usize| i.min(last);
+    [
         first.saturating_sub(1),
-        first,
-        second,
-        (first + 2).min(last),
-    ];
+        at(first),
+        at(first + 1),
+        at(first + 2),
+    ]
+}
+
+/// Weights of four samples at a share `t` of the way from the second to the third.
+fn spline(t: f32) -> [f32; 4] {
     let (t2, t3) = (t * t, t * t * t);
-    let weights = [
+    [
         -0.5 * t + t2 - 0.5 * t3,
         1.0 - 2.5 * t2 + 1.5 * t3,
         0.5 * t + 2.0 * t2 - 1.5 * t3,
         -0.5 * t2 + 0.5 * t3,
-    ];
-    (places, weights)
+    ]
 }

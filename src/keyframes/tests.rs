@@ -185,6 +185,22 @@ fn between_samples_a_straight_line_is_straight() {
         assert!((plane.bilinear(x, y) - want).abs() < 1e-6);
         assert!((plane.cubic(x, y) - want).abs() < 1e-6);
     }
+    // at the edge the last sample goes on, in all versions alike
+    let wide = Plane {
+        width: 13,
+        height: 11,
+        data: (0..11 * 13)
+            .map(|i| {
+                let (x, y) = ((i % 13).clamp(2, 10) - 2, (i / 13).clamp(2, 8) - 2);
+                plane.row(y)[x] * plane.row(y)[x]
+            })
+            .collect(),
+    };
+    plane.data.iter_mut().for_each(|v| *v *= *v);
+    for (x, y) in [(0.0, 0.0), (0.4, 5.7), (7.8, 0.1), (8.0, 6.0), (4.5, 2.5)] {
+        let (near, far) = (plane.cubic(x, y), wide.cubic(x + 2.0, y + 2.0));
+        assert!((near - far).abs() < 1e-6, "{x}, {y}: {near} and {far}");
+    }
     for wild in [f32::NAN, f32::INFINITY, -1e30] {
         assert!(plane.bilinear(wild, wild).is_finite() && plane.cubic(wild, wild).is_finite());
     }
