@@ -17,7 +17,7 @@ const RATE: f32 = 30.0;
 const FIRST: usize = 15;
 const SHOWN: usize = 6;
 /// What is seen of the picture, in pixels, how much larger, and the space between.
-const WINDOW: (usize, usize, usize, usize) = (150, 70, 200, 220);
+const WINDOW: (usize, usize, usize, usize) = (90, 70, 200, 220);
 const SCALE: usize = 2;
 const GAP: usize = 8;
 const HEADING: usize = 24;

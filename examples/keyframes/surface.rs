@@ -9,6 +9,10 @@ const SHARE: f32 = 0.22;
 /// Least correlation of the block with every frame.
 const ALIKE: f64 = 0.9;
 const STEPS: usize = 25;
+/// Places of a block along each axis that are compared.
+const RASTER: usize = 24;
+/// Least variance of them: a block without a texture is not followed.
+const LEAST_SPREAD: f64 = 9.0;
 
 /// x' = p0 + p1 x + p2 y, y' = p3 + p4 x + p5 y, from the middle of the block.
 pub type Affine = [f64; 6];
@@ -114,13 +118,8 @@ fn follow(frames: &[Vec<Level>], middle: [f64; 2], half: [f64; 2]) -> Option<(f6
         for level in (0..frame.len()).rev() {
             for _ in 0..STEPS {
                 let scale = 0.5f64.powi(level as i32);
-                let (correlation, step) = improve(
-                    [&frames[0][level], &frame[level]],
-                    scale,
-                    middle,
-                    half,
-                    &map,
-                )?;
+                let levels = [&frames[0][level], &frame[level]];
+                let (correlation, step) = improve(levels, scale, (middle, half), &map)?;
                 alike = correlation;
                 map.iter_mut().zip(step).for_each(|(p, d)| *p += d);
                 if step.iter().all(|d| d.abs() < 1e-4) {
@@ -137,53 +136,72 @@ fn follow(frames: &[Vec<Level>], middle: [f64; 2], half: [f64; 2]) -> Option<(f6
     Some((least, maps))
 }
 
-/// Correlation of the block with where it is mapped to, and the step to a better map.
-fn improve(
+/// A place of the block, as it is in both pictures.
+struct Sample {
+    first: f64,
+    other: f64,
+    /// Of the other picture, in pixels of the largest level.
+    gradient: [f64; 2],
+    /// 1, x and y from the block's middle.
+    place: [f64; 3],
+}
+
+/// A raster of places, on a level whose size is `scale` of the picture's; `None` where one of them has left the picture.
+fn samples(
     [first, other]: [&Level; 2],
     scale: f64,
-    middle: [f64; 2],
-    half: [f64; 2],
+    (middle, half): ([f64; 2], [f64; 2]),
+    map: &Affine,
+) -> Option<Vec<Sample>> {
+    let at = |i: usize| 2.0 * (i as f64 + 0.5) / RASTER as f64 - 1.0;
+    let sample = |i: usize| {
+        let (x, y) = (at(i % RASTER) * half[0], at(i / RASTER) * half[1]);
+        let u = middle[0] + map[0] + map[1] * x + map[2] * y;
+        let v = middle[1] + map[3] + map[4] * x + map[5] * y;
+        let inside = |at: f64, size: usize| at * scale > 2.0 && at * scale < size as f64 - 3.0;
+        let value = |level: &Level, x: f64, y: f64| level.at(x * scale - 0.5, y * scale - 0.5);
+        let near = |dx: f64, dy: f64| value(other, u + dx / scale, v + dy / scale);
+        let gradient = [
+            0.5 * scale * (near(1.0, 0.0) - near(-1.0, 0.0)),
+            0.5 * scale * (near(0.0, 1.0) - near(0.0, -1.0)),
+        ];
+        (inside(u, other.width) && inside(v, other.height)).then(|| Sample {
+            first: value(first, middle[0] + x, middle[1] + y),
+            other: near(0.0, 0.0),
+            gradient,
+            place: [1.0, x, y],
+        })
+    };
+    (0..RASTER * RASTER).map(sample).collect()
+}
+
+/// Correlation of the block with where it is mapped to, and the step to a better map.
+fn improve(
+    levels: [&Level; 2],
+    scale: f64,
+    block: ([f64; 2], [f64; 2]),
     map: &Affine,
 ) -> Option<(f64, Affine)> {
-    let mut samples = Vec::new();
-    let steps = 24;
-    for i in 0..steps * steps {
-        let own = [i % steps, i / steps].map(|i| 2.0 * (i as f64 + 0.5) / steps as f64 - 1.0);
-        let (x, y) = (own[0] * half[0], own[1] * half[1]);
-        let place = [
-            middle[0] + map[0] + map[1] * x + map[2] * y,
-            middle[1] + map[3] + map[4] * x + map[5] * y,
-        ];
-        let inside = |at: f64, size: usize| at * scale > 2.0 && at * scale < size as f64 - 3.0;
-        if !inside(place[0], other.width) || !inside(place[1], other.height) {
-            return None;
-        }
-        let here = |level: &Level, [x, y]: [f64; 2]| level.at(x * scale - 0.5, y * scale - 0.5);
-        let around = |dx: f64, dy: f64| here(other, [place[0] + dx / scale, place[1] + dy / scale]);
-        let gradient = [
-            0.5 * scale * (around(1.0, 0.0) - around(-1.0, 0.0)),
-            0.5 * scale * (around(0.0, 1.0) - around(0.0, -1.0)),
-        ];
-        let a = here(first, [middle[0] + x, middle[1] + y]);
-        samples.push((a, around(0.0, 0.0), gradient, [1.0, x, y]));
-    }
-    let count = samples.len() as f64;
-    let mean = |f: &dyn Fn(&(f64, f64, [f64; 2], [f64; 3])) -> f64| {
-        samples.iter().map(f).sum::<f64>() / count
-    };
-    let (a, b) = (mean(&|s| s.0), mean(&|s| s.1));
-    let covariance = mean(&|s| (s.0 - a) * (s.1 - b));
-    let spread = mean(&|s| (s.0 - a).powi(2)) * mean(&|s| (s.1 - b).powi(2));
+    let samples = samples(levels, scale, block, map)?;
+    let share = 1.0 / samples.len() as f64;
+    let mean = |f: fn(&Sample) -> f64| share * samples.iter().map(f).sum::<f64>();
+    let (a, b) = (mean(|s| s.first), mean(|s| s.other));
     let (mut matrix, mut right) = ([[0.0; 6]; 6], [0.0; 6]);
-    for (one, two, [gx, gy], place) in &samples {
-        let row: Affine = std::array::from_fn(|i| [gx, gy][i / 3] * place[i % 3]);
+    let (mut aa, mut ab, mut bb) = (0.0, 0.0, 0.0);
+    for sample in &samples {
+        let (first, other) = (sample.first - a, sample.other - b);
+        aa += share * first * first;
+        ab += share * first * other;
+        bb += share * other * other;
+        let row: Affine = std::array::from_fn(|i| sample.gradient[i / 3] * sample.place[i % 3]);
         for i in 0..6 {
-            right[i] += row[i] * ((one - a) - (two - b));
+            right[i] += row[i] * (first - other);
             (0..6).for_each(|j| matrix[i][j] += row[i] * row[j]);
         }
     }
     let step = solve(matrix, right)?;
-    (spread > 9.0 * 9.0).then_some((covariance / spread.sqrt(), step))
+    let spread = (aa * bb).sqrt();
+    (spread > LEAST_SPREAD).then_some((ab / spread, step))
 }
 
 /// Gauss's elimination.
