@@ -78,11 +78,6 @@ impl Step {
         }
     }
 
-    /// From the earlier picture to the later one.
-    pub fn forth(&self) -> &Field {
-        &self.forth
-    }
-
     /// From the later picture to the earlier one.
     pub fn back(&self) -> &Field {
         &self.back

@@ -74,11 +74,6 @@ impl<F: Frame> Sequence<F> {
         }
     }
 
-    /// Frames that wait.
-    pub fn waiting(&self) -> usize {
-        self.held.len()
-    }
-
     /// Takes the next frame, which is no keyframe; gives that which need not wait any longer.
     ///
     /// # Errors
