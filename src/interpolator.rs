@@ -252,6 +252,25 @@ impl fmt::Debug for Interpolator {
     }
 }
 
+/// Fails unless pictures have pixels, and no more than there is room for.
+///
+/// # Errors
+/// As said.
+pub(crate) fn check_size(width: u32, height: u32) -> Result<()> {
+    if width == 0 || height == 0 {
+        return Err(Error::EmptyPicture { width, height });
+    }
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        let most = MOST_PIXELS;
+        return Err(Error::PictureTooLarge {
+            width,
+            height,
+            most,
+        });
+    }
+    Ok(())
+}
+
 impl Interpolator {
     /// `threads`: 0 takes one a CPU.
     ///
@@ -295,17 +314,7 @@ impl Interpolator {
         context: &Context,
         options: Options,
     ) -> Result<Self> {
-        if width == 0 || height == 0 {
-            return Err(Error::EmptyPicture { width, height });
-        }
-        if u64::from(width) * u64::from(height) > MOST_PIXELS {
-            let most = MOST_PIXELS;
-            return Err(Error::PictureTooLarge {
-                width,
-                height,
-                most,
-            });
-        }
+        check_size(width, height)?;
         let size = (height as usize, width as usize);
         let view = view::size(size.0, size.1);
         let engine = Engine::new(model.into(), context, (format, size), view, options)?;

@@ -7,6 +7,7 @@
 //! element  ->  interpolator  ->  network  ->  kernels            (candle)
 //!                  |-------->  scene  ->  picture                (std)
 //! element  ->  show  ->  interpolator, picture
+//! element  ->  keyframes  ->  network, kernels, picture
 //! element  ->  repeats  ->  picture                              (std)
 //! ```
 //!
@@ -16,6 +17,7 @@
 pub mod error;
 pub mod interpolator;
 pub mod kernels;
+pub mod keyframes;
 pub mod network;
 pub mod picture;
 pub mod repeats;

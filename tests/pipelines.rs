@@ -90,17 +90,25 @@ fn clip() -> &'static Path {
 }
 
 /// The element, wherever it is in the pipeline.
-fn interpolator(pipeline: &gst::Bin) -> Option<gst::Element> {
+fn ours(pipeline: &gst::Bin) -> Option<gst::Element> {
     let mut elements = pipeline.iterate_recurse();
     while let Ok(Some(element)) = elements.next() {
-        if element
-            .factory()
-            .is_some_and(|f| f.name() == "videointerpolate")
-        {
+        let name = element.factory().map(|f| f.name());
+        if name.is_some_and(|name| ["videointerpolate", "videokeyframes"].contains(&&*name)) {
             return Some(element);
         }
     }
     None
+}
+
+/// Frames that it has made.
+fn made(element: &gst::Element) -> u64 {
+    if element.has_property("interpolated") {
+        return element.property("interpolated");
+    }
+    let stats = element.property::<gst::Structure>("stats");
+    let counts = ["made-from-one", "made-from-two"].map(|name| stats.get::<u64>(name));
+    counts.into_iter().flatten().sum()
 }
 
 /// A pipeline that is stopped even when a check fails.
@@ -127,7 +135,7 @@ fn run(name: &str) -> Option<gst::ClockTime> {
         .unwrap_or_else(|_| panic!("{name} does not start"));
 
     let started = Instant::now();
-    let (mut made, mut latency) = (0, None);
+    let (mut count, mut latency) = (0, None);
     loop {
         let message = bus.timed_pop(gst::ClockTime::from_mseconds(50));
         match message.as_deref().map(gst::MessageRef::view) {
@@ -138,26 +146,26 @@ fn run(name: &str) -> Option<gst::ClockTime> {
             }
             _ => {}
         }
-        if let Some(element) = interpolator(&bin) {
-            made = element.property::<u64>("interpolated");
+        if let Some(element) = ours(&bin) {
+            count = made(&element);
         }
         let mut query = gst::query::Latency::new();
-        if latency.is_none() && made > 0 && pipeline.query(&mut query) && query.result().0 {
+        if latency.is_none() && count > 0 && pipeline.query(&mut query) && query.result().0 {
             latency = Some(query.result().1);
         }
-        if endless && made >= ENOUGH {
+        if endless && count >= ENOUGH {
             break;
         }
         assert!(
             started.elapsed() < LIMIT,
-            "{name} hangs after {made} frames"
+            "{name} hangs after {count} frames"
         );
     }
-    if let Some(element) = interpolator(&bin) {
-        made = element.property::<u64>("interpolated");
+    if let Some(element) = ours(&bin) {
+        count = made(&element);
     }
     drop(running);
-    assert!(made > 0, "{name}: no frame was interpolated");
+    assert!(count > 0, "{name}: no frame was made");
     latency
 }
 
@@ -211,6 +219,11 @@ fn side_by_side_runs() {
 #[test]
 fn show_runs() {
     run("show.launch");
+}
+
+#[test]
+fn keyframes_run() {
+    run("keyframes.launch");
 }
 
 /// Names of the files that have a launch line.

@@ -30,6 +30,8 @@ pub enum Failure {
     Segment(gst::Format),
     /// Frames that are not whole pictures cannot be given another rate.
     NotProgressive(String),
+    /// Keyframes that do not fit the video, or either is of no kind that can be used.
+    Keyframes(String),
 }
 
 impl From<Error> for Failure {
@@ -52,7 +54,8 @@ impl fmt::Display for Failure {
             ),
             Failure::Device(problem)
             | Failure::DeviceMemory(problem)
-            | Failure::Buffer(problem) => f.write_str(problem),
+            | Failure::Buffer(problem)
+            | Failure::Keyframes(problem) => f.write_str(problem),
             Failure::Segment(format) => write!(
                 f,
                 "a segment in {format:?} has no times to interpolate at; put an element that makes timestamps before this one"
@@ -76,7 +79,7 @@ pub fn post(element: &impl IsA<gst::Element>, failure: &Failure) {
         Failure::Device(_) | Failure::DeviceMemory(_) => {
             gst::element_error!(element, gst::ResourceError::Settings, ("{text}"))
         }
-        Failure::Buffer(_) | Failure::Segment(_) => {
+        Failure::Buffer(_) | Failure::Segment(_) | Failure::Keyframes(_) => {
             gst::element_error!(element, gst::StreamError::Format, ("{text}"));
         }
         Failure::NotProgressive(_) => {

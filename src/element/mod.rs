@@ -56,6 +56,7 @@ mod caps;
 mod economy;
 mod events;
 mod imp;
+mod keyframes;
 mod latency;
 mod meta;
 mod model;
@@ -67,6 +68,7 @@ mod stats;
 mod streaming;
 mod tiers;
 
+pub use keyframes::VideoKeyframes;
 pub use properties::{DuplicateMode, Motion, Quality, SceneAction, Show};
 
 glib::wrapper! {
@@ -75,7 +77,7 @@ glib::wrapper! {
         @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
-/// Registers the element with a plugin, or with the process if there is none.
+/// Registers the elements with a plugin, or with the process if there is none.
 ///
 /// # Errors
 /// GStreamer refuses, for example because the name is taken by another type.
@@ -95,5 +97,6 @@ pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
         "videointerpolate",
         gst::Rank::NONE,
         VideoInterpolate::static_type(),
-    )
+    )?;
+    keyframes::register(plugin)
 }

@@ -7,6 +7,7 @@ mod checkpoints;
 mod disorder;
 mod duplicates;
 mod errors;
+mod keyframes;
 mod latency;
 mod metas;
 mod negotiation;

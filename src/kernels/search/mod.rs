@@ -89,6 +89,40 @@ impl Space {
     pub fn size(&self) -> (usize, usize) {
         self.levels[0].flows[0].size
     }
+
+    /// Takes over the luma of all levels.
+    fn fill(&mut self, context: &Context, pyramids: [&[Tensor]; 2]) -> candle_core::Result<()> {
+        let finest = self.finest;
+        for (i, level) in self.levels.iter_mut().enumerate() {
+            for (plane, pyramid) in level.luma.iter_mut().zip(pyramids) {
+                let Some(luma) = pyramid.get(finest + i) else {
+                    candle_core::bail!("no level {} in a pyramid to search", finest + i);
+                };
+                let luma = Source::lock(luma);
+                plane.fill(context, &luma.raster()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Searches the finest `levels`, the coarsest of them first, and copies what was found.
+    fn run(
+        &mut self,
+        context: &Context,
+        levels: usize,
+        out: [&Tensor; 2],
+    ) -> candle_core::Result<()> {
+        for i in (0..levels).rev() {
+            let (finer, rest) = self.levels.split_at_mut(i);
+            if let Some((level, coarser)) = rest.split_first_mut() {
+                level.run(context, coarser.first(), finer.last());
+            }
+        }
+        for (dense, out) in self.levels[0].flows.iter().zip(out) {
+            dense.copy(context, out)?;
+        }
+        Ok(())
+    }
 }
 
 /// The levels from `finest` on, of those in a pyramid, that are large enough to be searched; at least that one.
@@ -146,26 +180,34 @@ pub fn search(
     space: &mut Space,
     out: [&Tensor; 2],
 ) -> candle_core::Result<()> {
-    let finest = space.finest;
-    for (i, level) in space.levels.iter_mut().enumerate() {
-        for (plane, pyramid) in level.luma.iter_mut().zip(pyramids) {
-            let Some(luma) = pyramid.get(finest + i) else {
-                candle_core::bail!("no level {} in a pyramid to search", finest + i);
-            };
-            let luma = Source::lock(luma);
-            plane.fill(context, &luma.raster()?)?;
+    space.fill(context, pyramids)?;
+    let all = space.levels.len();
+    space.run(context, all, out)
+}
+
+/// As [`search`], but the finest `levels` alone are searched; in place of what the coarser ones would have found there are
+/// `starts`, of the size of `out`, as if known from elsewhere. Pyramids that have no more levels than these are searched as ever.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn search_from(
+    context: &Context,
+    pyramids: [&[Tensor]; 2],
+    space: &mut Space,
+    (starts, levels): ([&Tensor; 2], usize),
+    out: [&Tensor; 2],
+) -> candle_core::Result<()> {
+    space.fill(context, pyramids)?;
+    let size = space.size();
+    if let Some(coarser) = space.levels.get_mut(levels) {
+        for (dense, start) in coarser.flows.iter_mut().zip(starts) {
+            let start = Source::lock(start);
+            let start = start.raster()?;
+            start.expect("the start of a search", size, 2)?;
+            dense.shrink(&start, levels);
         }
     }
-    for i in (0..space.levels.len()).rev() {
-        let (finer, rest) = space.levels.split_at_mut(i);
-        if let Some((level, coarser)) = rest.split_first_mut() {
-            level.run(context, coarser.first(), finer.last());
-        }
-    }
-    for (dense, out) in space.levels[0].flows.iter().zip(out) {
-        dense.copy(context, out)?;
-    }
-    Ok(())
+    space.run(context, levels.min(space.levels.len()), out)
 }
 
 impl Level {
@@ -203,6 +245,24 @@ impl Dense {
                 _ => reference::blend(&blend, y, row),
             },
         );
+    }
+
+    /// Means of a flow that is `levels` finer, in this one's samples.
+    fn shrink(&mut self, finer: &Raster, levels: usize) {
+        let width = self.size.1;
+        let scale = 1.0 / (1 << levels) as f32;
+        let share = |at: usize, of: usize| at << levels..((at + 1) << levels).min(of);
+        for (i, flow) in self.flow.chunks_mut(2).enumerate() {
+            let rows = share(i / width, finer.height);
+            let columns = share(i % width, finer.width);
+            let weight = scale / (rows.len() * columns.len()) as f32;
+            flow.fill(0.0);
+            for (y, x) in rows.flat_map(|y| columns.clone().map(move |x| (y, x))) {
+                for (sum, d) in flow.iter_mut().zip(finer.at(y, x)) {
+                    *sum += weight * d;
+                }
+            }
+        }
     }
 
     fn copy(&self, context: &Context, out: &Tensor) -> candle_core::Result<()> {

@@ -176,6 +176,52 @@ fn translation_is_found() {
 }
 
 #[test]
+fn a_search_goes_on_from_what_is_known() {
+    let size = (120, 160);
+    let texture = Texture::new(1);
+    let left = pyramid(size, |x, y| texture.at(x, y));
+    let right = pyramid(size, |x, y| texture.at(x - 30.0, y + 12.0));
+    let start = |flow: [f32; 2]| {
+        let values: Vec<f32> = (0..size.0 * size.1).flat_map(|_| flow).collect();
+        Tensor::from_vec(values, (size.0, size.1, 2), &Device::Cpu).unwrap()
+    };
+    let run = |context: &Context, by: [f32; 2], levels: usize| {
+        let mut space = Space::new(&sizes(&left), 0).unwrap();
+        let out = [0, 1].map(|_| crate::kernels::testing::zeros(&[size.0, size.1, 2]));
+        let starts = [start(by), start(by.map(|d| -d))];
+        let starts = (starts.each_ref(), levels);
+        let ways = out.each_ref();
+        search_from(context, [&left, &right], &mut space, starts, ways).unwrap();
+        let values = |out: &Tensor| out.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let flow = |out: &Tensor| {
+            values(out)
+                .chunks(2)
+                .map(|f| [f[0], f[1]])
+                .collect::<Flow>()
+        };
+        out.each_ref().map(flow)
+    };
+    let (plain, fast) = contexts();
+    for levels in [1, 2] {
+        let [forth, back] = run(&fast, [31.0, -11.0], levels);
+        assert_eq!(
+            [&forth, &back],
+            run(&plain, [31.0, -11.0], levels).each_ref()
+        );
+        for (flow, sign) in [(&forth, 1.0), (&back, -1.0)] {
+            let truth = |_, _| [sign * 30.0, sign * -12.0];
+            let far = error(flow, size.1, inside(size, 40), truth);
+            assert!(far < 0.1, "{levels} levels: {far} off");
+        }
+    }
+    // from somewhere else so few levels do not get there
+    let [lost, _] = run(&fast, [0.0, 0.0], 1);
+    assert!(error(&lost, size.1, inside(size, 40), |_, _| [30.0, -12.0]) > 5.0);
+    let all = run(&fast, [3.0, 3.0], left.len());
+    assert_eq!(all, found(&fast, &left, &right, 0));
+}
+
+#[test]
 fn flow_is_in_samples_of_the_finest_level() {
     let size = (256, 320);
     let texture = Texture::new(2);
