@@ -209,6 +209,8 @@ fn pool_of(threads: usize) -> Result<Arc<ThreadPool>> {
             count,
             problem: e.to_string(),
         })?;
+    // on a busy machine a thread may have its first piece of work long after the first picture
+    pool.broadcast(|_| conv::make_room());
     let pool = Arc::new(pool);
     running.push(Arc::downgrade(&pool));
     Ok(pool)

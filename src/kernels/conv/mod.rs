@@ -224,6 +224,12 @@ pub fn add(context: &Context, a: &Tensor, b: &Tensor, out: &Tensor) -> candle_co
     })
 }
 
+/// Gives this thread the memory that convolutions need of it, which it gets with the first one otherwise.
+pub(super) fn make_room() {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    cpu::make_room();
+}
+
 /// Tensors of one size, read as one with all their channels.
 #[derive(Clone, Copy)]
 struct Concatenation<'a> {

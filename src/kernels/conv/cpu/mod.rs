@@ -90,6 +90,11 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     });
 }
 
+/// Gives this thread its memory.
+pub fn make_room() {
+    SCRATCH.with_borrow_mut(|scratch| at_least(scratch, LEAST_SCRATCH));
+}
+
 /// The memory, which becomes larger if it has fewer than `count` floats.
 fn at_least(scratch: &mut Floats, count: usize) -> *mut f32 {
     if scratch.len() < count {
