@@ -29,6 +29,9 @@
  * #GstVideoInterpolate:show replaces the frames that are made by what the network thinks of them:
  * motion, confidence and mask as pictures, or the input's rate beside the output's.
  *
+ * #GstVideoInterpolate:curves shows objects elsewhere between two frames than even motion has them: a curve of distance over time for
+ * each label of the masks that #videomaskattach has put on the frames.
+ *
  * Interlaced video is refused at another rate; put `deinterlace` before the element.
  *
  * ## Example launch lines
@@ -56,17 +59,21 @@ mod caps;
 mod economy;
 mod events;
 mod imp;
+mod label_mask;
 mod latency;
+mod mask_attach;
 mod meta;
 mod model;
 mod properties;
 mod qos;
+mod retime;
 mod show;
 mod state;
 mod stats;
 mod streaming;
 mod tiers;
 
+pub use mask_attach::VideoMaskAttach;
 pub use properties::{DuplicateMode, Motion, Quality, SceneAction, Show};
 
 glib::wrapper! {
@@ -75,7 +82,7 @@ glib::wrapper! {
         @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
-/// Registers the element with a plugin, or with the process if there is none.
+/// Registers the elements with a plugin, or with the process if there is none.
 ///
 /// # Errors
 /// GStreamer refuses, for example because the name is taken by another type.
@@ -90,6 +97,7 @@ pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     ] {
         type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
+    mask_attach::register(plugin)?;
     gst::Element::register(
         plugin,
         "videointerpolate",
