@@ -298,6 +298,43 @@ fn a_seek_forgets_the_mask() {
 }
 
 #[test]
+fn backwards_each_frame_has_the_same_mask() {
+    watched(|| {
+        init();
+        let line = format!(
+            "videotestsrc num-buffers=100 ! {FRAMES} ! videomaskattach name=attach ! appsink name=sink sync=false \
+             videotestsrc num-buffers=100 pattern=ball ! video/x-raw,format=GRAY8,width=16,height=16,framerate=5/1 ! attach.mask"
+        );
+        let pipeline = gst::parse::launch(&line)
+            .unwrap()
+            .downcast::<gst::Pipeline>()
+            .unwrap();
+        let sink = pipeline
+            .by_name("sink")
+            .and_downcast::<gst_app::AppSink>()
+            .unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+        let (start, stop) = (gst::ClockTime::ZERO, gst::ClockTime::from_seconds(1));
+        let play = |rate: f64| {
+            let _ = sink.pull_sample();
+            let set = gst::SeekType::Set;
+            pipeline.seek(rate, flags, set, start, set, stop).unwrap();
+            let samples = std::iter::from_fn(|| sink.pull_sample().ok());
+            let masks = samples.map(|sample| {
+                let buffer = sample.buffer_owned().unwrap();
+                (time(&buffer), mask(&buffer).map(|(_, _, labels)| labels))
+            });
+            masks.collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let (forwards, backwards) = (play(1.0), play(-1.0));
+        assert_eq!(forwards.len(), 25);
+        assert!(forwards == backwards);
+        pipeline.set_state(gst::State::Null).unwrap();
+    });
+}
+
+#[test]
 fn downstream_settles_what_frames_are() {
     watched(|| {
         init();

@@ -50,10 +50,11 @@ impl VideoMaskAttach {
         self.obj().static_pad(name).and_downcast()
     }
 
-    /// Takes every mask whose time has come when a frame is shown; `late` waits for no more.
+    /// Takes every mask whose time has come when a frame is shown; `late` waits for no more. Played backwards a mask is in
+    /// force for the frames before the one that came before it, and stays until its own time has come.
     fn masks_until(
         &self,
-        time: Option<gst::ClockTime>,
+        (time, backwards): (Option<gst::ClockTime>, bool),
         late: bool,
     ) -> Result<Known, gst::FlowError> {
         let Some(pad) = self.pad(MASKS) else {
@@ -61,12 +62,23 @@ impl VideoMaskAttach {
         };
         while let Some(buffer) = pad.peek_buffer() {
             // what has no time is in force at once
-            if running_time(&pad, &buffer).is_some_and(|begins| Some(begins) > time) {
+            let begins = running_time(&pad, &buffer).or(time);
+            if backwards && begins < time {
+                pad.drop_buffer();
+                continue;
+            }
+            if !backwards && begins > time {
+                return Ok(Known::All);
+            }
+            let mask = self.mask_of(&buffer)?;
+            self.state().mask = mask;
+            if backwards {
                 return Ok(Known::All);
             }
             pad.drop_buffer();
-            let mask = self.mask_of(&buffer)?;
-            self.state().mask = mask;
+        }
+        if pad.is_eos() && backwards {
+            self.state().mask = None;
         }
         Ok(match late || pad.is_eos() {
             true => Known::All,
@@ -230,7 +242,10 @@ impl AggregatorImpl for VideoMaskAttach {
             });
         };
         let time = running_time(&frames, &frame);
-        if let Known::NotYet = self.masks_until(time, late)? {
+        let segment = frames.segment();
+        let backwards = segment.downcast_ref::<gst::ClockTime>();
+        let backwards = backwards.is_some_and(|segment| segment.rate() < 0.0);
+        if let Known::NotYet = self.masks_until((time, backwards), late)? {
             return Err(AGGREGATOR_FLOW_NEED_DATA);
         }
         // what was looked at is another reference
