@@ -67,6 +67,13 @@ pub enum Error {
         width: u32,
         height: u32,
     },
+    /// A mask with fewer or more labels than its size says.
+    #[error("a mask of {width}x{height} has a label for each place, {found} were given")]
+    Labels {
+        width: usize,
+        height: usize,
+        found: usize,
+    },
     /// A phase outside, or no number.
     #[error("a phase lies strictly between 0 and 1, found {0}")]
     Phase(f32),

@@ -25,10 +25,12 @@ use crate::scene::{self, Thumbnail};
 mod canvas;
 mod card;
 mod engine;
+mod retime;
 #[cfg(test)]
 mod tests;
 
 use engine::{Engine, Features};
+pub use retime::{Labels, Retiming};
 
 /// What to do where two pictures do not belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,11 +9,13 @@
 //! element  ->  show  ->  interpolator, picture
 //! element  ->  keyframes  ->  network, kernels, picture
 //! element  ->  repeats  ->  picture                              (std)
+//! element  ->  curves                                            (std)
 //! ```
 //!
 //! Time and pixels do not meet until the element: [`schedule`] has never seen a
 //! pixel, everything under [`interpolator`] knows only a phase between 0 and 1.
 
+pub mod curves;
 pub mod error;
 pub mod interpolator;
 pub mod kernels;

@@ -226,6 +226,11 @@ fn keyframes_run() {
     run("keyframes.launch");
 }
 
+#[test]
+fn curves_runs() {
+    run("curves.launch");
+}
+
 /// Names of the files that have a launch line.
 fn lines() -> Vec<String> {
     let entries = std::fs::read_dir(folder()).expect("the folder");

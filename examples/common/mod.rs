@@ -6,6 +6,7 @@
 pub mod clip;
 #[cfg(feature = "plugin")]
 pub mod decode;
+pub mod discs;
 pub mod font;
 pub mod frame;
 pub mod metrics;

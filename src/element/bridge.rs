@@ -7,6 +7,7 @@ use gst::prelude::*;
 use gst_video::prelude::*;
 
 use super::caps::{self, FORMATS};
+use crate::curves::Problem;
 use crate::error::Error;
 use crate::picture::{Color, Format, Picture, PictureMut};
 use crate::schedule::{FrameRate, Timestamp};
@@ -28,6 +29,8 @@ pub enum Failure {
     Buffer(String),
     /// A segment that is not in time.
     Segment(gst::Format),
+    /// The property `curves` cannot be read.
+    Curves(Problem),
     /// Frames that are not whole pictures cannot be given another rate.
     NotProgressive(String),
     /// Keyframes that do not fit the video, or either is of no kind that can be used.
@@ -56,6 +59,7 @@ impl fmt::Display for Failure {
             | Failure::DeviceMemory(problem)
             | Failure::Buffer(problem)
             | Failure::Keyframes(problem) => f.write_str(problem),
+            Failure::Curves(problem) => write!(f, "{problem}"),
             Failure::Segment(format) => write!(
                 f,
                 "a segment in {format:?} has no times to interpolate at; put an element that makes timestamps before this one"
@@ -76,7 +80,7 @@ pub fn post(element: &impl IsA<gst::Element>, failure: &Failure) {
         Failure::Model { .. } => {
             gst::element_error!(element, gst::ResourceError::OpenRead, ("{text}"));
         }
-        Failure::Device(_) | Failure::DeviceMemory(_) => {
+        Failure::Device(_) | Failure::DeviceMemory(_) | Failure::Curves(_) => {
             gst::element_error!(element, gst::ResourceError::Settings, ("{text}"))
         }
         Failure::Buffer(_) | Failure::Segment(_) | Failure::Keyframes(_) => {

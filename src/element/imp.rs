@@ -76,6 +76,7 @@ impl ObjectImpl for VideoInterpolate {
         match change {
             Change::Nothing => (),
             Change::Quality => self.state().tiers = Tiers::default(),
+            Change::Curves => self.check_curves(),
             Change::Rate => self.obj().reconfigure_src(),
             Change::MaxGap => {
                 if self.state().set_max_gap(max_gap) {
@@ -145,6 +146,7 @@ impl ElementImpl for VideoInterpolate {
         match transition {
             gst::StateChange::NullToReady => self.begin_loading()?,
             gst::StateChange::ReadyToPaused => {
+                self.expect_curves()?;
                 self.begin_loading()?;
                 self.model.set_cancelled(false);
             }

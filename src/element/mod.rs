@@ -29,6 +29,9 @@
  * #GstVideoInterpolate:show replaces the frames that are made by what the network thinks of them:
  * motion, confidence and mask as pictures, or the input's rate beside the output's.
  *
+ * #GstVideoInterpolate:curves shows objects elsewhere between two frames than even motion has them: a curve of distance over time for
+ * each label of the masks that #videomaskattach has put on the frames.
+ *
  * Interlaced video is refused at another rate; put `deinterlace` before the element.
  *
  * ## Example launch lines
@@ -57,11 +60,14 @@ mod economy;
 mod events;
 mod imp;
 mod keyframes;
+mod label_mask;
 mod latency;
+mod mask_attach;
 mod meta;
 mod model;
 mod properties;
 mod qos;
+mod retime;
 mod show;
 mod state;
 mod stats;
@@ -69,6 +75,7 @@ mod streaming;
 mod tiers;
 
 pub use keyframes::VideoKeyframes;
+pub use mask_attach::VideoMaskAttach;
 pub use properties::{DuplicateMode, Motion, Quality, SceneAction, Show};
 
 glib::wrapper! {
@@ -92,6 +99,7 @@ pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     ] {
         type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
+    mask_attach::register(plugin)?;
     gst::Element::register(
         plugin,
         "videointerpolate",

@@ -1,6 +1,6 @@
 //! The properties: what they are called, what they may be, where they lead.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use gst::glib;
 use gst::prelude::*;
@@ -8,6 +8,7 @@ use gst::prelude::*;
 use super::caps::Wanted;
 use super::model;
 use super::tiers::FIRST;
+use crate::curves::{Curves, Problem};
 use crate::interpolator::{self, DEFAULT_SCENE_THRESHOLD};
 use crate::network::Variant;
 use crate::network::published::{ITERATIONS, MOST_ITERATIONS, MOST_RECURSION, RECURSION};
@@ -167,6 +168,10 @@ pub struct Settings {
     pub show: Show,
     pub duplicate_mode: DuplicateMode,
     pub motion: Motion,
+    /// As it was written.
+    pub curves: String,
+    /// What that says.
+    pub retiming: Result<Arc<Curves>, Problem>,
 }
 
 impl Default for Settings {
@@ -187,6 +192,8 @@ impl Default for Settings {
             show: Show::default(),
             duplicate_mode: DuplicateMode::default(),
             motion: Motion::default(),
+            curves: String::new(),
+            retiming: Ok(Arc::default()),
         }
     }
 }
@@ -276,12 +283,17 @@ impl Settings {
             "show" => take(&mut self.show, value),
             "duplicate-mode" => take(&mut self.duplicate_mode, value),
             "motion" => take(&mut self.motion, value),
+            "curves" => {
+                self.curves = text(value, "");
+                self.retiming = Curves::parse(&self.curves).map(Arc::new);
+            }
             _ => (),
         }
         match name {
             "framerate" | "multiplier" => Change::Rate,
             "max-gap" => Change::MaxGap,
             "quality" => Change::Quality,
+            "curves" => Change::Curves,
             _ => Change::Nothing,
         }
     }
@@ -304,6 +316,7 @@ impl Settings {
             "show" => self.show.to_value(),
             "duplicate-mode" => self.duplicate_mode.to_value(),
             "motion" => self.motion.to_value(),
+            "curves" => self.curves.to_value(),
             _ => return None,
         })
     }
@@ -324,6 +337,8 @@ pub enum Change {
     MaxGap,
     /// Find it out anew.
     Quality,
+    /// See whether they can be read.
+    Curves,
 }
 
 pub fn specifications() -> &'static [glib::ParamSpec] {
@@ -445,6 +460,12 @@ fn decisions() -> Vec<glib::ParamSpec> {
                 "How things go from one frame to the next; trajectory adds the latency of a frame",
             )
             .mutable_ready()
+            .build(),
+        glib::ParamSpecString::builder("curves")
+            .nick("Curves")
+            .blurb("For labels of masks on the frames, the distance they have gone over the time between two frames: LABEL: [linear|cubic] TIME,DISTANCE ... [over SECONDS..SECONDS]; LABEL: hold; ...")
+            .default_value(Some(""))
+            .mutable_playing()
             .build(),
     ]
 }

@@ -426,6 +426,7 @@ impl VideoInterpolate {
             let settings = self.settings();
             (settings.engine(phase.span), settings.show)
         };
+        let retimed = self.retimed(left, right, phase)?;
         let (outcome, took) = self.with_engine(left, |engine| {
             let began = Instant::now();
             let (l, r) = (
@@ -449,16 +450,17 @@ impl VideoInterpolate {
                 encoded,
                 interval: *interval,
             });
-            let phase = PhaseMap::Uniform(phase.as_f32());
+            let (one, other) = ((&l, &*encoded_left), (&r, &*encoded_right));
             let outcome = bridge::with_picture_mut(buffer.make_mut(), &left.stream, |out| {
-                let outcome = engine.interpolate_before(
-                    next,
-                    (&l, &encoded_left),
-                    (&r, &encoded_right),
-                    &phase,
-                    &settings,
-                    out,
-                )?;
+                let outcome = match &retimed {
+                    Some(retimed) => {
+                        retimed.with(|how| engine.retime(next, one, other, how, &settings, out))?
+                    }
+                    None => {
+                        let phase = PhaseMap::Uniform(phase.as_f32());
+                        engine.interpolate_before(next, one, other, &phase, &settings, out)?
+                    }
+                };
                 show.draw(engine, &l, out)?;
                 Ok(outcome)
             })?;

@@ -4,16 +4,23 @@
 mod allocation;
 #[path = "../common/checkpoints.rs"]
 mod checkpoints;
+#[path = "../../examples/common/discs.rs"]
+mod discs;
 mod disorder;
 mod duplicates;
 mod errors;
+#[path = "../../examples/common/frame.rs"]
+#[allow(dead_code, reason = "its tests need no colours")]
+mod frame;
 mod keyframes;
 mod latency;
+mod mask_attach;
 mod metas;
 mod negotiation;
 mod networks;
 mod qos;
 mod quality;
+mod retiming;
 mod segments;
 mod show;
 mod states;
