@@ -19,10 +19,12 @@ use crate::picture::{Format, Picture, PictureMut};
 use crate::scene::{self, Thumbnail};
 
 mod engine;
+mod predictor;
 #[cfg(test)]
 mod tests;
 
 use engine::{Engine, Features};
+use predictor::Predictor;
 
 /// What to do where two pictures do not belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +54,16 @@ pub struct After<'a> {
     pub encoded: &'a Encoded,
     /// Time from the right picture to this one, as [`Settings::interval`].
     pub interval: f32,
+}
+
+/// Where a picture lies beyond the last one there is, in intervals of the last pair.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beyond {
+    /// Time since the last picture, 0 or more.
+    pub ahead: f32,
+    /// How far pictures had been predicted beyond the picture before, when the last one came; 0 if not at all. By as much as they
+    /// missed it, what is made now begins beside it, and gets nearer with every output.
+    pub taken_back: f32,
 }
 
 /// What may change from frame to frame.
@@ -111,6 +123,8 @@ pub enum Outcome {
     Blended,
     /// A cut, and nothing was written: show the nearer original.
     Cut,
+    /// Nothing was written: the last picture is what there is to show.
+    Last,
 }
 
 /// What a pair of pictures turned out to be. Tensors lie at a quarter of the padded picture's size.
@@ -137,6 +151,8 @@ pub enum Findings<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Motion,
+    /// Of a picture beyond the pair.
+    Predicted,
     Same,
     Cut,
 }
@@ -236,6 +252,8 @@ pub struct Interpolator {
     ahead: Option<[u64; 2]>,
     /// What the motion was made ready for last: pair, picture after it.
     ready: Option<(Motion, [u64; 2], Option<u64>)>,
+    /// What pictures beyond the last one are made with, once one was asked for.
+    predictor: Option<Box<Predictor>>,
     pool: Arc<Pool>,
 }
 
@@ -322,6 +340,7 @@ impl Interpolator {
             searched: None,
             ahead: None,
             ready: None,
+            predictor: None,
             engine,
             options,
             gpu: context.gpu().cloned(),
@@ -343,6 +362,7 @@ impl Interpolator {
         self.pool = Arc::default();
         (self.found, self.relation, self.searched) = (None, None, None);
         (self.ahead, self.ready) = (None, None);
+        self.predictor = None;
         Ok(())
     }
 
@@ -485,7 +505,9 @@ impl Interpolator {
     /// after one that failed, and after [`Interpolator::forget`].
     pub fn findings(&self) -> Option<Findings<'_>> {
         let motion = self.engine.motion();
+        let predictor = self.predictor.as_deref();
         self.found.map(|found| match found {
+            Found::Predicted => predictor.map_or(Findings::Same, Predictor::findings),
             Found::Motion => Findings::Motion {
                 flow: &motion.flow,
                 mask: &self.mask,
