@@ -74,6 +74,32 @@ pub enum SceneAction {
     /// Dissolve one into the other.
     #[enum_value(name = "Blend: dissolve one into the other", nick = "blend")]
     Blend = 1,
+    /// Up to the cut, and to the end, everything moves on.
+    #[enum_value(
+        name = "Predict: motion goes on up to the cut, as also across a short gap and at the end",
+        nick = "predict"
+    )]
+    Predict = 2,
+}
+
+/// What an output waits for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstVideoInterpolateLatencyMode")]
+pub enum LatencyMode {
+    /// The frame after it.
+    #[default]
+    #[enum_value(
+        name = "Frame: outputs are made between two frames, a frame later",
+        nick = "frame"
+    )]
+    Frame = 0,
+    /// Nothing.
+    #[enum_value(
+        name = "Zero: outputs are predicted from the two frames before them, without delay",
+        nick = "zero"
+    )]
+    Zero = 1,
 }
 
 /// What is seen instead of the picture.
@@ -167,6 +193,7 @@ pub struct Settings {
     pub show: Show,
     pub duplicate_mode: DuplicateMode,
     pub motion: Motion,
+    pub latency_mode: LatencyMode,
 }
 
 impl Default for Settings {
@@ -187,6 +214,7 @@ impl Default for Settings {
             show: Show::default(),
             duplicate_mode: DuplicateMode::default(),
             motion: Motion::default(),
+            latency_mode: LatencyMode::default(),
         }
     }
 }
@@ -241,7 +269,7 @@ impl Settings {
             interval: interval as f32,
             scene_threshold: self.scene_threshold,
             scene_action: match self.scene_action {
-                SceneAction::Nearest => interpolator::SceneAction::Nearest,
+                SceneAction::Nearest | SceneAction::Predict => interpolator::SceneAction::Nearest,
                 SceneAction::Blend => interpolator::SceneAction::Blend,
             },
         }
@@ -276,11 +304,13 @@ impl Settings {
             "show" => take(&mut self.show, value),
             "duplicate-mode" => take(&mut self.duplicate_mode, value),
             "motion" => take(&mut self.motion, value),
+            "latency-mode" => take(&mut self.latency_mode, value),
             _ => (),
         }
         match name {
             "framerate" | "multiplier" => Change::Rate,
             "max-gap" => Change::MaxGap,
+            "scene-action" => Change::Ahead,
             "quality" => Change::Quality,
             _ => Change::Nothing,
         }
@@ -304,6 +334,7 @@ impl Settings {
             "show" => self.show.to_value(),
             "duplicate-mode" => self.duplicate_mode.to_value(),
             "motion" => self.motion.to_value(),
+            "latency-mode" => self.latency_mode.to_value(),
             _ => return None,
         })
     }
@@ -322,6 +353,8 @@ pub enum Change {
     /// Settle the output rate anew.
     Rate,
     MaxGap,
+    /// Predict elsewhere.
+    Ahead,
     /// Find it out anew.
     Quality,
 }
@@ -418,7 +451,7 @@ fn decisions() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecEnum::builder_with_default("scene-action", SceneAction::default())
             .nick("Scene action")
-            .blurb("What is shown between two frames with a cut between them")
+            .blurb("What is shown between two frames with a cut between them; predict: also where no frame follows")
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt64::builder("max-gap")
@@ -444,6 +477,11 @@ fn decisions() -> Vec<glib::ParamSpec> {
             .blurb(
                 "How things go from one frame to the next; trajectory adds the latency of a frame",
             )
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("latency-mode", LatencyMode::default())
+            .nick("Latency mode")
+            .blurb("Whether outputs wait for the frame after them, or are predicted without; zero waits for nothing, also not for what motion and duplicate-mode ask for")
             .mutable_ready()
             .build(),
     ]

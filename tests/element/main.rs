@@ -11,6 +11,7 @@ mod latency;
 mod metas;
 mod negotiation;
 mod networks;
+mod prediction;
 mod qos;
 mod quality;
 mod segments;
