@@ -25,11 +25,13 @@ use crate::scene::{self, Thumbnail};
 mod canvas;
 mod card;
 mod engine;
+mod predictor;
 mod retime;
 #[cfg(test)]
 mod tests;
 
 use engine::{Engine, Features};
+use predictor::Predictor;
 pub use retime::{Labels, Retiming};
 
 /// What to do where two pictures do not belong together.
@@ -60,6 +62,16 @@ pub struct After<'a> {
     pub encoded: &'a Encoded,
     /// Time from the right picture to this one, as [`Settings::interval`].
     pub interval: f32,
+}
+
+/// Where a picture lies beyond the last one there is, in intervals of the last pair.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beyond {
+    /// Time since the last picture, 0 or more.
+    pub ahead: f32,
+    /// How far pictures had been predicted beyond the picture before, when the last one came; 0 if not at all. By as much as they
+    /// missed it, what is made now begins beside it, and gets nearer with every output.
+    pub taken_back: f32,
 }
 
 /// What may change from frame to frame.
@@ -119,6 +131,8 @@ pub enum Outcome {
     Blended,
     /// A cut, and nothing was written: show the nearer original.
     Cut,
+    /// Nothing was written: the last picture is what there is to show.
+    Last,
 }
 
 /// What a pair of pictures turned out to be. Tensors lie at a quarter of the padded picture's size.
@@ -145,6 +159,8 @@ pub enum Findings<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Motion,
+    /// Of a picture beyond the pair.
+    Predicted,
     Same,
     Cut,
 }
@@ -244,6 +260,8 @@ pub struct Interpolator {
     ahead: Option<[u64; 2]>,
     /// What the motion was made ready for last: pair, picture after it.
     ready: Option<(Motion, [u64; 2], Option<u64>)>,
+    /// What pictures beyond the last one are made with, once one was asked for.
+    predictor: Option<Box<Predictor>>,
     pool: Arc<Pool>,
 }
 
@@ -339,6 +357,7 @@ impl Interpolator {
             searched: None,
             ahead: None,
             ready: None,
+            predictor: None,
             engine,
             options,
             gpu: context.gpu().cloned(),
@@ -361,6 +380,7 @@ impl Interpolator {
         self.pool = Arc::default();
         (self.found, self.relation, self.searched) = (None, None, None);
         (self.ahead, self.ready) = (None, None);
+        self.predictor = None;
         Ok(())
     }
 
@@ -508,6 +528,10 @@ impl Interpolator {
     /// after one that failed, and after [`Interpolator::forget`]. From a card it is fetched: `None` where that has failed meanwhile.
     pub fn findings(&self) -> Option<Findings<'_>> {
         Some(match self.found? {
+            Found::Predicted => {
+                let predictor = self.predictor.as_deref();
+                predictor.map_or(Findings::Same, Predictor::findings)
+            }
             Found::Same => Findings::Same,
             Found::Cut => Findings::Cut,
             Found::Motion => {

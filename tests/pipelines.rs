@@ -181,6 +181,11 @@ fn webcam_runs_and_tells_its_latency() {
 }
 
 #[test]
+fn zero_latency_runs() {
+    run("zero-latency.launch");
+}
+
+#[test]
 fn rtp_runs() {
     run("rtp.launch");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gstvideointerpolate::error::Result;
 use gstvideointerpolate::interpolator::{
-    After, Encoded, Findings, Interpolator, Motion, Options, Outcome, Settings,
+    After, Beyond, Encoded, Findings, Interpolator, Motion, Options, Outcome, Settings,
 };
 use gstvideointerpolate::kernels::PhaseMap;
 use gstvideointerpolate::network::{Model, Network};
@@ -106,6 +106,30 @@ impl Middle {
             &self.settings,
             &mut out,
         )?;
+        Ok((made, outcome))
+    }
+
+    /// The picture `ahead` intervals beyond `right`, and what the engine made of the pair; `right` where it goes on with no motion.
+    pub fn beyond(
+        &mut self,
+        left: (&Frame, &Encoded),
+        right: (&Frame, &Encoded),
+        ahead: f32,
+    ) -> Result<(Frame, Outcome)> {
+        let sides = (picture(left.0)?, picture(right.0)?);
+        let mut made = right.0.clone();
+        let (width, height) = (made.width as u32, made.height as u32);
+        let strides = [0, 1, 2].map(|plane| made.plane_size(plane).0 as isize);
+        let [y, u, v] = made.planes_mut();
+        let planes = &mut [(y, strides[0]), (u, strides[1]), (v, strides[2])];
+        let mut out = PictureMut::new(Format::I420, width, height, planes)?;
+        let taken_back = 0.0;
+        let beyond = Beyond { ahead, taken_back };
+        let (left, right) = ((&sides.0, left.1), (&sides.1, right.1));
+        let settings = &self.settings;
+        let outcome = self
+            .interpolator
+            .extrapolate(left, right, beyond, settings, &mut out)?;
         Ok((made, outcome))
     }
 

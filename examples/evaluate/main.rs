@@ -1,8 +1,8 @@
 //! How good a model is: frames of real clips are withheld, made again and compared.
 //!
 //! ```text
-//! evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--threads N] [--step N]
-//!          [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...
+//! evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--predict] [--threads N]
+//!          [--step N] [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...
 //! ```
 //!
 //! Every `--step`th frame (2) of a clip is kept, and all between are made: with 4 and 8 from a
@@ -10,6 +10,9 @@
 //! a folder the clips whose names begin with `cut_` are left out: across a cut there is no truth.
 //!
 //! With `--motion trajectory` the next kept frame counts as well.
+//!
+//! With `--predict` frames are made from the two kept ones before them, as with `latency-mode=zero`; those of the first gap are
+//! left out. Blending has the next kept frame all the same; repeating is what to beat.
 //!
 //! The same frames are made by what costs nothing, blending the neighbours and repeating the
 //! earlier one, and by ffmpeg's `minterpolate` with its defaults, if `ffmpeg` is on PATH. It runs

@@ -80,6 +80,8 @@ struct Run<'a> {
     /// The last kept frame, and its number in the clip.
     left: Kept,
     number: usize,
+    /// The kept frame before it, where frames are predicted.
+    before: Option<Kept>,
     /// The gap after it, which waits for what comes after that.
     gap: Option<Gap>,
     /// The frames since.
@@ -108,6 +110,7 @@ impl<'a> Run<'a> {
             minterpolate: options.minterpolate.then(start).transpose()?,
             left: (first, encoded),
             number: 0,
+            before: None,
             gap: None,
             truths: Vec::new(),
             worst: Worst::new(size, matrix),
@@ -164,7 +167,13 @@ impl<'a> Run<'a> {
             let phase = (i + 1) as f32 / self.options.step as f32;
             let began = Instant::now();
             let sides = ((&left.0, &*left.1), (&right.0, &*right.1));
-            let made = self.engine.at(sides.0, sides.1, after, phase);
+            let made = match (&self.before, self.options.predict) {
+                (None, true) => continue,
+                (Some((frame, encoded)), true) => {
+                    self.engine.beyond((frame, encoded), sides.0, phase)
+                }
+                (_, false) => self.engine.at(sides.0, sides.1, after, phase),
+            };
             let (made, outcome) = made.map_err(|error| error.to_string())?;
             self.report.seconds += began.elapsed().as_secs_f64();
             self.report.cuts += usize::from(outcome != Outcome::Interpolated);
@@ -192,7 +201,8 @@ impl<'a> Run<'a> {
                 self.worst.add(psnr, &scene)?;
             }
         }
-        self.left = right;
+        let left = std::mem::replace(&mut self.left, right);
+        self.before = self.options.predict.then_some(left);
         self.number += self.options.step;
         Ok(())
     }

@@ -8,7 +8,7 @@ use gstvideointerpolate::network::{Model, Variant};
 
 use super::common::program;
 
-pub const USAGE: &str = "evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--threads N] \
+pub const USAGE: &str = "evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--predict] [--threads N] \
                          [--step N] [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
 
 /// Resolutions that can be asked for.
@@ -26,6 +26,8 @@ pub struct Options {
     pub scale: Option<f32>,
     /// How things go between two frames.
     pub motion: Motion,
+    /// Made without the frame after them.
+    pub predict: bool,
     /// 0: all.
     pub threads: usize,
     /// One frame in so many is kept, the others are made; at least 2.
@@ -47,6 +49,7 @@ impl Options {
             model: None,
             scale: None,
             motion: Motion::Linear,
+            predict: false,
             threads: 0,
             step: 2,
             minterpolate: true,
@@ -65,6 +68,7 @@ impl Options {
                 "--model" => options.model = Some(value()?.into()),
                 "--scale" => options.scale = scale(&value()?)?,
                 "--motion" => options.motion = motion(&value()?)?,
+                "--predict" => options.predict = true,
                 "--threads" => options.threads = number(&argument, &value()?, 0, 1024)?,
                 "--step" => options.step = number(&argument, &value()?, 2, MOST)?,
                 "--no-minterpolate" => options.minterpolate = false,

@@ -33,7 +33,10 @@ impl VideoInterpolate {
             },
             EventView::Eos(_) => self.drain(End::Stream),
             EventView::SegmentDone(_) => self.drain(End::Segment),
-            EventView::Gap(_) => self.drain(End::Gap),
+            EventView::Gap(e) => {
+                let (begin, duration) = e.get();
+                self.drain(End::Gap(duration.map(|d| begin.saturating_add(d))));
+            }
             EventView::StreamStart(_) => {
                 self.drain(End::Caps);
                 self.state().segment_owed = true;
@@ -140,7 +143,7 @@ impl VideoInterpolate {
             .is_some_and(|old| caps::same_picture(&old.caps, incaps));
         if stream.passthrough {
             // the time up to the stop belongs to the frames to come
-            self.drain(End::Gap);
+            self.drain(End::Gap(None));
         } else if !same {
             self.drain(End::Caps);
         }

@@ -78,6 +78,12 @@ impl ObjectImpl for VideoInterpolate {
             Change::Quality => self.state().tiers = Tiers::default(),
             Change::Curves => self.check_curves(),
             Change::Rate => self.obj().reconfigure_src(),
+            Change::Ahead => {
+                let ahead = self.settings().ahead();
+                if let Some(scheduler) = &mut self.state().scheduler {
+                    scheduler.set_ahead(ahead);
+                }
+            }
             Change::MaxGap => {
                 if self.state().set_max_gap(max_gap) {
                     self.post_latency();

@@ -144,6 +144,22 @@ pub fn finish_interpolated(
     interpolate_reference_timestamps(buffer, left, right, phase);
 }
 
+/// Finishes a buffer that was made beyond `last` from its motion since `before`; `phase` is how far along that motion it is,
+/// from `before` on.
+pub fn finish_predicted(
+    buffer: &mut BufferRef,
+    at: &Slot,
+    (before, last): (&BufferRef, &BufferRef),
+    phase: Phase,
+) {
+    stamp(buffer, at);
+    buffer.unset_flags(gst::BufferFlags::GAP);
+    let corrupted = (before.flags() | last.flags()).contains(gst::BufferFlags::CORRUPTED);
+    set_flag(buffer, gst::BufferFlags::CORRUPTED, corrupted);
+    copy_what_every_output_has(buffer, last);
+    interpolate_reference_timestamps(buffer, before, last, phase);
+}
+
 /// Overlay composition, bars, AFD and crop hold until the next source says otherwise.
 fn copy_what_every_output_has(to: &mut BufferRef, from: &BufferRef) {
     if let Some(crop) = from.meta::<VideoCropMeta>() {

@@ -26,6 +26,11 @@
  * With #GstVideoInterpolate:motion `trajectory`, things go between two frames as the frames before and
  * after tell; the element then waits for one more frame, as its answer to the LATENCY query says.
  *
+ * With #GstVideoInterpolate:latency-mode `zero` nothing is waited for: outputs that are due before the next frame are
+ * predicted from the two before, and leave with the last of them. When the next frame shows that they were wrong, what
+ * is shown of it begins where they were and gets right within as many outputs, so that nothing jumps; a frame that was predicted well is shown untouched. In
+ * reverse playback it is as with `frame`.
+ *
  * #GstVideoInterpolate:show replaces the frames that are made by what the network thinks of them:
  * motion, confidence and mask as pictures, or the input's rate beside the output's.
  *
@@ -65,6 +70,7 @@ mod latency;
 mod mask_attach;
 mod meta;
 mod model;
+mod predict;
 mod properties;
 mod qos;
 mod retime;
@@ -76,7 +82,7 @@ mod tiers;
 
 pub use keyframes::VideoKeyframes;
 pub use mask_attach::VideoMaskAttach;
-pub use properties::{DuplicateMode, Motion, Quality, SceneAction, Show};
+pub use properties::{DuplicateMode, LatencyMode, Motion, Quality, SceneAction, Show};
 
 glib::wrapper! {
     /// The element `videointerpolate`.
@@ -96,6 +102,7 @@ pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
         Show::static_type(),
         DuplicateMode::static_type(),
         Motion::static_type(),
+        LatencyMode::static_type(),
     ] {
         type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }

@@ -75,6 +75,32 @@ pub enum SceneAction {
     /// Dissolve one into the other.
     #[enum_value(name = "Blend: dissolve one into the other", nick = "blend")]
     Blend = 1,
+    /// Up to the cut, and to the end, everything moves on.
+    #[enum_value(
+        name = "Predict: motion goes on up to the cut, as also across a short gap and at the end",
+        nick = "predict"
+    )]
+    Predict = 2,
+}
+
+/// What an output waits for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstVideoInterpolateLatencyMode")]
+pub enum LatencyMode {
+    /// The frame after it.
+    #[default]
+    #[enum_value(
+        name = "Frame: outputs are made between two frames, a frame later",
+        nick = "frame"
+    )]
+    Frame = 0,
+    /// Nothing.
+    #[enum_value(
+        name = "Zero: outputs are predicted from the two frames before them, without delay",
+        nick = "zero"
+    )]
+    Zero = 1,
 }
 
 /// What is seen instead of the picture.
@@ -172,6 +198,7 @@ pub struct Settings {
     pub curves: String,
     /// What that says.
     pub retiming: Result<Arc<Curves>, Problem>,
+    pub latency_mode: LatencyMode,
 }
 
 impl Default for Settings {
@@ -194,6 +221,7 @@ impl Default for Settings {
             motion: Motion::default(),
             curves: String::new(),
             retiming: Ok(Arc::default()),
+            latency_mode: LatencyMode::default(),
         }
     }
 }
@@ -248,7 +276,7 @@ impl Settings {
             interval: interval as f32,
             scene_threshold: self.scene_threshold,
             scene_action: match self.scene_action {
-                SceneAction::Nearest => interpolator::SceneAction::Nearest,
+                SceneAction::Nearest | SceneAction::Predict => interpolator::SceneAction::Nearest,
                 SceneAction::Blend => interpolator::SceneAction::Blend,
             },
         }
@@ -287,11 +315,13 @@ impl Settings {
                 self.curves = text(value, "");
                 self.retiming = Curves::parse(&self.curves).map(Arc::new);
             }
+            "latency-mode" => take(&mut self.latency_mode, value),
             _ => (),
         }
         match name {
             "framerate" | "multiplier" => Change::Rate,
             "max-gap" => Change::MaxGap,
+            "scene-action" => Change::Ahead,
             "quality" => Change::Quality,
             "curves" => Change::Curves,
             _ => Change::Nothing,
@@ -317,6 +347,7 @@ impl Settings {
             "duplicate-mode" => self.duplicate_mode.to_value(),
             "motion" => self.motion.to_value(),
             "curves" => self.curves.to_value(),
+            "latency-mode" => self.latency_mode.to_value(),
             _ => return None,
         })
     }
@@ -335,6 +366,8 @@ pub enum Change {
     /// Settle the output rate anew.
     Rate,
     MaxGap,
+    /// Predict elsewhere.
+    Ahead,
     /// Find it out anew.
     Quality,
     /// See whether they can be read.
@@ -433,7 +466,7 @@ fn decisions() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecEnum::builder_with_default("scene-action", SceneAction::default())
             .nick("Scene action")
-            .blurb("What is shown between two frames with a cut between them")
+            .blurb("What is shown between two frames with a cut between them; predict: also where no frame follows")
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt64::builder("max-gap")
@@ -466,6 +499,11 @@ fn decisions() -> Vec<glib::ParamSpec> {
             .blurb("For labels of masks on the frames, the distance they have gone over the time between two frames: LABEL: [linear|cubic] TIME,DISTANCE ... [over SECONDS..SECONDS]; LABEL: hold; ...")
             .default_value(Some(""))
             .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("latency-mode", LatencyMode::default())
+            .nick("Latency mode")
+            .blurb("Whether outputs wait for the frame after them, or are predicted without; zero waits for nothing, also not for what motion and duplicate-mode ask for")
+            .mutable_ready()
             .build(),
     ]
 }

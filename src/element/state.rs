@@ -183,6 +183,7 @@ impl State {
             interpolate: bounds.interpolate,
             retime: settings.duplicate_mode == DuplicateMode::Auto,
             outer: settings.motion == Motion::Trajectory,
+            ahead: settings.ahead(),
         })
     }
 
@@ -252,7 +253,7 @@ impl State {
 
     /// Inputs that tell of an output: the pair, the one before, and those waited for.
     pub fn window(&self) -> u64 {
-        self.lookahead() + 2
+        self.lookahead().max(1) + 2
     }
 
     /// What this element adds to the latency: time until an output can be made and until it is,

@@ -1,7 +1,7 @@
 //! Buffers in, buffers out: the base class submits one and asks for outputs until there are none.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -28,7 +28,8 @@ use crate::schedule::{Arrival, Job, Outer, Phase, Pushed, Side, Slot};
 pub enum End {
     /// New pictures, or a new stream: the grid goes on.
     Caps,
-    Gap,
+    /// With its end, where upstream says so.
+    Gap(Option<gst::ClockTime>),
     /// End of the segment; more may follow.
     Segment,
     Stream,
@@ -198,7 +199,7 @@ impl VideoInterpolate {
             }
         }
         match end {
-            End::Caps | End::Gap => (),
+            End::Caps | End::Gap(_) => (),
             End::Segment => {
                 let mut state = self.state();
                 let reverse = state.is_reverse();
@@ -233,7 +234,7 @@ impl VideoInterpolate {
         };
         match end {
             End::Caps => scheduler.drain(),
-            End::Gap => scheduler.gap(),
+            End::Gap(end) => scheduler.gap(bridge::timestamp(end)),
             End::Segment | End::Stream => scheduler.finish(),
         }
         std::iter::from_fn(|| scheduler.poll()).collect()
@@ -246,7 +247,7 @@ impl VideoInterpolate {
         last: bool,
     ) -> Result<Option<gst::Buffer>, gst::FlowError> {
         let at = match &job {
-            Job::Show { at, .. } | Job::Interpolate { at, .. } => *at,
+            Job::Show { at, .. } | Job::Interpolate { at, .. } | Job::Extrapolate { at, .. } => *at,
         };
         let verdict = self.judge(&at);
         if let Verdict::Drop(jitter) = verdict {
@@ -264,6 +265,26 @@ impl VideoInterpolate {
                 self.follow(|state| state.tiers.output(None, state.lasts(&at)));
                 self.show(&frame, &at, held)
             }
+            (Job::Extrapolate { last, at, held, .. }, Verdict::Degrade(jitter)) => {
+                self.state().counters.degraded += 1;
+                self.post_qos(&at, jitter, HELD_QUALITY);
+                self.left_out(&at);
+                self.show(&last, &at, held)
+            }
+            (
+                Job::Extrapolate {
+                    before,
+                    last,
+                    reach,
+                    held,
+                    at,
+                },
+                _,
+            ) => match self.extrapolate(&before, &last, reach, &at) {
+                Ok(None) => self.show(&last, &at, held),
+                Ok(Some(buffer)) => Ok(buffer),
+                Err(e) => Err(e),
+            },
             (
                 Job::Interpolate {
                     left,
@@ -286,11 +307,15 @@ impl VideoInterpolate {
                     after,
                     phase,
                     nearer,
+                    before,
                     at,
                 },
                 _,
             ) => match self.interpolate(&left, &right, after.as_ref(), phase, &at) {
-                Ok(None) => self.show(side(&left, &right, nearer), &at, true),
+                Ok(None) => {
+                    let nearer = side(&left, &right, nearer);
+                    self.up_to_cut(before.as_ref(), &left, nearer, phase, &at)
+                }
                 Ok(Some(buffer)) => Ok(buffer),
                 Err(e) => Err(e),
             },
@@ -364,7 +389,12 @@ impl VideoInterpolate {
 
     /// A source frame at a time of the grid: its memory is shared, no pixel moves. Where maps are
     /// to be seen, the latest map stands in for it.
-    fn show(&self, source: &Arc<Source>, at: &Slot, held: bool) -> Result<gst::Buffer, Stopped> {
+    pub(super) fn show(
+        &self,
+        source: &Arc<Source>,
+        at: &Slot,
+        held: bool,
+    ) -> Result<gst::Buffer, Stopped> {
         source.mark_used();
         let movable = self.state().downstream.video_meta;
         let map = self.latest_map(source, at)?;
@@ -466,19 +496,7 @@ impl VideoInterpolate {
             })?;
             Ok((outcome, began.elapsed()))
         })?;
-        let latency_changed = {
-            let mut state = self.state();
-            state.counters.inferred(took);
-            let took = gst::ClockTime::try_from(took).unwrap_or(gst::ClockTime::MAX);
-            if outcome != Outcome::Interpolated {
-                state.counters.cuts += 1;
-            }
-            state.processing.measured(took)
-        };
-        if latency_changed {
-            self.post_latency();
-        }
-        self.follow(|state| state.tiers.output(Some(took), state.lasts(at)));
+        self.account(outcome, took, at);
         if outcome == Outcome::Cut {
             return Ok(None);
         }
@@ -491,20 +509,37 @@ impl VideoInterpolate {
         Ok(Some(buffer))
     }
 
+    /// Counts what was made, and how long it took.
+    pub(super) fn account(&self, outcome: Outcome, took: Duration, at: &Slot) {
+        let latency_changed = {
+            let mut state = self.state();
+            state.counters.inferred(took);
+            if matches!(outcome, Outcome::Cut | Outcome::Blended) {
+                state.counters.cuts += 1;
+            }
+            let took = gst::ClockTime::try_from(took).unwrap_or(gst::ClockTime::MAX);
+            state.processing.measured(took)
+        };
+        if latency_changed {
+            self.post_latency();
+        }
+        self.follow(|state| state.tiers.output(Some(took), state.lasts(at)));
+    }
+
     /// The rates are those of now: they may have changed since the source came.
-    fn add_timecode(&self, output: &mut gst::BufferRef, source: &Source, at: &Slot) {
+    pub(super) fn add_timecode(&self, output: &mut gst::BufferRef, source: &Source, at: &Slot) {
         let (stream, lookahead) = {
             let state = self.state();
             (state.stream.clone(), state.lookahead())
         };
         let stream = stream.as_ref().unwrap_or(&source.stream);
-        let longest = u32::try_from(lookahead).unwrap_or(u32::MAX);
+        let longest = u32::try_from(lookahead.max(1)).unwrap_or(u32::MAX);
         meta::add_timecode(output, &source.buffer, source.pts, at, (stream, longest));
     }
 
     /// Runs the interpolator for the pictures of `source`, made anew if they are of another kind. Where a card
     /// has too little memory for it, it makes do with less of it, or none.
-    fn with_engine<T>(
+    pub(super) fn with_engine<T>(
         &self,
         source: &Source,
         mut run: impl FnMut(&mut Interpolator) -> Result<T, Failure>,

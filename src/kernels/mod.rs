@@ -44,6 +44,7 @@ pub(crate) mod pairs;
 pub(crate) mod phases;
 pub(crate) mod picture;
 pub(crate) mod pointwise;
+pub(crate) mod prediction;
 pub(crate) mod raster;
 pub(crate) mod resample;
 pub mod search;

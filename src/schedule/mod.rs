@@ -17,6 +17,10 @@
 //!
 //! Where [`Config::outer`] is set, the outputs up to `p_k` leave with `p_{k+1}`, or with what ends the run.
 //!
+//! Where [`Config::ahead`] is [`Ahead::Always`], nothing is waited for: with `p_k` also leave the outputs up to where the next
+//! frame is to be expected, from what ends there and the frame before. A gap of which upstream tells, no longer than
+//! [`MOST_AHEAD`] frames, is bridged in the same way.
+//!
 //! Where [`Config::retime`] is set, frames that repeat the one before are left out of the pairs and
 //! the others are put where they truly belong, see `cadence.rs`.
 
@@ -63,7 +67,8 @@ impl<F> Source<F> {
 enum Event<F> {
     Frame(Source<F>),
     Drain,
-    Gap,
+    /// With the stream time of its end, if that is known.
+    Gap(Option<i128>),
     Finish,
     /// Begin anew wherever the next frame is.
     Forget,
@@ -75,6 +80,10 @@ enum Span<F> {
     Idle,
     /// From the left frame to this one.
     Toward(Source<F>),
+    /// Beyond the left frame, which stays, before the instant `until`.
+    Beyond {
+        until: i128,
+    },
     /// The left frame, before the instant `until`.
     Hold {
         until: i128,
@@ -87,6 +96,10 @@ enum Choice {
     Left,
     Right,
     Between,
+    /// Beyond the left one.
+    Beyond,
+    /// The right one, but for what is taken back of what was predicted before it came.
+    Arrived,
 }
 
 /// Decides which outputs exist between the frames it is given, and from which
@@ -102,6 +115,9 @@ pub struct Scheduler<F> {
     left: Option<Source<F>>,
     /// The left frame of the stretch before, and its stream time.
     passed: Option<(F, i128)>,
+    /// How far outputs are predicted beyond the left frame, and how far they had been beyond the one before when it came.
+    predicted: i128,
+    taken_back: i128,
     grid: Option<Grid>,
     /// Stream time of the last source whose turn has come.
     last: Option<i128>,
@@ -125,6 +141,8 @@ impl<F: Clone> Scheduler<F> {
             span: Span::Idle,
             left: None,
             passed: None,
+            predicted: 0,
+            taken_back: 0,
             grid: None,
             last: None,
             broken: false,
@@ -245,6 +263,9 @@ impl<F: Clone> Scheduler<F> {
                 return Some(job);
             }
             self.close_span();
+            if !matches!(self.span, Span::Idle) {
+                continue;
+            }
             if self.waits_for_next() {
                 return None;
             }
@@ -260,7 +281,17 @@ impl<F: Clone> Scheduler<F> {
     }
 
     fn waits_for_outer(&self) -> bool {
-        self.config.outer && self.config.interpolate && !self.config.reverse
+        self.config.outer && self.config.interpolate && !self.config.reverse && !self.leads()
+    }
+
+    /// Whether frames are made without one after them, at least somewhere.
+    fn predicts(&self) -> bool {
+        self.config.ahead != Ahead::Never && self.config.interpolate && !self.config.reverse
+    }
+
+    /// Whether they are so everywhere.
+    fn leads(&self) -> bool {
+        self.config.ahead == Ahead::Always && self.predicts()
     }
 
     /// The end of the stream or of the segment: the last frame is held for its
@@ -276,10 +307,12 @@ impl<F: Clone> Scheduler<F> {
         self.end_run(Event::Drain);
     }
 
-    /// Upstream says there is nothing for a while: the last frame is held for
-    /// its duration and let go, and the time up to the next frame stays empty.
-    pub fn gap(&mut self) {
-        self.end_run(Event::Gap);
+    /// Upstream says there is nothing for a while, until `end` if that is known: the last frame is held for
+    /// its duration and let go, and the time up to the next frame stays empty. Where frames are made without one after them,
+    /// a gap that ends no more than [`MOST_AHEAD`] durations after the last frame is filled, and the frame stays.
+    pub fn gap(&mut self, end: Option<Timestamp>) {
+        let end = end.map(|end| self.stream_time(end.0));
+        self.end_run(Event::Gap(end));
     }
 
     /// Forgets everything but the configuration: frames, grid, counters (flush).
@@ -316,6 +349,11 @@ impl<F: Clone> Scheduler<F> {
         self.config.max_gap = max_gap;
     }
 
+    /// Changes where frames are made without one after them, from the next frame on.
+    pub fn set_ahead(&mut self, ahead: Ahead) {
+        self.config.ahead = ahead;
+    }
+
     /// Interpolates, or holds the previous frame (trick modes).
     pub fn set_interpolate(&mut self, interpolate: bool) {
         self.config.interpolate = interpolate;
@@ -324,7 +362,9 @@ impl<F: Clone> Scheduler<F> {
     /// Source frames that must have arrived after an output's time before it
     /// can be made, where they are `interval` nanoseconds apart (0: unknown).
     pub fn lookahead(&self, interval: u64) -> u64 {
-        let frames = if self.looks_for_repeats() {
+        let frames = if self.leads() {
+            0
+        } else if self.looks_for_repeats() {
             cadence::lookahead(interval, self.config.max_gap)
         } else {
             1
@@ -333,9 +373,9 @@ impl<F: Clone> Scheduler<F> {
     }
 
     /// Whether [`Arrival::repeats`] plays a part: not in reverse, where a run's first showing
-    /// arrives last, and not in trick modes, where nothing is interpolated.
+    /// arrives last, not in trick modes, where nothing is interpolated, and not where nothing is waited for.
     pub fn looks_for_repeats(&self) -> bool {
-        self.config.retime && self.config.interpolate && !self.config.reverse
+        self.config.retime && self.config.interpolate && !self.config.reverse && !self.leads()
     }
 
     pub fn config(&self) -> &Config {
@@ -399,7 +439,8 @@ impl<F: Clone> Scheduler<F> {
             }
             Event::Frame(source) => self.begin_frame(source),
             Event::Drain => self.begin_hold(false),
-            Event::Gap => {
+            Event::Gap(Some(end)) if self.bridges(end) => self.begin_beyond(end),
+            Event::Gap(_) => {
                 self.begin_hold(false);
                 self.broken = true;
             }
@@ -510,10 +551,28 @@ impl<F: Clone> Scheduler<F> {
         };
     }
 
+    /// Whether a gap up to `end` is filled from the frames before it.
+    fn bridges(&self, end: i128) -> bool {
+        let most = |left: &Source<F>| {
+            let duration = left.duration.unwrap_or(0).saturating_mul(MOST_AHEAD);
+            left.at + i128::from(duration.min(self.config.max_gap)) + left.tolerance
+        };
+        self.predicts() && self.left.as_ref().is_some_and(|left| end <= most(left))
+    }
+
+    /// Begins to fill the time beyond the left frame, as far as no other frame's begins.
+    fn begin_beyond(&mut self, until: i128) {
+        if let Some(left) = &self.left {
+            // as for a frame that is held
+            let until = (until - left.tolerance).max(left.at + left.tolerance + 1);
+            self.span = Span::Beyond { until };
+        }
+    }
+
     /// The span is filled: what it led to is the left neighbour now.
     fn close_span(&mut self) {
         let next = match std::mem::replace(&mut self.span, Span::Idle) {
-            Span::Idle => return,
+            Span::Idle | Span::Beyond { .. } => return,
             Span::Toward(source) => Some(source),
             Span::Hold { .. } => None,
         };
@@ -522,8 +581,15 @@ impl<F: Clone> Scheduler<F> {
         self.passed = None;
         if let Some(left) = left {
             self.counters.unshown += u64::from(!left.shown);
-            let keeps = goes_on && self.config.outer && self.config.reverse;
-            self.passed = keeps.then_some((left.frame, left.at));
+            let keeps = self.config.outer && self.config.reverse || self.predicts();
+            self.passed = (goes_on && keeps).then_some((left.frame, left.at));
+        }
+        self.taken_back = std::mem::take(&mut self.predicted);
+        if self.leads()
+            && let Some(left) = &self.left
+        {
+            let duration = left.duration.unwrap_or(0).min(self.config.max_gap);
+            self.begin_beyond(left.at + i128::from(duration));
         }
     }
 
@@ -531,10 +597,11 @@ impl<F: Clone> Scheduler<F> {
         let point = self.grid.as_ref()?.point();
         let choice = self.choose(point)?;
         let at = self.take_slot()?;
-        let after = match choice {
-            Choice::Between => self.outer(),
-            _ => None,
+        let (after, before) = match choice {
+            Choice::Between => (self.outer(), self.before()),
+            _ => (None, None),
         };
+        let reach = self.reach(&choice, point);
         let right = match &mut self.span {
             Span::Toward(right) => Some(right),
             _ => None,
@@ -543,15 +610,56 @@ impl<F: Clone> Scheduler<F> {
         match (choice, self.left.as_mut(), right) {
             (Choice::Between, Some(left), Some(right)) => {
                 let pair = (&*left, &*right, after);
-                Some(between(pair, point, self.config.reverse, at))
+                self.predicted = 0;
+                Some(between(pair, before, point, self.config.reverse, at))
             }
-            (Choice::Left, Some(source), _) | (_, _, Some(source)) => Some(Job::Show {
-                frame: source.frame.clone(),
-                at,
-                held: std::mem::replace(&mut source.shown, true),
-            }),
+            (Choice::Beyond, Some(last), _) => {
+                let passed = self.passed.as_ref().map(|(frame, _)| frame);
+                if reach.is_some() {
+                    self.predicted = point - last.at;
+                }
+                Some(beyond(passed, last, reach, at))
+            }
+            (Choice::Arrived, left, Some(last)) => {
+                let before = left.map(|left| &left.frame);
+                Some(beyond(before, last, reach, at))
+            }
+            (Choice::Left, Some(source), _) | (_, _, Some(source)) => {
+                Some(beyond(None, source, None, at))
+            }
             _ => None,
         }
+    }
+
+    /// How far an output at `point` lies beyond the last frame; none where it is not made from its motion.
+    fn reach(&self, choice: &Choice, point: i128) -> Option<Reach> {
+        let left = self.left.as_ref()?;
+        let (last, before, taken_back) = match (choice, &self.span) {
+            (Choice::Beyond, _) => (left.at, self.passed.as_ref()?.1, self.taken_back),
+            (Choice::Arrived, Span::Toward(right)) => (right.at, left.at, self.predicted),
+            _ => return None,
+        };
+        let ns = |time: i128| u64::try_from(time).ok();
+        let (elapsed, span) = (ns((point - last).max(0))?, ns(last - before)?);
+        let known = (1..=self.config.max_gap).contains(&span);
+        let near = elapsed <= span.saturating_mul(MOST_AHEAD);
+        (known && near).then_some(Reach {
+            elapsed,
+            taken_back: ns(taken_back)?,
+            span,
+        })
+    }
+
+    /// The frame before the pair, if it is wanted.
+    fn before(&self) -> Option<Outer<F>> {
+        let left = self.left.as_ref()?;
+        let (frame, at) = self.passed.as_ref().filter(|_| self.predicts())?;
+        let span = u64::try_from(left.at - at).ok();
+        let span = span.filter(|span| (1..=self.config.max_gap).contains(span))?;
+        Some(Outer {
+            frame: frame.clone(),
+            span,
+        })
     }
 
     /// The frame after the pair in time, if it is wanted and belongs to it.
@@ -580,8 +688,10 @@ impl<F: Clone> Scheduler<F> {
     fn choose(&mut self, point: i128) -> Option<Choice> {
         let bound = self.bound();
         let empty = self.config.stop.is_some_and(|s| s <= self.config.start);
+        let (predicts, missed) = (self.predicts(), self.leads() && self.predicted > 0);
         match &mut self.span {
             Span::Idle => None,
+            Span::Beyond { until } => (point < *until && point <= bound).then_some(Choice::Beyond),
             Span::Hold {
                 until,
                 at_least_one,
@@ -589,14 +699,21 @@ impl<F: Clone> Scheduler<F> {
                 let forced = std::mem::take(at_least_one) && !empty;
                 // In reverse the forced output may be cut off at the start.
                 let inside = point <= bound || (forced && self.config.reverse);
-                ((forced || point < *until) && inside).then_some(Choice::Left)
+                let choice = match &self.left {
+                    Some(left) if predicts && point > left.at + left.tolerance => Choice::Beyond,
+                    _ => Choice::Left,
+                };
+                ((forced || point < *until) && inside).then_some(choice)
             }
             Span::Toward(right) => {
                 if point > bound.min(right.at) {
                     return None;
                 }
                 Some(match &self.left {
-                    _ if point >= right.at - right.tolerance => Choice::Right,
+                    _ if point >= right.at - right.tolerance => match missed {
+                        true => Choice::Arrived,
+                        false => Choice::Right,
+                    },
                     None => Choice::Right,
                     Some(left) if point <= left.at + left.tolerance => Choice::Left,
                     Some(_) if self.config.interpolate => Choice::Between,
@@ -631,6 +748,7 @@ impl<F: Clone> Scheduler<F> {
 /// The job of a frame at `point`; `left` and `right` are in stream order, `after` is behind them in time.
 fn between<F: Clone>(
     (left, right, after): (&Source<F>, &Source<F>, Option<Outer<F>>),
+    before: Option<Outer<F>>,
     point: i128,
     reverse: bool,
     at: Slot,
@@ -653,6 +771,28 @@ fn between<F: Clone>(
         } else {
             Side::Right
         },
+        before,
         at,
+    }
+}
+
+/// The job of a frame beyond `last`, or of that itself where nothing is known of its motion.
+fn beyond<F: Clone>(
+    before: Option<&F>,
+    last: &mut Source<F>,
+    reach: Option<Reach>,
+    at: Slot,
+) -> Job<F> {
+    let held = std::mem::replace(&mut last.shown, true);
+    let frame = last.frame.clone();
+    match before.zip(reach) {
+        Some((before, reach)) => Job::Extrapolate {
+            before: before.clone(),
+            last: frame,
+            reach,
+            held,
+            at,
+        },
+        None => Job::Show { frame, at, held },
     }
 }

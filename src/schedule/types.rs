@@ -24,6 +24,17 @@ impl Phase {
     }
 }
 
+/// Where an output lies beyond the last frame there is, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Reach {
+    /// Since the last frame; may be 0.
+    pub elapsed: u64,
+    /// How far outputs had been predicted beyond the frame before, when the last one came.
+    pub taken_back: u64,
+    /// From the frame before to the last one; positive.
+    pub span: u64,
+}
+
 /// When an output is shown: its place on the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
@@ -52,8 +63,31 @@ pub enum Job<F> {
         /// Whose turn it was in the stream itself: what to show if they do not
         /// belong together.
         nearer: Side,
+        /// The frame before `left`, where [`Config::ahead`] asks for it: from there the motion goes on to a cut.
+        before: Option<Outer<F>>,
         at: Slot,
     },
+    /// Make a frame beyond `last` from its motion since `before`; where that is not known, show `last`.
+    Extrapolate {
+        before: F,
+        last: F,
+        reach: Reach,
+        /// `last` has been shown before.
+        held: bool,
+        at: Slot,
+    },
+}
+
+/// Where frames are made without one after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ahead {
+    /// Nowhere.
+    #[default]
+    Never,
+    /// Where there is none that belongs to them: up to a cut, across a short gap that upstream tells of, at the end.
+    AtEnds,
+    /// Everywhere: what is due before the next frame leaves with the one before it.
+    Always,
 }
 
 /// A frame beside a pair.
@@ -104,6 +138,9 @@ pub const LONGEST_HOLD: u64 = 1_000_000_000;
 /// instead of disorder.
 pub const JUMP_BACK: u64 = 1_000_000_000;
 
+/// Outputs are predicted at most so many intervals of the last two frames beyond the last one; then it is held.
+pub const MOST_AHEAD: u64 = 2;
+
 /// What a [`Scheduler`](super::Scheduler) needs to know. Times in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -126,6 +163,9 @@ pub struct Config {
     pub retime: bool,
     /// Jobs name the frame after the pair, too; forwards it is waited for. Not where nothing is interpolated.
     pub outer: bool,
+    /// Where frames are made without one after them; in reverse and where nothing is interpolated, nowhere. Where that is
+    /// everywhere, `retime` and `outer`, which wait, count as not set.
+    pub ahead: Ahead,
 }
 
 /// What became of a frame given to [`Scheduler::push`](super::Scheduler::push).

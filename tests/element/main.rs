@@ -18,6 +18,7 @@ mod mask_attach;
 mod metas;
 mod negotiation;
 mod networks;
+mod prediction;
 mod qos;
 mod quality;
 mod retiming;

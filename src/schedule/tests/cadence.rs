@@ -71,6 +71,7 @@ impl Held {
                         let (l, r) = (picture(left), picture(right));
                         l + (r - l) * phase.elapsed / phase.span
                     }
+                    Job::Extrapolate { .. } => unreachable!("nothing is predicted"),
                 };
                 (slot(job).pts.0, shown)
             })
@@ -511,7 +512,7 @@ fn a_gap_and_new_caps_let_go_of_what_waits() {
         let mut held = Held::new(config(50, 1), (25, 1), &[2, 2, 2]);
         assert_eq!(held.run.jobs.len(), 9);
         if gap {
-            held.run.scheduler.gap();
+            held.run.scheduler.gap(None);
         } else {
             held.run.scheduler.drain();
         }

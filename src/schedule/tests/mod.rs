@@ -3,6 +3,7 @@
 //! The numbers are those of the element's behaviour page; `videorate` marks
 //! the cases of that element's own tests.
 
+mod ahead;
 mod cadence;
 mod properties;
 mod turns;
@@ -27,6 +28,7 @@ fn config(num: u32, den: u32) -> Config {
         interpolate: true,
         retime: false,
         outer: false,
+        ahead: Ahead::Never,
     }
 }
 
@@ -114,7 +116,7 @@ impl Run {
             .iter()
             .filter_map(|job| match job {
                 Job::Show { frame, at, held } => Some((at.pts.0, *frame, *held)),
-                Job::Interpolate { .. } => None,
+                Job::Interpolate { .. } | Job::Extrapolate { .. } => None,
             })
             .collect()
     }
@@ -122,7 +124,7 @@ impl Run {
 
 fn slot(job: &Job<u32>) -> Slot {
     match job {
-        Job::Show { at, .. } | Job::Interpolate { at, .. } => *at,
+        Job::Show { at, .. } | Job::Interpolate { at, .. } | Job::Extrapolate { at, .. } => *at,
     }
 }
 
@@ -136,6 +138,17 @@ fn words(job: &Job<u32>) -> String {
         Job::Interpolate {
             left, right, phase, ..
         } => format!("{left}-{right} {}/{}", phase.elapsed / MS, phase.span / MS),
+        Job::Extrapolate {
+            before,
+            last,
+            reach,
+            ..
+        } => format!(
+            "{before}-{last} +{}/{} -{}",
+            reach.elapsed / MS,
+            reach.span / MS,
+            reach.taken_back / MS
+        ),
     }
 }
 
@@ -608,7 +621,7 @@ fn windows(run: &Run) -> Vec<Window> {
         Job::Interpolate {
             left, right, after, ..
         } => Some((*left, *right, after.map(|o| (o.frame, o.span / MS)))),
-        Job::Show { .. } => None,
+        _ => None,
     };
     run.jobs.iter().filter_map(window).collect()
 }

@@ -9,7 +9,7 @@ enum Call {
     Push(Arrival),
     Finish,
     Drain,
-    Gap,
+    Gap(Option<u64>),
     Rate(u32, u32),
     Segment(u64, Option<u64>, bool),
     Reset,
@@ -44,7 +44,7 @@ fn any_call() -> impl Strategy<Value = Call> {
             }),
         1 => Just(Call::Finish),
         1 => Just(Call::Drain),
-        1 => Just(Call::Gap),
+        1 => proptest::option::of(any_time()).prop_map(Call::Gap),
         1 => (any::<u32>(), any::<u32>()).prop_map(|(num, den)| Call::Rate(num, den)),
         1 => (any_time(), proptest::option::of(any_time()), any::<bool>())
             .prop_map(|(start, stop, reverse)| Call::Segment(start, stop, reverse)),
@@ -60,12 +60,16 @@ fn apply(scheduler: &mut Scheduler<u32>, call: &Call, frame: u32) {
         }
         Call::Finish => scheduler.finish(),
         Call::Drain => scheduler.drain(),
-        Call::Gap => scheduler.gap(),
+        Call::Gap(end) => scheduler.gap(end.map(Timestamp)),
         Call::Rate(num, den) => scheduler.set_rate(rate(num, den)),
         Call::Segment(start, stop, reverse) => scheduler.set_segment(start, stop, reverse),
         Call::Reset => scheduler.reset(),
         Call::Interpolate(on) => scheduler.set_interpolate(on),
     }
+}
+
+fn any_ahead() -> impl Strategy<Value = Ahead> {
+    prop_oneof![Just(Ahead::Never), Just(Ahead::AtEnds), Just(Ahead::Always)]
 }
 
 /// Timestamps of an ordinary stream that is uneven, in nanoseconds or rounded
@@ -107,9 +111,10 @@ proptest! {
     fn nothing_panics(
         calls in proptest::collection::vec((any_call(), any::<bool>()), 0..60),
         num in any::<u32>(), den in any::<u32>(), max_gap in any_time(), retime in any::<bool>(),
-        outer in any::<bool>(),
+        outer in any::<bool>(), ahead in any_ahead(),
     ) {
-        let mut scheduler = Scheduler::new(Config { max_gap, retime, outer, ..config(num, den) });
+        let config = Config { max_gap, retime, outer, ahead, ..config(num, den) };
+        let mut scheduler = Scheduler::new(config);
         for (frame, (call, polled)) in calls.iter().enumerate() {
             apply(&mut scheduler, call, frame as u32);
             // Streams of 10^12 outputs exist; a look at some is enough.
@@ -117,6 +122,10 @@ proptest! {
                 let Some(job) = scheduler.poll() else { break };
                 if let Job::Interpolate { phase, .. } = job {
                     prop_assert!(0 < phase.elapsed && phase.elapsed < phase.span);
+                }
+                if let Job::Extrapolate { reach, .. } = job {
+                    prop_assert!(ahead != Ahead::Never && reach.span > 0);
+                    prop_assert!(reach.elapsed <= MOST_AHEAD.saturating_mul(reach.span));
                 }
                 let at = slot(&job);
                 prop_assert!(at.pts.0 >= scheduler.config().start);
@@ -185,6 +194,25 @@ proptest! {
         }
     }
 
+    /// Predicting changes what outputs show; only where nothing is waited for do they leave sooner, and none is left out.
+    #[test]
+    fn predicting_keeps_the_grid(stream in any_stream(), rate in any_rate()) {
+        let [never, at_ends, always] = [Ahead::Never, Ahead::AtEnds, Ahead::Always].map(|ahead| {
+            let mut run = Run::new(Config { ahead, ..config(rate.num, rate.den) });
+            for pts in &stream {
+                run.push_with(Some(*pts), Some(40 * MS), false);
+            }
+            run.finish();
+            run.jobs.iter().map(slot).collect::<Vec<_>>()
+        });
+        prop_assert_eq!(&never, &at_ends);
+        for pair in always.windows(2) {
+            let end = pair[0].pts.0 + pair[0].duration;
+            prop_assert!(end == pair[1].pts.0 || pair[1].discont && end < pair[1].pts.0);
+        }
+        prop_assert_eq!(never.last(), always.last());
+    }
+
     /// Retiming changes what outputs show, never which there are; what they show goes forwards. Where frames do not say how
     /// long they last, one before a hole or the end does until its place, which may be moved on.
     #[test]
@@ -223,6 +251,7 @@ proptest! {
                     prop_assert!(*right - *left <= MOST_SHOWINGS as u32);
                     (*left, phase.as_f32())
                 }
+                Job::Extrapolate { .. } => unreachable!("nothing is predicted"),
             };
             prop_assert!(before <= now, "{:?} after {:?}", now, before);
             before = now;

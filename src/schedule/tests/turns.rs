@@ -121,6 +121,7 @@ fn frames_of_old_caps_never_come_after_new_caps() {
     let is_old = |job: &Job<u32>| match job {
         Job::Show { frame, .. } => *frame < 2,
         Job::Interpolate { right, .. } => *right < 2,
+        Job::Extrapolate { last, .. } => *last < 2,
     };
     assert!(run.jobs[..old].iter().all(is_old));
     assert!(!run.jobs[old..].iter().any(is_old));
@@ -132,12 +133,12 @@ fn frames_of_old_caps_never_come_after_new_caps() {
 fn a_gap_event_leaves_its_time_empty() {
     let mut run = Run::new(config(50, 1));
     run.push(0);
-    run.scheduler.gap();
+    run.scheduler.gap(None);
     run.push(500 * MS);
     assert_eq!(run.times(), [0, 20 * MS, 500 * MS]);
     assert!(slot(&run.jobs[2]).discont);
     // A gap event where nothing is missing changes nothing.
-    run.scheduler.gap();
+    run.scheduler.gap(None);
     run.push(540 * MS);
     assert_eq!(run.times()[3..], [520 * MS, 540 * MS]);
     assert!(!slot(&run.jobs[4]).discont);
