@@ -49,7 +49,8 @@ impl VideoInterpolate {
     fn begin_loading(&self) -> Result<(), gst::StateChangeError> {
         let wanted = self.settings().wanted_model();
         let element = self.obj().clone().upcast::<gst::Element>();
-        self.model.begin(&element, wanted).map_err(|failure| {
+        let begun = wanted.and_then(|wanted| self.model.begin(&element, wanted));
+        begun.map_err(|failure| {
             bridge::post(&*self.obj(), &failure);
             gst::StateChangeError
         })

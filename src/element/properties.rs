@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use gst::glib;
 use gst::prelude::*;
 
+use super::bridge::Failure;
 use super::caps::Wanted;
 use super::model;
 use super::tiers::FIRST;
@@ -235,11 +236,24 @@ impl Settings {
         }
     }
 
-    pub fn wanted_model(&self) -> model::Wanted {
-        model::Wanted {
+    /// The network to load, and where it is to run: what is beyond the last frame is the CPU's.
+    ///
+    /// # Errors
+    /// Both a card and that are asked for.
+    pub fn wanted_model(&self) -> Result<model::Wanted, Failure> {
+        let device = match (self.latency_mode, self.device.as_str()) {
+            (LatencyMode::Zero, "auto" | "cpu") => "cpu",
+            (LatencyMode::Zero, device) if device.starts_with("cuda") => {
+                return Err(Failure::Device(format!(
+                    "latency-mode=zero runs on the CPU alone, and the device is \"{device}\"; use the device \"auto\" or \"cpu\""
+                )));
+            }
+            (_, device) => device,
+        };
+        Ok(model::Wanted {
             model: self.model.clone(),
-            device: self.device.clone(),
-        }
+            device: device.into(),
+        })
     }
 
     /// What networks let one choose; a scale is the nearest that they have.

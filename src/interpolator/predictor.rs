@@ -60,8 +60,8 @@ impl Predictor {
 impl Interpolator {
     /// Makes a picture beyond `right`, the last one there is, from its motion since `left`; both in time order, each with what
     /// [`Interpolator::encode`] made of it. Where pairs follow one another, each the left picture's with what was the right one, the motion before tells of
-    /// acceleration. [`Outcome::Last`] where both pictures are the same, or what is to be made differs from the right one by
-    /// nothing to be seen; [`Outcome::Cut`] where they do not belong together: then there is no motion to go on with.
+    /// acceleration. [`Outcome::Last`] where both pictures are the same, what is to be made differs from the right one by
+    /// nothing to be seen, or pictures are made on a card, for which there is no such way; [`Outcome::Cut`] where they do not belong together: then there is no motion to go on with.
     ///
     /// # Errors
     /// As [`Interpolator::interpolate`]; a time that is negative or no number.
@@ -83,6 +83,9 @@ impl Interpolator {
         if !(beyond.ahead >= 0.0 && beyond.ahead.is_finite() && beyond.taken_back >= 0.0) {
             let message = format!("a time ahead of {beyond:?}, expected 0 or more");
             return Err(Error::Candle(candle_core::Error::Msg(message)));
+        }
+        if self.engine.on_card().is_some() {
+            return Ok(Outcome::Last);
         }
         let relation = self.relation(left, right)?;
         let looks = settings.scene_threshold > 0.0;

@@ -113,6 +113,28 @@ fn after_a_wrong_model_a_right_one_works() {
 }
 
 #[test]
+fn predictions_are_refused_on_a_card_and_go_to_the_cpu_by_themselves() {
+    watched(|| {
+        let element = support::element(&[("device", "cuda"), ("latency-mode", "zero")]);
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        assert!(element.set_state(gst::State::Ready).is_err());
+        let message = bus.pop_filtered(&[gst::MessageType::Error]).unwrap();
+        let gst::MessageView::Error(e) = message.view() else {
+            unreachable!()
+        };
+        let text = e.error().to_string();
+        assert!(
+            text.contains("latency-mode=zero") && text.contains("cpu"),
+            "{text}"
+        );
+        element.set_property("device", "auto");
+        element.set_state(gst::State::Ready).unwrap();
+        element.set_state(gst::State::Null).unwrap();
+    });
+}
+
+#[test]
 fn a_device_that_is_not_there_is_refused_with_a_remedy() {
     watched(|| {
         for (device, word) in [
