@@ -138,6 +138,24 @@ fn a_pair_leaves_no_trace_in_the_next_one() {
     assert_eq!(first, flow(&left, &right, 0.25));
 }
 
+// nothing is carried there: 16666666 of 33333333 nanoseconds
+#[test]
+fn the_middle_in_whole_nanoseconds_is_the_middle() {
+    let want = stages("odd");
+    let network = Network::load(&data("network")).unwrap();
+    let context = Context::new(1).unwrap();
+    let flow = |phase: f32| {
+        let mut ws = network.workspace(&context, 25, 27).unwrap();
+        let left = encode(&network, &mut ws, &want["left.view"]);
+        let right = encode(&network, &mut ws, &want["right.view"]);
+        network.search(&mut ws, &left, &right, None).unwrap();
+        let motion = network.estimate(&mut ws, &left, &right, &PhaseMap::Uniform(phase));
+        values(&motion.unwrap().flow)
+    };
+    assert_eq!(flow(0.5), flow((16_666_666.0 / 33_333_333.0) as f32));
+    assert_ne!(flow(0.5), flow(0.501));
+}
+
 #[test]
 fn every_variant_loads_and_answers_at_any_size() {
     let context = Context::new(1).unwrap();

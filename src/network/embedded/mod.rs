@@ -35,6 +35,9 @@ use refiner::{Refiner, RefinerSpace};
 const QUARTER: f32 = 4.0;
 /// Pixels of half the picture's size that a cell is wide and high.
 const HALF_CELL: usize = 4;
+/// Phases so near to the middle are it: what moves by 100 pixels is off by a hundredth of one. Times in whole nanoseconds hardly ever
+/// have a middle.
+const AT_MIDDLE: f32 = 1e-4;
 /// A level of luma has at least this many samples each way, unless it is one that everything has.
 const LEAST_SAMPLES: usize = 8;
 /// No picture has more levels of luma than this.
@@ -274,7 +277,7 @@ impl Network {
             self.estimate_at(ws, [left, right], &MIDDLE)?;
             ws.state_is = StateIs::Middle;
         }
-        let is_middle = matches!(phase, PhaseMap::Uniform(t) if *t == 0.5);
+        let is_middle = matches!(phase, PhaseMap::Uniform(t) if (t - 0.5).abs() < AT_MIDDLE);
         if !is_middle || ws.state_is == StateIs::Kept {
             ws.carry(phase)?;
         }
