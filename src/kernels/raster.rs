@@ -304,6 +304,30 @@ impl<T: Element> RasterMut<'_, T> {
     }
 }
 
+/// Calls `f` with the number and the values of each row of so many, on the context's threads if there is enough
+/// to do.
+pub fn for_each_row<T: Send>(
+    context: &Context,
+    values: &mut [T],
+    row: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
+    if size_of_val(values) < PARALLEL_VALUES * size_of::<f32>()
+        || context.pool().current_num_threads() == 1
+    {
+        values
+            .chunks_mut(row)
+            .enumerate()
+            .for_each(|(y, row)| f(y, row));
+    } else {
+        context.pool().install(|| {
+            let rows = values.par_chunks_mut(row).enumerate();
+            let most = piece(rows.len(), context.pool().current_num_threads());
+            rows.with_max_len(most).for_each(|(y, row)| f(y, row));
+        });
+    }
+}
+
 /// Most rows, of so many, that a thread should take at a time: pieces small enough that all end together.
 pub fn piece(rows: usize, threads: usize) -> usize {
     const PIECES: usize = 8;

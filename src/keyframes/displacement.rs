@@ -4,6 +4,7 @@
 use super::field::Field;
 use super::plane::Plane;
 use crate::kernels::Context;
+use crate::kernels::raster::for_each_row;
 
 /// Samples that a cell is wide and high.
 const CELL: usize = 4;
@@ -27,7 +28,7 @@ pub fn displacement(
     let mut sums: Vec<Plane> = Vec::new();
     sums.resize_with(SUMS, || Plane::new(cells.1, cells.0));
     let mut all = vec![[0.0f32; SUMS]; cells.0 * cells.1];
-    super::plane::for_each_row(context, &mut all, cells.1, |i, row| {
+    for_each_row(context, &mut all, cells.1, |i, row| {
         for (j, sums) in row.iter_mut().enumerate() {
             *sums = cell(still, moved, i, j);
         }

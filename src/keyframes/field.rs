@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Tensor};
 
-use super::plane::for_each_row;
 use crate::error::Result;
 use crate::kernels::Context;
-use crate::kernels::raster::Source;
+use crate::kernels::raster::{Source, for_each_row};
+use crate::kernels::warp::Taps;
 use crate::picture::Component;
 
 /// Pixels of the picture that a sample of a field is wide and high.
@@ -53,18 +53,15 @@ impl Field {
 
     /// Between four samples, 0 being the centre of the first one; beyond the edge the edge.
     pub fn at(&self, x: f32, y: f32) -> [f32; 2] {
-        let axis = |at: f32, size: usize| {
-            let at = at.max(0.0).min((size - 1) as f32);
-            let first = at as usize;
-            (first, (first + 1).min(size - 1), at - first as f32)
-        };
-        let (x0, x1, fx) = axis(x, self.width);
-        let (y0, y1, fy) = axis(y, self.height);
-        let (upper, lower) = (self.row(y0), self.row(y1));
+        let (tx, ty) = (Taps::new(x, self.width), Taps::new(y, self.height));
+        let (upper, lower) = (self.row(ty.first), self.row(ty.second));
         [0, 1].map(|c| {
-            let a = upper[x0][c] + fx * (upper[x1][c] - upper[x0][c]);
-            let b = lower[x0][c] + fx * (lower[x1][c] - lower[x0][c]);
-            a + fy * (b - a)
+            let across = |row: &[[f32; 2]]| {
+                let (a, b) = (row[tx.first][c], row[tx.second][c]);
+                a + tx.share * (b - a)
+            };
+            let (a, b) = (across(upper), across(lower));
+            a + ty.share * (b - a)
         })
     }
 

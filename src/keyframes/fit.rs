@@ -2,10 +2,11 @@
 //! quarter and an eighth. A cell is 4x4 pixels, or 2x2 samples of a field.
 
 use super::field::Field;
-use super::plane::{Plane, for_each_row};
+use super::plane::Plane;
 use crate::error::Result;
 use crate::kernels::Context;
-use crate::kernels::raster::{Raster, Source};
+use crate::kernels::raster::{Raster, Source, for_each_row};
+use crate::kernels::warp::Taps;
 use crate::network::Encoded;
 
 /// Difference of luma that costs as much as features at right angles: 20 codes of 8 bits.
@@ -76,18 +77,13 @@ fn angle([frame, key]: [Raster; 2], (x, y): (usize, usize), flow: [f32; 2]) -> f
 const MOST: usize = 64;
 
 fn sample(from: Raster, x: f32, y: f32, out: &mut [f32]) {
-    let axis = |at: f32, size: usize| {
-        let at = at.max(0.0).min((size - 1) as f32);
-        let first = at as usize;
-        (first, (first + 1).min(size - 1), at - first as f32)
-    };
-    let (x0, x1, fx) = axis(x, from.width);
-    let (y0, y1, fy) = axis(y, from.height);
+    let (tx, ty) = (Taps::new(x, from.width), Taps::new(y, from.height));
+    let (fx, fy) = (tx.share, ty.share);
     let corners = [
-        (from.at(y0, x0), (1.0 - fx) * (1.0 - fy)),
-        (from.at(y0, x1), fx * (1.0 - fy)),
-        (from.at(y1, x0), (1.0 - fx) * fy),
-        (from.at(y1, x1), fx * fy),
+        (from.at(ty.first, tx.first), (1.0 - fx) * (1.0 - fy)),
+        (from.at(ty.first, tx.second), fx * (1.0 - fy)),
+        (from.at(ty.second, tx.first), (1.0 - fx) * fy),
+        (from.at(ty.second, tx.second), fx * fy),
     ];
     for (values, weight) in corners {
         for (out, value) in out.iter_mut().zip(values) {

@@ -1,8 +1,8 @@
 //! Components of a picture as floats, and their values between samples.
 
-use rayon::prelude::*;
-
 use crate::kernels::Context;
+use crate::kernels::raster::for_each_row;
+use crate::kernels::warp::Taps;
 use crate::picture::{Channel, Component, Format, Picture, PictureMut};
 
 /// Samples of one component, 0 to 1.
@@ -96,19 +96,17 @@ impl Plane {
 
     /// Between four samples, 0 being the centre of the first one; beyond the edge the edge.
     pub fn bilinear(&self, x: f32, y: f32) -> f32 {
-        let (x0, x1, fx) = pair(x, self.width);
-        let (y0, y1, fy) = pair(y, self.height);
-        let (upper, lower) = (self.row(y0), self.row(y1));
-        let a = upper[x0] + fx * (upper[x1] - upper[x0]);
-        let b = lower[x0] + fx * (lower[x1] - lower[x0]);
-        a + fy * (b - a)
+        let (tx, ty) = (Taps::new(x, self.width), Taps::new(y, self.height));
+        let across = |row: &[f32]| row[tx.first] + tx.share * (row[tx.second] - row[tx.first]);
+        let (a, b) = (across(self.row(ty.first)), across(self.row(ty.second)));
+        a + ty.share * (b - a)
     }
 
     /// Between sixteen samples by Catmull and Rom's spline, which keeps edges sharp; places as for [`Plane::bilinear`].
     pub fn cubic(&self, x: f32, y: f32) -> f32 {
-        let (x0, _, fx) = pair(x, self.width);
-        let (y0, _, fy) = pair(y, self.height);
-        let (wx, wy) = (spline(fx), spline(fy));
+        let (tx, ty) = (Taps::new(x, self.width), Taps::new(y, self.height));
+        let (x0, y0) = (tx.first, ty.first);
+        let (wx, wy) = (spline(tx.share), spline(ty.share));
         let across = |s: &[f32]| s[0] * wx[0] + s[1] * wx[1] + s[2] * wx[2] + s[3] * wx[3];
         let inside = |at: usize, size: usize| at >= 1 && at + 2 < size;
         if inside(x0, self.width) && inside(y0, self.height) {
@@ -120,19 +118,6 @@ impl Plane {
         let [a, b, c, d] = ys.map(|y| across(&xs.map(|x| self.row(y)[x])));
         a * wy[0] + b * wy[1] + c * wy[2] + d * wy[3]
     }
-}
-
-/// Calls `f` with the number and the values of each row of `width`, on the context's threads.
-pub fn for_each_row<T: Send>(
-    context: &Context,
-    values: &mut [T],
-    width: usize,
-    f: impl Fn(usize, &mut [T]) + Sync,
-) {
-    context.pool().install(|| {
-        let rows = values.par_chunks_mut(width).enumerate();
-        rows.for_each(|(y, row)| f(y, row));
-    });
 }
 
 /// The component that motion is measured in: luma, or green.
@@ -156,13 +141,6 @@ fn mean_of_row(row: &[f32], radius: usize, out: &mut [f32]) {
         (from, to) = (first, last);
         *out = (sum / (last - first) as f64) as f32;
     }
-}
-
-/// The two samples around a place, and the share of the second; what is no number is 0.
-fn pair(at: f32, size: usize) -> (usize, usize, f32) {
-    let at = at.max(0.0).min((size - 1) as f32);
-    let first = at as usize;
-    (first, (first + 1).min(size - 1), at - first as f32)
 }
 
 /// The four samples around a place whose second one is `first`.

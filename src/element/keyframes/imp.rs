@@ -269,7 +269,9 @@ impl VideoKeyframes {
         let before = lock(&self.streams).video.clone();
         if before.is_some_and(|before| !pads::same_pictures(&before, &stream)) {
             self.drain()?;
-            lock(&self.sequence).take();
+            // frames go back to their pools without a lock
+            let old = lock(&self.sequence).take();
+            drop(old);
         }
         let frames = u64::from(lock(&self.settings).lookahead.max(1));
         let wait = stream.input_duration().map(|d| {
@@ -296,9 +298,10 @@ impl VideoKeyframes {
 
     /// Forgets the frames that wait and the keyframe before them.
     fn restart(&self) {
-        let mut sequence = lock(&self.sequence);
-        if let Some(sequence) = &mut *sequence {
-            while sequence.release().is_some() {}
+        while let Some(job) = self.released() {
+            drop(job);
+        }
+        if let Some(sequence) = &mut *lock(&self.sequence) {
             sequence.forget();
         }
     }
@@ -446,13 +449,15 @@ impl VideoKeyframes {
 
     /// Makes and pushes all frames that wait.
     fn drain(&self) -> Result<(), End> {
-        loop {
-            let job = lock(&self.sequence).as_mut().and_then(Sequence::release);
-            let Some(job) = job else {
-                return Ok(());
-            };
+        while let Some(job) = self.released() {
             self.finish(job)?;
         }
+        Ok(())
+    }
+
+    /// The frame that waits longest; the lock is open again.
+    fn released(&self) -> Option<Job<Shown>> {
+        lock(&self.sequence).as_mut().and_then(Sequence::release)
     }
 
     /// Makes a frame and pushes it.

@@ -1,5 +1,6 @@
 //! Vectors of all cells: their means, and what fills the gaps between them.
 
+use super::super::warp::Taps;
 use super::{CELL, REACHED};
 
 /// x and y.
@@ -52,15 +53,14 @@ impl Field {
     /// Between cells, at cell `i` moved by (x, y) cells; beyond the outermost cells they hold.
     pub fn sample(&self, i: usize, by: Vector) -> Vector {
         let (height, width) = self.size;
-        let (x0, x1, tx) = between((i % width) as f32 + by[0], width);
-        let (y0, y1, ty) = between((i / width) as f32 + by[1], height);
-        let at = |y: usize, x: usize| self.values[y * width + x];
+        let tx = Taps::new((i % width) as f32 + by[0], width);
+        let ty = Taps::new((i / width) as f32 + by[1], height);
         let mix = |a: Vector, b: Vector, t: f32| [0, 1].map(|c| a[c] + t * (b[c] - a[c]));
-        mix(
-            mix(at(y0, x0), at(y0, x1), tx),
-            mix(at(y1, x0), at(y1, x1), tx),
-            ty,
-        )
+        let across = |y: usize| {
+            let row = &self.values[y * width..][..width];
+            mix(row[tx.first], row[tx.second], tx.share)
+        };
+        mix(across(ty.first), across(ty.second), ty.share)
     }
 
     /// Fills `out`, as large, with the means of all that lies up to `radius` cells away along each axis.
@@ -103,13 +103,6 @@ fn running_means(sums: &[[f64; 2]], rows: usize, radius: usize, out: &mut [Vecto
         let columns = (x + radius + 1).min(width) - x.saturating_sub(radius);
         *mean = sum.map(|s| (s / (rows * columns) as f64) as f32);
     }
-}
-
-/// The cells before and after a place along an axis of `size` cells, and the share of the second one.
-fn between(at: f32, size: usize) -> (usize, usize, f32) {
-    let at = at.clamp(0.0, (size - 1) as f32);
-    let first = at as usize;
-    (first, (first + 1).min(size - 1), at - first as f32)
 }
 
 /// Vectors that were put to where they belong, and their means over ever more cells for where there are none.

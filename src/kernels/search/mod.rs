@@ -16,10 +16,9 @@
 //! arithmetic follow the same order and round alike (without fused multiply-adds): they agree to the bit.
 
 use candle_core::Tensor;
-use rayon::prelude::*;
 
 use super::Context;
-use super::raster::{Raster, Source, piece, write};
+use super::raster::{Raster, Source, for_each_row, write};
 
 mod descent;
 mod pattern;
@@ -49,8 +48,6 @@ const PASSES: usize = 3;
 const CODE: f32 = 1.0 / 255.0;
 /// Weight of a patch across its samples: it knows its middle's motion best.
 const WINDOW: [f32; PATCH] = [0.3, 0.6, 0.85, 1.0, 1.0, 0.85, 0.6, 0.3];
-/// Fewer values than this are not worth a second thread.
-const PARALLEL_VALUES: usize = 1024;
 
 /// What is known between the steps; for pyramids of one size.
 #[derive(Debug)]
@@ -285,26 +282,4 @@ struct Blend<'a> {
     grid: &'a Grid,
     own: &'a Plane,
     other: &'a Plane,
-}
-
-/// Calls `f` with the number and the values of each row, on the context's threads if there is enough
-/// to do.
-fn for_each_row<T: Send>(
-    context: &Context,
-    values: &mut [T],
-    row: usize,
-    f: impl Fn(usize, &mut [T]) + Sync,
-) {
-    if values.len() < PARALLEL_VALUES || context.pool().current_num_threads() == 1 {
-        values
-            .chunks_mut(row)
-            .enumerate()
-            .for_each(|(y, row)| f(y, row));
-    } else {
-        context.pool().install(|| {
-            let rows = values.par_chunks_mut(row).enumerate();
-            let most = piece(rows.len(), context.pool().current_num_threads());
-            rows.with_max_len(most).for_each(|(y, row)| f(y, row));
-        });
-    }
 }

@@ -98,7 +98,7 @@ impl Job<'_> {
 
 /// Two neighbours along one axis, and the share of the second one, 0 to 1.
 #[derive(Clone, Copy)]
-pub(super) struct Taps {
+pub(crate) struct Taps {
     pub first: usize,
     pub second: usize,
     pub share: f32,
