@@ -96,7 +96,7 @@ struct Layer {
     /// How much of each cell they cover.
     cover: Vec<f32>,
     /// The picture that shows them; none: that of the nearer side.
-    canvas: Option<Canvas>,
+    canvas: Option<OwnPicture>,
 }
 
 impl Retiming<'_> {
@@ -176,7 +176,7 @@ impl Interpolator {
         if layers.is_empty() {
             return self.at(&pair, rest, out);
         }
-        let mut below = self.canvas();
+        let mut below = self.own_picture();
         let outcome = self.at(&pair, rest, &mut below.picture_mut()?)?;
         if outcome == Outcome::Cut {
             return Ok(outcome);
@@ -217,7 +217,7 @@ impl Interpolator {
     /// Labels that have gone equally far; `None` where nothing moves, or nothing is known of how.
     fn moved(&mut self, pair: &Pair, retiming: &Retiming, group: &Group) -> Result<Option<Layer>> {
         let grid = self.grid()?;
-        let mut canvas = self.canvas();
+        let mut canvas = self.own_picture();
         let of = |labels: &Labels| labels.coverage(&grid, |label| group.labels.contains(&label));
         let region = match retiming.labels {
             [Some(left), Some(right)] if !left.is(&right) => [of(&left), of(&right)],
@@ -272,14 +272,14 @@ impl Interpolator {
         distance: f32,
         motion: &Motion,
         layers: &[Layer],
-        picture: &mut Canvas,
+        picture: &mut OwnPicture,
     ) -> Result<()> {
         let grid = self.grid()?;
         let region = Region::union(&grid, layers.iter().map(|layer| &layer.region));
         let ghosts = region.traces(&grid, motion);
         let behind = cells::background(&grid, &region, motion, distance);
         let (flow, mask) = behind.tensors(&grid)?;
-        let mut canvas = self.canvas();
+        let mut canvas = self.own_picture();
         let (left, right) = (pair.left.0, pair.right.0);
         let behind = (&flow, &mask, Lattice::Quarter);
         synthesise(
@@ -293,12 +293,12 @@ impl Interpolator {
     }
 
     /// Lays a picture over another one, with a weight for each cell.
-    fn lay(&self, top: &Picture, weights: &[f32], below: &mut Canvas) -> Result<()> {
+    fn lay(&self, top: &Picture, weights: &[f32], below: &mut OwnPicture) -> Result<()> {
         let grid = self.grid()?;
         let shape = (grid.height, grid.width, 1);
         let weights = Tensor::from_slice(weights, shape, &Device::Cpu)?;
         let still = (&self.still, &weights, Lattice::Quarter);
-        let mut laid = self.canvas();
+        let mut laid = self.own_picture();
         let bottom = below.picture(top)?;
         synthesise(&self.context, top, &bottom, still, &mut laid.picture_mut()?)?;
         std::mem::swap(below, &mut laid);
@@ -314,19 +314,19 @@ impl Interpolator {
         })
     }
 
-    fn canvas(&self) -> Canvas {
-        Canvas::new(self.format, (self.width, self.height))
+    fn own_picture(&self) -> OwnPicture {
+        OwnPicture::new(self.format, (self.width, self.height))
     }
 }
 
 /// A picture of our own.
-struct Canvas {
+struct OwnPicture {
     format: Format,
     size: (u32, u32),
     planes: Vec<(Vec<u8>, isize)>,
 }
 
-impl Canvas {
+impl OwnPicture {
     fn new(format: Format, size: (u32, u32)) -> Self {
         let plane = |plane: usize| {
             let stride = format.row_bytes(plane, size.0);

@@ -81,21 +81,8 @@ fn times_are_those_of_a_frame_later() {
 fn after_a_flush_all_begins_anew() {
     watched(|| {
         let mut rig = Rig::new(ZERO, &caps("25/1"), "video/x-raw,framerate=50/1");
-        for at in [0, 40, 80] {
-            rig.push(at * MS).unwrap();
-        }
-        rig.outputs();
-        rig.harness.push_event(gst::event::FlushStart::new());
-        rig.harness.push_event(gst::event::FlushStop::new(true));
-        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        segment.set_start(gst::ClockTime::from_seconds(3));
-        assert!(rig.segment(&segment));
-        for at in [3000, 3040, 3080] {
-            rig.push(at * MS).unwrap();
-        }
-        rig.eos();
-        let times = rig.times();
-        assert_eq!(ms(&times), [3000, 3020, 3040, 3060, 3080, 3100]);
+        let times = rig.times_after_a_flush();
+        assert_eq!(times, [3000, 3020, 3040, 3060, 3080, 3100]);
     });
 }
 
@@ -106,20 +93,11 @@ fn backwards_it_is_as_a_frame_later() {
         let runs = ["frame", "zero"].map(|mode| {
             let any = "video/x-raw,framerate=50/1";
             let mut rig = Rig::new(&[("latency-mode", mode)], &caps("25/1"), any);
-            let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-            segment.set_stop(gst::ClockTime::from_mseconds(160));
-            segment.set_rate(-1.0);
-            assert!(rig.segment(&segment));
+            rig.turn_back();
             assert_eq!(latency(&rig), 40);
-            for at in [120, 80, 40, 0] {
-                rig.push(at * MS).unwrap();
-            }
-            rig.eos();
-            let outputs = rig.outputs();
-            outputs
-                .iter()
-                .map(|b| (time(b), bytes(b)))
-                .collect::<Vec<_>>()
+            let outputs = rig.play_back();
+            let shown = outputs.iter().map(|b| (time(b), bytes(b)));
+            shown.collect::<Vec<_>>()
         });
         assert_eq!(runs[0], runs[1]);
     });

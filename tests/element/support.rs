@@ -144,6 +144,41 @@ impl Rig {
     }
 
     /// The rate on the source pad.
+    /// Three frames of 25 a second, a flush, and three from 3 s on; when what comes after the flush is shown, in milliseconds.
+    pub fn times_after_a_flush(&mut self) -> Vec<u64> {
+        for at in [0, 40, 80] {
+            self.push(at * MS).unwrap();
+        }
+        self.outputs();
+        self.harness.push_event(gst::event::FlushStart::new());
+        self.harness.push_event(gst::event::FlushStop::new(true));
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_start(gst::ClockTime::from_seconds(3));
+        assert!(self.segment(&segment));
+        for at in [3000, 3040, 3080] {
+            self.push(at * MS).unwrap();
+        }
+        self.eos();
+        ms(&self.times())
+    }
+
+    /// A segment that is played backwards from 160 ms.
+    pub fn turn_back(&mut self) {
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_stop(gst::ClockTime::from_mseconds(160));
+        segment.set_rate(-1.0);
+        assert!(self.segment(&segment));
+    }
+
+    /// The four frames of 25 a second in it; all that is shown.
+    pub fn play_back(&mut self) -> Vec<gst::Buffer> {
+        for at in [120, 80, 40, 0] {
+            self.push(at * MS).unwrap();
+        }
+        self.eos();
+        self.outputs()
+    }
+
     pub fn rate(&self) -> Option<gst::Fraction> {
         let caps = self.element.static_pad("src")?.current_caps()?;
         caps.structure(0)?.get("framerate").ok()

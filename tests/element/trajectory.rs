@@ -80,21 +80,8 @@ fn times_and_numbers_are_those_of_linear_motion() {
 fn a_flush_lets_the_frames_go_that_wait() {
     watched(|| {
         let mut rig = Rig::new(TRAJECTORY, &caps("25/1"), "video/x-raw,framerate=50/1");
-        for at in [0, 40, 80] {
-            rig.push(at * MS).unwrap();
-        }
-        rig.outputs();
-        rig.harness.push_event(gst::event::FlushStart::new());
-        rig.harness.push_event(gst::event::FlushStop::new(true));
-        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        segment.set_start(gst::ClockTime::from_seconds(3));
-        assert!(rig.segment(&segment));
-        for at in [3000, 3040, 3080] {
-            rig.push(at * MS).unwrap();
-        }
-        rig.eos();
-        let times = rig.times();
-        assert_eq!(ms(&times), [3000, 3020, 3040, 3060, 3080, 3100]);
+        let times = rig.times_after_a_flush();
+        assert_eq!(times, [3000, 3020, 3040, 3060, 3080, 3100]);
     });
 }
 
@@ -105,16 +92,11 @@ fn backwards_the_frame_after_is_there_already() {
         let runs = ["linear", "trajectory"].map(|motion| {
             let any = "video/x-raw,framerate=50/1";
             let mut rig = Rig::new(&[("motion", motion)], &caps("25/1"), any);
-            let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-            segment.set_stop(gst::ClockTime::from_mseconds(160));
-            segment.set_rate(-1.0);
-            assert!(rig.segment(&segment));
+            rig.turn_back();
             assert_eq!(latency(&rig), 40);
-            for at in [120, 80, 40, 0] {
-                rig.push(at * MS).unwrap();
-            }
-            rig.eos();
-            (rig.times(), rig.counter("interpolated"))
+            let outputs = rig.play_back();
+            let times: Vec<_> = outputs.iter().map(time).collect();
+            (times, rig.counter("interpolated"))
         });
         assert_eq!(runs[0], runs[1]);
         assert!(runs[1].1 > 0);

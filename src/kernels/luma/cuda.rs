@@ -85,10 +85,11 @@ pub fn differences(
 mod tests {
     use candle_core::{DType, Device, Tensor};
 
+    use super::super::tests::{REACHES, random_luma, sizes};
     use super::super::{self as door, Warped, room};
     use super::*;
     use crate::kernels::cuda::emulation::{input, output, run};
-    use crate::kernels::testing::{Random, SIZES, bytes, contexts, zeros};
+    use crate::kernels::testing::{Random, SIZES, contexts, zeros};
 
     fn values<T: candle_core::WithDType>(tensor: &Tensor) -> Vec<T> {
         tensor.flatten_all().unwrap().to_vec1().unwrap()
@@ -100,24 +101,12 @@ mod tests {
         Tensor::zeros((rows, row, 1), DType::I16, &Device::Cpu).unwrap()
     }
 
-    fn random_luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {
-        bytes(&random.dense(&[SAMPLES * h - less, SAMPLES * w - less, 1], 0.5))
-    }
-
     #[test]
     fn warped_luma_has_the_same_steps() {
         let mut random = Random(1);
         let (plain, _) = contexts();
-        for size in [&SIZES[..], &[(2, 66), (9, 517)]].concat() {
-            for (reach, less) in [
-                (0.0, 0),
-                (0.4, 0),
-                (3.0, 1),
-                (100.0, 0),
-                (1e6, 3),
-                (f32::INFINITY, 2),
-                (f32::NAN, 0),
-            ] {
+        for size in sizes() {
+            for (reach, less) in REACHES {
                 let luma = [0; 2].map(|_| random_luma(&mut random, size, less));
                 let flow = random.tensor(size, 4, reach);
                 let warped = Warped::new(size).unwrap();

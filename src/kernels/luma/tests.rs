@@ -15,23 +15,31 @@ fn both(luma: [&Tensor; 2], flow: &Tensor, scale: f32) -> [Vec<i16>; 2] {
     })
 }
 
-fn random_luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {
+pub(super) fn random_luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {
     bytes(&random.dense(&[SAMPLES * h - less, SAMPLES * w - less, 1], 0.5))
 }
+
+/// Of cells; more than a band of rows, and than a tile of columns, among them.
+pub(super) fn sizes() -> Vec<(usize, usize)> {
+    [&SIZES[..], &[(2, 66), (3, 131), (9, 517)]].concat()
+}
+
+/// How far a flow goes, in cells, and samples by which luma ends before its last cell.
+pub(super) const REACHES: [(f32, usize); 7] = [
+    (0.0, 0),
+    (0.4, 0),
+    (3.0, 1),
+    (100.0, 0),
+    (1e6, 3),
+    (f32::INFINITY, 2),
+    (f32::NAN, 0),
+];
 
 #[test]
 fn fast_and_plain_warps_are_the_same_near_and_far_outside() {
     let mut random = Random(1);
-    // more than a band of rows, and than a tile of columns
-    for size in [&SIZES[..], &[(2, 66), (3, 131), (9, 517)]].concat() {
-        for (reach, less) in [
-            (0.0, 0),
-            (0.4, 0),
-            (3.0, 1),
-            (100.0, 0),
-            (1e6, 3),
-            (f32::INFINITY, 2),
-        ] {
+    for size in sizes() {
+        for (reach, less) in REACHES {
             let luma = [0; 2].map(|_| random_luma(&mut random, size, less));
             let flow = random.tensor(size, 4, reach);
             let [plain, fast] = both(luma.each_ref(), &flow, 4.0);
