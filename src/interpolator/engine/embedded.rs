@@ -1,0 +1,330 @@
+//! The built-in network: it answers with motion at a quarter of the picture's size. On a card it makes whole pictures.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+
+use super::{Features, explained, foreign, new_motion, zeros};
+use crate::error::Result;
+use crate::interpolator::card::{OnCard, Sheet};
+use crate::kernels::{Context, PhaseMap, luma, phases, resample, view};
+use crate::network::{self, Motion, Network};
+use crate::picture::{Format, Picture, PictureMut};
+
+/// The built-in network. Where it runs on a card, pictures are made there, too.
+pub struct Embedded {
+    network: Arc<Network>,
+    context: Context,
+    pub(super) workspace: network::Workspace,
+    /// Where it sees pictures at half their size.
+    halved: Option<Halved>,
+    card: Option<OnCard>,
+    /// Height and width of the view of a picture.
+    view: (usize, usize),
+}
+
+/// What is kept of one picture.
+#[derive(Debug)]
+pub struct EmbeddedFeatures {
+    pub(super) encoded: network::Encoded,
+    /// Luma of the picture itself, see [`luma::gather`], where the network sees it at half its size.
+    pub(super) bytes: Option<[Tensor; 2]>,
+    /// Which level of luma is that of cells: those of a half-size picture are its 2x2 pixels.
+    pub(super) cells: usize,
+    /// Its planes on the card.
+    sheet: Option<Sheet>,
+}
+
+impl Embedded {
+    pub(super) fn new(
+        network: Arc<Network>,
+        context: &Context,
+        (shape, view, halved): ((Format, usize, usize), (usize, usize), bool),
+    ) -> Result<Self> {
+        let seen = match halved {
+            true => (view.0 / 2, view.1 / 2),
+            false => view,
+        };
+        let new = || -> Result<_> {
+            let workspace = network.workspace(context, seen.0, seen.1)?;
+            let halved = halved.then(|| Halved::new(&workspace, view)).transpose()?;
+            let (h, w, _) = workspace.found().dims3()?;
+            let seen = || match &halved {
+                Some(_) => {
+                    let shape = (view.0, view.1, view::CHANNELS);
+                    Ok(Tensor::zeros(shape, DType::F32, &context.device())?)
+                }
+                None => workspace.view(),
+            };
+            let on = |gpu| OnCard::new(gpu, shape, (seen()?, (h, w)));
+            let card = context.gpu().map(on);
+            Ok((workspace, halved, card.transpose()?))
+        };
+        let (workspace, halved, card) = new().map_err(|e| explained(context.gpu(), e))?;
+        Ok(Self {
+            context: context.on(None),
+            workspace,
+            network,
+            halved,
+            card,
+            view,
+        })
+    }
+
+    /// Whether the network reads the view of the picture itself, where it lies.
+    pub(super) fn sees_pictures(&self) -> bool {
+        self.halved.is_none() && self.card.is_none()
+    }
+
+    pub(super) fn features(&self) -> Result<EmbeddedFeatures> {
+        let (h, w) = self.view;
+        let place = self.workspace.context();
+        let new = || -> Result<_> {
+            let room = |h, w| Tensor::zeros((h, w, 1), DType::U8, &place.device());
+            let bytes = || -> Result<_> { Ok([room(2 * h, 2 * w)?, room(h, w)?]) };
+            Ok(EmbeddedFeatures {
+                encoded: self.workspace.encoded()?,
+                bytes: self.halved.is_some().then(bytes).transpose()?,
+                cells: if self.halved.is_some() { 0 } else { 1 },
+                sheet: self.card.as_ref().map(OnCard::sheet).transpose()?,
+            })
+        };
+        new().map_err(|e| explained(place.gpu(), e))
+    }
+
+    pub(super) fn encode(
+        &mut self,
+        picture: &Picture,
+        view: &Tensor,
+        out: &mut EmbeddedFeatures,
+    ) -> Result<()> {
+        let (network, workspace) = (&self.network, &mut self.workspace);
+        let place = workspace.context().clone();
+        let mut see = |view: &Tensor, out: &mut network::Encoded| match &self.halved {
+            Some(halved) => {
+                halved.see(&place, view)?;
+                network.encode(workspace, &halved.seen, out)
+            }
+            None => network.encode(workspace, view, out),
+        };
+        if let (Some(card), Some(sheet)) = (&self.card, &out.sheet) {
+            return card.run(|| {
+                let view = card.see(picture, sheet, out.bytes.as_ref())?;
+                see(view, &mut out.encoded)
+            });
+        }
+        if let Some([whole, half]) = &out.bytes {
+            let pixels = view.narrow(2, 0, view::LUMA)?;
+            luma::gather(&self.context, &pixels, whole, half)?;
+        }
+        see(view, &mut out.encoded)
+    }
+
+    /// Does something with the network where that runs.
+    pub(super) fn run(
+        &mut self,
+        run: impl FnOnce(&Network, &mut network::Workspace) -> Result<()>,
+    ) -> Result<()> {
+        let (network, workspace) = (&self.network, &mut self.workspace);
+        match &self.card {
+            Some(card) => card.run(|| run(network, workspace)),
+            None => run(network, workspace),
+        }
+    }
+
+    pub(super) fn estimate(
+        &mut self,
+        left: &network::Encoded,
+        right: &network::Encoded,
+        phase: &PhaseMap,
+    ) -> Result<()> {
+        let (network, workspace, context) = (&self.network, &mut self.workspace, &self.context);
+        let phase = match &self.halved {
+            Some(halved) => &halved.phase(context, phase)?,
+            None => phase,
+        };
+        let place = workspace.context().clone();
+        let mut find = |phase: &PhaseMap| {
+            let motion = network.estimate(workspace, left, right, phase)?;
+            match &self.halved {
+                Some(halved) => halved.enlarge(&place, motion),
+                None => Ok(()),
+            }
+        };
+        match &self.card {
+            Some(card) => card.run(|| find(&card.send(phase)?)),
+            None => find(phase),
+        }
+    }
+
+    /// Its way to whole pictures, if it runs on a card.
+    pub(super) fn painter(&self) -> Option<Painter<'_>> {
+        let (network, card) = (self, self.card.as_ref()?);
+        Some(Painter { network, card })
+    }
+
+    pub(super) fn motion(&self) -> &Motion {
+        match &self.halved {
+            Some(halved) => &halved.motion,
+            None => self.workspace.motion(),
+        }
+    }
+}
+
+/// The built-in network on a card, which makes whole pictures.
+#[derive(Clone, Copy)]
+pub struct Painter<'a> {
+    network: &'a Embedded,
+    card: &'a OnCard,
+}
+
+impl<'a> Painter<'a> {
+    /// Sees how far two pictures are apart, and what stands still in both; once a pair.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, or the card fails.
+    pub fn relate(self, left: &Features, right: &Features) -> Result<()> {
+        let luma = [left.luma(), right.luma()];
+        self.card.run(|| self.card.relate(luma))
+    }
+
+    /// Fills `out`, on the CPU, as [`confidence::disagree`](crate::kernels::confidence::disagree) does.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, or the card fails.
+    pub fn disagree(
+        self,
+        [left, right]: [&Features; 2],
+        brightness: f32,
+        phase: &PhaseMap,
+        out: &Tensor,
+    ) -> Result<()> {
+        let luma = [left.cell_luma(), right.cell_luma()];
+        let along = (&self.network.motion().flow, phase);
+        self.card
+            .run(|| self.card.disagree(luma, brightness, along, out))
+    }
+
+    /// Makes the picture from the motion found last between the pair related last.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, or the card has failed.
+    pub fn make(self, sides: [&Features; 2], phase: &PhaseMap, out: &mut PictureMut) -> Result<()> {
+        let sheets = [sheet(sides[0])?, sheet(sides[1])?];
+        let motion = self.network.motion();
+        self.card.run(|| self.card.make(sheets, motion, phase, out))
+    }
+
+    /// Flow, mask and confidence of the last picture that was made, on the CPU.
+    ///
+    /// # Errors
+    /// The card has failed.
+    pub fn found(self) -> Result<&'a [Tensor; 3]> {
+        let motion = self.network.motion();
+        self.card.run(|| self.card.found(motion))
+    }
+}
+
+/// The planes of a picture on a card.
+fn sheet(features: &Features) -> Result<&Sheet> {
+    match features {
+        Features::Embedded(f) => f.sheet.as_ref().ok_or_else(foreign),
+        Features::Full(_) => Err(foreign()),
+    }
+}
+
+/// What lies between a picture and a network that sees it at half its size.
+struct Halved {
+    /// Height and width of the view of the picture at half its size.
+    view: (usize, usize),
+    /// That view.
+    seen: Tensor,
+    /// The motion for the picture.
+    motion: Motion,
+    /// A plane of phases, smaller.
+    phase: Tensor,
+}
+
+impl Halved {
+    /// For a network's workspace at half the size of pictures with this `view`, whose sides are multiples of 4.
+    fn new(workspace: &network::Workspace, (height, width): (usize, usize)) -> Result<Self> {
+        let cells = (height / 2, width / 2);
+        Ok(Self {
+            view: cells,
+            seen: workspace.view()?,
+            motion: new_motion(cells, &workspace.context().device())?,
+            phase: zeros((height.div_ceil(8), width.div_ceil(8)), 1)?,
+        })
+    }
+
+    /// Fills the network's view from that of the picture: the mean of 2x2 pixels is a pixel.
+    fn see(&self, context: &Context, view: &Tensor) -> Result<()> {
+        let (h, w) = self.view;
+        let blocks = view.reshape((h, 2, w, 2 * view::CHANNELS))?;
+        for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let row = blocks.narrow(1, y, 1)?.squeeze(1)?;
+            let luma = row.narrow(2, x * view::CHANNELS, view::LUMA)?;
+            resample::mean(context, &luma, &self.seen.narrow(2, 2 * y + x, 1)?)?;
+        }
+        let chroma = |t: &Tensor| t.narrow(2, view::LUMA, view::CHANNELS - view::LUMA);
+        resample::half(context, &chroma(view)?, &chroma(&self.seen)?)?;
+        Ok(())
+    }
+
+    fn phase(&self, context: &Context, phase: &PhaseMap) -> Result<PhaseMap> {
+        Ok(match phase {
+            PhaseMap::Uniform(phase) => PhaseMap::Uniform(*phase),
+            PhaseMap::Plane(plane) => {
+                phases::coarser(context, &plane.unsqueeze(2)?, &self.phase)?;
+                PhaseMap::Plane(self.phase.squeeze(2)?)
+            }
+        })
+    }
+
+    /// Brings what was found at half the size to the picture's.
+    fn enlarge(&self, context: &Context, found: &Motion) -> Result<()> {
+        let motion = &self.motion;
+        // its pixels are twice as large
+        resample::double_and_add(context, &found.flow, 2.0, None, &motion.flow)?;
+        resample::double(context, &found.mask, &motion.mask)?;
+        resample::double(context, &found.difference, &motion.difference)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    // what the network sees of a halved picture, beside plain loops
+    #[test]
+    fn the_view_of_a_halved_picture_is_that_of_means_of_2x2_pixels() {
+        for threads in [1, 3] {
+            let context = Context::new(threads).unwrap();
+            let network = Network::embedded().unwrap();
+            for (h, w) in [(4, 4), (12, 20), (36, 104)] {
+                let workspace = network.workspace(&context, h / 2, w / 2).unwrap();
+                let halved = Halved::new(&workspace, (h, w)).unwrap();
+                let view = Tensor::rand(-0.5f32, 0.5, (h, w, view::CHANNELS), &Device::Cpu);
+                let view = view.unwrap();
+                halved.see(&context, &view).unwrap();
+                let (view, seen) = (values(&view), values(&halved.seen));
+                let at = |y: usize, x: usize, c: usize| view[(y * w + x) * view::CHANNELS + c];
+                for (i, found) in seen.iter().enumerate() {
+                    let (y, x) = (i / view::CHANNELS / (w / 2), i / view::CHANNELS % (w / 2));
+                    let wanted: f32 = match i % view::CHANNELS {
+                        c @ 0..4 => (0..4).map(|k| at(2 * y + c / 2, 2 * x + c % 2, k)).sum(),
+                        c => (0..4).map(|k| at(2 * y + k / 2, 2 * x + k % 2, c)).sum(),
+                    };
+                    assert!((found - wanted / 4.0).abs() < 1e-6, "{h}x{w}, value {i}");
+                }
+            }
+        }
+    }
+}
