@@ -265,6 +265,15 @@ fn a_mask_that_is_too_small_is_an_error_with_its_remedy() {
     });
 }
 
+/// The pipeline of a line, playing, and its `sink`.
+fn playing(line: &str) -> (gst::Pipeline, gst_app::AppSink) {
+    let pipeline = gst::parse::launch(line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let sink = pipeline.by_name("sink").and_downcast().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    (pipeline, sink)
+}
+
 #[test]
 fn a_seek_forgets_the_mask() {
     watched(|| {
@@ -273,15 +282,7 @@ fn a_seek_forgets_the_mask() {
             "videotestsrc num-buffers=100 ! {FRAMES} ! videomaskattach name=attach ! appsink name=sink sync=false \
              videotestsrc num-buffers=100 pattern=white ! video/x-raw,format=GRAY8,width=4,height=2,framerate=5/1 ! attach.mask"
         );
-        let pipeline = gst::parse::launch(&line)
-            .unwrap()
-            .downcast::<gst::Pipeline>()
-            .unwrap();
-        let sink = pipeline
-            .by_name("sink")
-            .and_downcast::<gst_app::AppSink>()
-            .unwrap();
-        pipeline.set_state(gst::State::Playing).unwrap();
+        let (pipeline, sink) = playing(&line);
         for second in [1, 0, 2] {
             let to = gst::ClockTime::from_seconds(second);
             sink.pull_sample().unwrap();
@@ -305,15 +306,7 @@ fn backwards_each_frame_has_the_same_mask() {
             "videotestsrc num-buffers=100 ! {FRAMES} ! videomaskattach name=attach ! appsink name=sink sync=false \
              videotestsrc num-buffers=100 pattern=ball ! video/x-raw,format=GRAY8,width=16,height=16,framerate=5/1 ! attach.mask"
         );
-        let pipeline = gst::parse::launch(&line)
-            .unwrap()
-            .downcast::<gst::Pipeline>()
-            .unwrap();
-        let sink = pipeline
-            .by_name("sink")
-            .and_downcast::<gst_app::AppSink>()
-            .unwrap();
-        pipeline.set_state(gst::State::Playing).unwrap();
+        let (pipeline, sink) = playing(&line);
         let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
         let (start, stop) = (gst::ClockTime::ZERO, gst::ClockTime::from_seconds(1));
         let play = |rate: f64| {
