@@ -41,6 +41,34 @@ impl Lanes {
         // SAFETY: eight floats, aligned to 32 bytes.
         unsafe { _mm256_load_ps(self.0.as_ptr()) }
     }
+
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub fn store(&mut self, v: __m256) {
+        // SAFETY: as above.
+        unsafe { _mm256_store_ps(self.0.as_mut_ptr(), v) }
+    }
+}
+
+/// Room for so many values of eight pixels, each value's side by side, in whole blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Planes<const BLOCKS: usize>(pub [[Lanes; LANES]; BLOCKS]);
+
+impl<const BLOCKS: usize> Planes<BLOCKS> {
+    pub const ZEROS: Self = Self([[Lanes([0.0; LANES]); LANES]; BLOCKS]);
+
+    /// The first `channels` values of each pixel, side by side, into as many pixels of `out`, which are `pixel` floats
+    /// apart, as it has (eight at most).
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn turn(&self, channels: usize, pixel: usize, out: &mut [f32]) {
+        for (v, block) in self.0.iter().enumerate() {
+            let pixels = transpose(&each_lane!(i => block[i].load()));
+            for (values, out) in pixels.into_iter().zip(out.chunks_mut(pixel)) {
+                store(&mut out[v * LANES..channels.min((v + 1) * LANES)], values);
+            }
+        }
+    }
 }
 
 /// All ones in the first `n` lanes (all of them if there are more), zeros in the others.

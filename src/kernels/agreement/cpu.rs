@@ -9,7 +9,7 @@ use crate::kernels::Context;
 use crate::kernels::correlation::{Axis, SIDE, softmax_means};
 use crate::kernels::luma::{CELLS, compare, mean_of_cell};
 use crate::kernels::raster::RasterMut;
-use crate::kernels::simd::{LANES, store, transpose};
+use crate::kernels::simd::{LANES, Planes};
 
 /// Cells of a row whose differences are made together: those of a tile, and one on each side.
 const MADE: usize = 64;
@@ -49,6 +49,7 @@ struct Tile<'a> {
     rows: [[[u16; WIDTH]; SCORES]; 3],
     /// Sums down the columns of three rows; of a tile's cells, one on each side, and what vectors read beyond.
     columns: Columns,
+    answers: Answers,
     /// The first row that was not made yet.
     next: Option<usize>,
 }
@@ -62,6 +63,7 @@ impl<'a> Tile<'a> {
             first: 0,
             rows: [[[0; WIDTH]; SCORES]; 3],
             columns: [[0; TILE + 2 + LANES]; SCORES],
+            answers: Planes::ZEROS,
             next: None,
         }
     }
@@ -115,17 +117,11 @@ impl<'a> Tile<'a> {
                 *column = u32::from(a[i]) + u32::from(b[i]) + u32::from(c[i]);
             }
         }
+        let out = &mut out[..(cells - 1) * pixel + CHANNELS];
         for (group, out) in out.chunks_mut(LANES * pixel).enumerate() {
             let first = group * LANES;
-            if first >= cells {
-                break;
-            }
-            let answer = answer(&self.columns, first, self.job.sharpness);
-            for (cell, values) in answer.iter().zip(out.chunks_mut(pixel)).take(cells - first) {
-                for (values, part) in values[..CHANNELS].chunks_mut(LANES).zip(cell) {
-                    store(values, *part);
-                }
-            }
+            answer(&self.columns, first, self.job.sharpness, &mut self.answers);
+            self.answers.turn(CHANNELS, pixel, out);
         }
     }
 }
@@ -151,43 +147,38 @@ unsafe fn compare_row(
     }
 }
 
-const VECTORS: usize = CHANNELS.div_ceil(LANES);
+/// Answers of eight cells.
+type Answers = Planes<{ CHANNELS.div_ceil(LANES) }>;
 
-/// The answers of the eight cells from `first` on, each in as many vectors as it takes.
+/// Makes the answers of the eight cells from `first` on.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn answer(columns: &Columns, first: usize, sharpness: f32) -> [[__m256; VECTORS]; LANES] {
-    let zero = _mm256_setzero_ps();
-    let mut values = [zero; VECTORS * LANES];
-    let mut total = zero;
-    for (value, columns) in values.iter_mut().zip(columns) {
+fn answer(columns: &Columns, first: usize, sharpness: f32, out: &mut Answers) {
+    // Sums of up to 25 times 9 cells stay below 2 to the 24th: they are exact as floats, too.
+    let mut total = _mm256_setzero_si256();
+    let (scores, summary) = out.0.as_flattened_mut().split_at_mut(SCORES);
+    for (value, columns) in scores.iter_mut().zip(columns) {
         // SAFETY: eight sums from each of three columns on are there.
         let at = |i: usize| unsafe {
             let columns = &columns[first + i..first + i + LANES];
             _mm256_loadu_si256(columns.as_ptr().cast())
         };
         let sum = _mm256_add_epi32(_mm256_add_epi32(at(0), at(1)), at(2));
-        *value = _mm256_cvtepi32_ps(sum);
-        total = _mm256_add_ps(total, *value);
+        value.store(_mm256_cvtepi32_ps(sum));
+        total = _mm256_add_epi32(total, sum);
     }
+    let total = _mm256_cvtepi32_ps(total);
     let unit = mean_of_cell(1) / 9.0;
     let mean = _mm256_mul_ps(total, _mm256_set1_ps(unit / SCORES as f32));
     let floor = _mm256_add_ps(mean, _mm256_set1_ps(NOISE));
     let scale = _mm256_div_ps(_mm256_set1_ps(unit), floor);
     let one = _mm256_set1_ps(1.0);
-    for value in &mut values[..SCORES] {
-        *value = _mm256_fnmadd_ps(*value, scale, one);
+    for value in scores.iter_mut() {
+        value.store(_mm256_fnmadd_ps(value.load(), scale, one));
     }
-    let [dx, dy] = softmax_means(&values[..SCORES], sharpness);
+    let [dx, dy] = softmax_means(scores, sharpness);
     let per_cell = _mm256_set1_ps(1.0 / SAMPLES as f32);
-    values[SCORES] = _mm256_mul_ps(dx, per_cell);
-    values[SCORES + 1] = _mm256_mul_ps(dy, per_cell);
-    values[SCORES + 2] = _mm256_mul_ps(mean, _mm256_set1_ps(CONTRAST));
-    let mut cells = [[zero; VECTORS]; LANES];
-    for (v, block) in values.as_chunks::<LANES>().0.iter().enumerate() {
-        for (cell, part) in cells.iter_mut().zip(transpose(block)) {
-            cell[v] = part;
-        }
-    }
-    cells
+    summary[0].store(_mm256_mul_ps(dx, per_cell));
+    summary[1].store(_mm256_mul_ps(dy, per_cell));
+    summary[2].store(_mm256_mul_ps(mean, _mm256_set1_ps(CONTRAST)));
 }

@@ -5,10 +5,10 @@ use std::arch::x86_64::*;
 use super::{Axis, Correlate, DISPLACEMENTS, Expected, MAX_CHANNELS, RADIUS, SIDE};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
-use crate::kernels::simd::{LANES, each_lane, exp_negative, load, store, sums, transpose};
+use crate::kernels::simd::{
+    LANES, Lanes, Planes, each_lane, exp_negative, load, store, sums, transpose,
+};
 
-/// Vectors that hold all displacements.
-const VECTORS: usize = DISPLACEMENTS.div_ceil(LANES);
 /// What lies outside of the picture.
 static ZEROS: [f32; MAX_CHANNELS] = [0.0; MAX_CHANNELS];
 
@@ -198,15 +198,17 @@ pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
 #[target_feature(enable = "avx2,fma")]
 fn expected_row(job: &Expected, y: usize, row: &mut [f32], pixel: usize) {
     let width = job.scores.width;
+    let mut scores = Planes::<{ DISPLACEMENTS.div_ceil(LANES) }>::ZEROS;
     for x in (0..width).step_by(LANES) {
         let pixels = each_lane!(i => job.scores.at(y, (x + i).min(width - 1)));
-        let mut scores = [_mm256_setzero_ps(); VECTORS * LANES];
-        for (block, scores) in scores.chunks_exact_mut(LANES).enumerate() {
-            let part = each_lane!(i => load(&pixels[i][block * LANES..]));
-            scores.copy_from_slice(&transpose(&part));
+        for (i, block) in scores.0.iter_mut().enumerate() {
+            let part = transpose(&each_lane!(j => load(&pixels[j][i * LANES..])));
+            for (score, values) in block.iter_mut().zip(part) {
+                score.store(values);
+            }
         }
         let (mut dx, mut dy) = ([0.0; LANES], [0.0; LANES]);
-        let [x_mean, y_mean] = softmax_means(&scores[..DISPLACEMENTS], job.sharpness);
+        let [x_mean, y_mean] = softmax_means(scores.0.as_flattened(), job.sharpness);
         store(&mut dx, x_mean);
         store(&mut dy, y_mean);
         for i in 0..LANES.min(width - x) {
@@ -216,27 +218,40 @@ fn expected_row(job: &Expected, y: usize, row: &mut [f32], pixel: usize) {
     }
 }
 
-/// The mean displacements (x, y) of eight pixels under the softmax of `sharpness * scores`, a pixel a lane.
+/// The mean displacements (x, y) of eight pixels under the softmax of `sharpness * scores`, a pixel a lane; of `scores` the
+/// first [`DISPLACEMENTS`] count.
+///
+/// Of each row and of each column there is a sum of its own: one sum of all would wait for itself at every score.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub fn softmax_means(scores: &[__m256], sharpness: f32) -> [__m256; 2] {
-    let sharp = _mm256_set1_ps(sharpness);
-    let mut top = _mm256_set1_ps(f32::NEG_INFINITY);
-    for score in scores {
-        top = _mm256_max_ps(top, _mm256_mul_ps(*score, sharp));
-    }
+pub fn softmax_means(scores: &[Lanes], sharpness: f32) -> [__m256; 2] {
+    let scores = scores[..DISPLACEMENTS].as_chunks::<SIDE>().0;
     let zero = _mm256_setzero_ps();
-    let (mut total, mut dx, mut dy) = (zero, zero, zero);
-    let step = |i: usize| _mm256_set1_ps(i as f32 - RADIUS as f32);
-    for (i, scores) in scores.chunks_exact(SIDE).enumerate() {
-        let mut row = zero;
-        for (j, score) in scores.iter().enumerate() {
-            let p = exp_negative(_mm256_sub_ps(_mm256_mul_ps(*score, sharp), top));
-            row = _mm256_add_ps(row, p);
-            dx = _mm256_fmadd_ps(p, step(j), dx);
+    let sharp = _mm256_set1_ps(sharpness);
+    let mut tops = [_mm256_set1_ps(f32::NEG_INFINITY); SIDE];
+    for row in scores {
+        for (top, score) in tops.iter_mut().zip(row) {
+            *top = _mm256_max_ps(*top, _mm256_mul_ps(score.load(), sharp));
         }
-        total = _mm256_add_ps(total, row);
-        dy = _mm256_fmadd_ps(row, step(i), dy);
+    }
+    let mut top = tops[0];
+    for other in &tops[1..] {
+        top = _mm256_max_ps(top, *other);
+    }
+    let (mut rows, mut columns) = ([zero; SIDE], [zero; SIDE]);
+    for (row, scores) in rows.iter_mut().zip(scores) {
+        for (column, score) in columns.iter_mut().zip(scores) {
+            let p = exp_negative(_mm256_sub_ps(_mm256_mul_ps(score.load(), sharp), top));
+            *row = _mm256_add_ps(*row, p);
+            *column = _mm256_add_ps(*column, p);
+        }
+    }
+    let (mut total, mut dx, mut dy) = (zero, zero, zero);
+    for (i, (row, column)) in rows.iter().zip(&columns).enumerate() {
+        let step = _mm256_set1_ps(i as f32 - RADIUS as f32);
+        total = _mm256_add_ps(total, *row);
+        dx = _mm256_fmadd_ps(*column, step, dx);
+        dy = _mm256_fmadd_ps(*row, step, dy);
     }
     [_mm256_div_ps(dx, total), _mm256_div_ps(dy, total)]
 }
