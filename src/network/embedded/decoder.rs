@@ -74,19 +74,37 @@ pub struct Match {
     warped: Warped,
 }
 
+/// What is compared once and then not needed any more.
+struct Compared {
+    left: Tensor,
+    right: Tensor,
+    scores: Tensor,
+    luma: Tensor,
+}
+
 impl Match {
     pub fn new(size: (usize, usize), channels: usize, device: &Device) -> Result<Self> {
-        Self::with_scores(size, channels, zeros(size, DISPLACEMENTS, device)?)
+        let zeros = |channels| zeros(size, channels, device);
+        let compared = Compared {
+            left: zeros(channels)?,
+            right: zeros(channels)?,
+            scores: zeros(DISPLACEMENTS)?,
+            luma: zeros(agreement::CHANNELS)?,
+        };
+        Self::with(size, compared)
     }
 
-    fn with_scores(size: (usize, usize), channels: usize, scores: Tensor) -> Result<Self> {
-        let device = scores.device().clone();
-        let zeros = |size, channels| zeros(size, channels, &device);
-        let state = zeros(size, STATE)?;
-        let luma = zeros(size, agreement::CHANNELS)?;
+    fn with(size: (usize, usize), compared: Compared) -> Result<Self> {
+        let Compared {
+            left,
+            right,
+            scores,
+            luma,
+        } = compared;
+        let state = zeros(size, STATE, &scores.device().clone())?;
         Ok(Self {
-            left: zeros(size, channels)?,
-            right: zeros(size, channels)?,
+            left,
+            right,
             scores,
             luma_scores: luma.narrow(2, 0, agreement::SCORES)?,
             summary: luma.narrow(2, agreement::SCORES, agreement::SUMMARY)?,
@@ -182,9 +200,14 @@ impl DecoderSpace {
         let zeros = |size, channels| zeros(size, channels, device);
         let cues = zeros(size, CUES)?;
         let in_memory_of = |other: &Tensor, channels| shared(other, (size.0, size.1, channels));
-        let scores = in_memory_of(&later.matched.scores, DISPLACEMENTS)?;
+        let compared = Compared {
+            left: in_memory_of(&later.whole, c.features)?,
+            right: in_memory_of(&later.matched.state, c.features)?,
+            scores: in_memory_of(&later.matched.scores, DISPLACEMENTS)?,
+            luma: in_memory_of(&later.matched.luma, agreement::CHANNELS)?,
+        };
         Ok(Self {
-            matched: Match::with_scores(size, c.features, scores)?,
+            matched: Match::with(size, compared)?,
             hypotheses: hypotheses::Space::new(size, device)?,
             acceleration: cues.narrow(2, ACCELERATION, 2)?,
             cues,

@@ -371,7 +371,7 @@ pub struct Workspace {
     /// What a search on a card needs; empty on the CPU.
     #[cfg(feature = "cuda")]
     rooms: Vec<cuda::Room>,
-    /// Motion from left to right and from right to left, in pixels of the finest level searched.
+    /// Motion from left to right and from right to left, in pixels of the finest level searched; estimating overwrites it.
     ways: [Tensor; 2],
     /// Both, in cells.
     found: Tensor,
@@ -404,6 +404,8 @@ impl Workspace {
         let device = context.device();
         let zeros = |size, channels| zeros(size, channels, &device);
         let refiner = RefinerSpace::new(config, fine, coarse, &device)?;
+        let (h, w) = levels[config.finest];
+        let way = |later: &Tensor| memory::shared(later, (h, w, 2));
         let motion = Motion {
             flow: zeros(fine, 4)?,
             mask: zeros(fine, 1)?,
@@ -418,10 +420,7 @@ impl Workspace {
             search: search::Space::new(&levels, config.finest)?,
             #[cfg(feature = "cuda")]
             rooms: cuda::rooms(context, search::cuda::levels(&levels, config.finest)?)?,
-            ways: [
-                zeros(levels[config.finest], 2)?,
-                zeros(levels[config.finest], 2)?,
-            ],
+            ways: [way(&refiner.matched.left)?, way(&refiner.matched.right)?],
             found: zeros(coarse, 4)?,
             past: zeros(coarse, 3)?,
             ahead: None,

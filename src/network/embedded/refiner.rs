@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::kernels::agreement;
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::DISPLACEMENTS;
+use crate::kernels::memory::shared;
 use crate::kernels::motion::{self, CHANGE, STATE};
 use crate::kernels::{Context, PhaseMap};
 use crate::network::Observer;
@@ -29,7 +30,9 @@ pub struct Refiner {
 #[derive(Debug)]
 pub struct RefinerSpace {
     pub matched: Match,
-    /// Even and odd rows of the detail, two pixels of the finer size in one of the coarser.
+    /// The detail, with the last row and column that a picture of odd size lacks.
+    pub whole: Tensor,
+    /// Even and odd rows of it, two pixels of the finer size in one of the coarser.
     pub(super) rows: [Tensor; 2],
     /// The same memory as the finer size sees it: flow, mask and features of each pixel.
     pub(super) detail: Tensor,
@@ -57,9 +60,11 @@ impl RefinerSpace {
         let detail = whole.narrow(0, 0, fine.0)?.narrow(1, 0, fine.1)?;
         let matched = Match::new(fine, c.stem, device)?;
         Ok(Self {
-            // the left side is not needed any more
+            // both sides are not needed any more
             features: matched.left.clone(),
+            head: shared(&matched.right, (fine.0, fine.1, CHANGE))?,
             matched,
+            whole,
             rows: [
                 pairs.narrow(1, 0, 1)?.squeeze(1)?,
                 pairs.narrow(1, 1, 1)?.squeeze(1)?,
@@ -67,7 +72,6 @@ impl RefinerSpace {
             up: detail.narrow(2, DETAIL, c.up)?,
             detail,
             squeezed: zeros(fine, c.stem)?,
-            head: zeros(fine, CHANGE)?,
         })
     }
 }
