@@ -4,8 +4,11 @@
 //! CPU, channels adjacent in memory; rows and pixels may lie further apart than their content
 //! (a `narrow` of a wider tensor). Every operation writes into a tensor that exists already, as
 //! a candle in-place custom op, so that nothing is allocated per frame. In each folder
-//! `reference.rs` is the definition, `cpu.rs` the fast version, `mod.rs` the door that chooses; `cuda.cu` and `cuda.rs`
-//! are for NVIDIA cards (see `cuda/mod.rs`).
+//! `reference.rs` is the definition, `cpu.rs` the fast version (see `simd/mod.rs`), `mod.rs` the door that chooses; `cuda.cu` and
+//! `cuda.rs` are for NVIDIA cards (see `cuda/mod.rs`).
+
+// What a caller has to find out first, that AVX2 is there, needs no finding out where each machine has NEON.
+#![cfg_attr(target_arch = "aarch64", allow(unused_unsafe))]
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -54,7 +57,11 @@ pub(crate) mod transformer;
 pub(crate) mod view;
 pub mod warp;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg_attr(
+    target_arch = "aarch64",
+    allow(dead_code, unused_imports, unused_macros)
+)]
 mod simd;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -67,7 +74,7 @@ pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";
 pub enum CpuLevel {
     /// The plain loops that define every operation.
     Reference,
-    /// aarch64; convolutions alone, all else is plain.
+    /// aarch64.
     Neon,
     /// x86-64 with AVX2 and FMA.
     Avx2,
@@ -78,6 +85,12 @@ pub enum CpuLevel {
 impl CpuLevel {
     /// From the lowest to the highest.
     pub const ALL: [Self; 4] = [Self::Reference, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// What all kernels have that have a fast version: it is written in AVX2's instructions, which `simd` has for NEON, too.
+    pub const VECTORS: Self = match cfg!(target_arch = "aarch64") {
+        true => Self::Neon,
+        false => Self::Avx2,
+    };
 
     /// What [`CPU_VARIABLE`] calls it.
     pub fn name(self) -> &'static str {
@@ -178,9 +191,9 @@ impl Context {
         &self.pool
     }
 
-    /// The version to run of kernels that have none above AVX2; never above what the machine has.
+    /// The version to run of kernels that have none above [`CpuLevel::VECTORS`]; never above what the machine has.
     pub fn level(&self) -> CpuLevel {
-        self.level.min(CpuLevel::Avx2)
+        self.level.min(CpuLevel::VECTORS)
     }
 
     /// The version to run of kernels that have one for every level; never above what the machine has.

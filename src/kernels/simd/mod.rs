@@ -1,6 +1,17 @@
-//! What the AVX2 kernels share.
+//! What the fast kernels share, first of all their words: AVX2's instructions, by the names that all compilers have for them.
+//!
+//! On x86-64 they are what they say. On aarch64 `neon.rs` says the same, so that each kernel is written once. What uses
+//! them has `target_feature` on x86-64 alone, where not every machine has AVX2; on aarch64 every machine has NEON.
 
-use std::arch::x86_64::*;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
+
+#[cfg(target_arch = "aarch64")]
+pub use neon as avx2;
+#[cfg(target_arch = "x86_64")]
+pub use std::arch::x86_64 as avx2;
+
+use avx2::*;
 
 /// Floats in a vector.
 pub const LANES: usize = 8;
@@ -36,14 +47,14 @@ pub struct Lanes(pub [f32; LANES]);
 
 impl Lanes {
     #[inline]
-    #[target_feature(enable = "avx")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]
     pub fn load(&self) -> __m256 {
         // SAFETY: eight floats, aligned to 32 bytes.
         unsafe { _mm256_load_ps(self.0.as_ptr()) }
     }
 
     #[inline]
-    #[target_feature(enable = "avx")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]
     pub fn store(&mut self, v: __m256) {
         // SAFETY: as above.
         unsafe { _mm256_store_ps(self.0.as_mut_ptr(), v) }
@@ -60,7 +71,7 @@ impl<const BLOCKS: usize> Planes<BLOCKS> {
     /// The first `channels` values of each pixel, side by side, into as many pixels of `out`, which are `pixel` floats
     /// apart, as it has (eight at most).
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     pub fn turn(&self, channels: usize, pixel: usize, out: &mut [f32]) {
         for (v, block) in self.0.iter().enumerate() {
             let pixels = transpose(&each_lane!(i => block[i].load()));
@@ -73,7 +84,7 @@ impl<const BLOCKS: usize> Planes<BLOCKS> {
 
 /// All ones in the first `n` lanes (all of them if there are more), zeros in the others.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn tail_mask(n: usize) -> __m256i {
     let n = _mm256_set1_epi32(n.min(LANES) as i32);
     _mm256_cmpgt_epi32(n, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
@@ -81,7 +92,7 @@ pub fn tail_mask(n: usize) -> __m256i {
 
 /// The first eight of `values`; zeros where there are fewer.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn load(values: &[f32]) -> __m256 {
     if values.len() >= LANES {
         // SAFETY: there are eight floats.
@@ -94,7 +105,7 @@ pub fn load(values: &[f32]) -> __m256 {
 /// Writes the first eight of `out`, or as many as there are. (Masked stores are slow on some
 /// processors, tens of cycles; masked loads are not.)
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn store(out: &mut [f32], v: __m256) {
     let n = out.len();
     let mut at = out.as_mut_ptr();
@@ -124,14 +135,14 @@ pub fn store(out: &mut [f32], v: __m256) {
 /// `a + t * (b - a)` with two roundings, as plain loops have it: where places are told by it, one less could lead to another
 /// sample.
 #[inline]
-#[target_feature(enable = "avx")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]
 pub fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
     _mm256_add_ps(a, _mm256_mul_ps(t, _mm256_sub_ps(b, a)))
 }
 
 /// Sum of the eight lanes.
 #[inline]
-#[target_feature(enable = "avx")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]
 pub fn sum(v: __m256) -> f32 {
     let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
     let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
@@ -140,7 +151,7 @@ pub fn sum(v: __m256) -> f32 {
 
 /// Sums of eight vectors, one a lane.
 #[inline]
-#[target_feature(enable = "avx")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]
 pub fn sums(v: &[__m256; LANES]) -> __m256 {
     let a = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
     let b = _mm256_hadd_ps(_mm256_hadd_ps(v[4], v[5]), _mm256_hadd_ps(v[6], v[7]));
@@ -152,7 +163,7 @@ pub fn sums(v: &[__m256; LANES]) -> __m256 {
 
 /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
 #[inline]
-#[target_feature(enable = "avx")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]
 pub fn transpose(v: &[__m256; LANES]) -> [__m256; LANES] {
     // Pairs of lanes, then fours, within the halves of the vectors; then the halves.
     let mut pairs = [_mm256_setzero_ps(); LANES];
@@ -181,7 +192,7 @@ pub fn transpose(v: &[__m256; LANES]) -> [__m256; LANES] {
 /// 2 to the whole part of x log2(e), times 2 to the rest, at most a half, by the polynomial whose largest relative error is
 /// least (7.5e-8).
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 pub fn exp_negative(x: __m256) -> __m256 {
     /// Added to a number, it leaves the nearest whole one in the last bits.
     const ROUND: f32 = (3 << 22) as f32;
@@ -203,7 +214,7 @@ pub fn exp_negative(x: __m256) -> __m256 {
 
 /// 1 / (1 + exp(-x)).
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 pub fn sigmoid(x: __m256) -> __m256 {
     let one = _mm256_set1_ps(1.0);
     let small = exp_negative(_mm256_or_ps(x, _mm256_set1_ps(-0.0)));
@@ -214,16 +225,17 @@ pub fn sigmoid(x: __m256) -> __m256 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::CpuLevel;
 
     #[test]
     fn exp_negative_is_exact_to_four_units_in_the_last_place() {
-        if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+        if !CpuLevel::VECTORS.is_supported() {
             return;
         }
         for i in 0..100_000 {
             let x = -86.9 * i as f32 / 100_000.0;
             let mut got = [0f32; LANES];
-            // SAFETY: AVX2 and FMA were just found; `got` has room for a vector.
+            // SAFETY: the instructions were just found; `got` has room for a vector.
             unsafe { _mm256_storeu_ps(got.as_mut_ptr(), exp_negative(_mm256_set1_ps(x))) };
             let want = f64::from(x).exp();
             let error = (f64::from(got[0]) - want).abs() / want;
