@@ -184,7 +184,7 @@ fn fill(
     }
 }
 
-/// The same, for the compiler to use these instructions.
+/// The same, for the compiler to use these instructions. (Those of aarch64 it uses anyway.)
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn fill_avx2(
@@ -242,9 +242,9 @@ impl Cells {
             let (above, below) = (&block.rows[row][i], &block.rows[row + 1][i]);
             self.range[i] = joined(block.ranges[row][i], block.ranges[row + 1][i]);
             match level {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: a context has this level only where the machine has AVX2.
-                CpuLevel::Avx2 => unsafe {
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                // SAFETY: a context has this level only where the machine has its instructions.
+                CpuLevel::VECTORS => unsafe {
                     super::cpu::between_rows(above, below, eighths, used, values);
                 },
                 _ => {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 mod cells;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod cpu;
 pub mod reference;
 

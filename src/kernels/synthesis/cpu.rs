@@ -1,20 +1,20 @@
-//! AVX2: sixteen bytes of the output at a time, the same bits as the reference.
+//! AVX2 or NEON: sixteen bytes of the output at a time, the same bits as the reference.
 //!
 //! First all that comes from one side, then the other, then the blend: each loop has its constants in registers.
 
-use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::{Row, SEGMENT, STATIC_FLOW, reference};
 use crate::kernels::moved::cpu::{Fetch, Pattern, lerp, load16, share_of};
 use crate::kernels::moved::{Cells, PLACE_BITS, WHOLE};
+use crate::kernels::simd::avx2::*;
 use crate::picture::Component;
 
 /// Segments that are worked on together.
 const SEGMENTS: usize = 32;
 
 /// The samples of a tile; they begin with a segment.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn samples(row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) {
     let c = row.group.first();
     match (c.size(), c.step) {
@@ -29,7 +29,7 @@ pub fn samples(row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) 
 }
 
 /// Codes of eight bits from both sides' values.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 fn blend_eight_bits([left, right]: [__m256i; 2], weight: __m256i) -> __m128i {
     let share = _mm256_adds_epi16(weight, weight);
@@ -48,7 +48,7 @@ fn blend_eight_bits([left, right]: [__m256i; 2], weight: __m256i) -> __m128i {
 }
 
 /// Words of larger codes from both sides' values.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 fn blend_more_bits([left, right]: [__m256; 2], weight: __m256i, c: &Component) -> __m128i {
     let value = lerp(right, left, share_of(weight, 1.0 / f32::from(WHOLE)));
@@ -62,7 +62,7 @@ fn blend_more_bits([left, right]: [__m256; 2], weight: __m256i, c: &Component) -
     )
 }
 
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn tile<const SIZE: usize, const STEP: usize>(
     row: &Row,
     cells: &Cells,
@@ -80,7 +80,7 @@ fn tile<const SIZE: usize, const STEP: usize>(
 }
 
 /// At most [`SEGMENTS`] whole segments.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn run<const SIZE: usize, const STEP: usize>(
     row: &Row,
     cells: &Cells,
@@ -136,7 +136,7 @@ const fn width_of(step: usize) -> usize {
 }
 
 /// Which segments stand still, from their bytes in both pictures.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn find_still<const STEP: usize>(
     (row, cells): (&Row, &Cells),
     start: usize,
@@ -158,7 +158,7 @@ fn find_still<const STEP: usize>(
 }
 
 /// Whether all flow of a segment is that of what stands still.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 fn is_still(pattern: &Pattern, cells: &Cells, cell: usize) -> bool {
     let size = |i: usize| _mm256_abs_epi16(pattern.at(&cells.values[i], cell));
@@ -170,7 +170,7 @@ fn is_still(pattern: &Pattern, cells: &Cells, cell: usize) -> bool {
 }
 
 /// All ones where a byte of a segment belongs to the group, if not all do.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn own_bytes(row: &Row) -> Option<__m128i> {
     if row.group.whole {
         return None;
@@ -185,7 +185,7 @@ fn own_bytes(row: &Row) -> Option<__m128i> {
 }
 
 /// Writes a segment, or only those of its bytes that are the group's `own`.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 fn store<const STEP: usize>(made: __m128i, own: Option<__m128i>, out: &mut [u8]) {
     if STEP == 3 {

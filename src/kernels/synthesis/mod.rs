@@ -17,7 +17,7 @@ use super::{Context, CpuLevel};
 use crate::error::{Error, Result};
 use crate::picture::{Component, Format, Picture, PictureMut, Plane};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -298,9 +298,9 @@ impl Job<'_> {
 
 /// The samples of one tile of a row, by the best means there is.
 fn row_of_tile(level: CpuLevel, row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) {
-    #[cfg(target_arch = "x86_64")]
-    if level == CpuLevel::Avx2 {
-        // SAFETY: a context has this level only where the machine has AVX2.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    if level == CpuLevel::VECTORS {
+        // SAFETY: a context has this level only where the machine has its instructions.
         unsafe { cpu::samples(row, cells, samples, out) };
         return;
     }

@@ -4,12 +4,11 @@
 //! rows: then a load and a byte shuffle put each value beside its right neighbour. Otherwise gathers
 //! do, and near the upper and the lower edge of the plane they are taken one by one.
 
-use std::arch::x86_64::*;
-
 use super::super::cells::Cells;
 use super::lanes::{HALF, Pattern, between, byte_of, bytes_of, load, samples_of};
 use super::places::{Axis, Places};
 use super::{PLACE_BITS, SEGMENT, Values};
+use crate::kernels::simd::avx2::*;
 use crate::picture::Plane;
 
 /// A source plane and what is needed to fetch from it. SIZE: bytes of a sample; STEP: from one to
@@ -69,7 +68,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
 
     /// Fills `values` for those segments of row `y` from sample `start` on that are not still, moved by the flow to one
     /// side (0: left, 1: right).
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline(never)]
     pub fn side(
         &self,
@@ -120,7 +119,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         wide && rows.start >= 1 && rows.end + 3 <= self.last.0 as i32
     }
 
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline]
     fn pairs(&self, spots: Spots) -> Pairs {
         match (self.near(spots), spots.inside) {
@@ -131,7 +130,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     }
 
     /// By loads and shuffles, if those of each half lie close enough.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline]
     fn near(
         &self,
@@ -190,7 +189,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     }
 
     /// Offsets of each half's base and of those in the two rows below; all of them have rows below.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline]
     fn rows_inside(&self, origin: (i32, i32), x: __m256i, y: __m256i) -> [[isize; 3]; 2] {
         let stride = self.plane.stride as isize;
@@ -208,7 +207,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     }
 
     /// The same wherever they lie, if sixteen bytes from there on are in the plane.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline(never)]
     fn rows_checked(&self, origin: (i32, i32), x: __m256i, y: __m256i) -> Option<[[isize; 3]; 2]> {
         let (x, y) = (halves(x), halves(y));
@@ -230,7 +229,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     }
 
     /// By gathers, wherever they lie inside of the plane.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline(never)]
     fn gathered(&self, Spots { origin, x, y, .. }: Spots) -> Pairs {
         let stride = self.plane.stride as i32;
@@ -278,7 +277,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     }
 
     /// One by one, wherever they lie in the picture.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline(never)]
     fn one_by_one(&self, Spots { origin, x, y, .. }: Spots) -> Pairs {
         let (mut xs, mut ys) = ([0i16; SEGMENT], [0i16; SEGMENT]);
@@ -304,7 +303,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     }
 
     /// Values in 128ths of a code from the middle of the range on, in 16 bits; SIZE is 1.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline]
     fn of_eight_bits(&self, pairs: Pairs, x: &Places, y: &Places) -> __m256i {
         // 128 - t and t; unsigned bytes, for which those of the samples must be signed.
@@ -319,7 +318,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     }
 
     /// Values in 128ths of a code from the middle of sixteen bits on, in floats; SIZE is 2.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline]
     fn of_more_bits(&self, pairs: Pairs, x: &Places, y: &Places) -> __m256 {
         let first = _mm256_sub_epi16(_mm256_set1_epi16(1 << PLACE_BITS), x.between);
@@ -335,21 +334,21 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
 }
 
 /// Every second lane, in units of `unit`.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 pub fn share_of(lanes: __m256i, unit: f32) -> __m256 {
     let lanes = _mm256_and_si256(lanes, _mm256_set1_epi32(0xffff));
     _mm256_mul_ps(_mm256_cvtepi32_ps(lanes), _mm256_set1_ps(unit))
 }
 
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 pub fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
     _mm256_add_ps(a, _mm256_mul_ps(t, _mm256_sub_ps(b, a)))
 }
 
 /// The first lane of each half.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 fn halves(v: __m256i) -> [i32; 2] {
     let first = |half: __m128i| i32::from(_mm_cvtsi128_si32(half) as i16);

@@ -1,15 +1,14 @@
 //! Which sample and which cells each lane of a segment belongs to.
 
-use std::arch::x86_64::*;
-
 use super::super::cells::place;
 use super::SEGMENT;
+use crate::kernels::simd::avx2::*;
 
 /// Lanes that one shuffle serves.
 pub const HALF: usize = SEGMENT / 2;
 
 /// [`super::super::cells::between`], for a share in 32768ths.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 pub fn between(a: __m256i, b: __m256i, share: __m256i) -> __m256i {
     _mm256_add_epi16(a, _mm256_mulhrs_epi16(_mm256_subs_epi16(b, a), share))
@@ -51,7 +50,7 @@ pub const fn bytes_of(size: usize, step: usize) -> [i16; SEGMENT] {
     bytes
 }
 
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 pub fn load16(bytes: &[u8]) -> __m128i {
     let bytes: &[u8; SEGMENT] = bytes[..SEGMENT].try_into().expect("sixteen bytes");
@@ -59,7 +58,7 @@ pub fn load16(bytes: &[u8]) -> __m128i {
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 #[inline]
 pub fn load(values: &[i16; SEGMENT]) -> __m256i {
     // SAFETY: sixteen values of two bytes are there.
@@ -113,7 +112,7 @@ impl Pattern {
     }
 
     /// The values of a segment whose cells begin with number `first`.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline]
     pub fn at(&self, cells: &[i16], first: usize) -> __m256i {
         let cells: &[i16; WINDOW] = cells[first..][..WINDOW].try_into().expect("cells");

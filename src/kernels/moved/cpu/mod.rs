@@ -1,11 +1,10 @@
-//! AVX2: sixteen bytes at a time.
+//! AVX2 or NEON: sixteen bytes at a time.
 //!
 //! A 16-bit lane belongs to each byte and says where its sample comes from. Eight bits are computed in these lanes; more
 //! in half as many of 32 bits.
 
-use std::arch::x86_64::*;
-
 use super::{PLACE_BITS, SEGMENT};
+use crate::kernels::simd::avx2::*;
 
 mod fetch;
 mod lanes;
@@ -21,7 +20,7 @@ use lanes::between;
 pub type Values = __m256i;
 
 /// Cells between the rows `above` and `below`, at least `used` of them.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn between_rows(above: &[i16], below: &[i16], eighths: i16, used: usize, out: &mut [i16]) {
     let share = _mm256_set1_epi16(eighths << 12);
     let above = above.chunks_exact(SEGMENT);

@@ -1,10 +1,10 @@
 //! From flow to places in a plane, along one axis.
 
-use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::cells::{Cells, FLOW_BITS};
 use super::PLACE_BITS;
+use crate::kernels::simd::avx2::*;
 
 /// Where samples lie along one axis: whole ones, counted from an origin, and 128ths beyond.
 pub struct Places {
@@ -30,7 +30,7 @@ const REACH: i32 = 1024;
 
 impl Axis {
     /// For value `i` of the cells, and a plane whose last sample along the axis is number `last`.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline]
     pub fn new(cells: &Cells, i: usize, last: usize, sub: u32) -> Self {
         let bits = FLOW_BITS + sub;
@@ -53,7 +53,7 @@ impl Axis {
 
     /// Places of samples that lie `at` beyond the origin, at most `length`, and are moved by `flow`;
     /// inside of the picture.
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     #[inline]
     pub fn places(&self, origin: i32, at: __m256i, length: i32, flow: __m256i) -> Places {
         let whole = _mm256_add_epi16(at, _mm256_sra_epi16(flow, self.bits));
