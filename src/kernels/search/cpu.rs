@@ -1,16 +1,15 @@
-//! With AVX2: a row of a patch is a vector.
-
-use std::arch::x86_64::*;
+//! With AVX2 or NEON: a row of a patch is a vector.
 
 use super::descent::{Arithmetic, Patch, Search};
 use super::reference::{AREA, covering, inverse, variance};
 use super::{Blend, CODE, PATCH, Plane, STRIDE, WINDOW};
+use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, load, store};
 
 const _: () = assert!(PATCH == LANES);
 
-/// Vectors only where they were found: this module runs nowhere else (`Context` sees to it).
-struct Avx2;
+/// This module runs only where its instructions were found (`Context` sees to it).
+struct Vectors;
 
 struct Template {
     luma: [__m256; PATCH],
@@ -21,21 +20,21 @@ struct Template {
 }
 
 pub fn refine(search: &Search, i: usize, row: &mut [Patch], near: [Option<&[Patch]>; 2]) {
-    // SAFETY: this module runs only where AVX2 and FMA were found.
+    // SAFETY: this module runs only where its instructions were found.
     unsafe { refine_vectors(search, i, row, near) };
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn refine_vectors(search: &Search, i: usize, row: &mut [Patch], near: [Option<&[Patch]>; 2]) {
-    search.refine::<Avx2>(i, row, near);
+    search.refine::<Vectors>(i, row, near);
 }
 
-impl Arithmetic for Avx2 {
+impl Arithmetic for Vectors {
     type Template = Template;
 
     #[inline(always)]
     fn template(own: &Plane, y: usize, x: usize) -> Template {
-        // SAFETY: this module runs only where AVX2 and FMA were found.
+        // SAFETY: this module runs only where its instructions were found.
         unsafe { template(own, y, x) }
     }
 
@@ -76,7 +75,7 @@ impl<'a> Rows<'a> {
     /// # Safety
     /// They must lie inside the rows and columns asked for.
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
     unsafe fn at(&self, i: usize, j: usize) -> __m256 {
         // SAFETY: the caller keeps inside.
         unsafe { _mm256_loadu_ps(self.samples.as_ptr().add(i * self.row + j)) }
@@ -84,7 +83,7 @@ impl<'a> Rows<'a> {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn template(own: &Plane, y: usize, x: usize) -> Template {
     let from = own.at(y as isize - 1, x as isize - 1);
     let rows = Rows::new(from, own.row, PATCH + 2, PATCH + 2);
@@ -118,14 +117,15 @@ fn template(own: &Plane, y: usize, x: usize) -> Template {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn steps(
     gradient: [[__m256; 2]; PATCH],
     sums: [f32; 2],
     inverse: [f32; 3],
 ) -> [[__m256; 2]; PATCH] {
     let mean = sums.map(|sum| _mm256_set1_ps(sum / AREA));
-    let [a, b, d] = inverse.map(|value| _mm256_set1_ps(value));
+    let [a, b, d] = inverse;
+    let (a, b, d) = (_mm256_set1_ps(a), _mm256_set1_ps(b), _mm256_set1_ps(d));
     gradient.map(|[x, y]| {
         let (x, y) = (_mm256_sub_ps(x, mean[0]), _mm256_sub_ps(y, mean[1]));
         let mix = |a, b| _mm256_add_ps(_mm256_mul_ps(a, x), _mm256_mul_ps(b, y));
@@ -134,7 +134,7 @@ fn steps(
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2]) -> Patch {
     let place = other.place(y, x, flow);
     let rows = Rows::new(other.at_place(&place), other.row, PATCH + 1, PATCH + 1);
@@ -164,14 +164,14 @@ fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
     _mm256_fmadd_ps(t, _mm256_sub_ps(b, a), a)
 }
 
 /// Sums of the lanes of four vectors, neighbours first.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn totals([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
     let fours = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
     let halves = _mm_add_ps(
@@ -185,13 +185,13 @@ fn totals([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
 }
 
 pub fn blend(job: &Blend, y: usize, row: &mut [f32]) {
-    // SAFETY: this module runs only where AVX2 and FMA were found.
+    // SAFETY: this module runs only where its instructions were found.
     unsafe { blend_vectors(job, y, row) };
 }
 
 /// Cell by cell of [`STRIDE`] samples, each of which is the second half of one column of patches and
 /// the first half of the next.
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn blend_vectors(job: &Blend, y: usize, row: &mut [f32]) {
     let zero = _mm256_setzero_ps();
     let patches = covering(y, job.grid.height).map(|i| (i, job.grid.row(i)));
@@ -217,7 +217,7 @@ fn blend_vectors(job: &Blend, y: usize, row: &mut [f32]) {
 
 /// Weights of patch (`i`, `j`) in row `y` of its samples.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn weights(job: &Blend, (i, j): (usize, usize), y: usize, flow: [f32; 2]) -> __m256 {
     let place = job.other.place(i * STRIDE, j * STRIDE, flow);
     let r = y - i * STRIDE;

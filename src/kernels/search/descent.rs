@@ -187,8 +187,8 @@ impl<'a> Search<'a> {
 
     fn row(&self, context: &Context, i: usize, row: &mut [Patch], near: [Option<&[Patch]>; 2]) {
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::super::CpuLevel::Avx2 => super::cpu::refine(self, i, row, near),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::super::CpuLevel::VECTORS => super::cpu::refine(self, i, row, near),
             _ => super::reference::refine(self, i, row, near),
         }
     }

@@ -24,7 +24,7 @@ mod descent;
 mod pattern;
 mod plane;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -237,8 +237,8 @@ impl Dense {
             &mut self.flow,
             2 * self.size.1,
             |y, row| match context.level() {
-                #[cfg(target_arch = "x86_64")]
-                super::CpuLevel::Avx2 => cpu::blend(&blend, y, row),
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                super::CpuLevel::VECTORS => cpu::blend(&blend, y, row),
                 _ => reference::blend(&blend, y, row),
             },
         );
