@@ -1,6 +1,4 @@
-//! With AVX2: eight cells at a time, a cell a lane; the same operations in the same order as the reference.
-
-use std::arch::x86_64::*;
+//! With AVX2 or NEON: eight cells at a time, a cell a lane; the same operations in the same order as the reference.
 
 use super::{
     CUES, Costs, HYPOTHESES, LEAST_ACCELERATION, MOST_ACCELERATION, Projection, ROOT_EPSILON,
@@ -9,6 +7,7 @@ use super::{
 use crate::kernels::Context;
 use crate::kernels::agreement::CONTRAST;
 use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, each_lane, lerp, load, transpose};
 use crate::kernels::warp::EightTaps;
 
@@ -22,12 +21,12 @@ pub fn can(fields: &[Raster]) -> bool {
 pub fn project(job: &Projection, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |y, row| {
-        // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
         unsafe { project_row(job, y, row, pixel) };
     });
 }
 
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn project_row(job: &Projection, y: usize, row: &mut [f32], pixel: usize) {
     let one = _mm256_set1_ps(1.0);
     for (group, cells) in row.chunks_mut(LANES * pixel).enumerate() {
@@ -53,7 +52,7 @@ fn project_row(job: &Projection, y: usize, row: &mut [f32], pixel: usize) {
 
 /// The motion (channels `first` and next) of what has gone the share `t` of it and is at the cells now.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn carried(found: &Raster, at: &Cells, first: usize, t: __m256) -> [__m256; 2] {
     let t = negative(t);
     let mut motion = [at.load(found, first), at.load(found, first + 1)];
@@ -68,7 +67,7 @@ fn carried(found: &Raster, at: &Cells, first: usize, t: __m256) -> [__m256; 2] {
 }
 
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn negative(v: __m256) -> __m256 {
     _mm256_xor_ps(v, _mm256_set1_ps(-0.0))
 }
@@ -84,7 +83,7 @@ struct Cells {
 
 impl Cells {
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     fn new(y: usize, x: usize, width: usize) -> Self {
         let x = each_lane!(i => (x + i).min(width - 1));
         let columns = load(&each_lane!(i => x[i] as f32));
@@ -93,14 +92,14 @@ impl Cells {
 
     /// A channel of the cells.
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     fn load(&self, values: &Raster, channel: usize) -> __m256 {
         load(&each_lane!(i => values.at(self.y, self.x[i])[channel]))
     }
 
     /// The four channels of a flow.
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     fn flow(&self, flow: &Raster) -> [__m256; 4] {
         let channel = |c: usize| self.load(flow, c);
         [channel(0), channel(1), channel(2), channel(3)]
@@ -108,7 +107,7 @@ impl Cells {
 
     /// Two channels, from `first` on, at the cells moved by (x, y).
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     fn sample(&self, values: &Raster, first: usize, by: [__m256; 2]) -> [__m256; 2] {
         let x = EightTaps::new(_mm256_add_ps(self.columns, by[0]), values.width);
         let y = _mm256_add_ps(_mm256_set1_ps(self.y as f32), by[1]);
@@ -130,7 +129,7 @@ impl Cells {
 
 /// Two channels, from `first` on, of eight cells, which are inside.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn pair(values: &Raster, first: usize, y: __m256i, x: __m256i) -> [__m256; 2] {
     let rows = _mm256_mullo_epi32(y, _mm256_set1_epi32(values.row as i32));
     let columns = _mm256_mullo_epi32(x, _mm256_set1_epi32(values.pixel as i32));
@@ -154,7 +153,7 @@ fn pair(values: &Raster, first: usize, y: __m256i, x: __m256i) -> [__m256; 2] {
 
 /// Writes the first channels, a vector each, of as many cells as there are.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn put(channels: &[__m256; LANES], cells: &mut [f32], pixel: usize) {
     for (cell, values) in cells.chunks_mut(pixel).zip(transpose(channels)) {
         let cell = &mut cell[..LANES];
@@ -168,7 +167,7 @@ pub fn select(job: &Selection, context: &Context, out: &mut RasterMut) {
     out.for_each_row(context, |y, row| {
         for (group, cells) in row.chunks_mut(LANES * pixel).enumerate() {
             let x = group * LANES;
-            // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
+            // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
             let picked = unsafe { pick(&job.costs, y, x) };
             for (i, cell) in cells.chunks_mut(pixel).enumerate() {
                 let flows = job.flows.at(y, x + i);
@@ -186,7 +185,7 @@ pub fn select(job: &Selection, context: &Context, out: &mut RasterMut) {
 }
 
 /// Which of eight cells, a bit each, stand still, and which of the others take the motion from the right; `None` at an edge.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn pick(costs: &Costs, y: usize, x: usize) -> Option<[i32; 2]> {
     let [left, right, still] = differences(costs, y, x)?;
     let least = _mm256_min_ps(left, right);
@@ -199,7 +198,7 @@ fn pick(costs: &Costs, y: usize, x: usize) -> Option<[i32; 2]> {
 
 /// The cues of difference of eight cells; `None` if they and their neighbours do not all lie inside.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn differences(costs: &Costs, y: usize, x: usize) -> Option<[__m256; HYPOTHESES]> {
     let [first, ..] = &costs.0;
     let dense = costs.0.iter().all(|cost| cost.pixel == 1);
@@ -228,7 +227,7 @@ pub fn tell(job: &Telling, context: &Context, out: &mut RasterMut) {
     out.for_each_row(context, |y, row| {
         for (group, cells) in row.chunks_mut(LANES * pixel).enumerate() {
             let x = group * LANES;
-            // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
+            // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
             if unsafe { tell_eight(job, (y, x), cells, pixel) }.is_none() {
                 for (i, cell) in cells.chunks_mut(pixel).enumerate() {
                     cell[..CUES].copy_from_slice(&reference::cues(job, y, x + i));
@@ -239,7 +238,7 @@ pub fn tell(job: &Telling, context: &Context, out: &mut RasterMut) {
 }
 
 /// The cues of eight cells; `None` at an edge.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn tell_eight(
     job: &Telling,
     (y, x): (usize, usize),
@@ -268,7 +267,7 @@ fn tell_eight(
 
 /// Acceleration along the flow, and whether it is known.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn acceleration(
     job: &Telling,
     at: &Cells,
@@ -292,14 +291,14 @@ fn acceleration(
 }
 
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn apart(by: [__m256; 2]) -> __m256 {
     let e = length(by);
     _mm256_div_ps(e, _mm256_add_ps(_mm256_set1_ps(1.0), e))
 }
 
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn length([x, y]: [__m256; 2]) -> __m256 {
     let squares = _mm256_add_ps(_mm256_mul_ps(x, x), _mm256_mul_ps(y, y));
     _mm256_sqrt_ps(_mm256_add_ps(squares, _mm256_set1_ps(ROOT_EPSILON)))

@@ -21,7 +21,7 @@ use super::change;
 use super::luma::{self, SAMPLES, Warped};
 use super::raster::{Raster, Source, write};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -207,8 +207,8 @@ fn project(
     write("project", out, |mut out| {
         out.expect("the hypotheses", job.found.size(), 8)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 if cpu::can(&[job.found]) => {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS if cpu::can(&[job.found]) => {
                 cpu::project(&job, context, &mut out);
             }
             _ => reference::project(&job, context, &mut out),
@@ -236,8 +236,8 @@ fn select(context: &Context, space: &Space, flow: &Tensor) -> candle_core::Resul
         out.expect("the flow", job.flows.size(), 4)?;
         job.costs.expect(out.size())?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::select(&job, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::select(&job, context, &mut out),
             _ => reference::select(&job, context, &mut out),
         }
         Ok(())
@@ -287,8 +287,8 @@ fn tell(
     write("cues", cues, |mut out| {
         out.expect("the cues", size, CUES)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 if cpu::can(&[job.found, job.past]) => {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS if cpu::can(&[job.found, job.past]) => {
                 cpu::tell(&job, context, &mut out);
             }
             _ => reference::tell(&job, context, &mut out),

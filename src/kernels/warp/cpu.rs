@@ -1,16 +1,15 @@
-//! The warp with AVX2 and FMA: eight channels at a time.
-
-use std::arch::x86_64::*;
+//! The warp with AVX2 and FMA, or NEON: eight channels at a time.
 
 use super::Job;
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
+use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, load, store, sum};
 
 pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     let (pixel, channels) = (out.pixel, out.channels);
     out.for_each_row(context, |y, row| {
-        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
         unsafe {
             match channels {
                 8 => warp_row::<1>(job, y, row, pixel, channels),
@@ -23,7 +22,7 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
 }
 
 /// A row of `C` vectors of channels, or of any number of channels if `C` is 0.
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize, channels: usize) {
     for (x, values) in row.chunks_mut(pixel).enumerate() {
         let values = &mut values[..channels];
@@ -53,7 +52,7 @@ fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize, 
 
 /// Weighted sum of the corners, at unit length if that is wanted, `C` vectors of it in registers.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn blend_vectors<const C: usize>(
     corners: &[&[f32]; 4],
     weights: &[f32; 4],
@@ -92,7 +91,7 @@ fn blend_vectors<const C: usize>(
 
 /// Weighted sum of the corners; returns the sum of its squares.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn blend(corners: &[&[f32]; 4], weights: &[f32; 4], values: &mut [f32]) -> f32 {
     let weights: [__m256; 4] = [
         _mm256_set1_ps(weights[0]),
@@ -126,7 +125,7 @@ fn blend(corners: &[&[f32]; 4], weights: &[f32; 4], values: &mut [f32]) -> f32 {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn scale(values: &mut [f32], factor: f32) {
     for value in values {
         *value *= factor;
@@ -142,7 +141,7 @@ pub struct Taps {
 
 impl Taps {
     #[inline]
-    #[target_feature(enable = "avx2")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     pub fn new(position: __m256, size: usize) -> Self {
         let last = (size - 1) as i32;
         // `max` answers its second operand for what is no number.

@@ -8,9 +8,9 @@ use candle_core::Tensor;
 use super::Context;
 use super::raster::{Raster, RasterMut, Source, write};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) use cpu::Taps as EightTaps;
 #[cfg(any(
     feature = "cuda",
@@ -78,8 +78,8 @@ impl Job<'_> {
         self.flow.expect("the flow of a warp", size, 2)?;
         out.expect("the output of a warp", size, self.features.channels)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::run(self, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::run(self, context, &mut out),
             _ => reference::run(self, context, &mut out),
         }
         Ok(())
