@@ -1,14 +1,13 @@
-//! With AVX2 and FMA: sixteen cells are compared at a time, and of eight the answer is made.
+//! With AVX2 and FMA, or NEON: sixteen cells are compared at a time, and of eight the answer is made.
 //!
 //! A picture is gone through in tiles, down their rows, so that of each row of cells the differences are made once and stay near.
-
-use std::arch::x86_64::*;
 
 use super::{CHANNELS, CONTRAST, Job, NOISE, SAMPLES, SCORES, around, reference};
 use crate::kernels::Context;
 use crate::kernels::correlation::{Axis, SIDE, softmax_means};
 use crate::kernels::luma::{CELLS, compare, mean_of_cell};
 use crate::kernels::raster::RasterMut;
+use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, Planes};
 
 /// Cells of a row whose differences are made together: those of a tile, and one on each side.
@@ -32,7 +31,7 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
                     let cells = TILE.min(band.width - x);
                     let pixel = band.pixel;
                     let out = &mut band.row_mut(row)[x * pixel..];
-                    // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+                    // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
                     unsafe { tile.conclude(first + row, cells, pixel, out) };
                 }
             }
@@ -89,7 +88,7 @@ impl<'a> Tile<'a> {
         for (d, sums) in self.rows[y % 3].iter_mut().enumerate() {
             let inner = &mut sums[1 - before..];
             match even {
-                // SAFETY: this module runs only where AVX2 was found; the cells are the picture's.
+                // SAFETY: this module runs only where its instructions were found; the cells are the picture's.
                 true => unsafe { compare_row(self.job, (y, cells.clone()), &axis, d, inner) },
                 false => {
                     for (sum, x) in inner.iter_mut().zip(cells.clone()) {
@@ -108,7 +107,7 @@ impl<'a> Tile<'a> {
     }
 
     /// The answers of row `y`.
-    #[target_feature(enable = "avx2,fma")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
     fn conclude(&mut self, y: usize, cells: usize, pixel: usize, out: &mut [f32]) {
         let rows = around(y, self.job.phase.height).map(|y| &self.rows[y % 3]);
         for (d, columns) in self.columns.iter_mut().enumerate() {
@@ -129,8 +128,8 @@ impl<'a> Tile<'a> {
 /// The differences of a row's cells for displacement `d`; what lies beyond them, up to a group, is overwritten.
 ///
 /// # Safety
-/// AVX2 is there; the cells are the picture's.
-#[target_feature(enable = "avx2")]
+/// The instructions are there; the cells are the picture's.
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 unsafe fn compare_row(
     job: &Job,
     (y, cells): (usize, std::ops::Range<usize>),
@@ -152,7 +151,7 @@ type Answers = Planes<{ CHANNELS.div_ceil(LANES) }>;
 
 /// Makes the answers of the eight cells from `first` on.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn answer(columns: &Columns, first: usize, sharpness: f32, out: &mut Answers) {
     // Sums of up to 25 times 9 cells stay below 2 to the 24th: they are exact as floats, too.
     let mut total = _mm256_setzero_si256();

@@ -17,7 +17,7 @@ pub use super::luma::SAMPLES;
 use super::luma::{BORDER, Sides, Warped};
 use super::raster::{Raster, Source, write};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -73,8 +73,8 @@ pub fn agree(
         job.sides.expect(h, w)?;
         out.expect("the agreement", (h, w), CHANNELS)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::run(&job, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::run(&job, context, &mut out),
             _ => reference::run(&job, context, &mut out),
         }
         Ok(())

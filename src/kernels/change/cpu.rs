@@ -1,12 +1,11 @@
-//! With AVX2: eight cells at a time.
-
-use std::arch::x86_64::*;
+//! With AVX2 or NEON: eight cells at a time.
 
 use super::{Pair, SAMPLES, mean, reference};
 use crate::kernels::Context;
 use crate::kernels::luma::{cells_of_words, samples};
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::LANES;
+use crate::kernels::simd::avx2::*;
 
 /// Samples of a group of cells.
 const GROUP: usize = SAMPLES * LANES;
@@ -17,7 +16,7 @@ pub fn run(pair: &Pair, context: &Context, out: &mut RasterMut) {
         let whole = SAMPLES * (y + 1) <= pair.left.height;
         let groups = if whole { pair.left.width / GROUP } else { 0 };
         for group in 0..groups {
-            // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
+            // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
             let sums = unsafe { eight(pair, SAMPLES * y, group * GROUP) };
             for (i, sum) in sums.into_iter().enumerate() {
                 row[(group * LANES + i) * pixel] = mean(sum as u32, SAMPLES * SAMPLES);
@@ -35,7 +34,7 @@ pub fn run(pair: &Pair, context: &Context, out: &mut RasterMut) {
 }
 
 /// Sums of the differences in the eight cells whose first sample is at (`y`, `x`).
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn eight(pair: &Pair, y: usize, x: usize) -> [f32; LANES] {
     // two samples in each
     let mut sums = _mm256_setzero_si256();

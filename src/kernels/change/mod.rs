@@ -7,7 +7,7 @@ use super::luma::{self, SAMPLES};
 use super::raster::{self, Raster, RasterMut, Source};
 use crate::error::Result;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 mod reference;
 #[cfg(test)]
@@ -56,8 +56,8 @@ pub fn around(context: &Context, cells: &Tensor, out: &Tensor) -> Result<()> {
 pub fn of_cells(context: &Context, luma: [&Tensor; 2], out: &Tensor) -> candle_core::Result<()> {
     for_cells("change of cells", luma, out, |pair, out| {
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 if pair.is_dense() => cpu::run(pair, context, out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS if pair.is_dense() => cpu::run(pair, context, out),
             _ => reference::run(pair, context, out),
         }
     })

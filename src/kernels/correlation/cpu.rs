@@ -1,10 +1,9 @@
-//! Correlation and its softmax with AVX2 and FMA: eight displacements of a pixel at a time, then eight pixels.
-
-use std::arch::x86_64::*;
+//! Correlation and its softmax with AVX2 and FMA, or NEON: eight displacements of a pixel at a time, then eight pixels.
 
 use super::{Axis, Correlate, DISPLACEMENTS, Expected, MAX_CHANNELS, RADIUS, SIDE};
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
+use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{
     LANES, Lanes, Planes, each_lane, exp_negative, load, store, sums, transpose,
 };
@@ -15,7 +14,7 @@ static ZEROS: [f32; MAX_CHANNELS] = [0.0; MAX_CHANNELS];
 pub fn correlate(job: &Correlate, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |y, row| {
-        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it), and
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it), and
         // `Correlate::run` has compared all sizes.
         unsafe {
             match job.left.channels {
@@ -59,8 +58,8 @@ impl Window {
 /// Scores of a row; `C` vectors of channels, or any number of channels if `C` is 0.
 ///
 /// # Safety
-/// AVX2 and FMA are there; the job's sizes fit each other.
-#[target_feature(enable = "avx2,fma")]
+/// The instructions are there; the job's sizes fit each other.
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f32], pixel: usize) {
     let (height, width) = job.left.size();
     let r = RADIUS;
@@ -126,10 +125,10 @@ impl Inside {
 /// Products of the pairs, one for each value.
 ///
 /// # Safety
-/// AVX2 and FMA are there; `pair` answers two pointers to `8 C` floats, or to `channels` if `C`
+/// The instructions are there; `pair` answers two pointers to `8 C` floats, or to `channels` if `C`
 /// is 0.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 unsafe fn scores<const C: usize>(
     channels: usize,
     values: &mut [f32],
@@ -152,9 +151,9 @@ unsafe fn scores<const C: usize>(
 /// Products of `C` vectors, or of `channels` floats if `C` is 0, not yet summed over the lanes.
 ///
 /// # Safety
-/// AVX2 and FMA are there; both can be read that far.
+/// The instructions are there; both can be read that far.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 unsafe fn dot_vectors<const C: usize>(
     left: *const f32,
     right: *const f32,
@@ -177,7 +176,7 @@ unsafe fn dot_vectors<const C: usize>(
 
 /// Products of any number of channels, not yet summed over the lanes.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn dot(left: &[f32], right: &[f32]) -> __m256 {
     let mut sum = _mm256_setzero_ps();
     for (a, b) in left.chunks(LANES).zip(right.chunks(LANES)) {
@@ -189,13 +188,13 @@ fn dot(left: &[f32], right: &[f32]) -> __m256 {
 pub fn expected(job: &Expected, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |y, row| {
-        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
         unsafe { expected_row(job, y, row, pixel) };
     });
 }
 
 /// Displacements of a row, of eight pixels at a time; beyond the last pixel it is repeated.
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn expected_row(job: &Expected, y: usize, row: &mut [f32], pixel: usize) {
     let width = job.scores.width;
     let mut scores = Planes::<{ DISPLACEMENTS.div_ceil(LANES) }>::ZEROS;
@@ -223,7 +222,7 @@ fn expected_row(job: &Expected, y: usize, row: &mut [f32], pixel: usize) {
 ///
 /// Of each row and of each column there is a sum of its own: one sum of all would wait for itself at every score.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 pub fn softmax_means(scores: &[Lanes], sharpness: f32) -> [__m256; 2] {
     let scores = scores[..DISPLACEMENTS].as_chunks::<SIDE>().0;
     let zero = _mm256_setzero_ps();

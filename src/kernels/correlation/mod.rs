@@ -10,9 +10,9 @@ use candle_core::Tensor;
 use super::Context;
 use super::raster::{Raster, RasterMut, Source, write};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) use cpu::softmax_means;
 #[cfg(any(
     feature = "cuda",
@@ -73,8 +73,8 @@ impl Correlate<'_> {
         self.phase.expect("the phase", size, 1)?;
         out.expect("the scores", size, DISPLACEMENTS)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::correlate(self, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::correlate(self, context, &mut out),
             _ => reference::correlate(self, context, &mut out),
         }
         Ok(())
@@ -102,8 +102,8 @@ pub fn expected(
         job.scores.expect("the scores", size, DISPLACEMENTS)?;
         out.expect("the expected displacement", size, 2)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::expected(&job, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::expected(&job, context, &mut out),
             _ => reference::expected(&job, context, &mut out),
         }
         Ok(())

@@ -1,6 +1,5 @@
-//! With AVX2: sixteen samples at a time.
+//! With AVX2 or NEON: sixteen samples at a time.
 
-use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::{BORDER, MAX, SAMPLES, Sides, mean_of_cell, reference};
@@ -8,6 +7,7 @@ use crate::kernels::Context;
 use crate::kernels::moved::cpu::Fetch;
 use crate::kernels::moved::{Cells, SEGMENT};
 use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, store};
 use crate::picture::Plane;
 
@@ -17,7 +17,7 @@ const GROUP: usize = 16;
 pub fn spread(luma: &Raster, context: &Context, out: &mut RasterMut<u8>) {
     out.for_each_band(context, 2, |y, mut band| {
         for half in 0..2 {
-            // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
+            // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
             let made = unsafe { spread_row(luma, y / 2, half, band.row_mut(half)) };
             let rest = band.row_mut(half).iter_mut().enumerate().skip(made);
             for (x, value) in rest {
@@ -28,7 +28,7 @@ pub fn spread(luma: &Raster, context: &Context, out: &mut RasterMut<u8>) {
 }
 
 /// Fills the samples of one of the two rows of row `y` of the pixels, as far as whole groups of sixteen go; returns how many.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn spread_row(luma: &Raster, y: usize, half: usize, row: &mut [u8]) -> usize {
     let (groups, _) = row.as_chunks_mut::<GROUP>();
     let count = GROUP * groups.len();
@@ -64,7 +64,7 @@ fn spread_row(luma: &Raster, y: usize, half: usize, row: &mut [u8]) -> usize {
 const SEGMENTS: usize = 32;
 
 /// As [`reference::samples`]; luma has no gaps between its samples.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn samples_moved(
     luma: &Raster<u8>,
     (y, cells): (usize, &Cells),
@@ -108,7 +108,7 @@ pub fn differences(sides: &Sides, context: &Context, out: &mut RasterMut) {
         let width = row.len().div_ceil(pixel);
         for x in (0..width).step_by(CELLS) {
             let mut sums = [0u16; CELLS];
-            // SAFETY: this module runs only where AVX2 was found (`Context` sees to it); beyond the last cell of a
+            // SAFETY: this module runs only where its instructions were found (`Context` sees to it); beyond the last cell of a
             // row there is slack for a group.
             unsafe { compare(sides, (y, x), [0; 2], [0; 2], &mut sums) };
             for (i, sum) in sums.into_iter().enumerate().take(width - x) {
@@ -121,9 +121,9 @@ pub fn differences(sides: &Sides, context: &Context, out: &mut RasterMut) {
 /// [`reference::difference`] of the sixteen cells from (`y`, `x`) on; what lies beyond the last cell of a row is compared, too.
 ///
 /// # Safety
-/// AVX2 is there; (`y`, `x`) is a cell of both sides, and they are moved by at most [`BORDER`].
+/// The instructions are there; (`y`, `x`) is a cell of both sides, and they are moved by at most [`BORDER`].
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub unsafe fn compare(
     sides: &Sides,
     (y, x): (usize, usize),
@@ -163,7 +163,7 @@ pub unsafe fn compare(
 
 /// The thirty-two samples of row `y` from column `x` on, which must be inside.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn samples(luma: &Raster<'_, u8>, y: usize, x: usize) -> __m256i {
     let samples = &luma.row(y)[x..x + 32];
     // SAFETY: there are thirty-two bytes.
@@ -172,14 +172,14 @@ pub fn samples(luma: &Raster<'_, u8>, y: usize, x: usize) -> __m256i {
 
 /// Sums of the bytes of eight cells' rows, four a cell, each at most 127.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn cells_of_bytes(bytes: __m256i) -> [f32; LANES] {
     cells_of_words(_mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1)))
 }
 
 /// Sums of the words of eight cells' rows, two a cell, each below 32,768.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn cells_of_words(words: __m256i) -> [f32; LANES] {
     let sums = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
     let mut cells = [0.0; LANES];

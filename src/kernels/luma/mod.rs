@@ -11,9 +11,9 @@ use super::moved::{BAND, Block, Cells, Flow, TILE, Tile};
 use super::raster::{Raster, RasterMut, Source, write, write_of};
 use super::{Context, CpuLevel};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) use cpu::{CELLS, cells_of_bytes, cells_of_words, compare, samples};
 #[cfg(any(
     feature = "cuda",
@@ -68,8 +68,8 @@ pub fn gather(
     write_of::<u8>("luma", whole, |mut out| {
         out.expect("luma", (2 * luma.height, 2 * luma.width), 1)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 if out.pixel == 1 => cpu::spread(&luma, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            CpuLevel::VECTORS if out.pixel == 1 => cpu::spread(&luma, context, &mut out),
             _ => reference::spread(&luma, context, &mut out),
         }
         Ok(())
@@ -226,9 +226,9 @@ impl Warp<'_> {
         row: &mut [i16],
     ) {
         match level {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a context has this level only where the machine has AVX2.
-            CpuLevel::Avx2 if self.luma[side].pixel == 1 => unsafe {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            // SAFETY: a context has this level only where the machine has its instructions.
+            CpuLevel::VECTORS if self.luma[side].pixel == 1 => unsafe {
                 cpu::samples_moved(&self.luma[side], at, side, samples, row);
             },
             _ => reference::samples(&self.luma[side], at, side, samples.clone(), row),
@@ -256,8 +256,8 @@ pub fn differences(
         out.expect("the difference of cells", (h, w), 1)?;
         sides.expect(h, w)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => cpu::differences(&sides, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            CpuLevel::VECTORS => cpu::differences(&sides, context, &mut out),
             _ => reference::differences(&sides, context, &mut out),
         }
         Ok(())

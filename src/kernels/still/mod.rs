@@ -14,7 +14,7 @@ use super::raster::{Source, write};
 use crate::error::Result;
 use crate::picture::{Component, Picture, PictureMut};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -68,8 +68,8 @@ impl Space {
 pub fn edges(context: &Context, luma: [&Tensor; 2], space: &Space) -> candle_core::Result<()> {
     for_cells("edges", luma, &space.edges, |pair, out| {
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 if pair.is_dense() => cpu::run(pair, context, out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS if pair.is_dense() => cpu::run(pair, context, out),
             _ => reference::run(pair, context, out),
         }
     })
