@@ -1,9 +1,8 @@
-//! AVX2, for planar and semi-planar 4:2:0 and for grey: a cell's six codes are brought side by
+//! AVX2 or NEON, for planar and semi-planar 4:2:0 and for grey: a cell's six codes are brought side by
 //! side by unpacking, then widened and scaled in one register.
 
-use std::arch::x86_64::*;
-
 use super::{CHANNELS, Colors};
+use crate::kernels::simd::avx2::*;
 use crate::picture::{Component, Picture};
 
 /// Where the codes of a row of the view lie.
@@ -33,8 +32,8 @@ pub fn can(colors: &Colors) -> bool {
 /// Makes the first cells of row `y` of the view, and says how many.
 ///
 /// # Safety
-/// The machine has AVX2, and `can(colors)`.
-#[target_feature(enable = "avx2")]
+/// The machine has the instructions, and `can(colors)`.
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub unsafe fn cells(picture: &Picture, colors: &Colors, y: usize, row: &mut [f32]) -> usize {
     let (luma, chroma) = match colors {
         Colors::Gray(luma) => (luma, Chroma::None),
@@ -67,7 +66,7 @@ fn chroma_line<'a>(picture: &Picture<'a>, u: &Component, v: &Component, y: usize
 }
 
 /// What codes are multiplied with, and what is taken off: nothing where there is no chroma.
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn scales(chroma: Chroma, max: u32) -> (__m256, __m256) {
     let scale = 1.0 / max as f32;
     let (s, h) = if matches!(chroma, Chroma::None) {
@@ -82,8 +81,8 @@ fn scales(chroma: Chroma, max: u32) -> (__m256, __m256) {
 }
 
 /// # Safety
-/// The machine has AVX2; `cells`, a multiple of 8, are in the lines; they and two values more fit.
-#[target_feature(enable = "avx2")]
+/// The machine has the instructions; `cells`, a multiple of 8, are in the lines; they and two values more fit.
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 unsafe fn bytes(lines: &Lines, cells: usize, row: &mut [f32]) -> usize {
     let (scale, half) = scales(lines.chroma, 255);
     let zero = _mm_setzero_si128();
@@ -126,8 +125,8 @@ unsafe fn bytes(lines: &Lines, cells: usize, row: &mut [f32]) -> usize {
 }
 
 /// # Safety
-/// The machine has AVX2; `cells`, a multiple of 4, are in the lines; they and two values more fit.
-#[target_feature(enable = "avx2")]
+/// The machine has the instructions; `cells`, a multiple of 4, are in the lines; they and two values more fit.
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 unsafe fn words(lines: &Lines, luma: &Component, cells: usize, row: &mut [f32]) -> usize {
     let (scale, half) = scales(lines.chroma, luma.max());
     let zero = _mm_setzero_si128();

@@ -10,7 +10,7 @@ use super::{Context, CpuLevel, raster};
 use crate::error::Result;
 use crate::picture::{Component, Picture};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -84,9 +84,9 @@ fn fast(level: CpuLevel, picture: &Picture, colors: &Colors, y: usize, row: &mut
     if level == CpuLevel::Reference {
         return 0;
     }
-    #[cfg(target_arch = "x86_64")]
-    if level == CpuLevel::Avx2 && cpu::can(colors) {
-        // SAFETY: a context has this level only where the machine has AVX2, and `can` said yes.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    if level == CpuLevel::VECTORS && cpu::can(colors) {
+        // SAFETY: a context has this level only where the machine has its instructions, and `can` said yes.
         return unsafe { cpu::cells(picture, colors, y, row) };
     }
     lines::cells(picture, colors, y, row)
