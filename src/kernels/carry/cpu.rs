@@ -1,10 +1,9 @@
-//! With AVX2: all channels of a cell at a time; the same operations in the same order as the reference.
-
-use std::arch::x86_64::*;
+//! With AVX2 or NEON: all channels of a cell at a time; the same operations in the same order as the reference.
 
 use super::{Carry, ROUNDS, STATE, gone, reference};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, lerp, load, store};
 use crate::kernels::warp::Taps;
 
@@ -13,12 +12,12 @@ const _: () = assert!(STATE == LANES);
 pub fn carry(job: &Carry, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |y, row| {
-        // SAFETY: this module runs only where AVX2 was found (`Context` sees to it).
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
         unsafe { carry_row(job, y, row, pixel) };
     });
 }
 
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn carry_row(job: &Carry, y: usize, row: &mut [f32], pixel: usize) {
     for (x, cell) in row.chunks_mut(pixel).enumerate() {
         let t = job.phases.at(y, x);
@@ -30,7 +29,7 @@ fn carry_row(job: &Carry, y: usize, row: &mut [f32], pixel: usize) {
 
 /// The cell of the middle that is at cell (`y`, `x`) at phase `t`.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn found(middle: &Raster, (y, x): (usize, usize), t: f32) -> __m256 {
     let [of_left, of_right] = gone(t);
     let factors = _mm_setr_ps(of_left, of_left, of_right, of_right);
@@ -46,7 +45,7 @@ fn found(middle: &Raster, (y, x): (usize, usize), t: f32) -> __m256 {
 
 /// A cell from which it has gone so far (x, y).
 #[inline]
-#[target_feature(enable = "avx2")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn sample(values: &Raster, (y, x): (usize, usize), gone: [f32; 2]) -> __m256 {
     let ty = Taps::new(y as f32 - gone[1], values.height);
     let tx = Taps::new(x as f32 - gone[0], values.width);

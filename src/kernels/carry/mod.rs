@@ -17,7 +17,7 @@ use super::motion::{DISPLACEMENT, MASK, PHASE, Phases, STATE, with_phases};
 use super::raster::{Raster, Source, write};
 use super::{Context, PhaseMap};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -90,8 +90,8 @@ pub fn carry(
             out.expect("the state", size, STATE)?;
             let job = Carry { middle, phases };
             match context.level() {
-                #[cfg(target_arch = "x86_64")]
-                super::CpuLevel::Avx2 => cpu::carry(&job, context, &mut out),
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                super::CpuLevel::VECTORS => cpu::carry(&job, context, &mut out),
                 _ => reference::carry(&job, context, &mut out),
             }
             Ok(())

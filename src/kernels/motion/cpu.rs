@@ -1,11 +1,10 @@
-//! With AVX2 and FMA: a cell is one vector; where there is more arithmetic, a cell is a lane of eight.
-
-use std::arch::x86_64::*;
+//! With AVX2 and FMA, or NEON: a cell is one vector; where there is more arithmetic, a cell is a lane of eight.
 
 use super::{Advance, CHANGE, DISPLACEMENT, MASK, PHASE, SCALE, STATE, Update, reference};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::resample::neighbours;
+use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{
     LANES, Lanes, each_lane, exp_negative, load, sigmoid, store, transpose,
 };
@@ -13,12 +12,12 @@ use crate::kernels::simd::{
 pub fn advance(job: &Advance, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |y, row| {
-        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
         unsafe { advance_row(job, y, row, pixel) };
     });
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn advance_row(job: &Advance, y: usize, row: &mut [f32], pixel: usize) {
     let (near, far) = neighbours(y, job.coarser.height);
     for (x, cell) in row.chunks_mut(pixel).enumerate() {
@@ -46,7 +45,7 @@ fn advance_row(job: &Advance, y: usize, row: &mut [f32], pixel: usize) {
 
 /// Two cells of a row, three quarters of the first.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn mix(coarser: &Raster, y: usize, (near, far): (usize, usize)) -> __m256 {
     let (near, far) = (&coarser.at(y, near)[..STATE], &coarser.at(y, far)[..STATE]);
     // SAFETY: a cell is eight floats, one vector.
@@ -59,7 +58,7 @@ fn mix(coarser: &Raster, y: usize, (near, far): (usize, usize)) -> __m256 {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn quarters(near: __m256, far: __m256) -> __m256 {
     let far = _mm256_mul_ps(far, _mm256_set1_ps(0.25));
     _mm256_fmadd_ps(near, _mm256_set1_ps(0.75), far)
@@ -71,7 +70,7 @@ pub fn update(job: &Update, context: &Context, out: &mut RasterMut) {
         for (group, cells) in row.chunks_mut(LANES * pixel).enumerate() {
             let x = group * LANES;
             if x + LANES <= job.change.width {
-                // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+                // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
                 unsafe { update_eight(job, (y, x), cells, pixel) };
             } else {
                 for (i, cell) in cells.chunks_mut(pixel).enumerate() {
@@ -82,7 +81,7 @@ pub fn update(job: &Update, context: &Context, out: &mut RasterMut) {
     });
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn update_eight(job: &Update, at: (usize, usize), cells: &mut [f32], pixel: usize) {
     let mut state = transpose(&each_lane!(i => load(&cells[i * pixel..][..STATE])));
     let change = channels(&job.change, at);
@@ -119,14 +118,14 @@ fn update_eight(job: &Update, at: (usize, usize), cells: &mut [f32], pixel: usiz
 
 /// The first channels, as many as there are up to eight, of eight cells from (`y`, `x`) on, a vector each.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn channels(values: &Raster, (y, x): (usize, usize)) -> [__m256; LANES] {
     transpose(&each_lane!(i => load(values.at(y, x + i))))
 }
 
 /// The first two channels of eight cells from (`y`, `x`) on.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn two_channels(values: &Raster, (y, x): (usize, usize)) -> [__m256; 2] {
     let cells = each_lane!(i => values.at(y, x + i));
     [
@@ -141,7 +140,7 @@ pub fn weight_of_left(state: &Raster, context: &Context, out: &mut RasterMut) {
         for (group, values) in row.chunks_mut(LANES * pixel).enumerate() {
             let x = group * LANES;
             if x + LANES <= state.width {
-                // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+                // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
                 let weights = unsafe { eight_weights(state, (y, x)) };
                 for (i, weight) in weights.into_iter().enumerate() {
                     values[i * pixel] = weight;
@@ -156,7 +155,7 @@ pub fn weight_of_left(state: &Raster, context: &Context, out: &mut RasterMut) {
 }
 
 /// The weights of the left side in eight cells. The exponential is of what is not positive, so that nothing overflows.
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn eight_weights(state: &Raster, at: (usize, usize)) -> [f32; LANES] {
     let state = channels(state, at);
     let (mask, t) = (state[MASK], state[PHASE]);

@@ -9,7 +9,7 @@ use candle_core::{Tensor, bail};
 use super::raster::{Raster, Source, write};
 use super::{Context, PhaseMap};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -103,8 +103,8 @@ pub fn advance(
                 phases,
             };
             match context.level() {
-                #[cfg(target_arch = "x86_64")]
-                super::CpuLevel::Avx2 => cpu::advance(&job, context, &mut out),
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                super::CpuLevel::VECTORS => cpu::advance(&job, context, &mut out),
                 _ => reference::advance(&job, context, &mut out),
             }
             Ok(())
@@ -185,8 +185,8 @@ pub fn update(
             acceleration,
         };
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::update(&job, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::update(&job, context, &mut out),
             _ => reference::update(&job, context, &mut out),
         }
         Ok(())
@@ -267,8 +267,8 @@ pub fn weight_of_left(
     write("weight_of_left", weight, |mut out| {
         out.expect("the mask", state.size(), 1)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::weight_of_left(&state, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::weight_of_left(&state, context, &mut out),
             _ => reference::weight_of_left(&state, context, &mut out),
         }
         Ok(())

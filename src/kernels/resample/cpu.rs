@@ -1,10 +1,9 @@
-//! Resampling with AVX2 and FMA: eight channels at a time.
-
-use std::arch::x86_64::*;
+//! Resampling with AVX2 and FMA, or NEON: eight channels at a time.
 
 use super::neighbours;
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, load, store};
 
 pub fn half(input: Raster, context: &Context, out: &mut RasterMut) {
@@ -15,7 +14,7 @@ pub fn half(input: Raster, context: &Context, out: &mut RasterMut) {
     out.for_each_row(context, |y, row| {
         let below = (2 * y + 1).min(input.height - 1);
         let first = match wide {
-            // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it).
+            // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
             true => unsafe { half_wide(input.row(2 * y), input.row(below), channels, row) },
             false => 0,
         };
@@ -36,7 +35,7 @@ pub fn half(input: Raster, context: &Context, out: &mut RasterMut) {
 
 /// Halves two rows without gaps, of at most eight channels, as far as eight floats can be read
 /// and written at once; returns the number of pixels done.
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn half_wide(upper: &[f32], lower: &[f32], channels: usize, out: &mut [f32]) -> usize {
     let quarter = _mm256_set1_ps(0.25);
     let mut x = 0;
@@ -78,7 +77,7 @@ pub fn double(input: Raster, context: &Context, out: &mut RasterMut) {
 
 /// Weighted sum of four equally long slices.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn blend(taps: &[&[f32]; 4], weights: [f32; 4], values: &mut [f32]) {
     for (v, values) in values.chunks_mut(LANES).enumerate() {
         let mut sum = _mm256_setzero_ps();

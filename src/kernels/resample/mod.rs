@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::Context;
 use super::raster::{Raster, RasterMut, Source, write};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -35,8 +35,8 @@ pub fn half(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Res
         let size = (input.height.div_ceil(2), input.width.div_ceil(2));
         out.expect("the output of a halving", size, input.channels)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::half(input, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::half(input, context, &mut out),
             _ => reference::half(input, context, &mut out),
         }
         Ok(())
@@ -105,8 +105,8 @@ pub fn double(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::R
     write("double", out, |mut out| {
         check_double(&input, &out)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::double(input, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::double(input, context, &mut out),
             _ => reference::double(input, context, &mut out),
         }
         Ok(())
