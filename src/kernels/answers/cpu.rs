@@ -1,16 +1,15 @@
-//! AVX2 and FMA: the channels of a pixel are vectors, one or two of an answer, up to four of a side.
-
-use std::arch::x86_64::*;
+//! AVX2 and FMA, or NEON: the channels of a pixel are vectors, one or two of an answer, up to four of a side.
 
 use super::{Assemble, CONCLUSION, LANES, MASK, MOST, MOTION, PHASE, Sum, sigmoid};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::simd::avx2::*;
 use crate::kernels::warp::Taps;
 
 pub fn assemble(job: &Assemble, context: &Context, out: &mut RasterMut) {
     let pixel = out.pixel;
     out.for_each_row(context, |y, row| {
-        // SAFETY: this module runs only where AVX2 and FMA were found (`Context` sees to it), and
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it), and
         // `Assemble::check` has compared all sizes.
         unsafe {
             match job.sides[0].channels / LANES {
@@ -31,7 +30,7 @@ pub fn conclude(sum: &Sum, context: &Context, out: &mut RasterMut) {
     });
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn assemble_row<const C: usize>(job: &Assemble, y: usize, row: &mut [f32], pixel: usize) {
     let side = job.sides[0];
     let has_features = pixel > 2 * side.channels + MOTION;
@@ -76,7 +75,7 @@ fn assemble_row<const C: usize>(job: &Assemble, y: usize, row: &mut [f32], pixel
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn conclude_row(sum: &Sum, y: usize, row: &mut [f32], pixel: usize) {
     let line = Line::new(sum, y);
     for (x, values) in row.chunks_mut(pixel).enumerate() {
@@ -132,7 +131,7 @@ impl<'a> Line<'a> {
 
     /// Flow in pixels and mask, zeros; and the features.
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
     fn at(&self, x: usize) -> (__m256, __m256) {
         let mut motion = _mm256_setzero_ps();
         let mut features = _mm256_setzero_ps();
@@ -152,7 +151,7 @@ impl<'a> Line<'a> {
 impl Rows<'_> {
     /// Eight channels from `first` on.
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
     fn between(&self, tx: &Taps, first: usize) -> __m256 {
         let [a, b] = [tx.first, tx.second].map(|x| x * self.pixel + first);
         let (wa, wb) = (_mm256_set1_ps(1.0 - tx.share), _mm256_set1_ps(tx.share));
@@ -174,7 +173,7 @@ impl Rows<'_> {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn first_half(v: __m256) -> [f32; 4] {
     let mut half = [0.0; 4];
     // SAFETY: there is room for four floats.
@@ -184,7 +183,7 @@ fn first_half(v: __m256) -> [f32; 4] {
 
 /// Adds the bilinear value of a side's channels times `weight`.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn blend<const C: usize>(
     side: &Raster,
     ty: &Taps,

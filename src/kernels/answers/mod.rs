@@ -14,7 +14,7 @@ use super::raster::{Geometry, Raster, RasterMut, Source, write};
 use super::warp::Taps;
 use super::{Context, PhaseMap};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
     feature = "cuda",
@@ -113,8 +113,8 @@ pub fn conclude(
         write("conclude", out, |mut out| {
             check_conclusion(sum.geometries(), &out)?;
             match context.level() {
-                #[cfg(target_arch = "x86_64")]
-                super::CpuLevel::Avx2 => cpu::conclude(sum, context, &mut out),
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                super::CpuLevel::VECTORS => cpu::conclude(sum, context, &mut out),
                 _ => reference::conclude(sum, context, &mut out),
             }
             Ok(())
@@ -209,8 +209,8 @@ impl Assemble<'_> {
         let [left, right] = &self.sides;
         check_input([left, right], self.sum.geometries(), self.scale, &out)?;
         match context.level() {
-            #[cfg(target_arch = "x86_64")]
-            super::CpuLevel::Avx2 => cpu::assemble(self, context, &mut out),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::assemble(self, context, &mut out),
             _ => reference::assemble(self, context, &mut out),
         }
         Ok(())
