@@ -48,14 +48,15 @@ cross:
 		echo "skipped: check for $(CROSS) (rustup target add $(CROSS))"; \
 	fi
 
-# Unit tests of the convolutions on the other architecture, emulated. The first time it builds all for it.
+# Unit tests of the kernels, and the network's, on the other architecture, emulated. The first time it builds all for it.
 QEMU := qemu-aarch64
 CROSS_GCC := aarch64-linux-gnu-gcc
-test-cross: ## Run the convolutions' tests for aarch64 under qemu-user
+test-cross: ## Run the tests of the kernels and of the network for aarch64 under qemu-user
 	@if command -v $(QEMU) $(CROSS_GCC) >/dev/null && rustup target list --installed 2>/dev/null | grep -qx $(CROSS); then \
-		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$(CROSS_GCC) \
-		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(QEMU) -L /usr/aarch64-linux-gnu" \
-		cargo test --quiet --manifest-path cross/Cargo.toml --target $(CROSS) --lib kernels::conv; \
+		export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$(CROSS_GCC) && \
+		export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(QEMU) -L /usr/aarch64-linux-gnu" && \
+		run="cargo test --quiet --manifest-path cross/Cargo.toml --target $(CROSS)" && \
+		$$run --lib kernels:: && $$run --test network; \
 	else \
 		echo "skipped: tests for $(CROSS) (apt install qemu-user gcc-aarch64-linux-gnu; rustup target add $(CROSS))"; \
 	fi

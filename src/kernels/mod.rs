@@ -58,10 +58,6 @@ pub(crate) mod view;
 pub mod warp;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-#[cfg_attr(
-    target_arch = "aarch64",
-    allow(dead_code, unused_imports, unused_macros)
-)]
 mod simd;
 #[cfg(test)]
 pub(crate) mod testing;
