@@ -43,7 +43,7 @@ lint:
 CROSS := aarch64-unknown-linux-gnu
 cross:
 	@if rustup target list --installed 2>/dev/null | grep -qx $(CROSS); then \
-		cargo check --quiet --no-default-features --target $(CROSS); \
+		cargo clippy --quiet --no-default-features --target $(CROSS) -- -D warnings; \
 	else \
 		echo "skipped: check for $(CROSS) (rustup target add $(CROSS))"; \
 	fi

@@ -70,7 +70,7 @@ pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";
 pub enum CpuLevel {
     /// The plain loops that define every operation.
     Reference,
-    /// aarch64.
+    /// aarch64, all of them.
     Neon,
     /// x86-64 with AVX2 and FMA.
     Avx2,
