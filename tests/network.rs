@@ -66,7 +66,10 @@ fn stages_agree(case: &str, context: &Context) {
     let network = Network::load(&data("network")).unwrap();
     let (h, w, _) = want["left.view"].dims3().unwrap();
     let mut ws = network.workspace(context, h, w).unwrap();
-    let phase = PhaseMap::Uniform(values(&want["phase"])[0]);
+    let phase = match want["phase"].rank() {
+        1 => PhaseMap::Uniform(values(&want["phase"])[0]),
+        _ => PhaseMap::Plane(want["phase"].clone()),
+    };
     let mut seen = 0;
     let mut observe = |stage: &'static str, level: usize, got: &Tensor| {
         seen += usize::from(compare(&want, &format!("{stage}.{level}"), got));
@@ -88,7 +91,7 @@ fn stages_agree(case: &str, context: &Context) {
 #[test]
 fn every_stage_agrees_with_the_twin() {
     let context = Context::new(2).unwrap();
-    for case in ["odd", "even", "tiny"] {
+    for case in ["odd", "even", "tiny", "map"] {
         stages_agree(case, &context);
     }
 }
@@ -96,7 +99,7 @@ fn every_stage_agrees_with_the_twin() {
 #[test]
 fn every_stage_of_the_plain_kernels_agrees_with_the_twin() {
     let context = Context::with_level(1, CpuLevel::Reference).unwrap();
-    for case in ["odd", "even", "tiny"] {
+    for case in ["odd", "even", "tiny", "map"] {
         stages_agree(case, &context);
     }
 }

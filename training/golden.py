@@ -18,8 +18,8 @@ from export import export
 from model import VARIANTS, Network, double, lrelu
 
 DATA = Path(__file__).resolve().parent.parent / "tests/data"
-# View's height and width, phase: odd sizes, even ones, and a single cell.
-CASES = {"odd": (25, 27, 0.25), "even": (16, 20, 0.5), "tiny": (4, 4, 0.75)}
+# View's height and width, phase: odd sizes, even ones, a single cell, and a distance map.
+CASES = {"odd": (25, 27, 0.25), "even": (16, 20, 0.5), "tiny": (4, 4, 0.75), "map": (25, 27, None)}
 
 
 def network():
@@ -141,7 +141,7 @@ def decode(net, left, right, found, past, t, stages):
     stages.add("decoder.cues.0", cues)
     seen, d, e, contrast = match(dec, left, right, flow, t, 0, "decoder", stages)
     q = lrelu(dec.squeeze(torch.cat(seen, 1)))
-    mask, phase = torch.zeros_like(contrast), torch.full_like(contrast, t)
+    mask, phase = torch.zeros_like(contrast), model.everywhere(t, contrast)
     entry = lrelu(dec.entry(torch.cat((q, cues, flow, d, mask, phase, e, contrast), 1)))
     stages.add("decoder.expected.0", d)
     stages.add("decoder.squeeze.0", q)
@@ -155,17 +155,18 @@ def decode(net, left, right, found, past, t, stages):
 def refine(net, left, right, flow, mask, features, t, stages):
     ref = net.refiner
     h, w = left[0].shape[-2:]
+    coarse, t = t, model.finer(t, h, w)
     detail = F.pixel_shuffle(ref.expand(features), 2)[..., :h, :w]
     stages.add("refiner.expand.0", detail)
     fine = 2 * double(flow, h, w) + detail[:, :4]
     seen, d, e, contrast = match(ref, left, right, fine, t, 0, "refiner", stages)
-    phase = torch.full((1, 1, h, w), t)
+    phase = model.everywhere(t, mask.new_zeros(1, 1, h, w))
     before = torch.cat((fine, d, double(mask, h, w) + detail[:, 4:5], phase), 1)
     stages.add("refiner.before.0", before)
     squeezed = lrelu(ref.squeeze(torch.cat((*seen, e, contrast, detail[:, 5:], before), 1)))
     stages.add("refiner.squeeze.0", squeezed)
     stages.add("refiner.features.0", lrelu(squeezed + ref.conv(squeezed)))
-    flow, mask = ref(left, right, flow, mask, features, t)
+    flow, mask = ref(left, right, flow, mask, features, coarse)
     stages.add("refiner.state.0", torch.cat((flow, d, mask, phase), 1))
     stages.add("motion.flow.0", 4 * flow)
     stages.add("motion.mask.0", model.weight_of_left(mask, t))
@@ -179,13 +180,14 @@ def case(net, h, w, t):
     stages.add("right.view", right)
     (fine_a, a), (fine_b, b) = encode(net, left, stages), net.encode(right)
     found = motion(*a[0].shape[-2:])
-    past = torch.cat((1.2 * found[:, 2:] + 0.3, torch.ones_like(found[:, :1])), 1) * (t != 0.5)
+    t = torch.rand_like(found[:, :1]).clamp(0.01, 0.99) if t is None else t
+    past = torch.cat((1.2 * found[:, 2:] + 0.3, torch.ones_like(found[:, :1])), 1) * (type(t) is float and t != 0.5)
     stages.add("found", found)
     stages.add("past", past)
     flow, mask = refine(net, fine_a, fine_b, *decode(net, a, b, found, past, t, stages), t, stages)
     flows, logit = net(left, right, found, past, t)
     assert torch.equal(flow, flows[-1]) and torch.equal(mask, logit)
-    stages.tensors["phase"] = torch.tensor([t])
+    stages.tensors["phase"] = t[0, 0].contiguous() if torch.is_tensor(t) else torch.tensor([t])
     return stages.tensors
 
 

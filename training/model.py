@@ -3,6 +3,9 @@
 Everything is NCHW here, [H, W, C] in Rust. Flow is in pixels of the level it belongs
 to, channels (to left x, to left y, to right x, to right y). The motion is found by a search (search.py); the network
 chooses among what it suggests at the phase, improves that, and says which side to trust.
+
+A phase t is a number for all, or a distance map: for each cell the share of its way that is done,
+[B, 1, H/8, W/8] of the picture.
 """
 
 from dataclasses import dataclass
@@ -71,6 +74,16 @@ def double(x, h, w):
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)[..., :h, :w]
 
 
+def everywhere(t, like):
+    """A phase as a plane."""
+    return t if torch.is_tensor(t) else torch.full_like(like, t)
+
+
+def finer(t, h, w):
+    """A phase for twice the cells each way."""
+    return double(t, h, w) if torch.is_tensor(t) else t
+
+
 def warp(x, flow):
     """x sampled at (position + flow), coordinates clamped to the picture."""
     h, w = x.shape[-2:]
@@ -89,29 +102,48 @@ def normalise(x):
     return x * torch.rsqrt((x * x).sum(1, keepdim=True) + NORM_EPSILON)
 
 
-def correlate(a, b, t, radius):
-    """Scores of all displacements d in [-radius, radius]^2, row-major (y, then x).
+def displaced(a, b, t, radius, score):
+    """Scores of all displacements d in [-radius, radius]^2, row-major (y, then x): [B, n, h, w].
 
-    A pixel at phase t that moves by d came from -t*d and goes to (1-t)*d; the split is rounded
-    (halves upwards) so that only whole pixels are read. Outside the picture a score is 0.
+    a, b: both sides, `radius` pixels more on every edge; score(left, right) -> [B, 1, h, w]. A pixel at phase t that moves by
+    d came from -t*d and goes to (1-t)*d; the split is rounded (halves upwards) so that only whole pixels are read.
     """
-    h, w = a.shape[-2:]
     p = radius
-    a = F.pad(a, (p, p, p, p))
-    b = F.pad(b, (p, p, p, p))
+    h, w = (n - 2 * p for n in a.shape[-2:])
     scores = []
     for dy in range(-p, p + 1):
         for dx in range(-p, p + 1):
-            ax, ay = split(dx, t), split(dy, t)
-            bx, by = dx - ax, dy - ay
-            va = a[..., p - ay : p - ay + h, p - ax : p - ax + w]
-            vb = b[..., p + by : p + by + h, p + bx : p + bx + w]
-            scores.append((va * vb).sum(1))
-    return torch.stack(scores, 1)
+            one = None
+            for ay, ax, here in splits(dy, dx, t):
+                by, bx = dy - ay, dx - ax
+                va = a[..., p - ay : p - ay + h, p - ax : p - ax + w]
+                vb = b[..., p + by : p + by + h, p + bx : p + bx + w]
+                value = score(va, vb)
+                one = value if one is None else torch.where(here, value, one)
+            scores.append(one)
+    return torch.cat(scores, 1)
+
+
+def splits(dy, dx, t):
+    """What of a displacement (dy, dx) falls to the left side, and where that is so: (y, x, [B, 1, h, w] bool) each; a number t
+    has one, for everywhere."""
+    if not torch.is_tensor(t):
+        return [(split(dy, t), split(dx, t), None)]
+    parts = lambda d: range(min(d, 0), max(d, 0) + 1)
+    ay, ax = split(dy, t), split(dx, t)
+    places = ((y, x, (ay == y) & (ax == x)) for y in parts(dy) for x in parts(dx))
+    return [(y, x, here) for y, x, here in places if here.any()]
 
 
 def split(d, t):
-    return int((t * d + 0.5) // 1)
+    share = (t * d + 0.5) // 1
+    return share if torch.is_tensor(share) else int(share)
+
+
+def correlate(a, b, t, radius):
+    """Products of both sides' features for all displacements, see `displaced`. Outside the picture a score is 0."""
+    a, b = (F.pad(x, (radius,) * 4) for x in (a, b))
+    return displaced(a, b, t, radius, lambda a, b: (a * b).sum(1, keepdim=True))
 
 
 def expected(scores, sharpness, radius):
@@ -150,18 +182,9 @@ def luma_scores(a, b, flow, t):
     and every displacement's absolute difference is averaged over 3x3 cells. Answers [B, n, h, w]: 1 minus
     the difference relative to the mean over all displacements, and that mean [B, 1, h, w].
     """
-    h, w = flow.shape[-2:]
-    r, height, width = LUMA_RADIUS, SAMPLES * h, SAMPLES * w
+    r = LUMA_RADIUS
     a, b = (F.pad(x, (r, r, r, r), mode="replicate") for x in warped_luma(a, b, flow))
-    cells = []
-    for dy in range(-r, r + 1):
-        for dx in range(-r, r + 1):
-            ax, ay = split(dx, t), split(dy, t)
-            bx, by = dx - ax, dy - ay
-            va = a[..., r - ay : r - ay + height, r - ax : r - ax + width]
-            vb = b[..., r + by : r + by + height, r + bx : r + bx + width]
-            cells.append(F.avg_pool2d((va - vb).abs(), SAMPLES))
-    cells = window(torch.cat(cells, 1))
+    cells = window(displaced(a, b, t, r, lambda a, b: F.avg_pool2d((a - b).abs(), SAMPLES)))
     mean = cells.mean(1, keepdim=True)
     return 1 - cells / (mean + LUMA_NOISE), mean
 
@@ -289,7 +312,7 @@ class Decoder(nn.Module):
             flow, cues = chosen(left[1], right[1], found, past, t)
         seen, (d, e, contrast) = self.match(left, right, flow, t)
         q = lrelu(self.squeeze(torch.cat(seen, 1)))
-        mask, phase = torch.zeros_like(contrast), torch.full_like(contrast, t)
+        mask, phase = torch.zeros_like(contrast), everywhere(t, contrast)
         r = lrelu(self.entry(torch.cat((q, cues, flow, d, mask, phase, e, contrast), 1)))
         r = lrelu(r + self.res2(lrelu(self.res1(r))))
         o = self.head(r)
@@ -312,9 +335,9 @@ class Refiner(nn.Module):
         h, w = left[0].shape[-2:]
         o = F.pixel_shuffle(self.expand(r), 2)[..., :h, :w]
         flow = 2 * double(flow, h, w) + o[:, :4]
-        mask = double(mask, h, w) + o[:, 4:5]
+        mask, t = double(mask, h, w) + o[:, 4:5], finer(t, h, w)
         seen, (d, e, contrast) = self.match(left, right, flow, t)
-        phase = torch.full_like(mask, t)
+        phase = everywhere(t, mask)
         x = lrelu(self.squeeze(torch.cat((*seen, e, contrast, o[:, 5:], flow, d, mask, phase), 1)))
         o = self.head(lrelu(x + self.conv(x)))
         return moved(flow, o, d, e, t), mask + o[:, 4:5]
@@ -370,13 +393,14 @@ def view(y, u, v):
 
 
 def weight_of_left(mask, t):
-    """The mask's logit is relative to the weight that time alone gives."""
-    return torch.sigmoid(mask + torch.log(torch.tensor((1 - t) / t)))
+    """The mask's logit is relative to the weight that time alone gives; a distance map as fine as the mask."""
+    return torch.sigmoid(mask + torch.log(torch.as_tensor((1 - t) / t)))
 
 
 def synthesise(left, right, flow, mask, t):
     """Planes [B, C, H, W]; flow and mask's logit at quarter size."""
     h, w = left.shape[-2:]
+    t = finer(t, *mask.shape[-2:])
     f = 4 * F.interpolate(flow, scale_factor=4, mode="bilinear", align_corners=False)[..., :h, :w]
     m = F.interpolate(weight_of_left(mask, t), scale_factor=4, mode="bilinear", align_corners=False)[..., :h, :w]
     return m * warp(left, f[:, :2]) + (1 - m) * warp(right, f[:, 2:]), f, m
