@@ -23,21 +23,27 @@ CODED = 0.3
 FIRST = 0.12
 # JPEG qualities, 0..100, of compressed sources.
 QUALITY = (12, 60)
+# Of the real rows of a batch with distance maps: those that have one.
+TOLD = 0.5
+# A distance map stays this far from 0 and 1: the weight of a side is a quotient of both.
+NEAREST = 1 / 1024
 
 
 class Batches(Dataset):
     """Batch of a step, made from (seed, step) alone.
 
-    args: steps, batch, size, seed, synthetic, synthetic_end; most_motion (see layers.MOST) if it is there.
+    args: steps, batch, size, seed, synthetic, synthetic_end, maps; most_motion (see layers.MOST) if it is there.
     finest: see search.searcher.
     A batch of B rows, n of them synthetic (they come first), pictures in 0..1:
-        t         phase, the same for all rows
+        t         phase, the same for all rows; or in a share `maps` of the batches [B, 1, S/8, S/8], distance maps: exact ones of
+                  synthetic rows, whose motion is uneven then, of some real rows what `told` says, of the others the phase
         y         [B, 3, S, S]: left, truth at t, right; u, v: [B, 3, S/2, S/2]
         flow      [n, 4, S, S]: at t, px, to the left frame x, y, to the right one x, y
         visible   [n, 2, S, S]: 1 where what is seen at t is also seen in the left frame, the right one
         distance  [n, 1, S, S]: share of the way that is done at t, in 0..1
         found     [B, 4, S/8, S/8]: motion between left and right, see search.found
-        past      [B, 3, S/8, S/8]: motion from left to the frame before it in cells x, y; 1 where that is known, else all 0
+        past      [B, 3, S/8, S/8]: motion from left to the frame before it in cells x, y; 1 where that is known, else all 0, as
+                  in all rows with a map: that tells what an acceleration would
         told      [B - n, 4, S/8, S/8]: motion of the real rows at t, see search.told
     """
 
@@ -62,8 +68,8 @@ class Batches(Dataset):
         args, size = self.args, self.args.size
         rng = np.random.default_rng([args.seed, step])
         a, b = PHASES[rng.integers(len(PHASES))]
-        n = self.synthetic_rows(step)
-        scenes = [layers.scene(rng, self.texture, size, a / b, self.most) for _ in range(n)]
+        n, mapped = self.synthetic_rows(step), rng.random() < args.maps
+        scenes = [layers.scene(rng, self.texture, size, a / b, self.most, uneven=mapped) for _ in range(n)]
         rows = [degraded(rng, [*scene.frames, scene.before], a / b) for scene in scenes]
         rows += [augmented(rng, self.clips.triplet(rng, size, a, b)) for _ in range(args.batch - n)]
         planes = [self.tensor([[frame[c] for frame in row[:3]] for row in rows]) / 255 for c in range(3)]
@@ -75,7 +81,18 @@ class Batches(Dataset):
         past = self.tensor([past_of(rng, searcher, row) for row in rows])
         real = [[frame[0] for frame in row[:3]] for row in rows[n:]]
         told = self.tensor([search.told(searcher, *row) for row in real], (0, 4, size // 8, size // 8))
-        return a / b, *planes, flow, visible, distance, found, past, told
+        t = self.maps(rng, a / b, distance, told, past) if mapped else a / b
+        return t, *planes, flow, visible, distance, found, past, told
+
+    def maps(self, rng, t, distance, told, past):
+        """The distance maps of all rows; of those that have one the motion before is forgotten."""
+        maps = [cells(row[0].numpy()) for row in distance]
+        for k, motion in enumerate(told.numpy(), len(maps)):
+            known = rng.random() < TOLD
+            maps.append(layers.distance(search.CELL * motion, t) if known else np.full_like(motion[0], t))
+            past[k] *= not known
+        past[: len(distance)] = 0
+        return self.tensor(maps).clamp(NEAREST, 1 - NEAREST)[:, None]
 
     @staticmethod
     def tensor(arrays, empty=None):
@@ -88,6 +105,12 @@ def past_of(rng, searcher, row):
         return np.zeros((3, *(n // search.CELL for n in row[0][0].shape)), np.float32)
     motion = search.motion(searcher, row[0][0], row[3][0])
     return np.concatenate((motion, np.ones_like(motion[:1])))
+
+
+def cells(plane):
+    """Means of CELL x CELL pixels of [H, W]."""
+    h, w = plane.shape
+    return plane.reshape(h // search.CELL, search.CELL, w // search.CELL, search.CELL).mean((1, 3))
 
 
 def split(frame):

@@ -62,11 +62,14 @@ class Scene:
     cut: bool = False
 
 
-def scene(rng, texture, size, t, most=MOST):
-    """A random Scene of `size` lines; texture(rng, n) is a [n, n, 3] u8 picture in YUV."""
+def scene(rng, texture, size, t, most=MOST, uneven=False):
+    """A random Scene of `size` lines; texture(rng, n) is a [n, n, 3] u8 picture in YUV. uneven: every layer is `eased`; there
+    is no shutter then."""
     kind = rng.random()
     layers = invent(rng, texture, size, most, held=kind < HELD)
-    blurred = rng.random() < BLURRED
+    blurred = rng.random() < BLURRED and not uneven
+    if uneven:
+        layers = [eased(layer, rng) for layer in layers]
     made = render(layers, size, t, shutter(rng, layers) if blurred else 0.0)
     return cut(made, texture(rng, size), t) if kind > 1 - CUT else made
 
@@ -146,6 +149,22 @@ class Layer:
         for path in self.paths:
             m = path.at(s) @ m
         return m
+
+
+class Eased(Layer):
+    """A layer that is at phase s where the even one is at s ** power."""
+
+    power = 1.0
+
+    def at(self, s):
+        return super().at(abs(s) ** self.power * (1 if s >= 0 else -1))
+
+
+def eased(layer, rng):
+    """The layer speeding up or slowing down on its way, by an exponent of 1/2 to 2, so that distance and time differ."""
+    made = Eased(layer.picture, layer.place, layer.paths, layer.endless)
+    made.power = 2 ** rng.uniform(-1, 1)
+    return made
 
 
 def length(rng, size, most):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import layers
-from batches import split
+from batches import cells, split
 from clips import Clips
 
 
@@ -31,30 +31,15 @@ def write(path, frames):
                 f.write(np.ascontiguousarray(plane).tobytes())
 
 
-class Eased(layers.Layer):
-    """A layer that is at phase s where the even one is at s ** power."""
-
-    power = 1.0
-
-    def at(self, s):
-        return super().at(abs(s) ** self.power * (1 if s >= 0 else -1))
-
-
-def eased(layer, rng):
-    made = Eased(layer.picture, layer.place, layer.paths, layer.endless)
-    made.power = 2 ** rng.uniform(-1, 1)
-    return made
-
-
-def several(rng, texture, args):
-    """The frames of a scene, and the distance maps of those between the first and the last."""
-    size, count = args.size, args.between + 1
+def several(rng, texture, size, between, eased):
+    """The frames of a scene, [3, S, S] each, and the distance maps [between, S/8, S/8] of those between the first and the last."""
+    count = between + 1
     scene = layers.invent(rng, texture, size, layers.MOST, held=False)
-    if args.eased:
-        scene = [eased(layer, rng) for layer in scene]
+    if eased:
+        scene = [layers.eased(layer, rng) for layer in scene]
     made = [layers.render(scene, size, k / count) for k in range(1, count)]
-    cells = [m.distance.reshape(size // 8, 8, size // 8, 8).mean((1, 3)) for m in made]
-    return [made[0].frames[0], *(m.frames[1] for m in made), made[0].frames[2]], np.stack(cells)
+    maps = np.stack([cells(m.distance) for m in made])
+    return [made[0].frames[0], *(m.frames[1] for m in made), made[0].frames[2]], maps
 
 
 def main():
@@ -72,7 +57,7 @@ def main():
     for n in range(args.count):
         rng = np.random.default_rng([args.seed, n])
         if args.between > 1:
-            frames, maps = several(rng, texture, args)
+            frames, maps = several(rng, texture, args.size, args.between, args.eased)
             write(args.out / f"{n:03}.y4m", [split(frame) for frame in frames])
             maps.astype("<f4").tofile(args.out / f"{n:03}.map")
             continue

@@ -17,6 +17,7 @@ import torch
 import batches
 import clips
 import layers
+import model
 import search
 import validate
 
@@ -156,6 +157,23 @@ def distance_is_the_share_of_the_way():
     by_hand = np.array([-3.0, 0, 3, 4], np.float32).reshape(4, 1, 1)
     # V0t = (3, 0), V01 = (6, 4): 18 / 52
     assert abs(layers.distance(by_hand, 0.5)[0, 0] - 18 / 52) < 1e-6
+
+
+@test
+def every_layer_of_an_uneven_scene_has_its_own_distance():
+    for seed, t in enumerate((0.25, 0.5, 0.8)):
+        rng = np.random.default_rng(seed)
+        whole = [background([path((14, -6))], rng), square(100, 90, 60, [path((-10, 18))])]
+        uneven = [layers.eased(layer, rng) for layer in whole]
+        made = layers.render(uneven, SIZE, t)
+        for layer, here in zip(uneven, (made.flow[0] * 14 < 0, made.flow[0] * 14 > 0)):
+            assert 0.5 <= layer.power <= 2 and here.sum() > 3000
+            assert np.abs(made.distance[here] - t**layer.power).max() < 2e-3
+        assert np.ptp(made.distance) > 0.02
+        # at the ends and before it is where it was
+        for s in (-1.0, 0.0, 1.0):
+            assert all(np.array_equal(a.at(s), b.at(s)) for a, b in zip(whole, uneven))
+        assert np.percentile(errors(made), 99.9) < SMOOTH_ERROR
 
 
 @test
@@ -309,7 +327,7 @@ def a_shot_that_is_too_short_gives_nothing(folder):
 
 
 def arguments(**changed):
-    return types.SimpleNamespace(**{"steps": 100, "batch": 4, "size": 128, "seed": 3, "synthetic": 0.5, "synthetic_end": 0.0} | changed)
+    return types.SimpleNamespace(**{"steps": 100, "maps": 0.0, "batch": 4, "size": 128, "seed": 3, "synthetic": 0.5, "synthetic_end": 0.0} | changed)
 
 
 @test
@@ -322,6 +340,57 @@ def batches_have_their_layout(folder):
         assert flow.shape == (n, 4, 128, 128) and visible.shape == (n, 2, 128, 128) and distance.shape == (n, 1, 128, 128)
         assert found.shape == (4, 4, 16, 16) and past.shape == (4, 3, 16, 16) and told.shape == (4 - n, 4, 16, 16)
         assert all(x.dtype == torch.float32 and (x >= 0).all() and (x <= 1).all() for x in (y, u, v, visible, distance))
+
+
+@test
+def maps_are_exact_on_synthetic_rows_and_told_on_some_real_ones(folder):
+    data, kinds = counting(folder), set()
+    pan = np.ascontiguousarray(soft_noise()[:H, : W + 80, 0])
+    frames = np.array([np.r_[pan[:, k : k + W].ravel(), np.full(W * H // 2, 128, np.uint8)] for k in range(FRAMES)])
+    data.videos[0].frames = data.videos[0].compressed = frames
+    for step in range(8):
+        batch = batches.Batches(data, arguments(batch=8, maps=1.0, synthetic_end=0.5), 2)[step]
+        t, distance, past, phase = batch[0], batch[6], batch[8], batches.Batches(data, arguments(synthetic_end=0.5), 2)[step][0]
+        assert t.shape == (8, 1, 16, 16) and t.min() >= batches.NEAREST and t.max() <= 1 - batches.NEAREST
+        for k in range(4):
+            want = torch.from_numpy(batches.cells(distance[k, 0].numpy())).clamp(batches.NEAREST, 1 - batches.NEAREST)
+            assert torch.equal(t[k, 0], want) and not past[k].any()
+        for k in range(4, 8):
+            told = np.ptp(t[k].numpy()) > 0
+            assert not (told and past[k].any())
+            # everything moves alike and evenly
+            assert abs(np.median(t[k]) - phase) < (0.05 if told else 1e-6), (phase, np.median(t[k]))
+            kinds.add(bool(told))
+    assert kinds == {False, True}
+
+
+@test
+def a_map_of_one_phase_is_that_phase():
+    torch.manual_seed(1)
+    net = model.Network(model.VARIANTS["fast"])
+    views = torch.rand(2, 6, 25, 27).split(1)
+    found, past = torch.randn(1, 4, 7, 7), torch.randn(1, 3, 7, 7)
+    for t in (0.25, 0.5, 0.7):
+        (flows, mask), (other, same) = (net(*views, found, past, phase) for phase in (t, torch.full((1, 1, 7, 7), t)))
+        for a, b in zip((*flows, mask), (*other, same)):
+            assert (a - b).abs().max() < 1e-4
+        luma = torch.rand(2, 1, 50, 54).split(1)
+        pictures = [model.synthesise(*luma, flows[-1], mask, phase)[0] for phase in (t, torch.full((1, 1, 7, 7), t))]
+        assert (pictures[0] - pictures[1]).abs().max() < 1e-4
+
+
+@test
+def each_cell_of_a_map_has_the_scores_of_its_own_phase():
+    torch.manual_seed(2)
+    features, luma, flow = torch.rand(2, 8, 9, 14).split(1), torch.rand(2, 1, 36, 56).split(1), torch.randn(1, 4, 9, 14)
+    t = torch.rand(1, 1, 9, 14).clamp(0.01, 0.99)
+    scores = model.correlate(*features, t, model.RADIUS)
+    with swapped(model, window=lambda cells: cells):
+        agreement = model.luma_scores(*luma, flow, t)[0]
+        for y, x in np.ndindex(9, 14):
+            one = t[0, 0, y, x].item()
+            for whole, wanted in ((scores, model.correlate(*features, one, model.RADIUS)), (agreement, model.luma_scores(*luma, flow, one)[0])):
+                assert torch.equal(whole[..., y, x], wanted[..., y, x]), (y, x)
 
 
 @test

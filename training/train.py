@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from batches import Batches
 from clips import Clips
 from model import VARIANTS, Network, synthesise, view
-from validate import measure, sheet, table
+from validate import measure, measure_maps, sheet, table
 
 # What the motion told on real rows counts, against that known on synthetic ones.
 TAUGHT = 1.0
@@ -110,6 +110,7 @@ def arguments():
     p.add_argument("--rate", type=float, default=1e-3)
     p.add_argument("--synthetic", type=float, default=0.75, help="share of synthetic rows at the start")
     p.add_argument("--synthetic-end", type=float, default=0.4)
+    p.add_argument("--maps", type=float, default=0.0, help="share of the batches with distance maps in place of one phase")
     p.add_argument("--finish", type=float, default=0.0, help="share of the steps, the last ones, that also learn the look")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
@@ -171,7 +172,8 @@ class Run:
         return picture.item(), epe.item()
 
     def validate(self):
-        """Mean PSNR-Y of the averaged weights; table and sheet of worst frames go beside the checkpoint."""
+        """Mean PSNR-Y of the averaged weights; table and sheet of worst frames go beside the checkpoint. With distance
+        maps also that of scenes of uneven motion."""
         sets = {"held-out": Clips(self.args.data, held_out=True)}
         if self.args.dev:
             sets["dev"] = Clips(self.args.dev, holdout=0)
@@ -182,6 +184,8 @@ class Run:
                 means[name] = round(float(np.mean([r.row()[0] for r in reports])), 3)
                 (self.args.out / f"{name}.txt").write_text(table(reports) + "\n")
                 cv2.imwrite(str(self.args.out / f"{name}.png"), sheet(reports))
+        if self.args.maps:
+            means["maps"] = round(float(np.mean(measure_maps(self.average, sets["held-out"].texture))), 3)
         return means
 
 

@@ -17,14 +17,18 @@ import torch
 import torch.nn.functional as F
 
 import search
+from batches import NEAREST, split
 from clips import Clips
 from model import VARIANTS, Network, synthesise, view
+from scenes import several
 
 # Percentile of a clip's frames that is called its worst.
 WORST = 5
 # SSIM's Gaussian window (Wang et al., 2004), and its constants for 8 bits.
 TAPS, DEVIATION = 11, 1.5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+# Scenes of uneven motion, their lines, and frames made between the first and the last of each.
+SCENES, LINES, BETWEEN = 10, 256, 7
 # Width of a picture on the sheet, and what the error is multiplied by there.
 SHEET_WIDTH, ERROR_GAIN = 400, 4
 
@@ -125,6 +129,25 @@ def measure(net, videos, most=None):
             p, s, _ = zip(*scores)
             reports.append(Report(video.name.split(".")[0], list(p), list(s), *worst))
     return reports
+
+
+@torch.no_grad()
+def measure_maps(net, texture):
+    """PSNR of luma of frames made with exact distance maps, [SCENES, BETWEEN]; texture as for layers.scene."""
+    searcher, device = search.searcher(net.config.finest), next(net.parameters()).device
+    tensor = lambda x: torch.from_numpy(np.asarray(x, np.float32))[None].to(device)
+    scores = []
+    for seed in range(SCENES):
+        frames, maps = several(np.random.default_rng(seed), texture, LINES, BETWEEN, eased=True)
+        first, *truths, last = map(split, frames)
+        (a, va), (b, vb) = ((y, view(y, u, v)) for y, u, v in ([tensor(p[None]) / 255 for p in f] for f in (first, last)))
+        found = tensor(search.found(searcher, first[0], last[0]))
+        sides = net.encode(va), net.encode(vb)
+        for truth, t in zip(truths, tensor(np.clip(maps, NEAREST, 1 - NEAREST)).split(1, 1)):
+            flows, mask = net.estimate(*sides, found, torch.zeros_like(found[:, :3]), t)
+            made = synthesise(a, b, flows[-1], mask, t)[0][0, 0]
+            scores.append(psnr((made.clamp(0, 1) * 255).round().byte().cpu().numpy(), truth[0]))
+    return np.reshape(scores, (SCENES, BETWEEN))
 
 
 def table(reports):
