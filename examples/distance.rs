@@ -1,7 +1,7 @@
 //! What it is worth to know the distance that each place has gone, instead of the time.
 //!
 //! ```text
-//! distance [--quality NAME] [--threads N] [--gaps N] CLIP | FOLDER ...
+//! distance [--quality NAME | --model FILE] [--threads N] [--gaps N] CLIP | FOLDER ...
 //! ```
 //!
 //! Every eighth frame of a clip is kept and the seven between are made in three ways: at the phase of their time; with the
@@ -28,11 +28,13 @@ use common::frame::Frame;
 use common::metrics::psnr;
 use common::middle::Middle;
 use common::program;
+use common::told::Told;
 use gstvideointerpolate::interpolator::{Encoded, Outcome};
-use gstvideointerpolate::kernels::{Context, PhaseMap};
-use gstvideointerpolate::network::{self, Network, Variant, Workspace};
+use gstvideointerpolate::kernels::PhaseMap;
+use gstvideointerpolate::network::{Network, Variant};
 
-const USAGE: &str = "distance [--quality NAME] [--threads N] [--gaps N] CLIP | FOLDER ...";
+const USAGE: &str =
+    "distance [--quality NAME | --model FILE] [--threads N] [--gaps N] CLIP | FOLDER ...";
 /// Frames from one that is kept to the next.
 const STEP: usize = 8;
 const METHODS: [&str; 3] = ["time", "distance", "by halves"];
@@ -54,6 +56,8 @@ type Table = [[Sum; METHODS.len()]; STEP];
 
 struct Options {
     variant: Variant,
+    /// Weights of one's own for the built-in network.
+    model: Option<PathBuf>,
     threads: usize,
     gaps: usize,
     clips: Vec<PathBuf>,
@@ -77,6 +81,7 @@ fn run() -> Result<(), String> {
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options {
         variant: Variant::Balanced,
+        model: None,
         threads: 0,
         gaps: usize::MAX,
         clips: Vec::new(),
@@ -94,6 +99,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
                 let name = value()?;
                 options.variant = Variant::named(&name).ok_or_else(|| wrong(&name))?;
             }
+            "--model" => options.model = Some(value()?.into()),
             "--threads" => options.threads = number(value()?)?,
             "--gaps" => options.gaps = number(value()?)?,
             path => options.clips.extend(program::clips(Path::new(path))?),
@@ -114,9 +120,13 @@ fn measure(clip: &Path, options: &Options, table: &mut Table) -> Result<(), Stri
     })?;
     let first = frames.first().ok_or("no frames")?;
     let size = (first.width, first.height);
-    let network = options.variant.network().map_err(text)?;
+    let network = match &options.model {
+        Some(file) => Network::load(file),
+        None => options.variant.network(),
+    };
+    let network = network.map_err(text)?;
     let mut engine = Middle::new(network.clone(), size, options.threads, None).map_err(text)?;
-    let mut maps = Maps::new(network, size, &clip.with_extension("map"))?;
+    let mut maps = Maps::new(network, size, &clip.with_extension("map"), options.threads)?;
     for (gap, frames) in frames.windows(STEP + 1).step_by(STEP).enumerate() {
         let ends = [&frames[0], &frames[STEP]];
         let encode = |engine: &mut Middle, frame| engine.encode(frame).map_err(text);
@@ -201,41 +211,31 @@ fn energy(luma: &[u8], width: usize) -> f64 {
 struct Maps {
     /// Of all frames that are made, if there is a file.
     exact: Option<Vec<f32>>,
-    /// Of a map.
-    cells: (usize, usize),
-    network: Arc<Network>,
-    workspace: Workspace,
+    told: Told,
 }
 
 impl Maps {
     fn new(
         network: Arc<Network>,
-        (width, height): (usize, usize),
+        size: (usize, usize),
         file: &Path,
+        threads: usize,
     ) -> Result<Self, String> {
-        let side = |n: usize| n.div_ceil(2).next_multiple_of(4);
-        let view = (side(height), side(width));
-        let context = Context::new(0).map_err(|error| error.to_string())?;
-        let workspace = network.workspace(&context, view.0, view.1);
+        let told = Told::new(network, size, threads).map_err(|error| error.to_string())?;
         let exact = std::fs::read(file).ok().map(|bytes| {
             let values = bytes
                 .chunks_exact(4)
                 .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             values.collect::<Vec<_>>()
         });
-        let cells = (view.0 / 4, view.1 / 4);
+        let count = told.cells.0 * told.cells.1;
         if exact
             .as_ref()
-            .is_some_and(|e| !e.len().is_multiple_of(cells.0 * cells.1))
+            .is_some_and(|e| !e.len().is_multiple_of(count))
         {
             return Err(format!("{}: maps of another size", file.display()));
         }
-        Ok(Self {
-            exact,
-            cells,
-            workspace: workspace.map_err(|error| error.to_string())?,
-            network,
-        })
+        Ok(Self { exact, told })
     }
 
     /// The map of the frame at `t`, the `k`th of a gap, which the true one tells.
@@ -246,7 +246,8 @@ impl Maps {
         (truth, ends): (&Frame, [&Frame; 2]),
         t: f32,
     ) -> Result<PhaseMap> {
-        let count = self.cells.0 * self.cells.1;
+        let cells = self.told.cells;
+        let count = cells.0 * cells.1;
         let values = match &self.exact {
             Some(exact) => {
                 let at = (gap * (STEP - 1) + k - 1) * count;
@@ -255,70 +256,28 @@ impl Maps {
                     .map(<[f32]>::to_vec)
                     .unwrap_or_default()
             }
-            None => self.found(truth, ends, t)?,
+            None => {
+                let ways = self.told.ways(truth, ends[0], ends[1])?;
+                ways.into_iter().map(|way| distance(way, t)).collect()
+            }
         };
         let values = values.into_iter().map(|d| d.clamp(NEAREST, 1.0 - NEAREST));
         Ok(PhaseMap::Plane(Tensor::from_vec(
             values.collect(),
-            self.cells,
+            cells,
             &Device::Cpu,
         )?))
     }
-
-    fn found(&mut self, truth: &Frame, ends: [&Frame; 2], t: f32) -> Result<Vec<f32>> {
-        let (mut motions, here) = (Vec::new(), self.encode(truth)?);
-        for end in ends {
-            let there = self.encode(end)?;
-            self.network
-                .search(&mut self.workspace, &here, &there, None)?;
-            let motion = self.workspace.found().narrow(2, 0, 2)?;
-            motions.push(motion.flatten_all()?.to_vec1::<f32>()?);
-        }
-        let pairs = motions[0].chunks(2).zip(motions[1].chunks(2));
-        Ok(pairs
-            .map(|(to_left, to_right)| {
-                let whole = [0, 1].map(|c| to_right[c] - to_left[c]);
-                let length = whole[0] * whole[0] + whole[1] * whole[1];
-                let done = -(to_left[0] * whole[0] + to_left[1] * whole[1]);
-                if length > MOVES * MOVES {
-                    done / length
-                } else {
-                    t
-                }
-            })
-            .collect())
-    }
-
-    fn encode(&mut self, frame: &Frame) -> Result<network::Encoded> {
-        let mut encoded = self.workspace.encoded()?;
-        let view = view(frame, (4 * self.cells.0, 4 * self.cells.1))?;
-        self.network
-            .encode(&mut self.workspace, &view, &mut encoded)?;
-        Ok(encoded)
-    }
 }
 
-/// What the network sees of a frame.
-fn view(frame: &Frame, (height, width): (usize, usize)) -> Result<Tensor> {
-    let planes = frame.planes();
-    let value = |plane: usize, x: usize, y: usize| {
-        let (w, h) = frame.plane_size(plane);
-        f32::from(planes[plane][y.min(h - 1) * w + x.min(w - 1)]) / 255.0 - 0.5
-    };
-    let cell = |i: usize| {
-        let (x, y) = (i % width, i / width);
-        let luma = |c: usize| value(0, 2 * x + c % 2, 2 * y + c / 2);
-        [
-            luma(0),
-            luma(1),
-            luma(2),
-            luma(3),
-            value(1, x, y),
-            value(2, x, y),
-        ]
-    };
-    let values: Vec<f32> = (0..width * height).flat_map(cell).collect();
-    Ok(Tensor::from_vec(values, (height, width, 6), &Device::Cpu)?)
+/// The share of the whole way that a cell has done, of its ways to the left frame and to the right one, x, y and x, y, in cells.
+fn distance([lx, ly, rx, ry]: [f32; 4], t: f32) -> f32 {
+    let whole = [rx - lx, ry - ly];
+    let length = whole[0] * whole[0] + whole[1] * whole[1];
+    match length > MOVES * MOVES {
+        true => -(lx * whole[0] + ly * whole[1]) / length,
+        false => t,
+    }
 }
 
 fn print(table: &Table) {

@@ -8,6 +8,8 @@ mod reliability;
 #[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../examples/evaluate/scores.rs"]
 mod scores;
+#[path = "../examples/evaluate/uneven.rs"]
+mod uneven;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,40 @@ fn an_error_that_stays_is_no_flicker_and_one_that_turns_counts_twice() {
     let one = metrics::flicker(&error([103; 4], 0), &error([133, 133, 133, 125], 1));
     assert_eq!(one, f64::from((125 - 103) - (130 - 100i32)).abs() / 4.0);
     assert_eq!(metrics::flicker(&[-255], &[255]), 510.0);
+}
+
+#[test]
+fn even_motion_is_even_at_every_phase_and_what_is_ahead_is_told_in_pixels() {
+    for phase in [0.125f32, 0.5, 0.7] {
+        let even = |x: f32, y: f32| [-phase * x, -phase * y, (1.0 - phase) * x, (1.0 - phase) * y];
+        let ways = [even(3.0, -1.0), even(-0.2, 7.0), [0.0; 4]];
+        assert!(uneven::unevenness(&ways, phase) < 1e-5);
+        // 3/8 and 4/8 of a cell of 8 pixels ahead; one that was found anywhere does not count
+        let [lx, ly, rx, ry] = even(3.0, -1.0);
+        let ahead = [lx - 0.375, ly - 0.5, rx - 0.375, ry - 0.5];
+        let found = uneven::unevenness(&[ahead, [90.0; 4], ahead], phase);
+        assert!((found - 5.0).abs() < 1e-4, "{found}");
+    }
+}
+
+#[test]
+fn a_third_of_the_frames_is_least_even() {
+    let frame = |n: u32| {
+        let score = |psnr| Score {
+            psnr,
+            ssim: f64::NAN,
+            flicker: f64::NAN,
+        };
+        let n = f64::from(n);
+        (n, vec![score(10.0 * n), score(f64::NAN)])
+    };
+    let [third, others] = uneven::groups([3, 1, 7, 2, 4, 5, 6].map(frame).into());
+    assert_eq!((third.frames, others.frames), (2, 5));
+    assert_eq!((third.pixels, others.pixels), (6.5, 3.0));
+    assert_eq!((third.scores[0].psnr, others.scores[0].psnr), (65.0, 30.0));
+    assert!(third.scores[1].psnr.is_nan());
+    let [none, one] = uneven::groups(vec![frame(1)]);
+    assert_eq!((none.frames, one.frames), (0, 1));
 }
 
 /// A grey picture.

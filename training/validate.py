@@ -29,6 +29,8 @@ TAPS, DEVIATION = 11, 1.5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 # Scenes of uneven motion, their lines, and frames made between the first and the last of each.
 SCENES, LINES, BETWEEN = 10, 256, 7
+# PSNR, dB, above which nothing is seen: a scene that hardly moves would outweigh all others.
+CLEAR = 50.0
 # Width of a picture on the sheet, and what the error is multiplied by there.
 SHEET_WIDTH, ERROR_GAIN = 400, 4
 
@@ -133,7 +135,7 @@ def measure(net, videos, most=None):
 
 @torch.no_grad()
 def measure_maps(net, texture):
-    """PSNR of luma of frames made with exact distance maps, [SCENES, BETWEEN]; texture as for layers.scene."""
+    """PSNR of luma of frames made with exact distance maps, at most CLEAR, [SCENES, BETWEEN]; texture as for layers.scene."""
     searcher, device = search.searcher(net.config.finest), next(net.parameters()).device
     tensor = lambda x: torch.from_numpy(np.asarray(x, np.float32))[None].to(device)
     scores = []
@@ -146,7 +148,7 @@ def measure_maps(net, texture):
         for truth, t in zip(truths, tensor(np.clip(maps, NEAREST, 1 - NEAREST)).split(1, 1)):
             flows, mask = net.estimate(*sides, found, torch.zeros_like(found[:, :3]), t)
             made = synthesise(a, b, flows[-1], mask, t)[0][0, 0]
-            scores.append(psnr((made.clamp(0, 1) * 255).round().byte().cpu().numpy(), truth[0]))
+            scores.append(min(CLEAR, psnr((made.clamp(0, 1) * 255).round().byte().cpu().numpy(), truth[0])))
     return np.reshape(scores, (SCENES, BETWEEN))
 
 

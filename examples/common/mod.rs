@@ -14,3 +14,4 @@ pub mod middle;
 pub mod program;
 pub mod rhythm;
 pub mod sheet;
+pub mod told;

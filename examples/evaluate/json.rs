@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::measure::{METHODS, Report};
+use crate::measure::{METHODS, Report, groups};
 use crate::options::Options;
 use crate::reliability::{Bin, Reliability};
 use crate::scores::{Score, Scores};
 use crate::table::over_clips;
+use crate::uneven::Group;
 
 /// Everything in one object.
 pub fn all(options: &Options, reports: &[Report], table: &Reliability) -> Value {
@@ -23,6 +24,9 @@ pub fn all(options: &Options, reports: &[Report], table: &Reliability) -> Value 
     if options.reliability {
         let bins = table.bins.iter().enumerate();
         all["reliability"] = bins.map(|(i, b)| bin(i, b, table.cells())).collect();
+    }
+    if options.uneven {
+        all["uneven"] = groups(reports).iter().map(group).collect();
     }
     all
 }
@@ -47,6 +51,15 @@ fn clip(report: &Report) -> Value {
     });
     all.insert("per_frame".into(), Value::Object(frames));
     Value::Object(all)
+}
+
+fn group(group: &Group) -> Value {
+    let psnr = METHODS.iter().zip(&group.scores);
+    json!({
+        "frames": group.frames,
+        "pixels": group.pixels,
+        "psnr": psnr.map(|(name, s)| (name.to_string(), json!(s.psnr))).collect::<Map<_, _>>(),
+    })
 }
 
 fn by_method(each: impl Fn(usize) -> Value) -> Map<String, Value> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--predict] [--threads N]
-//!          [--step N] [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...
+//!          [--step N] [--no-minterpolate] [--reliability] [--uneven] [--sheets FOLDER] [--json] CLIP | FOLDER ...
 //! ```
 //!
 //! Every `--step`th frame (2) of a clip is kept, and all between are made: with 4 and 8 from a
@@ -32,6 +32,10 @@
 //!
 //! `--reliability` tells what the confidence is worth: cells of 4x4 pixels of all clips, by the
 //! error that their confidence predicts, and how far they and the nearer kept frame are off.
+//!
+//! `--uneven` splits the frames of all clips into the third whose true motion is least even and the others: how far the
+//! cells of 8x8 pixels of the true frame are, in the median, from where even motion would have them, as the search tells that
+//! finds them in both kept frames. The model plays no part in that.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -42,6 +46,7 @@ mod options;
 mod reliability;
 mod scores;
 mod table;
+mod uneven;
 mod worst;
 
 use std::process::ExitCode;
@@ -83,6 +88,9 @@ fn run() -> Result<(), String> {
     table::totals(&reports);
     if options.reliability {
         table::reliability(&cells);
+    }
+    if options.uneven {
+        table::uneven(&measure::groups(&reports));
     }
     Ok(())
 }

@@ -6,15 +6,18 @@ use std::time::Instant;
 
 use gstvideointerpolate::error::Error;
 use gstvideointerpolate::interpolator::{Encoded, Findings, Outcome, predicted_error};
+use gstvideointerpolate::network::Network;
 use gstvideointerpolate::show::Map;
 
 use crate::common::decode;
 use crate::common::frame::Frame;
 use crate::common::middle::Middle;
+use crate::common::told::Told;
 use crate::minterpolate::Minterpolate;
 use crate::options::{Options, stem};
 use crate::reliability::{Planes, Reliability};
-use crate::scores::Scores;
+use crate::scores::{self, Scores};
+use crate::uneven::{self, Group, unevenness};
 use crate::worst::{Scene, Worst};
 
 /// What makes frames; the last one may be missing.
@@ -25,6 +28,8 @@ pub struct Report {
     pub name: String,
     /// By method, as [`METHODS`]; without frames where a method was not run.
     pub scores: [Scores; METHODS.len()],
+    /// How uneven the true motion of each frame is, pixels; empty unless that is asked for.
+    pub uneven: Vec<f64>,
     /// Frames that were not made from motion.
     pub cuts: usize,
     /// Time that the model took.
@@ -63,6 +68,20 @@ pub fn clip(path: &Path, options: &Options, table: &mut Reliability) -> Result<R
     Ok(run.report)
 }
 
+/// The frames of all clips, by how even their true motion is.
+pub fn groups(reports: &[Report]) -> [Group; 2] {
+    let of = |report: &Report, i: usize| {
+        let nothing = scores::mean(&[]);
+        let scores = report.scores.iter();
+        let scores = scores.map(|s| s.frames.get(i).copied().unwrap_or(nothing));
+        (report.uneven[i], scores.collect())
+    };
+    let frames = reports
+        .iter()
+        .flat_map(|report| (0..report.uneven.len()).map(move |i| of(report, i)));
+    uneven::groups(frames.collect())
+}
+
 /// A kept frame.
 type Kept = (Frame, Arc<Encoded>);
 
@@ -87,6 +106,7 @@ struct Run<'a> {
     /// The frames since.
     truths: Vec<Frame>,
     worst: Worst,
+    told: Option<Told>,
     report: Report,
 }
 
@@ -103,6 +123,8 @@ impl<'a> Run<'a> {
         let mut engine = Middle::new(model, size, options.threads, options.scale).map_err(text)?;
         let start = || Minterpolate::start(path, options.step, size);
         engine.set_motion(options.motion);
+        let told = || Told::new(Network::embedded()?, size, options.threads);
+        let told = options.uneven.then(told).transpose().map_err(text)?;
         let encoded = engine.encode(&first).map_err(|error| error.to_string())?;
         Ok(Self {
             options,
@@ -114,9 +136,11 @@ impl<'a> Run<'a> {
             gap: None,
             truths: Vec::new(),
             worst: Worst::new(size, matrix),
+            told,
             report: Report {
                 name: stem(path),
                 scores: Default::default(),
+                uneven: Vec::new(),
                 cuts: 0,
                 seconds: 0.0,
             },
@@ -185,6 +209,11 @@ impl<'a> Run<'a> {
                 if let Some(frame) = frame {
                     scores.add(frame, truth);
                 }
+            }
+            if let Some(told) = &mut self.told {
+                let ways = told.ways(truth, &left.0, &right.0);
+                let ways = ways.map_err(|error| error.to_string())?;
+                self.report.uneven.push(unevenness(&ways, phase));
             }
             let scene = Scene {
                 number: self.number + i + 1,

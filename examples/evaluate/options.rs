@@ -9,7 +9,7 @@ use gstvideointerpolate::network::{Model, Variant};
 use super::common::program;
 
 pub const USAGE: &str = "evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--predict] [--threads N] \
-                         [--step N] [--no-minterpolate] [--reliability] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
+                         [--step N] [--no-minterpolate] [--reliability] [--uneven] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
 
 /// Resolutions that can be asked for.
 const SCALES: [f32; 3] = [0.25, 0.5, 1.0];
@@ -34,6 +34,8 @@ pub struct Options {
     pub step: usize,
     pub minterpolate: bool,
     pub reliability: bool,
+    /// Frames by how even their true motion is.
+    pub uneven: bool,
     /// Where the pictures of the worst frames go.
     pub sheets: Option<PathBuf>,
     pub json: bool,
@@ -54,6 +56,7 @@ impl Options {
             step: 2,
             minterpolate: true,
             reliability: false,
+            uneven: false,
             sheets: None,
             json: false,
             clips: Vec::new(),
@@ -73,6 +76,7 @@ impl Options {
                 "--step" => options.step = number(&argument, &value()?, 2, MOST)?,
                 "--no-minterpolate" => options.minterpolate = false,
                 "--reliability" => options.reliability = true,
+                "--uneven" => options.uneven = true,
                 "--sheets" => options.sheets = Some(value()?.into()),
                 "--json" => options.json = true,
                 _ if argument.starts_with('-') => {

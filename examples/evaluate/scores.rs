@@ -78,7 +78,7 @@ fn numbers(scores: &[Score], value: fn(&Score) -> f64) -> Vec<f64> {
 }
 
 /// The value that a share of the values lie below.
-fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
+pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let Some(last) = values.len().checked_sub(1) else {
         return f64::NAN;

@@ -3,6 +3,7 @@
 use crate::measure::{METHODS, Report};
 use crate::reliability::Reliability;
 use crate::scores::{Score, Scores, mean};
+use crate::uneven::Group;
 
 /// Above the rows of the clips.
 pub fn heading() {
@@ -90,6 +91,23 @@ pub fn reliability(table: &Reliability) {
         "calibration error, mean over cells: {}",
         text(table.calibration_error(), 3)
     );
+}
+
+/// What uneven motion costs.
+pub fn uneven(groups: &[Group]) {
+    println!();
+    print!("{:<20} {:>6} {:>10}", "PSNR-Y, dB", "frames", "uneven, px");
+    METHODS.iter().for_each(|name| print!(" {name:>12}"));
+    println!();
+    for group in groups {
+        let Group { name, frames, .. } = group;
+        print!("{name:<20} {frames:>6} {:>10}", text(group.pixels, 2));
+        group
+            .scores
+            .iter()
+            .for_each(|score| print!(" {:>12}", text(score.psnr, 2)));
+        println!();
+    }
 }
 
 /// A number, or a dash where there is none.
