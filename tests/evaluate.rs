@@ -8,6 +8,7 @@ mod reliability;
 #[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../examples/evaluate/scores.rs"]
 mod scores;
+#[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../examples/evaluate/uneven.rs"]
 mod uneven;
 
