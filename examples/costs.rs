@@ -34,7 +34,10 @@ fn run() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
     let size = arguments.next().ok_or(USAGE)?;
     let (width, height) = size.split_once('x').ok_or(USAGE)?;
-    let number = |text: &str| text.parse().map_err(|_| format!("{text}: wanted a number"));
+    let number = |text: &str| {
+        let number = text.parse().ok().filter(|n| (1..=16_384).contains(n));
+        number.ok_or_else(|| format!("{text}: wanted a width or height, 1 to 16384"))
+    };
     let size = (number(width)?, number(height)?);
     gst::init().map_err(|error| error.to_string())?;
     gstvideointerpolate::plugin_register_static().map_err(|error| error.to_string())?;
@@ -42,10 +45,11 @@ fn run() -> Result<(), String> {
     let element = factory.build().map_err(|error| error.to_string())?;
     for argument in arguments {
         let (name, value) = argument.split_once('=').ok_or(USAGE)?;
-        if element.find_property(name).is_none() {
-            return Err(format!("{name}: no such property"));
-        }
-        element.set_property_from_str(name, value);
+        let spec = element.find_property(name);
+        let spec = spec.ok_or_else(|| format!("{name}: no such property"))?;
+        let value = gst::glib::Value::deserialize_with_pspec(value, &spec);
+        let value = value.map_err(|_| format!("{argument}: no such value"))?;
+        element.set_property_from_value(name, &value);
     }
     let clip = Clip::new(size.0, size.1);
     let pictures = (0..PICTURES).map(|n| clip.at(0.9 + n as f32 / 30.0).data);

@@ -34,8 +34,8 @@ const HEADING: usize = LINE + 8;
 
 fn main() -> ExitCode {
     program::exit_code(|| {
-        let file = std::env::args().nth(1).ok_or("curves FILE.png")?;
-        draw(Path::new(&file))
+        let file = std::env::args().nth(1).filter(|f| f.ends_with(".png"));
+        draw(Path::new(&file.ok_or("curves FILE.png")?))
     })
 }
 

@@ -72,7 +72,7 @@ fn run() -> Result<(), String> {
     gst::init().map_err(|error| error.to_string())?;
     let mut table = Table::default();
     for clip in &options.clips {
-        measure(clip, &options, &mut table).map_err(|e| format!("{}: {e}", clip.display()))?;
+        measure(clip, &options, &mut table)?;
     }
     print(&table);
     Ok(())
@@ -102,6 +102,9 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             "--model" => options.model = Some(value()?.into()),
             "--threads" => options.threads = number(value()?)?,
             "--gaps" => options.gaps = number(value()?)?,
+            _ if argument.starts_with('-') => {
+                return Err(format!("{argument}: no such option\n{USAGE}"));
+            }
             path => options.clips.extend(program::clips(Path::new(path))?),
         }
     }
@@ -112,13 +115,15 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
 }
 
 fn measure(clip: &Path, options: &Options, table: &mut Table) -> Result<(), String> {
-    let text = |error: gstvideointerpolate::error::Error| error.to_string();
+    let name = clip.display();
+    let text = |error: gstvideointerpolate::error::Error| format!("{name}: {error}");
     let mut frames: Vec<Frame> = Vec::new();
     decode::for_each(clip, |frame, _| {
         frames.push(frame);
         frames.len() <= options.gaps.saturating_mul(STEP)
     })?;
-    let first = frames.first().ok_or("no frames")?;
+    let first = frames.first().filter(|_| frames.len() > STEP);
+    let first = first.ok_or_else(|| format!("{name}: fewer than {} frames", STEP + 1))?;
     let size = (first.width, first.height);
     let network = match &options.model {
         Some(file) => Network::load(file),

@@ -247,3 +247,51 @@ fn a_nonsense_rate_is_one_line() {
         assert!(line.contains(&format!("RATE={rate}")), "{line}");
     }
 }
+
+/// Says in the header of the film's first track that it is to be turned by a quarter before it is seen.
+fn turn(film: &Path) {
+    let mut data = std::fs::read(film).expect("the film");
+    let header = data.windows(4).position(|w| w == b"tkhd");
+    let header = header.expect("a track header") + 4;
+    // its version says how long the times before the matrix are
+    let matrix = header + if data[header] == 0 { 40 } else { 52 };
+    for (i, value) in [0, 1 << 16, 0, -1 << 16, 0, 0].into_iter().enumerate() {
+        data[matrix + 4 * i..][..4].copy_from_slice(&i32::to_be_bytes(value));
+    }
+    std::fs::write(film, data).expect("room");
+}
+
+/// Width and height of the pictures in an .mp4.
+fn size(film: &Path) -> (i32, i32) {
+    use gst::prelude::*;
+    gst::init().expect("GStreamer");
+    let line = "filesrc name=source ! qtdemux ! h264parse ! fakesink name=end";
+    let pipeline = gst::parse::launch(line).expect("a pipeline");
+    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+    let child = |name| pipeline.by_name(name).expect("a child");
+    child("source").set_property("location", film);
+    pipeline.set_state(gst::State::Paused).expect("paused");
+    let (change, ..) = pipeline.state(gst::ClockTime::from_seconds(30));
+    change.expect("paused");
+    let caps = child("end")
+        .static_pad("sink")
+        .and_then(|p| p.current_caps());
+    let _ = pipeline.set_state(gst::State::Null);
+    let caps = caps.expect("caps");
+    let of = caps.structure(0).expect("a structure");
+    (
+        of.get("width").expect("a width"),
+        of.get("height").expect("a height"),
+    )
+}
+
+#[test]
+fn a_film_that_lies_on_its_side_is_turned() {
+    let folder = Folder::new("turned");
+    let (clip, out) = (render(&folder, "clip.mp4"), folder.file("smooth.mp4"));
+    turn(&clip);
+    assert_eq!(size(&clip), (160, 96));
+    let output = demo(&["--in", text(&clip), "--out", text(&out)]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(size(&out), (96, 160));
+}

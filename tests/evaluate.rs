@@ -19,6 +19,7 @@ use std::process::{Command, Output};
 use common::clip::Clip;
 use common::frame::Frame;
 use common::metrics;
+use gst::prelude::*;
 use reliability::{Planes, Reliability};
 use scores::{Score, Scores};
 use serde_json::Value;
@@ -205,15 +206,21 @@ impl Drop for Folder {
 
 const SIZE: (usize, usize) = (162, 98);
 
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a plain name")
+}
+
 /// Cargo builds examples before it runs tests, into a folder beside the tests'.
 fn evaluate(arguments: &[&str]) -> Output {
+    run("evaluate", arguments)
+}
+
+/// The example of that name.
+fn run(name: &str, arguments: &[&str]) -> Output {
     let own = std::env::current_exe().expect("a path");
     let profile = own.parent().and_then(Path::parent).expect("a folder");
-    let program = profile.join("examples/evaluate");
-    assert!(
-        program.exists(),
-        "run `cargo build --example evaluate` first"
-    );
+    let program = profile.join("examples").join(name);
+    assert!(program.exists(), "run `cargo build --examples` first");
     Command::new(program)
         .args(arguments)
         .output()
@@ -390,4 +397,81 @@ fn bad_input_is_named_with_what_was_wanted() {
             );
         }
     }
+}
+
+#[test]
+fn a_clip_that_cannot_be_measured_is_named_and_the_others_go_on() {
+    let folder = Folder::new("mixed");
+    folder.clip("b.y4m", 5);
+    folder.clip("short.y4m", 2);
+    std::fs::write(folder.0.join("a.mp4"), b"no film").expect("a file");
+    let output = evaluate(&["--no-minterpolate", text(&folder.0)]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(
+        said.contains("model above repeat on 1 of 1 clips"),
+        "{said}"
+    );
+    let said = String::from_utf8(output.stderr).expect("text");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].contains("a.mp4"), "{said}");
+    assert!(lines[1].contains("short.y4m: fewer than 3"), "{said}");
+}
+
+#[test]
+fn sound_alone_is_no_video() {
+    let folder = Folder::new("sound");
+    let file = folder.0.join("sound.mkv");
+    gst::init().expect("GStreamer");
+    let line = format!(
+        "audiotestsrc num-buffers=20 ! opusenc ! matroskamux ! filesink location={}",
+        text(&file)
+    );
+    let pipeline = gst::parse::launch(&line).expect("a pipeline");
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().expect("a bus");
+    bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &ends);
+    pipeline.set_state(gst::State::Null).expect("stopped");
+    let said = complaint(&["--no-minterpolate", text(&file)]);
+    assert!(said.contains("no video"), "{said}");
+}
+
+#[test]
+fn other_programs_say_in_a_line_what_they_want() {
+    let folder = Folder::new("others");
+    let one = &folder.clip("one.y4m", 1);
+    for (program, arguments, words) in [
+        (
+            "keyframes",
+            &[one.as_str()][..],
+            "one.y4m: fewer than 13 frames",
+        ),
+        ("distance", &[one], "one.y4m: fewer than"),
+        (
+            "distance",
+            &["--frobnicate", one],
+            "--frobnicate: no such option",
+        ),
+        ("cuts", &[one], "one.y4m: fewer than 2 frames"),
+        ("costs", &["0x0"], "0: wanted a width or height"),
+        ("costs", &["99999x16"], "99999: wanted a width or height"),
+        (
+            "costs",
+            &["16x16", "quality=best"],
+            "quality=best: no such value",
+        ),
+        ("curves", &[one], "curves FILE.png"),
+    ] {
+        let output = run(program, arguments);
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{program}: {said}");
+        assert!(said.contains(words), "{program}: {said}");
+    }
+    // nothing was written over it
+    assert!(
+        std::fs::read(one)
+            .expect("the clip")
+            .starts_with(b"YUV4MPEG2")
+    );
 }

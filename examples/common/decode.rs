@@ -1,11 +1,18 @@
 //! Reads the video of any file that GStreamer can decode, as 8-bit 4:2:0 pictures.
 
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
 
 use gst::prelude::*;
 use gst_video::prelude::*;
 
 use super::frame::{BT601, BT709, Frame};
+use super::program::{PATIENCE, STUCK};
+
+const NO_VIDEO: &str = "there is no video in it";
 
 /// What all pictures of a file share.
 #[derive(Clone, Copy, Debug)]
@@ -14,16 +21,19 @@ pub struct Description {
     pub rate: gst::Fraction,
     /// Luma weights of red and blue.
     pub matrix: (f32, f32),
+    /// In the file they lie on a side or upside down.
+    pub turned: bool,
 }
 
-/// Hands each picture to `each` until it answers `false` or the file ends.
+/// Hands each picture, the way up that it is to be seen, to `each` until it answers `false` or the file ends.
 pub fn for_each(
     path: &Path,
     mut each: impl FnMut(Frame, &Description) -> bool,
 ) -> Result<(), String> {
     let name = path.display();
     std::fs::File::open(path).map_err(|error| format!("{name}: {error}"))?;
-    let line = "filesrc name=source ! decodebin ! videoconvert ! video/x-raw,format=I420 \
+    let line = "filesrc name=source ! decodebin name=decoder ! videoconvert \
+                ! videoflip video-direction=auto ! video/x-raw,format=I420 \
                 ! appsink name=sink sync=false max-buffers=4";
     let pipeline = gst::parse::launch(line).map_err(|error| error.to_string())?;
     let pipeline = pipeline
@@ -31,11 +41,24 @@ pub fn for_each(
         .map_err(|_| "not a pipeline".to_string())?;
     let find = |child| pipeline.by_name(child).ok_or("a child is missing");
     find("source")?.set_property("location", path);
+    let all_found = Arc::new(AtomicBool::new(false));
+    let found = all_found.clone();
+    let decoder = find("decoder")?;
+    decoder.connect_no_more_pads(move |_| found.store(true, Relaxed));
     let sink = find("sink")?
         .downcast::<gst_app::AppSink>()
         .map_err(|_| "not an appsink".to_string())?;
 
-    let result = pull(&pipeline, &sink, &mut each);
+    let result = pull(&pipeline, &sink, |frame, mut description| {
+        description.turned = decoder.src_pads().iter().any(is_turned);
+        each(frame, &description)
+    });
+    // what a demuxer says of streams that nobody takes is less clear
+    let has_video = sink.sink_pads().iter().any(gst::Pad::has_current_caps);
+    let result = match !has_video && (all_found.load(Relaxed) || result.is_ok()) {
+        true => Err(NO_VIDEO.into()),
+        false => result,
+    };
     let _ = pipeline.set_state(gst::State::Null);
     result.map_err(|error| format!("{name}: {error}"))
 }
@@ -43,18 +66,18 @@ pub fn for_each(
 fn pull(
     pipeline: &gst::Pipeline,
     sink: &gst_app::AppSink,
-    each: &mut impl FnMut(Frame, &Description) -> bool,
+    mut each: impl FnMut(Frame, Description) -> bool,
 ) -> Result<(), String> {
     let bus = pipeline.bus().ok_or("no bus")?;
     let _ = pipeline.set_state(gst::State::Playing);
-    let mut count = 0;
+    let mut last = Instant::now();
     loop {
         if let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_mseconds(200)) {
             let (frame, description) = picture(&sample)?;
-            count += 1;
-            if !each(frame, &description) {
+            if !each(frame, description) {
                 return Ok(());
             }
+            last = Instant::now();
             continue;
         }
         if let Some(message) = bus.pop_filtered(&[gst::MessageType::Error])
@@ -63,12 +86,25 @@ fn pull(
             return Err(error.error().to_string());
         }
         if sink.is_eos() {
-            return match count {
-                0 => Err("there is no video in it".into()),
-                _ => Ok(()),
-            };
+            return Ok(());
+        }
+        if last.elapsed() > PATIENCE {
+            return Err(STUCK.into());
         }
     }
+}
+
+/// Whether the tags of a pad's stream say that its pictures are to be turned.
+fn is_turned(pad: &gst::Pad) -> bool {
+    let mut turned = false;
+    pad.sticky_events_foreach(|event| {
+        if let gst::EventView::Tag(tags) = event.view() {
+            let tag = tags.tag().get::<gst::tags::ImageOrientation>();
+            turned |= tag.is_some_and(|tag| tag.get() != "rotate-0");
+        }
+        ControlFlow::Continue(gst::EventForeachAction::Keep)
+    });
+    turned
 }
 
 fn picture(sample: &gst::Sample) -> Result<(Frame, Description), String> {
@@ -96,5 +132,10 @@ fn picture(sample: &gst::Sample) -> Result<(Frame, Description), String> {
         _ => BT601,
     };
     let rate = info.fps();
-    Ok((frame, Description { rate, matrix }))
+    let description = Description {
+        rate,
+        matrix,
+        turned: false,
+    };
+    Ok((frame, description))
 }

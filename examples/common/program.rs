@@ -2,9 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Files of a folder that are taken for clips.
 pub const KINDS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "avi", "ts", "y4m"];
+
+/// There are files that GStreamer stops in without a word.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// What is said of one.
+pub const STUCK: &str = "nothing came for a minute: GStreamer cannot read it to its end; convert it first, as with ffmpeg";
 
 /// Runs a program; an error is a line, and the exit code says so.
 pub fn exit_code(run: impl FnOnce() -> Result<(), String>) -> ExitCode {
@@ -43,5 +49,13 @@ pub fn clips(path: &Path) -> Result<Vec<PathBuf>, String> {
             KINDS.join(", ")
         )),
         false => Ok(clips),
+    }
+}
+
+/// The end of a run over several clips: an error if some could not be measured, a line for each.
+pub fn outcome(failures: &[String]) -> Result<(), String> {
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures.join("\n")),
     }
 }

@@ -109,6 +109,9 @@ fn read(path: &Path) -> Result<Clip, String> {
         frames.push(Small::of(&frame));
         true
     })?;
+    if frames.len() < 2 {
+        return Err(format!("{}: fewer than 2 frames", path.display()));
+    }
     let first = (frames[0].width, frames[0].height);
     if frames.iter().any(|f| (f.width, f.height) != first) {
         return Err(format!("{}: its size changes", path.display()));

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
+use crate::common::decode;
+use crate::common::program::{PATIENCE, STUCK};
 use crate::container::{self, Container};
 use crate::{part, progress, subtitles};
 
@@ -71,6 +73,7 @@ fn convert(
         muxer,
         container,
         rate,
+        turned: is_turned(input),
         has_streams: AtomicBool::new(false),
         has_video: AtomicBool::new(false),
         reached: Arc::default(),
@@ -80,7 +83,7 @@ fn convert(
     parser.connect_no_more_pads(move |_| wiring.report(wiring.complete()));
 
     let started = Instant::now();
-    let result = wait(&pipeline, &found.reached, started);
+    let result = wait(&pipeline, &found.reached, out, started);
     let summary = pipeline
         .by_name(INTERPOLATOR)
         .map(|element| summary(&element, started.elapsed()));
@@ -100,6 +103,8 @@ struct Wiring {
     muxer: gst::Element,
     container: Container,
     rate: Option<gst::Fraction>,
+    /// The pictures are to be turned, as those of telephones often are.
+    turned: bool,
     has_streams: AtomicBool,
     has_video: AtomicBool,
     /// Timestamp of the newest frame made, nanoseconds.
@@ -162,8 +167,13 @@ impl Wiring {
     }
 
     fn add_video(&self, pad: &gst::Pad) -> Result<(), String> {
+        // here, since muxers forget it; only where it has to be, since it knows fewer formats
+        let turn = match self.turned {
+            true => "! videoflip video-direction=auto",
+            false => "",
+        };
         let line = format!(
-            "decodebin name={FIRST} ! queue ! deinterlace fields=top ! videoconvert \
+            "decodebin name={FIRST} ! queue ! deinterlace fields=top ! videoconvert {turn} \
              ! videointerpolate name={INTERPOLATOR} ! queue ! videoconvert ! {}",
             self.container.video_encoder()?
         );
@@ -265,6 +275,18 @@ fn bin_of(line: &str) -> Result<gst::Bin, String> {
     Ok(bin)
 }
 
+/// Whether the pictures of a film are to be turned before they are seen.
+fn is_turned(input: &Path) -> bool {
+    let mut turned = false;
+    let look = |_, description: &decode::Description| {
+        turned = description.turned;
+        false
+    };
+    // what is wrong with a film, the conversion tells
+    let _ = decode::for_each(input, look);
+    turned
+}
+
 fn link(from: &gst::Pad, to: &gst::Pad) -> Result<(), String> {
     from.link(to)
         .map(|_| ())
@@ -286,7 +308,12 @@ fn name_a_rate(element: &gst::Element, event: &gst::EventRef) {
     }
 }
 
-fn wait(pipeline: &gst::Pipeline, reached: &AtomicU64, started: Instant) -> Result<(), String> {
+fn wait(
+    pipeline: &gst::Pipeline,
+    reached: &AtomicU64,
+    out: &Path,
+    started: Instant,
+) -> Result<(), String> {
     let bus = pipeline.bus().ok_or("no bus")?;
     let _ = pipeline.set_state(gst::State::Playing);
     let kinds = [
@@ -295,6 +322,7 @@ fn wait(pipeline: &gst::Pipeline, reached: &AtomicU64, started: Instant) -> Resu
         gst::MessageType::Application,
     ];
     let mut bar = progress::Bar::new(started);
+    let (mut last, mut done) = (started, (0, 0));
     loop {
         let message = bus.timed_pop_filtered(gst::ClockTime::from_mseconds(250), &kinds);
         match message.as_deref().map(gst::MessageRef::view) {
@@ -304,6 +332,14 @@ fn wait(pipeline: &gst::Pipeline, reached: &AtomicU64, started: Instant) -> Resu
                     .map_or(0, |element| element.property::<u64>("out"));
                 let length = pipeline.query_duration::<gst::ClockTime>();
                 bar.show(Duration::from_nanos(reached.load(Relaxed)), length, frames);
+                let now = (frames, out.metadata().map_or(0, |file| file.len()));
+                if now != std::mem::replace(&mut done, now) {
+                    last = Instant::now();
+                }
+                if last.elapsed() > PATIENCE {
+                    bar.end();
+                    return Err(STUCK.into());
+                }
             }
             Some(gst::MessageView::Eos(_)) => break,
             Some(gst::MessageView::Error(error)) => {

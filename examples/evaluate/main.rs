@@ -73,24 +73,28 @@ fn run() -> Result<(), String> {
         table::heading();
     }
     let mut cells = Reliability::default();
-    let mut reports = Vec::new();
+    let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for clip in &options.clips {
-        let report = measure::clip(clip, &options, &mut cells)?;
-        if !options.json {
-            table::row(&report);
+        match measure::clip(clip, &options, &mut cells) {
+            Ok(report) => {
+                if !options.json {
+                    table::row(&report);
+                }
+                reports.push(report);
+            }
+            Err(failure) => failures.push(failure),
         }
-        reports.push(report);
     }
-    if options.json {
+    if options.json && !reports.is_empty() {
         println!("{}", json::all(&options, &reports, &cells));
-        return Ok(());
+    } else if !reports.is_empty() {
+        table::totals(&reports);
+        if options.reliability {
+            table::reliability(&cells);
+        }
+        if options.uneven {
+            table::uneven(&measure::groups(&reports));
+        }
     }
-    table::totals(&reports);
-    if options.reliability {
-        table::reliability(&cells);
-    }
-    if options.uneven {
-        table::uneven(&measure::groups(&reports));
-    }
-    Ok(())
+    common::program::outcome(&failures)
 }

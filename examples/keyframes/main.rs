@@ -103,17 +103,10 @@ fn run() -> Result<(), String> {
         "falls"
     );
     let mut all: Vec<(&str, Scores)> = Vec::new();
+    let mut failures = Vec::new();
     for clip in &options.clips {
-        let mut frames = Vec::new();
-        decode::for_each(clip, |frame, _| {
-            frames.push(frame);
-            true
-        })?;
-        let name = clip.file_stem().unwrap_or_default().to_string_lossy();
-        for (filter, truth) in looks(&frames) {
-            let scores = measure(&frames, &truth, &options)?;
-            print_row(&name, filter, &scores);
-            all.push((filter, scores));
+        if let Err(failure) = evaluate(clip, &options, &mut all) {
+            failures.push(failure);
         }
     }
     for filter in ["tone", "smooth", "mark"] {
@@ -122,6 +115,30 @@ fn run() -> Result<(), String> {
         if !of.is_empty() {
             print_row("mean", filter, &Scores::mean(&of));
         }
+    }
+    program::outcome(&failures)
+}
+
+/// Measures and prints each look of a clip.
+fn evaluate(
+    clip: &Path,
+    options: &Options,
+    all: &mut Vec<(&'static str, Scores)>,
+) -> Result<(), String> {
+    let mut frames = Vec::new();
+    decode::for_each(clip, |frame, _| {
+        frames.push(frame);
+        true
+    })?;
+    if frames.len() <= options.every {
+        let least = options.every + 1;
+        return Err(format!("{}: fewer than {least} frames", clip.display()));
+    }
+    let name = clip.file_stem().unwrap_or_default().to_string_lossy();
+    for (filter, truth) in looks(&frames) {
+        let scores = measure(&frames, &truth, options)?;
+        print_row(&name, filter, &scores);
+        all.push((filter, scores));
     }
     Ok(())
 }
