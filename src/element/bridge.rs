@@ -201,6 +201,11 @@ fn color(info: &gst_video::VideoInfo) -> Color {
     }
 }
 
+/// Whether a buffer stands for a GAP event, as aggregating elements are given one.
+pub fn is_gap(buffer: &gst::BufferRef) -> bool {
+    buffer.flags().contains(gst::BufferFlags::GAP) && buffer.size() == 0
+}
+
 pub fn timestamp(time: Option<gst::ClockTime>) -> Option<Timestamp> {
     time.map(|t| Timestamp(t.nseconds()))
 }

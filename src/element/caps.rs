@@ -88,6 +88,12 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Whether the wanted multiple of `input` is more than a rate can be: then the rate stays.
+    pub fn is_beyond(&self, input: gst::Fraction) -> bool {
+        let multiplier = self.multiplier.filter(|_| self.framerate.is_none());
+        multiplier.is_some_and(|factor| multiplied(input, factor).is_none())
+    }
+
     /// The rate wanted for an input of rate `input`.
     pub fn rate(&self, input: gst::Fraction) -> gst::Fraction {
         match (self.framerate, self.multiplier) {

@@ -152,6 +152,14 @@ impl VideoInterpolate {
         }
         let passthrough = stream.passthrough;
         let settings = self.settings().clone();
+        let (rate, factor) = (stream.rate_in, settings.multiplier);
+        if passthrough && settings.wanted_rate().is_beyond(rate) {
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Settings,
+                ("multiplier={factor} of {rate} frames a second is more than a rate can be, and the rate stays; set a smaller one")
+            );
+        }
         let latency_changed = {
             let mut state = self.state();
             let before = state.latency();

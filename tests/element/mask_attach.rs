@@ -348,3 +348,29 @@ fn downstream_settles_what_frames_are() {
         );
     });
 }
+
+#[test]
+fn a_gap_among_the_frames_stays_one() {
+    watched(|| {
+        let attach = Attach::new("! videointerpolate multiplier=2/1");
+        let sink = attach.sink.static_pad("sink").unwrap();
+        let (sender, gaps) = std::sync::mpsc::channel();
+        sink.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(gst::EventView::Gap(gap)) = info.event().map(|event| event.view()) {
+                sender.send(gap.get()).unwrap();
+            }
+            gst::PadProbeReturn::Ok
+        });
+        attach.mask(0, 7);
+        attach.frame(0);
+        let ms = gst::ClockTime::from_mseconds;
+        let gap = gst::event::Gap::builder(ms(40)).duration(ms(40)).build();
+        // queued behind the frame
+        assert!(attach.frames.send_event(gap));
+        attach.frame(80);
+        let outputs = attach.end();
+        let times: Vec<u64> = outputs.iter().map(|b| time(b) / MS).collect();
+        assert_eq!(times, [0, 20, 80, 100]);
+        assert_eq!(gaps.try_recv(), Ok((ms(40), Some(ms(40)))));
+    });
+}

@@ -144,6 +144,23 @@ fn with_an_open_downstream_the_rate_doubles() {
     });
 }
 
+#[test]
+fn a_multiple_beyond_all_rates_is_a_warning_and_the_rate_stays() {
+    watched(|| {
+        let most = format!("{}/1", i32::MAX);
+        let mut rig = Rig::new(&[("multiplier", &most)], &caps("25/1"), OPEN);
+        rig.push(0).unwrap();
+        assert_eq!(rig.rate(), Some(gst::Fraction::new(25, 1)));
+        let warnings = rig.messages(gst::MessageType::Warning);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let gst::MessageView::Warning(warning) = warnings[0].view() else {
+            panic!("{warnings:?}");
+        };
+        let text = warning.error().to_string();
+        assert!(text.contains("multiplier=2147483647 of 25 "), "{text}");
+    });
+}
+
 // promise 5
 #[test]
 fn caps_without_a_rate_are_not_negotiated() {

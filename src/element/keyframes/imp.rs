@@ -12,7 +12,7 @@ use gst_base::{AGGREGATOR_FLOW_NEED_DATA, AggregatorPad};
 use super::pads::{self, Place, Shown};
 use super::properties::{self, Counters, Settings};
 use crate::element::allocation;
-use crate::element::bridge::{self, Failure, Stream, category};
+use crate::element::bridge::{self, Failure, Stream, category, is_gap};
 use crate::keyframes::{Frame, Job, Propagator, Sequence};
 use crate::network::Network;
 
@@ -495,9 +495,4 @@ impl VideoKeyframes {
         lock(&self.counters).output += 1;
         self.obj().finish_buffer(buffer)
     }
-}
-
-/// Whether a buffer stands for nothing.
-fn is_gap(buffer: &gst::BufferRef) -> bool {
-    buffer.flags().contains(gst::BufferFlags::GAP) && buffer.size() == 0
 }

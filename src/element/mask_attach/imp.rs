@@ -12,6 +12,7 @@ use gst_video::VideoInfo;
 use gst_video::prelude::*;
 
 use super::label_mask::LabelMask;
+use crate::element::bridge::is_gap;
 use crate::element::caps;
 
 /// Names of the pads.
@@ -110,6 +111,25 @@ impl VideoMaskAttach {
         Ok(mask)
     }
 
+    /// Takes a gap among the frames and tells downstream of it, as an event again. Where nothing has been sent of the segment yet,
+    /// nobody waits for what is not there.
+    fn pass_gap(&self, frames: &AggregatorPad) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let Some(gap) = frames.pop_buffer() else {
+            return Err(AGGREGATOR_FLOW_NEED_DATA);
+        };
+        let src = self.obj().src_pad().clone();
+        let sent = src.sticky_event::<gst::event::Segment>(0);
+        let is_sent = sent.is_some_and(|event| *event.segment() == frames.segment());
+        if let (Some(begins), true) = (gap.pts(), is_sent) {
+            let event = gst::event::Gap::builder(begins).duration(gap.duration());
+            src.push_event(event.build());
+        }
+        if let Some(end) = end_of(&gap) {
+            self.obj().set_position(end);
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
     fn on_frames_event(&self, event: &gst::Event) -> bool {
         match event.view() {
             gst::EventView::Caps(e) => self.obj().set_src_caps(&e.caps_owned()),
@@ -141,6 +161,13 @@ impl VideoMaskAttach {
         }
         true
     }
+}
+
+/// When a buffer ends.
+fn end_of(buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+    buffer
+        .pts()?
+        .checked_add(buffer.duration().unwrap_or_default())
 }
 
 /// Running time at which a buffer begins.
@@ -241,6 +268,10 @@ impl AggregatorImpl for VideoMaskAttach {
                 false => AGGREGATOR_FLOW_NEED_DATA,
             });
         };
+        if is_gap(&frame) {
+            drop(frame);
+            return self.pass_gap(&frames);
+        }
         let time = running_time(&frames, &frame);
         let segment = frames.segment();
         let backwards = segment.downcast_ref::<gst::ClockTime>();
@@ -253,9 +284,7 @@ impl AggregatorImpl for VideoMaskAttach {
         let Some(mut frame) = frames.pop_buffer() else {
             return Err(AGGREGATOR_FLOW_NEED_DATA);
         };
-        let end = frame
-            .pts()
-            .map(|t| t + frame.duration().unwrap_or_default());
+        let end = end_of(&frame);
         let mask = self.state().mask.clone();
         if let Some(mask) = mask
             && mask.attach(frame.make_mut()).is_err()
