@@ -274,7 +274,9 @@ fn a_keyframe_of_another_size_is_an_error() {
 fn a_keyframe_of_another_format_is_converted() {
     watched(|| {
         let rig = Rig::new("", false, true);
-        let other = caps("NV12", 64, 48);
+        let mut other = caps("NV12", 64, 48);
+        // as a picture from a file, which has no rate
+        other.make_mut().set("framerate", gst::Fraction::new(0, 1));
         rig.keys().set_caps(Some(&other));
         rig.keys().push_buffer(picture(&other, 0, true)).unwrap();
         rig.push(0..3);

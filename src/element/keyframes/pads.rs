@@ -128,8 +128,12 @@ fn converted(
     let target = out.make_mut();
     target.set_pts(buffer.pts());
     let source = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, from)?;
-    let mut target = gst_video::VideoFrameRef::from_buffer_ref_writable(target, to)?;
-    gst_video::VideoConverter::new(from, to, None)?.frame_ref(&source, &mut target);
+    // a converter wants one rate on both sides, and a single picture has none
+    let mut caps = to.to_caps()?;
+    caps.make_mut().set("framerate", from.fps());
+    let to = gst_video::VideoInfo::from_caps(&caps)?;
+    let mut target = gst_video::VideoFrameRef::from_buffer_ref_writable(target, &to)?;
+    gst_video::VideoConverter::new(from, &to, None)?.frame_ref(&source, &mut target);
     drop(target);
     Ok(out)
 }
