@@ -362,8 +362,10 @@ fn a_gap_among_the_frames_stays_one() {
             gst::PadProbeReturn::Ok
         });
         attach.mask(0, 7);
-        attach.frame(0);
         let ms = gst::ClockTime::from_mseconds;
+        let mut first = buffer(vec![0; 32 * 16 * 3 / 2], 0);
+        first.get_mut().unwrap().set_duration(ms(40));
+        attach.frames.push_buffer(first).unwrap();
         let gap = gst::event::Gap::builder(ms(40)).duration(ms(40)).build();
         // queued behind the frame
         assert!(attach.frames.send_event(gap));

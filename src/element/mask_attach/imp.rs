@@ -26,6 +26,8 @@ struct State {
     info: Option<VideoInfo>,
     /// The mask in force.
     mask: Option<LabelMask>,
+    /// A frame of the current segment has been sent, and so that segment has.
+    flows: bool,
 }
 
 #[derive(Default)]
@@ -117,12 +119,10 @@ impl VideoMaskAttach {
         let Some(gap) = frames.pop_buffer() else {
             return Err(AGGREGATOR_FLOW_NEED_DATA);
         };
-        let src = self.obj().src_pad().clone();
-        let sent = src.sticky_event::<gst::event::Segment>(0);
-        let is_sent = sent.is_some_and(|event| *event.segment() == frames.segment());
-        if let (Some(begins), true) = (gap.pts(), is_sent) {
+        let begins = gap.pts().filter(|_| self.state().flows);
+        if let Some(begins) = begins {
             let event = gst::event::Gap::builder(begins).duration(gap.duration());
-            src.push_event(event.build());
+            self.obj().src_pad().push_event(event.build());
         }
         if let Some(end) = end_of(&gap) {
             self.obj().set_position(end);
@@ -146,6 +146,7 @@ impl VideoMaskAttach {
                     return false;
                 };
                 self.obj().update_segment(segment);
+                self.state().flows = false;
             }
             _ => (),
         }
@@ -294,6 +295,7 @@ impl AggregatorImpl for VideoMaskAttach {
         if let Some(end) = end {
             self.obj().set_position(end);
         }
+        self.state().flows = true;
         self.finish_buffer(frame)
     }
 
@@ -302,7 +304,10 @@ impl AggregatorImpl for VideoMaskAttach {
     }
 
     fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
-        self.state().mask = None;
+        let mut state = self.state();
+        state.mask = None;
+        state.flows = false;
+        drop(state);
         self.parent_flush()
     }
 
