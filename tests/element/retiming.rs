@@ -305,10 +305,10 @@ fn curves_count_on_trajectories_too() {
 fn seeks_go_on_with_masks() {
     watched(|| {
         init();
-        let line = "videotestsrc num-buffers=100 pattern=ball ! video/x-raw,format=I420,width=64,height=48,framerate=25/1 \
+        let line = "videotestsrc pattern=ball ! video/x-raw,format=I420,width=64,height=48,framerate=25/1 \
                     ! videomaskattach name=attach ! videointerpolate curves=\"255: cubic 0.5,0.15; 16: hold\" \
-                    ! video/x-raw,framerate=50/1 ! appsink name=sink sync=false \
-                    videotestsrc num-buffers=100 pattern=ball ! video/x-raw,format=GRAY8,width=32,height=24,framerate=5/1 ! attach.mask";
+                    ! video/x-raw,framerate=50/1 ! appsink name=sink sync=false max-buffers=2 \
+                    videotestsrc pattern=ball ! video/x-raw,format=GRAY8,width=32,height=24,framerate=5/1 ! attach.mask";
         let pipeline = gst::parse::launch(line).unwrap();
         let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
         let sink = pipeline.by_name("sink");
