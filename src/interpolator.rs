@@ -24,12 +24,15 @@ use crate::scene::{self, Thumbnail};
 ))]
 mod canvas;
 mod card;
+mod coherence;
 mod engine;
 mod predictor;
 mod retime;
 #[cfg(test)]
 mod tests;
 
+use coherence::Check;
+pub use coherence::{Coherence, TURBULENT, Turbulence};
 use engine::{Engine, Features};
 use predictor::Predictor;
 pub use retime::{Labels, Retiming};
@@ -79,6 +82,8 @@ pub struct Beyond {
 pub struct Settings {
     /// How things go between two pictures.
     pub motion: Motion,
+    /// Whether motion is looked at for what contradicts itself.
+    pub coherence: Coherence,
     /// Score above which two pictures are a cut apart, see [`scene::score`]; 0 disables, also
     /// what looks for failed motion.
     pub scene_threshold: f64,
@@ -97,6 +102,7 @@ impl Default for Settings {
             scene_action: SceneAction::default(),
             interval: 1.0,
             motion: Motion::default(),
+            coherence: Coherence::default(),
         }
     }
 }
@@ -148,6 +154,9 @@ pub enum Findings<'a> {
         /// `[h, w, 1]`, 0 to 1: how far the motion is trusted; [`predicted_error`] is the error
         /// that it stands for.
         confidence: &'a Tensor,
+        /// `[h / n, w / n, 1]`, sides rounded up, n 2 or 4, 0 to 1: how incoherent the motion is, 0 where nothing contradicts it;
+        /// where that was looked at, see [`Settings::coherence`].
+        incoherence: Option<&'a Tensor>,
     },
     /// Both pictures are the same.
     Same,
@@ -262,6 +271,8 @@ pub struct Interpolator {
     ready: Option<(Motion, [u64; 2], Option<u64>)>,
     /// What pictures beyond the last one are made with, once one was asked for.
     predictor: Option<Box<Predictor>>,
+    /// What looking at the coherence needs, once it was asked for.
+    check: Option<Box<Check>>,
     pool: Arc<Pool>,
 }
 
@@ -358,6 +369,7 @@ impl Interpolator {
             ahead: None,
             ready: None,
             predictor: None,
+            check: None,
             engine,
             options,
             gpu: context.gpu().cloned(),
@@ -380,7 +392,7 @@ impl Interpolator {
         self.pool = Arc::default();
         (self.found, self.relation, self.searched) = (None, None, None);
         (self.ahead, self.ready) = (None, None);
-        self.predictor = None;
+        (self.predictor, self.check) = (None, None);
         Ok(())
     }
 
@@ -510,14 +522,22 @@ impl Interpolator {
             }
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        let (context, engine) = (&self.context, &self.engine);
-        if let Some(card) = engine.on_card() {
+        if let Some(card) = self.engine.on_card() {
             card.make([&one.features, &other.features], phase, out)?;
             self.found = Some(Found::Motion);
             return Ok(Outcome::Interpolated);
         }
-        engine.judge(context, &self.change, phase, &self.mask)?;
+        self.look_for_turbulence(left, right, settings)?;
+        let (context, engine) = (&self.context, &self.engine);
+        engine.trust(context, &self.change)?;
+        if let Some(check) = &self.check {
+            check.doubt(context, &engine.motion().confidence)?;
+        }
+        engine.judge(context, phase, &self.mask)?;
         engine.synthesise(context, [left.0, right.0], &self.mask, out)?;
+        if let Some(check) = &mut self.check {
+            check.improve(context, [left.0, right.0], &self.change, phase, out)?;
+        }
         let difference = &engine.motion().difference;
         still::keep(context, &self.standing, difference, [left.0, right.0], out)?;
         self.found = Some(Found::Motion);
@@ -544,6 +564,7 @@ impl Interpolator {
                     flow,
                     mask,
                     confidence,
+                    incoherence: self.check.as_ref().map(|check| check.incoherence()),
                 }
             }
         })

@@ -37,6 +37,9 @@ pub enum Map {
     Confidence,
     /// Which picture the new one is taken from: white the left one, black the right one.
     Mask,
+    /// Whether motion is of one piece: white where nothing contradicts it, black where it is turbulent, middle grey where that was
+    /// not looked at.
+    Coherence,
 }
 
 /// A small picture, one colour for 4x4 pixels of a large one.
@@ -59,7 +62,7 @@ impl Map {
         let reach = FULL_MOTION * (width.max(height) * CELL) as f32;
         let colours = match (findings, self) {
             (Findings::Cut, _) => all(BLACK),
-            (Findings::Same, Map::Flow | Map::Confidence) => all(WHITE),
+            (Findings::Same, Map::Flow | Map::Confidence | Map::Coherence) => all(WHITE),
             (Findings::Same, Map::Mask) => all(GREY),
             (Findings::Motion { flow, .. }, Map::Flow) => colours_of(flow, size, |f| {
                 wheel((f[2] - f[0]) / reach, (f[3] - f[1]) / reach)
@@ -68,6 +71,22 @@ impl Map {
                 colours_of(confidence, size, |c| [c[0]; 3])?
             }
             (Findings::Motion { mask, .. }, Map::Mask) => colours_of(mask, size, |m| [m[0]; 3])?,
+            (
+                Findings::Motion {
+                    incoherence,
+                    confidence,
+                    ..
+                },
+                Map::Coherence,
+            ) => match incoherence {
+                Some(values) => {
+                    let cell = confidence.dim(0)?.div_ceil(values.dim(0)?);
+                    let small = (size.0.div_ceil(cell), size.1.div_ceil(cell));
+                    let colours = colours_of(values, small, |i| [1.0 - i[0]; 3])?;
+                    enlarged(&colours, small.0, cell, size)
+                }
+                None => all(GREY),
+            },
         };
         Ok(Cells {
             width,
@@ -75,6 +94,18 @@ impl Map {
             colours,
         })
     }
+}
+
+/// The colours of cells that are so many times as large, in rows of `small`, as those of cells.
+fn enlarged(
+    colours: &[Rgb],
+    small: usize,
+    cell: usize,
+    (width, height): (usize, usize),
+) -> Vec<Rgb> {
+    let places = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+    let colour = |(y, x)| colours[y / cell * small + x / cell];
+    places.map(colour).collect()
 }
 
 /// The colours of the first cells of a tensor, row after row.

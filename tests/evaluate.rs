@@ -1,5 +1,8 @@
 //! The program `evaluate`: its figures, its sheets, and what it says of bad input.
 
+#[allow(dead_code, reason = "the program uses all of it")]
+#[path = "../examples/evaluate/coherence.rs"]
+mod coherence;
 #[path = "../examples/common/mod.rs"]
 mod common;
 #[allow(dead_code, reason = "the program uses all of it")]
@@ -119,6 +122,45 @@ fn scores_are_summed_up_over_the_frames_that_have_them() {
     assert!((worst.flicker - (1.0 + 0.95 * 5.0)).abs() < 1e-9);
     let nothing: Score = Scores::default().mean();
     assert!(nothing.psnr.is_nan() && Scores::default().worst().ssim.is_nan());
+}
+
+#[test]
+fn average_precision_is_the_mean_share_of_what_is_found_so_far() {
+    let precision = |scored: &[(f32, bool)]| coherence::average_precision(scored.to_vec());
+    assert_eq!(precision(&[(0.1, false), (0.9, true), (0.5, true)]), 1.0);
+    // found second of two and third of three
+    let late = precision(&[(0.9, false), (0.5, true), (0.4, true)]);
+    assert!((late - (0.5 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+    // what scores alike is found together, in whatever order it comes
+    for tied in [[(0.5, true), (0.5, false)], [(0.5, false), (0.5, true)]] {
+        assert_eq!(precision(&tied), 0.5);
+    }
+    assert!(precision(&[(0.5, false)]).is_nan());
+}
+
+#[test]
+fn coherence_tells_how_well_failures_are_found() {
+    let folder = Folder::new("coherence");
+    let clip = folder.clip("drawn.y4m", 23);
+    let found = json(&["--no-minterpolate", "--coherence", &clip]);
+    let of = &found["coherence"];
+    assert_eq!(
+        (&of["frames"], &found["clips"][0]["frames"]),
+        (&11.into(), &11.into())
+    );
+    let number = |name: &str| of[name].as_f64().expect("a number");
+    // noise is found where it was put
+    assert!(number("precision_of_noise_cells") > 0.8, "{of}");
+    assert_eq!(number("precision_of_noise_frames"), 1.0, "{of}");
+    assert!(number("noise_cells") < 0.05, "{of}");
+    let without = json(&["--no-minterpolate", &clip]);
+    assert!(without["coherence"].is_null());
+    let output = evaluate(&["--no-minterpolate", "--coherence", &clip]);
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(
+        said.contains("average precision") && said.contains("estimated again"),
+        "{said}"
+    );
 }
 
 #[test]

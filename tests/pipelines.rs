@@ -202,6 +202,11 @@ fn trajectory_runs() {
     run("trajectory.launch");
 }
 
+#[test]
+fn coherence_runs() {
+    run("coherence.launch");
+}
+
 // promise 39
 #[test]
 fn playbin_runs() {

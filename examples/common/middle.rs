@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use candle_core::Tensor;
 use gstvideointerpolate::error::Result;
 use gstvideointerpolate::interpolator::{
-    After, Beyond, Encoded, Findings, Interpolator, Motion, Options, Outcome, Settings,
+    After, Beyond, Coherence, Encoded, Findings, Interpolator, Motion, Options, Outcome, Settings,
+    Turbulence,
 };
 use gstvideointerpolate::kernels::PhaseMap;
 use gstvideointerpolate::network::{Model, Network};
@@ -43,6 +45,11 @@ impl Middle {
     /// How things go between two pictures.
     pub fn set_motion(&mut self, motion: Motion) {
         self.settings.motion = motion;
+    }
+
+    /// Whether motion is looked at for what contradicts itself.
+    pub fn set_coherence(&mut self, coherence: Coherence) {
+        self.settings.coherence = coherence;
     }
 
     /// The picture half way, and what the engine made of the pair: at a cut it is `left`.
@@ -131,6 +138,16 @@ impl Middle {
             .interpolator
             .extrapolate(left, right, beyond, settings, &mut out)?;
         Ok((made, outcome))
+    }
+
+    /// How turbulent the motion of the last pair was, where that was looked at.
+    pub fn turbulence(&self) -> Option<Turbulence> {
+        self.interpolator.turbulence()
+    }
+
+    /// The motion between the last pair, see [`Interpolator::motion_found`].
+    pub fn motion_found(&self) -> Option<&Tensor> {
+        self.interpolator.motion_found()
     }
 
     /// What the engine found out about the last pair.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::measure::{METHODS, Report, groups};
+use crate::measure::{METHODS, Report, Tables, groups};
 use crate::options::Options;
 use crate::reliability::{Bin, Reliability};
 use crate::scores::{Score, Scores};
@@ -10,7 +10,7 @@ use crate::table::over_clips;
 use crate::uneven::Group;
 
 /// Everything in one object.
-pub fn all(options: &Options, reports: &[Report], table: &Reliability) -> Value {
+pub fn all(options: &Options, reports: &[Report], tables: &Tables) -> Value {
     let means = by_method(|m| {
         let (mean, worst) = (Scores::mean, Scores::worst);
         summary(over_clips(reports, m, mean), over_clips(reports, m, worst))
@@ -22,11 +22,24 @@ pub fn all(options: &Options, reports: &[Report], table: &Reliability) -> Value 
         "mean": means,
     });
     if options.reliability {
+        let table = &tables.cells;
         let bins = table.bins.iter().enumerate();
         all["reliability"] = bins.map(|(i, b)| bin(i, b, table.cells())).collect();
     }
     if options.uneven {
         all["uneven"] = groups(reports).iter().map(group).collect();
+    }
+    if options.coherence {
+        let of = tables.failures.summary();
+        all["coherence"] = json!({
+            "frames": of.frames,
+            "again": of.again,
+            "precision_by_stake": of.by_stake,
+            "precision_by_incoherence": of.by_incoherence,
+            "precision_of_noise_frames": of.noise_frames,
+            "precision_of_noise_cells": of.noise_cells,
+            "noise_cells": of.noise_share,
+        });
     }
     all
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--predict] [--threads N]
-//!          [--step N] [--no-minterpolate] [--reliability] [--uneven] [--sheets FOLDER] [--json] CLIP | FOLDER ...
+//!          [--step N] [--no-minterpolate] [--reliability] [--uneven] [--coherence] [--sheets FOLDER] [--json]
+//!          CLIP | FOLDER ...
 //! ```
 //!
 //! Every `--step`th frame (2) of a clip is kept, and all between are made: with 4 and 8 from a
@@ -36,7 +37,13 @@
 //! `--uneven` splits the frames of all clips into the third whose true motion is least even and the others: how far the
 //! cells of 8x8 pixels of the true frame are, in the median, from where even motion would have them, as the search tells that
 //! finds them in both kept frames. The model plays no part in that.
+//!
+//! `--coherence` has the motion looked at for what contradicts itself, and estimated again where much of it does, as the element's
+//! property. It tells how often that was, and how well failures are found, as the average precision (the mean, over all failures, of the
+//! share of failures among what scores as high): of frames with the worst tenth of the errors, by how much luma is at stake and by mean
+//! incoherence; and of noise put into the motion found of every tenth frame, by incoherence, of the cells and of the frames.
 
+mod coherence;
 #[path = "../common/mod.rs"]
 mod common;
 mod json;
@@ -52,7 +59,6 @@ mod worst;
 use std::process::ExitCode;
 
 use options::Options;
-use reliability::Reliability;
 
 fn main() -> ExitCode {
     common::program::exit_code(run)
@@ -72,10 +78,10 @@ fn run() -> Result<(), String> {
     if !options.json {
         table::heading();
     }
-    let mut cells = Reliability::default();
+    let mut tables = measure::Tables::default();
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for clip in &options.clips {
-        match measure::clip(clip, &options, &mut cells) {
+        match measure::clip(clip, &options, &mut tables) {
             Ok(report) => {
                 if !options.json {
                     table::row(&report);
@@ -86,14 +92,17 @@ fn run() -> Result<(), String> {
         }
     }
     if options.json && !reports.is_empty() {
-        println!("{}", json::all(&options, &reports, &cells));
+        println!("{}", json::all(&options, &reports, &tables));
     } else if !reports.is_empty() {
         table::totals(&reports);
         if options.reliability {
-            table::reliability(&cells);
+            table::reliability(&tables.cells);
         }
         if options.uneven {
             table::uneven(&measure::groups(&reports));
+        }
+        if options.coherence {
+            table::failures(&tables.failures.summary());
         }
     }
     common::program::outcome(&failures)

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gstvideointerpolate::error::Error;
-use gstvideointerpolate::interpolator::{Encoded, Findings, Outcome, predicted_error};
+use gstvideointerpolate::interpolator::{Coherence, Encoded, Findings, Outcome, predicted_error};
 use gstvideointerpolate::network::Network;
 use gstvideointerpolate::show::Map;
 
+use crate::coherence::Failures;
 use crate::common::decode;
 use crate::common::frame::Frame;
 use crate::common::middle::Middle;
@@ -36,18 +37,24 @@ pub struct Report {
     pub seconds: f64,
 }
 
-/// Measures a clip; writes the sheet of its worst frames and adds its cells to `table` if those are
-/// wanted.
+/// What is counted over all clips.
+#[derive(Default)]
+pub struct Tables {
+    pub cells: Reliability,
+    pub failures: Failures,
+}
+
+/// Measures a clip; writes the sheet of its worst frames and adds to the `tables` that are wanted.
 ///
 /// # Errors
 /// The clip cannot be read, is too short or changes its size; a method fails. The clip is named.
-pub fn clip(path: &Path, options: &Options, table: &mut Reliability) -> Result<Report, String> {
+pub fn clip(path: &Path, options: &Options, tables: &mut Tables) -> Result<Report, String> {
     let named = |error: String| format!("{}: {error}", path.display());
     let mut run: Option<Run> = None;
     let mut failure = None;
     decode::for_each(path, |frame, description| {
         let result = match &mut run {
-            Some(run) => run.take(frame, table),
+            Some(run) => run.take(frame, tables),
             None => Run::new(path, options, frame, description.matrix).map(|new| run = Some(new)),
         };
         failure = result.err();
@@ -57,7 +64,7 @@ pub fn clip(path: &Path, options: &Options, table: &mut Reliability) -> Result<R
         return Err(named(error));
     }
     if let Some(run) = &mut run {
-        run.finish(table).map_err(named)?;
+        run.finish(tables).map_err(named)?;
     }
     let run = run.filter(|run| !run.report.scores[0].frames.is_empty());
     let run = run.ok_or_else(|| named(format!("fewer than {} frames", options.step + 1)))?;
@@ -125,6 +132,9 @@ impl<'a> Run<'a> {
         engine.set_motion(options.motion);
         let told = || Told::new(Network::embedded()?, size, options.threads);
         let told = options.uneven.then(told).transpose().map_err(text)?;
+        if options.coherence {
+            engine.set_coherence(Coherence::Auto);
+        }
         let encoded = engine.encode(&first).map_err(|error| error.to_string())?;
         Ok(Self {
             options,
@@ -148,7 +158,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes the next frame of the clip.
-    fn take(&mut self, frame: Frame, table: &mut Reliability) -> Result<(), String> {
+    fn take(&mut self, frame: Frame, tables: &mut Tables) -> Result<(), String> {
         let left = &self.left.0;
         if (frame.width, frame.height) != (left.width, left.height) {
             return Err("its size changes".into());
@@ -165,16 +175,16 @@ impl<'a> Run<'a> {
         let right = (right, encoded);
         let truths = std::mem::take(&mut self.truths);
         if let Some(gap) = self.gap.take() {
-            self.fill(gap, Some(&right), table)?;
+            self.fill(gap, Some(&right), tables)?;
         }
         self.gap = Some(Gap { truths, right });
         Ok(())
     }
 
     /// Fills the last gap.
-    fn finish(&mut self, table: &mut Reliability) -> Result<(), String> {
+    fn finish(&mut self, tables: &mut Tables) -> Result<(), String> {
         let gap = self.gap.take();
-        gap.map_or(Ok(()), |gap| self.fill(gap, None, table))
+        gap.map_or(Ok(()), |gap| self.fill(gap, None, tables))
     }
 
     /// Makes and compares all frames of a gap.
@@ -182,7 +192,7 @@ impl<'a> Run<'a> {
         &mut self,
         Gap { truths, right }: Gap,
         after: Option<&Kept>,
-        table: &mut Reliability,
+        tables: &mut Tables,
     ) -> Result<(), String> {
         let (left, rival) = (&self.left, &mut self.minterpolate);
         let theirs = rival.as_mut().map(|m| m.gap(&left.0)).transpose()?;
@@ -223,10 +233,17 @@ impl<'a> Run<'a> {
             };
             if self.options.reliability {
                 let nearer = if phase > 0.5 { &right.0 } else { &left.0 };
-                add_cells(table, &scene, nearer)?;
+                add_cells(&mut tables.cells, &scene, nearer)?;
+            }
+            let psnr = self.report.scores[0].frames.last().map_or(0.0, |s| s.psnr);
+            let motion = self.engine.motion_found();
+            if let (Some(found), Some(motion)) = (self.engine.turbulence(), motion) {
+                let added = tables
+                    .failures
+                    .add(psnr, found, motion, [&left.0, &right.0]);
+                added.map_err(|error| error.to_string())?;
             }
             if self.options.sheets.is_some() {
-                let psnr = self.report.scores[0].frames.last().map_or(0.0, |s| s.psnr);
                 self.worst.add(psnr, &scene)?;
             }
         }

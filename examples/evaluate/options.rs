@@ -9,7 +9,7 @@ use gstvideointerpolate::network::{Model, Variant};
 use super::common::program;
 
 pub const USAGE: &str = "evaluate [--quality NAME] [--model FILE] [--scale X] [--motion NAME] [--predict] [--threads N] \
-                         [--step N] [--no-minterpolate] [--reliability] [--uneven] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
+                         [--step N] [--no-minterpolate] [--reliability] [--uneven] [--coherence] [--sheets FOLDER] [--json] CLIP | FOLDER ...";
 
 /// Resolutions that can be asked for.
 const SCALES: [f32; 3] = [0.25, 0.5, 1.0];
@@ -36,6 +36,8 @@ pub struct Options {
     pub reliability: bool,
     /// Frames by how even their true motion is.
     pub uneven: bool,
+    /// Motion is looked at for what contradicts itself, and told how well that finds failures.
+    pub coherence: bool,
     /// Where the pictures of the worst frames go.
     pub sheets: Option<PathBuf>,
     pub json: bool,
@@ -57,6 +59,7 @@ impl Options {
             minterpolate: true,
             reliability: false,
             uneven: false,
+            coherence: false,
             sheets: None,
             json: false,
             clips: Vec::new(),
@@ -77,6 +80,7 @@ impl Options {
                 "--no-minterpolate" => options.minterpolate = false,
                 "--reliability" => options.reliability = true,
                 "--uneven" => options.uneven = true,
+                "--coherence" => options.coherence = true,
                 "--sheets" => options.sheets = Some(value()?.into()),
                 "--json" => options.json = true,
                 _ if argument.starts_with('-') => {

@@ -1,5 +1,6 @@
 //! The figures for people.
 
+use crate::coherence::Summary;
 use crate::measure::{METHODS, Report};
 use crate::reliability::Reliability;
 use crate::scores::{Score, Scores, mean};
@@ -107,6 +108,43 @@ pub fn uneven(groups: &[Group]) {
             .iter()
             .for_each(|score| print!(" {:>12}", text(score.psnr, 2)));
         println!();
+    }
+}
+
+/// What the coherence is worth.
+pub fn failures(of: &Summary) {
+    println!();
+    let share = 100.0 * of.again as f64 / of.frames as f64;
+    println!(
+        "motion estimated again for {} of {} frames ({} %)",
+        of.again,
+        of.frames,
+        text(share, 1)
+    );
+    println!("average precision");
+    for (what, precision, chance) in [
+        (
+            "worst tenth of the frames, by luma at stake",
+            of.by_stake,
+            0.1,
+        ),
+        (
+            "worst tenth of the frames, by incoherence",
+            of.by_incoherence,
+            0.1,
+        ),
+        ("frames with noise in their motion", of.noise_frames, 0.1),
+        (
+            "cells with noise in their motion",
+            of.noise_cells,
+            of.noise_share,
+        ),
+    ] {
+        println!(
+            "{what:<46} {:>6} (chance {})",
+            text(precision, 3),
+            text(chance, 3)
+        );
     }
 }
 

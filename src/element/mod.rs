@@ -26,13 +26,16 @@
  * With #GstVideoInterpolate:motion `trajectory`, things go between two frames as the frames before and
  * after tell; the element then waits for one more frame, as its answer to the LATENCY query says.
  *
+ * With #GstVideoInterpolate:coherence `auto`, motion that contradicts itself in much of a picture is trusted accordingly and
+ * estimated again; that of the built-in network on the CPU.
+ *
  * With #GstVideoInterpolate:latency-mode `zero` nothing is waited for: outputs that are due before the next frame are
  * predicted from the two before, and leave with the last of them. When the next frame shows that they were wrong, what
  * is shown of it begins where they were and gets right within as many outputs, so that nothing jumps; a frame that was predicted well is shown untouched. In
  * reverse playback it is as with `frame`.
  *
  * #GstVideoInterpolate:show replaces the frames that are made by what the network thinks of them:
- * motion, confidence and mask as pictures, or the input's rate beside the output's.
+ * motion, confidence, mask and coherence as pictures, or the input's rate beside the output's.
  *
  * #GstVideoInterpolate:curves shows objects elsewhere between two frames than even motion has them: a curve of distance over time for
  * each label of the masks that #videomaskattach has put on the frames.

@@ -137,6 +137,29 @@ pub enum Show {
         nick = "split"
     )]
     Split = 4,
+    /// Whether motion is of one piece.
+    #[enum_value(
+        name = "Coherence: white where motion is of one piece, black where it is turbulent",
+        nick = "coherence"
+    )]
+    Coherence = 5,
+}
+
+/// Whether motion is looked at for what contradicts itself.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstVideoInterpolateCoherence")]
+pub enum Coherence {
+    /// Never.
+    #[default]
+    #[enum_value(name = "Off: motion is taken as it is found", nick = "off")]
+    Off = 0,
+    /// Where there is much of it in a picture, it is trusted as far as it is coherent, and estimated again.
+    #[enum_value(
+        name = "Auto: where much motion contradicts itself it is trusted accordingly and estimated again",
+        nick = "auto"
+    )]
+    Auto = 1,
 }
 
 /// How things go from one frame to the next.
@@ -195,6 +218,7 @@ pub struct Settings {
     pub show: Show,
     pub duplicate_mode: DuplicateMode,
     pub motion: Motion,
+    pub coherence: Coherence,
     /// As it was written.
     pub curves: String,
     /// What that says.
@@ -220,6 +244,7 @@ impl Default for Settings {
             show: Show::default(),
             duplicate_mode: DuplicateMode::default(),
             motion: Motion::default(),
+            coherence: Coherence::default(),
             curves: String::new(),
             retiming: Ok(Arc::default()),
             latency_mode: LatencyMode::default(),
@@ -280,12 +305,21 @@ impl Settings {
         built_in.then(|| self.quality.variant().unwrap_or(found))
     }
 
+    /// Whether motion is looked at: also to be seen.
+    pub fn looks_for_turbulence(&self) -> bool {
+        self.coherence == Coherence::Auto || self.show == Show::Coherence
+    }
+
     /// What the engine is to do with two frames that are `interval` apart.
     pub fn engine(&self, interval: u64) -> interpolator::Settings {
         interpolator::Settings {
             motion: match self.motion {
                 Motion::Linear => interpolator::Motion::Linear,
                 Motion::Trajectory => interpolator::Motion::Trajectory,
+            },
+            coherence: match self.looks_for_turbulence() {
+                true => interpolator::Coherence::Auto,
+                false => interpolator::Coherence::Off,
             },
             interval: interval as f32,
             scene_threshold: self.scene_threshold,
@@ -325,6 +359,7 @@ impl Settings {
             "show" => take(&mut self.show, value),
             "duplicate-mode" => take(&mut self.duplicate_mode, value),
             "motion" => take(&mut self.motion, value),
+            "coherence" => take(&mut self.coherence, value),
             "curves" => {
                 self.curves = text(value, "");
                 self.retiming = Curves::parse(&self.curves).map(Arc::new);
@@ -360,6 +395,7 @@ impl Settings {
             "show" => self.show.to_value(),
             "duplicate-mode" => self.duplicate_mode.to_value(),
             "motion" => self.motion.to_value(),
+            "coherence" => self.coherence.to_value(),
             "curves" => self.curves.to_value(),
             "latency-mode" => self.latency_mode.to_value(),
             _ => return None,
@@ -507,6 +543,11 @@ fn decisions() -> Vec<glib::ParamSpec> {
                 "How things go from one frame to the next; trajectory adds the latency of a frame",
             )
             .mutable_ready()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("coherence", Coherence::default())
+            .nick("Coherence")
+            .blurb("Whether motion that contradicts itself is trusted accordingly and estimated again; the built-in network's on the CPU")
+            .mutable_playing()
             .build(),
         glib::ParamSpecString::builder("curves")
             .nick("Curves")

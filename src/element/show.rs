@@ -19,6 +19,7 @@ impl Show {
             Show::Flow => Some(Map::Flow),
             Show::Confidence => Some(Map::Confidence),
             Show::Mask => Some(Map::Mask),
+            Show::Coherence => Some(Map::Coherence),
         }
     }
 

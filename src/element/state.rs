@@ -97,6 +97,8 @@ pub struct Counters {
     pub cuts: u64,
     /// Inputs left out because they repeat the one before.
     pub repeats: u64,
+    /// Frames whose motion was estimated again.
+    pub reestimated: u64,
     /// Outputs held instead of interpolated because downstream was late.
     pub degraded: u64,
     /// Outputs left out because downstream was late.
@@ -162,6 +164,8 @@ pub struct State {
     pub left_out: bool,
     pub processing: Processing,
     pub downstream: Downstream,
+    /// It was said that there is no motion whose coherence could be looked at.
+    pub told_blind: bool,
     /// Upstream is live, as the last LATENCY query said.
     pub live: bool,
     /// Time between the last two inputs, for streams without a rate.

@@ -23,6 +23,7 @@ pub fn structure(
         .field("drop", counters.dropped())
         .field("cuts", counters.cuts)
         .field("repeats", counters.repeats)
+        .field("reestimated", counters.reestimated)
         .field("degraded", counters.degraded)
         .field("late", counters.late)
         .field("mean-inference-time", ns(counters.inference_mean()))

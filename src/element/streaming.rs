@@ -17,7 +17,7 @@ use super::model::Loaded;
 use super::qos::{FULL_QUALITY, HELD_QUALITY, Verdict};
 use super::state::{Engine, Source, State};
 use super::{allocation, meta, stats, tiers};
-use crate::interpolator::{After, Interpolator, Outcome};
+use crate::interpolator::{After, Interpolator, Outcome, Turbulence};
 use crate::kernels::{Context, PhaseMap};
 use crate::network::{self, Variant};
 use crate::repeats;
@@ -457,7 +457,7 @@ impl VideoInterpolate {
             (settings.engine(phase.span), settings.show)
         };
         let retimed = self.retimed(left, right, phase)?;
-        let (outcome, took) = self.with_engine(left, |engine| {
+        let (outcome, took, coherence) = self.with_engine(left, |engine| {
             let began = Instant::now();
             let (l, r) = (
                 Mapped::new(&left.buffer, &left.stream)?,
@@ -494,9 +494,11 @@ impl VideoInterpolate {
                 show.draw(engine, &l, out)?;
                 Ok(outcome)
             })?;
-            Ok((outcome, began.elapsed()))
+            let coherence = (engine.can_look_for_turbulence(), engine.turbulence());
+            Ok((outcome, began.elapsed(), coherence))
         })?;
         self.account(outcome, took, at);
+        self.account_coherence(coherence);
         if outcome == Outcome::Cut {
             return Ok(None);
         }
@@ -524,6 +526,21 @@ impl VideoInterpolate {
             self.post_latency();
         }
         self.follow(|state| state.tiers.output(Some(took), state.lasts(at)));
+    }
+
+    /// Counts what was estimated again; says once that there is nothing to look at where that `can` not be looked at.
+    fn account_coherence(&self, (can, found): (bool, Option<Turbulence>)) {
+        if found.is_some_and(|found| found.again) {
+            self.state().counters.reestimated += 1;
+        }
+        let is_asked = self.settings().looks_for_turbulence();
+        if is_asked && !can && !std::mem::replace(&mut self.state().told_blind, true) {
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Settings,
+                ("coherence looks at the motion of the built-in network on the CPU alone: it has no effect here; leave model empty, and set device=cpu")
+            );
+        }
     }
 
     /// The rates are those of now: they may have changed since the source came.

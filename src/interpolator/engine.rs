@@ -222,20 +222,66 @@ impl Engine {
         }
     }
 
-    /// Fills the motion's confidence from it and from how far the pictures are apart, and `mask` with
-    /// that to use.
+    /// The motion between the pictures searched last, whatever the phase, see [`Workspace::found`](crate::network::Workspace::found);
+    /// none where the network tells it only at a phase, or where it lies on a card.
+    pub fn found(&self) -> Option<&Tensor> {
+        match self {
+            Self::Embedded(e) => e.found(),
+            Self::Full(_) => None,
+        }
+    }
+
+    /// The same network for the same pictures, seen at half their size; none where it sees them so already, or where they are
+    /// another's.
+    ///
+    /// # Errors
+    /// None that a picture inside of memory has.
+    pub fn halved(&self) -> Result<Option<Self>> {
+        let Self::Embedded(e) = self else {
+            return Ok(None);
+        };
+        let halved = e.halved()?;
+        Ok(halved.map(|halved| Self::Embedded(Box::new(halved))))
+    }
+
+    /// Takes `found` in place of what was found between the pair.
+    #[cfg(test)]
+    pub fn assume(&mut self, pictures: [&Features; 2], found: Tensor) -> Result<()> {
+        let (Self::Embedded(e), [Features::Embedded(l), Features::Embedded(r)]) = (self, pictures)
+        else {
+            return Err(foreign());
+        };
+        let (h, w, _) = found.dims3()?;
+        let past = zeros((h, w), 3)?;
+        e.run(|_, ws| ws.assume([&l.encoded, &r.encoded], found, past))
+    }
+
+    /// Takes the motion before the pair from the engine that this one is the half of.
+    ///
+    /// # Errors
+    /// It is not that one.
+    pub fn recall(&self, whole: &Self) -> Result<()> {
+        match (self, whole) {
+            (Self::Embedded(e), Self::Embedded(whole)) => e.workspace.recall(&whole.workspace),
+            _ => Err(foreign()),
+        }
+    }
+
+    /// Fills the motion's confidence from it and from how far the pictures are apart.
     ///
     /// # Errors
     /// Sizes that do not fit.
-    pub fn judge(
-        &self,
-        context: &Context,
-        change: &Tensor,
-        phase: &PhaseMap,
-        mask: &Tensor,
-    ) -> Result<()> {
+    pub fn trust(&self, context: &Context, change: &Tensor) -> Result<()> {
         let motion = self.motion();
-        confidence::estimate(context, &motion.difference, change, &motion.confidence)?;
+        confidence::estimate(context, &motion.difference, change, &motion.confidence)
+    }
+
+    /// Fills `mask` with that to use, by the motion's confidence.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn judge(&self, context: &Context, phase: &PhaseMap, mask: &Tensor) -> Result<()> {
+        let motion = self.motion();
         match self {
             Self::Embedded(_) => {
                 let trust = &motion.confidence;

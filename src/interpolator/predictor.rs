@@ -53,6 +53,7 @@ impl Predictor {
             flow: &self.flow,
             mask: &self.mask,
             confidence: &self.confidence,
+            incoherence: None,
         }
     }
 }
@@ -170,8 +171,7 @@ impl Interpolator {
         self.engine
             .estimate(&one.features, &other.features, &phase)?;
         predictor.failed = suspicious && self.disagreement(one, other, &phase)? > FAILED_MOTION;
-        self.engine
-            .judge(&self.context, &self.change, &phase, &self.mask)?;
+        self.engine.trust(&self.context, &self.change)?;
         let motion = self.engine.motion();
         let pace = before.filter(|(known, _)| known[1] == pair[0]);
         let pace = pace.map(|(_, interval)| settings.interval / interval);

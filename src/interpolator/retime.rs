@@ -320,14 +320,14 @@ impl Interpolator {
 }
 
 /// A picture of our own.
-struct OwnPicture {
+pub(super) struct OwnPicture {
     format: Format,
     size: (u32, u32),
     planes: Vec<(Vec<u8>, isize)>,
 }
 
 impl OwnPicture {
-    fn new(format: Format, size: (u32, u32)) -> Self {
+    pub(super) fn new(format: Format, size: (u32, u32)) -> Self {
         let plane = |plane: usize| {
             let stride = format.row_bytes(plane, size.0);
             (
@@ -343,13 +343,13 @@ impl OwnPicture {
     }
 
     /// With the colours of `like`.
-    fn picture(&self, like: &Picture) -> Result<Picture<'_>> {
+    pub(super) fn picture(&self, like: &Picture) -> Result<Picture<'_>> {
         let planes = self.planes.iter();
         let planes: Vec<_> = planes.map(|(data, stride)| (&data[..], *stride)).collect();
         Picture::new(self.format, self.size.0, self.size.1, like.color(), &planes)
     }
 
-    fn picture_mut(&mut self) -> Result<PictureMut<'_>> {
+    pub(super) fn picture_mut(&mut self) -> Result<PictureMut<'_>> {
         let planes = self.planes.iter_mut();
         let mut planes: Vec<_> = planes
             .map(|(data, stride)| (&mut data[..], *stride))

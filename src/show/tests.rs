@@ -149,10 +149,12 @@ fn maps_are_made_from_their_tensors() {
     // padded: the picture has 3x2 cells
     let flow = tensor(4, 4, &[-0.25, 0.0, 0.5, 0.0]);
     let (mask, confidence) = (tensor(4, 4, &[0.25]), tensor(4, 4, &[0.75]));
+    let incoherence = tensor(2, 2, &[0.375]);
     let findings = Findings::Motion {
         flow: &flow,
         mask: &mask,
         confidence: &confidence,
+        incoherence: Some(&incoherence),
     };
     let of = |map: Map| {
         let cells = map.colours(&findings, 9, 7).unwrap();
@@ -164,12 +166,13 @@ fn maps_are_made_from_their_tensors() {
     assert_eq!(of(Map::Flow), [1.0, 0.0, 0.0]);
     assert_eq!(of(Map::Mask), [0.25; 3]);
     assert_eq!(of(Map::Confidence), [0.75; 3]);
+    assert_eq!(of(Map::Coherence), [0.625; 3]);
     assert!(Map::Flow.colours(&findings, 17, 7).is_err());
 }
 
 #[test]
 fn a_cut_is_black_and_a_repeated_picture_is_still() {
-    for map in [Map::Flow, Map::Confidence, Map::Mask] {
+    for map in [Map::Flow, Map::Confidence, Map::Mask, Map::Coherence] {
         let cut = map.colours(&Findings::Cut, 5, 5).unwrap();
         assert_eq!(cut.colours, [BLACK; 4], "{map:?}");
         let same = map.colours(&Findings::Same, 5, 5).unwrap();
@@ -251,11 +254,17 @@ fn findings_are_those_of_the_last_pair() {
         flow,
         mask,
         confidence,
+        incoherence: None,
     }) = engine.findings()
     else {
         panic!("{:?}", engine.findings());
     };
     assert_eq!(flow.dims(), [12, 16, 4]);
+    // not looked at
+    let grey = Map::Coherence
+        .colours(&engine.findings().unwrap(), 64, 48)
+        .unwrap();
+    assert!(grey.colours.iter().all(|c| *c == GREY));
     assert_eq!(
         (mask.dims(), confidence.dims()),
         (&[12, 16, 1][..], &[12, 16, 1][..])

@@ -4,6 +4,7 @@
 mod allocation;
 #[path = "../common/checkpoints.rs"]
 mod checkpoints;
+mod coherence;
 #[path = "../../examples/common/discs.rs"]
 mod discs;
 mod disorder;

@@ -96,3 +96,23 @@ fn doubled_without_push(model: &str) -> Vec<String> {
     assert!(rig.push(0).is_err());
     rig.errors()
 }
+
+#[test]
+fn that_there_is_no_coherence_to_look_at_is_said_once() {
+    watched(|| {
+        let file = File::new("rife-4.25.lite");
+        let properties = [("model", file.path()), ("coherence", "auto")];
+        let mut rig = Rig::new(&properties, &caps("25/1"), "video/x-raw, framerate=50/1");
+        for i in 0..4 {
+            rig.push(i * 40 * MS).unwrap();
+        }
+        rig.eos();
+        let warnings = rig.messages(gst::MessageType::Warning);
+        assert_eq!(warnings.len(), 1);
+        let gst::MessageView::Warning(warning) = warnings[0].view() else {
+            panic!("{warnings:?}");
+        };
+        let text = warning.error().to_string();
+        assert!(text.contains("leave model empty"), "{text}");
+    });
+}

@@ -6,7 +6,7 @@ use gstvideointerpolate::picture::{Channel, Component, Format};
 use crate::negotiation::FORMATS;
 use crate::support::{MS, Rig, bytes, has, info, time, watched};
 
-const MAPS: [&str; 3] = ["flow", "confidence", "mask"];
+const MAPS: [&str; 4] = ["flow", "confidence", "mask", "coherence"];
 /// Size of the moving pictures, odd on purpose.
 const SIZE: (usize, usize) = (97, 65);
 
@@ -111,7 +111,7 @@ fn made_frames_change_in_every_format() {
     watched(|| {
         for name in FORMATS {
             let none = doubled(&[], name);
-            for show in ["flow", "confidence", "mask", "split"] {
+            for show in ["flow", "confidence", "mask", "coherence", "split"] {
                 let shown = doubled(&[("show", show)], name);
                 for made in [1, 3] {
                     let same = codes(&none[made], name) == codes(&shown[made], name);
@@ -143,13 +143,16 @@ fn motion_to_the_right_is_red_and_trusted() {
         let flow = of("flow");
         let (u, v) = (centre(&flow, 1), centre(&flow, 2));
         assert!(v > 180 && u < 128, "U {u}, V {v}");
-        for show in ["confidence", "mask"] {
+        for show in ["confidence", "mask", "coherence"] {
             let map = of(show);
             assert_eq!((centre(&map, 1), centre(&map, 2)), (128, 128), "{show}");
         }
         let trust = centre(&of("confidence"), 0);
         // fewer than ten codes of error are predicted for what changes by tens
         assert!(trust > 113, "{trust}");
+        // one texture that moves as a whole
+        let coherence = centre(&of("coherence"), 0);
+        assert!(coherence > 200, "{coherence}");
     });
 }
 

@@ -19,6 +19,8 @@ pub struct Embedded {
     /// Where it sees pictures at half their size.
     halved: Option<Halved>,
     card: Option<OnCard>,
+    /// Format, width and height of a picture.
+    shape: (Format, usize, usize),
     /// Height and width of the view of a picture.
     view: (usize, usize),
 }
@@ -67,6 +69,7 @@ impl Embedded {
             network,
             halved,
             card,
+            shape,
             view,
         })
     }
@@ -74,6 +77,20 @@ impl Embedded {
     /// Whether the network reads the view of the picture itself, where it lies.
     pub(super) fn sees_pictures(&self) -> bool {
         self.halved.is_none() && self.card.is_none()
+    }
+
+    /// The motion between the pictures searched last, unless it lies on a card.
+    pub(super) fn found(&self) -> Option<&Tensor> {
+        self.card.is_none().then(|| self.workspace.found())
+    }
+
+    /// The same for the same pictures, seen at half their size, if it sees them itself.
+    pub(super) fn halved(&self) -> Result<Option<Self>> {
+        if !self.sees_pictures() {
+            return Ok(None);
+        }
+        let halved = (self.shape, self.view, true);
+        Self::new(self.network.clone(), &self.context, halved).map(Some)
     }
 
     pub(super) fn features(&self) -> Result<EmbeddedFeatures> {

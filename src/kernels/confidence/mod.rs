@@ -53,7 +53,7 @@ pub fn predicted_error(confidence: f32) -> f32 {
 }
 
 /// The confidence that predicts an error; 0 where that is no number.
-fn confidence_of(error: f32) -> f32 {
+pub(super) fn confidence_of(error: f32) -> f32 {
     let confidence = HALF / (HALF + error);
     if confidence > 0.0 {
         confidence.min(1.0)

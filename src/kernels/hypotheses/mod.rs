@@ -20,6 +20,7 @@ use super::Context;
 use super::change;
 use super::luma::{self, SAMPLES, Warped};
 use super::raster::{Raster, Source, write};
+use super::resample;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
@@ -119,6 +120,24 @@ pub fn remember(
     past: &Tensor,
 ) -> candle_core::Result<()> {
     scaled(context, &found.narrow(2, 2, 2)?, pace, past)
+}
+
+/// Fills `out`, `[ceil(h / 2), ceil(w / 2), 3]`, with what [`remember`] made, `[h, w, 3]`, in cells twice as large; what is known there
+/// is known of all of them or of none.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn halve_past(context: &Context, past: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    resample::half(context, past, out)?;
+    write("half the motion before", out, |mut out| {
+        let pixel = out.pixel;
+        out.for_each_row(context, |_, row| {
+            for cell in row.chunks_mut(pixel) {
+                cell[..2].iter_mut().for_each(|v| *v *= 0.5);
+            }
+        });
+        Ok(())
+    })
 }
 
 /// Fills `out`, `[h, w, 3]`, with `motion`, `[h, w, 2]`, times `pace`, and 1; with 0 without a pace.

@@ -198,3 +198,33 @@ fn wild_motion_stays_inside() {
         }
     }
 }
+
+#[test]
+fn the_motion_before_is_half_as_long_in_cells_twice_as_large() {
+    let (plain, fast) = contexts();
+    for (h, w) in [(1, 1), (4, 6), (5, 9)] {
+        let found = Random(4).tensor((h, w), 4, 3.0);
+        let past = zeros(&[h, w, 3]);
+        for pace in [None, Some(1.5)] {
+            remember(&plain, &found, pace, &past).unwrap();
+            let before = values(&past);
+            let at =
+                |y: usize, x: usize, c: usize| before[(y.min(h - 1) * w + x.min(w - 1)) * 3 + c];
+            let size = (h.div_ceil(2), w.div_ceil(2));
+            let mean = |i: usize| {
+                let (y, x, c) = (i / 3 / size.1, i / 3 % size.1, i % 3);
+                let all =
+                    [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(dy, dx)| at(2 * y + dy, 2 * x + dx, c));
+                let mean = all.iter().sum::<f32>() / 4.0;
+                if c < 2 { 0.5 * mean } else { mean }
+            };
+            let want: Vec<f32> = (0..size.0 * size.1 * 3).map(mean).collect();
+            for context in [&plain, &fast] {
+                let out = zeros(&[size.0, size.1, 3]);
+                halve_past(context, &past, &out).unwrap();
+                close("half the past", &values(&out), &want, 1e-6);
+            }
+        }
+        assert!(halve_past(&plain, &past, &zeros(&[h + 1, w, 3])).is_err());
+    }
+}

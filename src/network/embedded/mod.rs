@@ -506,6 +506,16 @@ impl Workspace {
         self.decoder.rest(&self.context, pictures)
     }
 
+    /// Takes the motion before the pair from the workspace of a network that sees the pictures twice as large, once both have
+    /// begun the pair.
+    ///
+    /// # Errors
+    /// That one's is not twice as large.
+    pub fn recall(&self, finer: &Workspace) -> Result<()> {
+        let context = &self.context;
+        Ok(hypotheses::halve_past(context, &finer.past, &self.past)?)
+    }
+
     /// What was found between the pair is now that which was found ahead of it, and the other way round.
     ///
     /// # Errors
