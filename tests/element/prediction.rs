@@ -282,7 +282,8 @@ fn a_live_pipeline_is_as_fast_as_without_but_for_the_time_of_inference() {
         println!("{without} without, {zero} zero (told {told} of {told_without}), {frame} frame");
         // a sink shows nothing early: the least delay is the pipeline's latency, as long as that is kept
         let inference = told - told_without;
-        let slack = 5 * gst::ClockTime::MSECOND;
+        // a busy machine may be late with each of them, but not by most of a frame
+        let slack = 20 * gst::ClockTime::MSECOND;
         assert!(
             zero <= without + inference + slack,
             "{zero}, {without} and {inference}"
