@@ -261,8 +261,8 @@ fn turn(film: &Path) {
     std::fs::write(film, data).expect("room");
 }
 
-/// Width and height of the pictures in an .mp4.
-fn size(film: &Path) -> (i32, i32) {
+/// What is said of the pictures in an .mp4.
+fn caps(film: &Path) -> gst::Structure {
     use gst::prelude::*;
     gst::init().expect("GStreamer");
     let line = "filesrc name=source ! qtdemux ! h264parse ! fakesink name=end";
@@ -278,7 +278,12 @@ fn size(film: &Path) -> (i32, i32) {
         .and_then(|p| p.current_caps());
     let _ = pipeline.set_state(gst::State::Null);
     let caps = caps.expect("caps");
-    let of = caps.structure(0).expect("a structure");
+    caps.structure(0).expect("a structure").to_owned()
+}
+
+/// Width and height of the pictures in an .mp4.
+fn size(film: &Path) -> (i32, i32) {
+    let of = caps(film);
     (
         of.get("width").expect("a width"),
         of.get("height").expect("a height"),
@@ -294,4 +299,28 @@ fn a_film_that_lies_on_its_side_is_turned() {
     let output = demo(&["--in", text(&clip), "--out", text(&out)]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(size(&out), (96, 160));
+}
+
+#[test]
+fn pictures_of_full_colour_become_what_players_can_show() {
+    use gst::prelude::*;
+    let folder = Folder::new("full-colour");
+    let (film, out) = (folder.file("film.avi"), folder.file("smooth.mp4"));
+    gst::init().expect("GStreamer");
+    let line = "videotestsrc num-buffers=5 ! video/x-raw,format=BGR,width=64,height=48,framerate=25/1 \
+                ! avimux ! filesink name=end";
+    let pipeline = gst::parse::launch(line).expect("a pipeline");
+    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+    let end = pipeline.by_name("end").expect("a child");
+    end.set_property("location", &film);
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let bus = pipeline.bus().expect("a bus");
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &ends);
+    let _ = pipeline.set_state(gst::State::Null);
+    assert_eq!(end.map(|m| m.type_()), Some(gst::MessageType::Eos));
+    let output = demo(&["--in", text(&film), "--out", text(&out)]);
+    assert!(output.status.success(), "{output:?}");
+    let chroma: String = caps(&out).get("chroma-format").expect("a format");
+    assert_eq!(chroma, "4:2:0");
 }

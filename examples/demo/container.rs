@@ -15,11 +15,12 @@ pub enum Container {
 /// Encoders in order of preference: element, package, launch line.
 type Choice = &'static [(&'static str, &'static str, &'static str)];
 
+/// With full colour few players and no browser shows it.
 const H264: Choice = &[
     (
         "x264enc",
         "gstreamer1.0-plugins-ugly",
-        "x264enc pass=qual quantizer=20 speed-preset=veryfast ! h264parse",
+        "video/x-raw,format=(string){I420,I420_10LE} ! x264enc pass=qual quantizer=20 speed-preset=veryfast ! h264parse",
     ),
     (
         "openh264enc",
