@@ -346,10 +346,21 @@ fn network(c: &mut Criterion) {
     group.bench_function("encode", |b| {
         b.iter(|| network.encode(&mut ws, &view, &mut left).unwrap());
     });
-    let phase = PhaseMap::Uniform(0.5);
+    network.search(&mut ws, &left, &right, None).unwrap();
+    let middle = PhaseMap::Uniform(0.5);
+    // `estimate` itself does it once a pair
     group.bench_function("estimate", |b| {
         b.iter(|| {
-            black_box(network.estimate(&mut ws, &left, &right, &phase).unwrap());
+            let made =
+                network.estimate_observed(&mut ws, &left, &right, &middle, &mut |_, _, _| ());
+            black_box(made.unwrap());
+        });
+    });
+    let other = PhaseMap::Uniform(0.3);
+    network.search(&mut ws, &left, &right, None).unwrap();
+    group.bench_function("carry", |b| {
+        b.iter(|| {
+            black_box(network.estimate(&mut ws, &left, &right, &other).unwrap());
         });
     });
     group.finish();
