@@ -44,7 +44,7 @@ echo "tests of the card: $verdict"
 echo
 cat "$scratch/bench"
 echo
-echo "| size | device | seconds for $frames frames doubled, start included |"
+echo "| size | device | seconds for $frames frames doubled by a network as large as RIFE 4, start included |"
 echo "|---|---|---|"
 printf %s "$table"
 exit $tests
