@@ -10,13 +10,7 @@ SIZE=${SIZE:-1280x720}
 SECONDS_OF_FILM=${SECONDS_OF_FILM:-2}
 RUNS=${RUNS:-3}
 
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cargo build --quiet --release --lib --example demo
-export GST_PLUGIN_PATH=$PWD/target/release GST_REGISTRY=$folder/registry
-target/release/examples/demo --render "$folder/clip.mp4" --size "$SIZE" --seconds "$SECONDS_OF_FILM"
-gst-launch-1.0 -q filesrc location="$folder/clip.mp4" ! decodebin ! videoconvert \
-    ! video/x-raw,format=I420 ! filesink location="$folder/clip.yuv"
+. benches/clip.sh
 width=${SIZE%x*} height=${SIZE#*x}
 frames=$(($(stat -c %s "$folder/clip.yuv") / (width * height * 3 / 2)))
 

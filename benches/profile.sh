@@ -10,13 +10,7 @@ QUALITY=${QUALITY:-balanced}
 SECONDS_OF_FILM=${SECONDS_OF_FILM:-2}
 command -v perf >/dev/null || { echo "perf is missing: apt install linux-perf, or linux-tools-generic"; exit 1; }
 
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cargo build --quiet --release --lib --example demo
-export GST_PLUGIN_PATH=$PWD/target/release GST_REGISTRY=$folder/registry
-target/release/examples/demo --render "$folder/clip.mp4" --size "$SIZE" --seconds "$SECONDS_OF_FILM"
-gst-launch-1.0 -q filesrc location="$folder/clip.mp4" ! decodebin ! videoconvert \
-    ! video/x-raw,format=I420 ! filesink location="$folder/clip.yuv"
+. benches/clip.sh
 
 element() {
     "$@" gst-launch-1.0 -q filesrc location="$folder/clip.yuv" \

@@ -1,9 +1,9 @@
 //! Motion that contradicts itself, and what is done about it: it is estimated once more from the pictures at half their size, and each
 //! region takes from the more coherent of both.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 
-use super::engine::{Engine, Features};
+use super::engine::{Engine, Features, zeros};
 use super::retime::OwnPicture;
 use super::{Encoded, Interpolator, Motion, Settings};
 use crate::error::Result;
@@ -300,9 +300,4 @@ impl Second {
         let own = self.picture.picture(pictures[0])?;
         mix::mix(context, &self.weights, HALF_CELL, &own, out)
     }
-}
-
-fn zeros((height, width): (usize, usize), channels: usize) -> Result<Tensor> {
-    let shape = (height, width, channels);
-    Ok(Tensor::zeros(shape, DType::F32, &Device::Cpu)?)
 }

@@ -335,7 +335,7 @@ fn explained(gpu: Option<&Arc<Gpu>>, error: Error) -> Error {
     }
 }
 
-fn zeros((height, width): (usize, usize), channels: usize) -> Result<Tensor> {
+pub(super) fn zeros((height, width): (usize, usize), channels: usize) -> Result<Tensor> {
     let shape = (height, width, channels);
     Ok(Tensor::zeros(shape, DType::F32, &Device::Cpu)?)
 }
