@@ -3,28 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use tempfile::TempDir;
+
 /// Longest time that one conversion may take.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(240);
 
 /// A folder of its own that goes away at the end.
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("demo-{name}"));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("a folder");
-        Self(path)
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        self.0.path().join(name)
     }
 }
 
@@ -138,7 +131,7 @@ fn count(streams: &[(String, u64)], kind: &str) -> u64 {
 
 #[test]
 fn frames_double_and_sound_is_copied() {
-    let folder = Folder::new("doubles");
+    let folder = Folder::new();
     let (clip, out) = (render(&folder, "clip.mp4"), folder.file("smooth.mp4"));
     let output = demo(&["--in", text(&clip), "--out", text(&out)]);
     assert!(output.status.success(), "{output:?}");
@@ -156,7 +149,7 @@ fn frames_double_and_sound_is_copied() {
 
 #[test]
 fn any_rate_and_container_will_do() {
-    let folder = Folder::new("rates");
+    let folder = Folder::new();
     let clip = render(&folder, "clip.mkv");
     for (name, rate, frames) in [
         ("a.mkv", "60000/1001", 60),
@@ -174,7 +167,7 @@ fn any_rate_and_container_will_do() {
 
 #[test]
 fn a_missing_input_is_one_line() {
-    let folder = Folder::new("missing");
+    let folder = Folder::new();
     let line = complaint(&["--in", "/nowhere.mp4", "--out", text(&folder.file("o.mp4"))]);
     assert!(
         line.contains("/nowhere.mp4") && line.contains("No such file"),
@@ -184,7 +177,7 @@ fn a_missing_input_is_one_line() {
 
 #[test]
 fn an_unreadable_input_is_one_line() {
-    let folder = Folder::new("unreadable");
+    let folder = Folder::new();
     let noise = folder.file("noise.mp4");
     let bytes: Vec<u8> = (0u32..20_000)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -195,7 +188,7 @@ fn an_unreadable_input_is_one_line() {
     assert!(line.contains("noise.mp4"), "{line}");
     assert!(!out.exists() && !folder.file("o.mp4.part").exists());
 
-    let line = complaint(&["--in", text(&folder.0), "--out", text(&out)]);
+    let line = complaint(&["--in", text(folder.0.path()), "--out", text(&out)]);
     assert!(line.contains("folder"), "{line}");
     std::fs::write(&noise, []).expect("a file");
     complaint(&["--in", text(&noise), "--out", text(&out)]);
@@ -204,7 +197,7 @@ fn an_unreadable_input_is_one_line() {
 #[test]
 fn a_file_without_video_is_one_line() {
     use gst::prelude::*;
-    let folder = Folder::new("sound");
+    let folder = Folder::new();
     let sound = folder.file("sound.ogg");
     gst::init().expect("GStreamer");
     let line = format!(
@@ -224,7 +217,7 @@ fn a_file_without_video_is_one_line() {
 
 #[test]
 fn an_unwritable_output_is_one_line() {
-    let folder = Folder::new("unwritable");
+    let folder = Folder::new();
     let clip = render(&folder, "clip.mp4");
     for (out, word) in [
         ("/proc/o.mp4", "OUT=/proc/o.mp4"),
@@ -292,7 +285,7 @@ fn size(film: &Path) -> (i32, i32) {
 
 #[test]
 fn a_film_that_lies_on_its_side_is_turned() {
-    let folder = Folder::new("turned");
+    let folder = Folder::new();
     let (clip, out) = (render(&folder, "clip.mp4"), folder.file("smooth.mp4"));
     turn(&clip);
     assert_eq!(size(&clip), (160, 96));
@@ -304,7 +297,7 @@ fn a_film_that_lies_on_its_side_is_turned() {
 #[test]
 fn pictures_of_full_colour_become_what_players_can_show() {
     use gst::prelude::*;
-    let folder = Folder::new("full-colour");
+    let folder = Folder::new();
     let (film, out) = (folder.file("film.avi"), folder.file("smooth.mp4"));
     gst::init().expect("GStreamer");
     let line = "videotestsrc num-buffers=5 ! video/x-raw,format=BGR,width=64,height=48,framerate=25/1 \

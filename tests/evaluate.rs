@@ -16,7 +16,7 @@ mod scores;
 mod uneven;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use common::clip::Clip;
@@ -26,6 +26,7 @@ use gst::prelude::*;
 use reliability::{Planes, Reliability};
 use scores::{Score, Scores};
 use serde_json::Value;
+use tempfile::TempDir;
 
 #[test]
 fn psnr_is_that_of_the_mean_square() {
@@ -140,7 +141,7 @@ fn average_precision_is_the_mean_share_of_what_is_found_so_far() {
 
 #[test]
 fn coherence_tells_how_well_failures_are_found() {
-    let folder = Folder::new("coherence");
+    let folder = Folder::new();
     let clip = folder.clip("drawn.y4m", 23);
     let found = json(&["--no-minterpolate", "--coherence", &clip]);
     let of = &found["coherence"];
@@ -214,20 +215,17 @@ fn cells_are_sorted_by_their_predicted_error() {
 }
 
 /// A folder of its own that goes away at the end.
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("evaluate-{name}"));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("a folder");
-        Self(path)
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
     }
 
     /// A drawn clip of so many frames, at 30 a second, without loss.
     fn clip(&self, name: &str, frames: usize) -> String {
         let (width, height) = SIZE;
-        let path = self.0.join(name);
+        let path = self.0.path().join(name);
         let mut file = std::fs::File::create(&path).expect("a file");
         writeln!(file, "YUV4MPEG2 W{width} H{height} F30:1 Ip A1:1 C420").expect("room");
         let clip = Clip::new(width, height);
@@ -237,12 +235,6 @@ impl Folder {
                 .expect("room");
         }
         path.to_str().expect("a plain name").into()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -284,8 +276,8 @@ fn complaint(arguments: &[&str]) -> String {
 
 #[test]
 fn every_second_frame_is_made_and_compared() {
-    let folder = Folder::new("second");
-    let (clip, sheets) = (folder.clip("drawn.y4m", 9), folder.0.join("sheets"));
+    let folder = Folder::new();
+    let (clip, sheets) = (folder.clip("drawn.y4m", 9), folder.0.path().join("sheets"));
     let sheets = sheets.to_str().expect("a plain name");
     let found = json(&["--reliability", "--sheets", sheets, &clip]);
     let of = &found["clips"][0];
@@ -328,7 +320,7 @@ fn every_second_frame_is_made_and_compared() {
 
 #[test]
 fn minterpolate_makes_the_same_frames() {
-    let folder = Folder::new("minterpolate");
+    let folder = Folder::new();
     let clip = folder.clip("drawn.y4m", 9);
     let there = Command::new("ffmpeg").arg("-version").output().is_ok();
     for step in ["2", "4"] {
@@ -353,7 +345,7 @@ fn minterpolate_makes_the_same_frames() {
 
 #[test]
 fn a_step_keeps_one_frame_in_so_many() {
-    let folder = Folder::new("step");
+    let folder = Folder::new();
     let clip = folder.clip("drawn.y4m", 11);
     for (step, made) in [("2", 5), ("4", 6), ("8", 7), ("10", 9)] {
         let found = json(&["--no-minterpolate", "--step", step, &clip]);
@@ -375,7 +367,7 @@ fn a_step_keeps_one_frame_in_so_many() {
 
 #[test]
 fn people_get_a_table_with_every_method() {
-    let folder = Folder::new("table");
+    let folder = Folder::new();
     let clip = folder.clip("drawn.y4m", 5);
     let output = evaluate(&["--no-minterpolate", "--reliability", &clip]);
     assert!(output.status.success(), "{output:?}");
@@ -401,9 +393,9 @@ fn people_get_a_table_with_every_method() {
 
 #[test]
 fn bad_input_is_named_with_what_was_wanted() {
-    let folder = Folder::new("bad");
+    let folder = Folder::new();
     let short = folder.clip("short.y4m", 4);
-    let empty = folder.0.join("empty");
+    let empty = folder.0.path().join("empty");
     std::fs::create_dir(&empty).expect("a folder");
     let empty = empty.to_str().expect("a plain name");
     for (arguments, words) in [
@@ -443,11 +435,11 @@ fn bad_input_is_named_with_what_was_wanted() {
 
 #[test]
 fn a_clip_that_cannot_be_measured_is_named_and_the_others_go_on() {
-    let folder = Folder::new("mixed");
+    let folder = Folder::new();
     folder.clip("b.y4m", 5);
     folder.clip("short.y4m", 2);
-    std::fs::write(folder.0.join("a.mp4"), b"no film").expect("a file");
-    let output = evaluate(&["--no-minterpolate", text(&folder.0)]);
+    std::fs::write(folder.0.path().join("a.mp4"), b"no film").expect("a file");
+    let output = evaluate(&["--no-minterpolate", text(folder.0.path())]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stdout).expect("text");
     assert!(
@@ -462,8 +454,8 @@ fn a_clip_that_cannot_be_measured_is_named_and_the_others_go_on() {
 
 #[test]
 fn sound_alone_is_no_video() {
-    let folder = Folder::new("sound");
-    let file = folder.0.join("sound.mkv");
+    let folder = Folder::new();
+    let file = folder.0.path().join("sound.mkv");
     gst::init().expect("GStreamer");
     let line = format!(
         "audiotestsrc num-buffers=20 ! opusenc ! matroskamux ! filesink location={}",
@@ -481,7 +473,7 @@ fn sound_alone_is_no_video() {
 
 #[test]
 fn other_programs_say_in_a_line_what_they_want() {
-    let folder = Folder::new("others");
+    let folder = Folder::new();
     let one = &folder.clip("one.y4m", 1);
     for (program, arguments, words) in [
         (

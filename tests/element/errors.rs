@@ -1,6 +1,6 @@
 //! Bad input: each is a clear error or a promised behaviour; nothing panics, nothing hangs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -9,23 +9,6 @@ use std::time::Duration;
 use gst::prelude::*;
 
 use crate::support::{self, MS, Pads, Rig, caps, info, watched, watched_for};
-
-/// A file with `contents`, removed when dropped.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, contents: &[u8]) -> Self {
-        let path = std::env::temp_dir().join(format!("{name}-{}.safetensors", std::process::id()));
-        std::fs::write(&path, contents).unwrap();
-        File(path)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 /// Runs with a model that cannot be used; returns the errors posted.
 fn errors_with_model(model: &Path) -> Vec<String> {
@@ -48,21 +31,15 @@ fn a_model_that_cannot_be_used_is_one_error_that_names_it() {
     watched(|| {
         let good = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/balanced.safetensors");
         let good = std::fs::read(good).unwrap();
-        let truncated = File::new("truncated", &good[..good.len() / 2]);
-        let header = File::new("header", &good[..100]);
-        let empty = File::new("empty", b"");
-        let garbage = File::new("garbage", &[0xff; 4096]);
-        let other = File::new("other", b"\x02\0\0\0\0\0\0\0{}");
+        let truncated = support::file(&good[..good.len() / 2]);
+        let header = support::file(&good[..100]);
+        let empty = support::file(b"");
+        let garbage = support::file(&[0xff; 4096]);
+        let other = support::file(b"\x02\0\0\0\0\0\0\0{}");
         let missing = Path::new("/nonexistent/model.safetensors");
         let directory = std::env::temp_dir();
         for path in [
-            missing,
-            &directory,
-            &truncated.0,
-            &header.0,
-            &empty.0,
-            &garbage.0,
-            &other.0,
+            missing, &directory, &truncated, &header, &empty, &garbage, &other,
         ] {
             let errors = errors_with_model(path);
             assert_eq!(errors.len(), 1, "{errors:?}");

@@ -1,32 +1,16 @@
 //! Networks that others have published, through the element.
 
-use std::path::PathBuf;
-
 use gst::prelude::*;
+use tempfile::TempPath;
 
 use crate::checkpoints::tensors;
-use crate::support::{MS, Rig, caps, watched};
+use crate::support::{self, MS, Rig, caps, watched};
 
 /// A checkpoint of a fixture, in a file of its own, which goes with it.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str) -> Self {
-        let own = format!("{name}-{}.safetensors", std::process::id());
-        let path = std::env::temp_dir().join(own);
-        candle_core::safetensors::save(&tensors(name), &path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
+fn file(name: &str) -> TempPath {
+    let path = support::file(b"");
+    candle_core::safetensors::save(&tensors(name), &path).unwrap();
+    path
 }
 
 fn doubled(model: &str) -> Rig {
@@ -54,9 +38,10 @@ fn a_published_network_doubles_a_stream_and_says_what_it_is() {
             ("ema-small", "ema-vfi", "EMA-VFI small"),
             ("amt-s", "amt", "AMT S"),
         ] {
-            let file = File::new(name);
-            assert_doubled(file.path(), network);
-            assert_doubled(&format!("{family}:{}", file.path()), network);
+            let file = file(name);
+            let path = file.to_str().unwrap();
+            assert_doubled(path, network);
+            assert_doubled(&format!("{family}:{path}"), network);
         }
     });
 }
@@ -74,13 +59,12 @@ fn assert_doubled(model: &str, network: &str) {
 #[test]
 fn a_checkpoint_that_cannot_be_run_is_an_error_that_says_what_can() {
     watched(|| {
-        let path = std::env::temp_dir().join(format!("unknown-{}.safetensors", std::process::id()));
+        let path = support::file(b"");
         let tensor = candle_core::Tensor::new(&[1f32], &candle_core::Device::Cpu).unwrap();
         tensor
             .save_safetensors("feat_pyramid.weight", &path)
             .unwrap();
         let rig = doubled_without_push(path.to_str().unwrap());
-        std::fs::remove_file(&path).unwrap();
         assert_eq!(rig.len(), 1, "{rig:?}");
         assert!(rig[0].contains("feat_pyramid.weight"), "{rig:?}");
         assert!(rig[0].contains("RIFE 4.0 to 4.26"), "{rig:?}");
@@ -100,8 +84,8 @@ fn doubled_without_push(model: &str) -> Vec<String> {
 #[test]
 fn that_there_is_no_coherence_to_look_at_is_said_once() {
     watched(|| {
-        let file = File::new("rife-4.25.lite");
-        let properties = [("model", file.path()), ("coherence", "auto")];
+        let file = file("rife-4.25.lite");
+        let properties = [("model", file.to_str().unwrap()), ("coherence", "auto")];
         let mut rig = Rig::new(&properties, &caps("25/1"), "video/x-raw, framerate=50/1");
         for i in 0..4 {
             rig.push(i * 40 * MS).unwrap();

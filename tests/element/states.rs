@@ -1,12 +1,13 @@
 //! Threads and states: promises 34 to 38.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use gst::prelude::*;
+use tempfile::TempDir;
 
 use crate::support::{self, MS, Pads, Rig, caps, info, watched};
 
@@ -159,36 +160,24 @@ fn everything_answers_while_downstream_blocks() {
 }
 
 /// A file whose reader waits until somebody writes.
-struct Fifo(PathBuf);
+struct Fifo(TempDir);
 
 impl Fifo {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("{name}-{}.safetensors", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        assert!(
-            Command::new("mkfifo")
-                .arg(&path)
-                .status()
-                .unwrap()
-                .success()
-        );
-        Fifo(path)
+    fn new() -> Self {
+        let fifo = Fifo(tempfile::tempdir().unwrap());
+        let made = Command::new("mkfifo").arg(fifo.path()).status();
+        assert!(made.unwrap().success());
+        fifo
     }
 
     fn path(&self) -> String {
-        self.0.to_str().unwrap().into()
+        self.0.path().join("model").to_str().unwrap().into()
     }
 
     /// Lets the reader have `contents`; returns when it has opened the file.
     fn feed(&self, contents: &[u8]) {
         // the reader may lose interest
-        let _ = std::fs::write(&self.0, contents);
-    }
-}
-
-impl Drop for Fifo {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::write(self.path(), contents);
     }
 }
 
@@ -214,7 +203,7 @@ fn waiting(fifo: &Fifo) -> (Pads, Pushing) {
 #[test]
 fn leaving_paused_wakes_the_wait_for_the_model() {
     watched(|| {
-        let fifo = Fifo::new("leaving");
+        let fifo = Fifo::new();
         let (pads, stream) = waiting(&fifo);
         pads.element.set_state(gst::State::Null).unwrap();
         assert_eq!(stream.join().unwrap(), Err(gst::FlowError::Flushing));
@@ -227,7 +216,7 @@ fn leaving_paused_wakes_the_wait_for_the_model() {
 #[test]
 fn a_flush_wakes_the_wait_for_the_model_and_the_stream_goes_on() {
     watched(|| {
-        let fifo = Fifo::new("flush");
+        let fifo = Fifo::new();
         let (pads, stream) = waiting(&fifo);
         assert!(pads.src.push_event(gst::event::FlushStart::new()));
         assert_eq!(stream.join().unwrap(), Err(gst::FlowError::Flushing));

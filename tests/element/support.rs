@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 use gst_check::Harness;
+use tempfile::TempPath;
 
 /// Longer than any test takes on a slow, busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -50,6 +51,14 @@ pub fn watched_for(limit: Duration, test: impl FnOnce() + Send + 'static) {
             }
         }
     }
+}
+
+/// A file that looks like a model by its name; it goes when dropped.
+pub fn file(contents: &[u8]) -> TempPath {
+    let file = tempfile::Builder::new().suffix(".safetensors").tempfile();
+    let path = file.unwrap().into_temp_path();
+    std::fs::write(&path, contents).unwrap();
+    path
 }
 
 /// A new element with properties set from text.

@@ -12,16 +12,10 @@ fn file() -> Vec<u8> {
     ]);
     let mut views: Vec<(&str, Tensor)> = tensors.into_iter().collect();
     views.sort_by_key(|(name, _)| *name);
-    let path = std::env::temp_dir().join(format!(
-        "checkpoint-{}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    ));
+    let file = tempfile::NamedTempFile::new().unwrap();
     let tensors: HashMap<&str, Tensor> = views.into_iter().collect();
-    candle_core::safetensors::save(&tensors, &path).unwrap();
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::remove_file(&path).unwrap();
-    bytes
+    candle_core::safetensors::save(&tensors, file.path()).unwrap();
+    std::fs::read(file.path()).unwrap()
 }
 
 fn message<T>(result: Result<T>) -> String {
@@ -220,12 +214,11 @@ fn folders_of_ncnn_are_read_in_both_precisions() {
 
 #[test]
 fn half_a_folder_of_ncnn_is_no_network() {
-    let folder = std::env::temp_dir().join(format!("half-ncnn-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let nothing = message(Checkpoint::open(&folder));
-    std::fs::copy(written("ncnn/flownet.param"), folder.join("flownet.param")).unwrap();
-    let half = message(Checkpoint::open(&folder));
-    std::fs::remove_dir_all(&folder).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = message(Checkpoint::open(folder.path()));
+    let param = folder.path().join("flownet.param");
+    std::fs::copy(written("ncnn/flownet.param"), param).unwrap();
+    let half = message(Checkpoint::open(folder.path()));
     assert!(nothing.contains("without a .param"), "{nothing}");
     assert!(half.contains("flownet.bin cannot be read"), "{half}");
 }
