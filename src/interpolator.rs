@@ -407,6 +407,16 @@ impl Interpolator {
     /// The picture has another format or size.
     pub fn encode(&mut self, picture: &Picture) -> Result<Arc<Encoded>> {
         picture.expect(self.format, self.width, self.height)?;
+        self.on_threads(|this| this.encode_here(picture))
+    }
+
+    /// Calls `f` on one of the threads that what it does is shared among: to wake them once is faster than for each kernel.
+    fn on_threads<T: Send>(&mut self, f: impl FnOnce(&mut Self) -> T + Send) -> T {
+        let context = self.context.clone();
+        context.pool().install(|| f(self))
+    }
+
+    fn encode_here(&mut self, picture: &Picture) -> Result<Arc<Encoded>> {
         let mut parts = self.parts()?;
         view::view(&self.context, picture, &self.view)?;
         self.engine
@@ -497,9 +507,21 @@ impl Interpolator {
         out.expect(self.format, self.width, self.height)?;
         let (height, width, _) = self.view.dims3()?;
         phase.check((height / 4, width / 4))?;
+        self.engine.expect(&left.1.parts().features)?;
+        self.engine.expect(&right.1.parts().features)?;
+        self.on_threads(|this| this.interpolate_here(after, left, right, phase, settings, out))
+    }
+
+    fn interpolate_here(
+        &mut self,
+        after: Option<After>,
+        left: (&Picture, &Encoded),
+        right: (&Picture, &Encoded),
+        phase: &PhaseMap,
+        settings: &Settings,
+        out: &mut PictureMut,
+    ) -> Result<Outcome> {
         let (one, other) = (left.1.parts(), right.1.parts());
-        self.engine.expect(&one.features)?;
-        self.engine.expect(&other.features)?;
         let relation = self.relation(left, right)?;
         if relation.repeated {
             self.found = Some(Found::Same);
@@ -587,19 +609,31 @@ impl Interpolator {
         }
         self.relation = None;
         let (one, other) = (left.1.parts(), right.1.parts());
-        match self.engine.on_card() {
-            Some(card) => card.relate(&one.features, &other.features)?,
-            None => {
-                let luma = [one.features.luma(), other.features.luma()];
-                change::change(&self.context, luma, &self.cells_change, &self.change)?;
-                still::edges(&self.context, luma, &self.standing)?;
-            }
-        }
+        let (changed, (repeated, score)) = rayon::join(
+            || self.change(one, other),
+            || {
+                (
+                    scene::repeated(left.0, right.0),
+                    scene::score(&one.thumbnail, &other.thumbnail),
+                )
+            },
+        );
+        changed?;
         Ok(*self.relation.insert(Relation {
             pair,
-            repeated: scene::repeated(left.0, right.0),
-            score: scene::score(&one.thumbnail, &other.thumbnail),
+            repeated,
+            score,
         }))
+    }
+
+    /// Leaves how far two pictures are apart where nothing moves, and what stands still in them.
+    fn change(&self, left: &Parts, right: &Parts) -> Result<()> {
+        if let Some(card) = self.engine.on_card() {
+            return card.relate(&left.features, &right.features);
+        }
+        let luma = [left.features.luma(), right.features.luma()];
+        change::change(&self.context, luma, &self.cells_change, &self.change)?;
+        Ok(still::edges(&self.context, luma, &self.standing)?)
     }
 
     /// Once a pair, not once a phase.
