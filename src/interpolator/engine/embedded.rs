@@ -119,7 +119,7 @@ impl Embedded {
         let place = workspace.context().clone();
         let mut see = |view: &Tensor, out: &mut network::Encoded| match &self.halved {
             Some(halved) => {
-                halved.see(&place, view)?;
+                view::halve(&place, view, &halved.seen)?;
                 network.encode(workspace, &halved.seen, out)
             }
             None => network.encode(workspace, view, out),
@@ -252,9 +252,7 @@ fn sheet(features: &Features) -> Result<&Sheet> {
 
 /// What lies between a picture and a network that sees it at half its size.
 struct Halved {
-    /// Height and width of the view of the picture at half its size.
-    view: (usize, usize),
-    /// That view.
+    /// The view of the picture at half its size.
     seen: Tensor,
     /// The motion for the picture.
     motion: Motion,
@@ -267,25 +265,10 @@ impl Halved {
     fn new(workspace: &network::Workspace, (height, width): (usize, usize)) -> Result<Self> {
         let cells = (height / 2, width / 2);
         Ok(Self {
-            view: cells,
             seen: workspace.view()?,
             motion: new_motion(cells, &workspace.context().device())?,
             phase: zeros((height.div_ceil(8), width.div_ceil(8)), 1)?,
         })
-    }
-
-    /// Fills the network's view from that of the picture: the mean of 2x2 pixels is a pixel.
-    fn see(&self, context: &Context, view: &Tensor) -> Result<()> {
-        let (h, w) = self.view;
-        let blocks = view.reshape((h, 2, w, 2 * view::CHANNELS))?;
-        for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let row = blocks.narrow(1, y, 1)?.squeeze(1)?;
-            let luma = row.narrow(2, x * view::CHANNELS, view::LUMA)?;
-            resample::mean(context, &luma, &self.seen.narrow(2, 2 * y + x, 1)?)?;
-        }
-        let chroma = |t: &Tensor| t.narrow(2, view::LUMA, view::CHANNELS - view::LUMA);
-        resample::half(context, &chroma(view)?, &chroma(&self.seen)?)?;
-        Ok(())
     }
 
     fn phase(&self, context: &Context, phase: &PhaseMap) -> Result<PhaseMap> {
@@ -306,42 +289,5 @@ impl Halved {
         resample::double(context, &found.mask, &motion.mask)?;
         resample::double(context, &found.difference, &motion.difference)?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use candle_core::Device;
-
-    use super::*;
-
-    fn values(tensor: &Tensor) -> Vec<f32> {
-        tensor.flatten_all().unwrap().to_vec1().unwrap()
-    }
-
-    // what the network sees of a halved picture, beside plain loops
-    #[test]
-    fn the_view_of_a_halved_picture_is_that_of_means_of_2x2_pixels() {
-        for threads in [1, 3] {
-            let context = Context::new(threads).unwrap();
-            let network = Network::embedded().unwrap();
-            for (h, w) in [(4, 4), (12, 20), (36, 104)] {
-                let workspace = network.workspace(&context, h / 2, w / 2).unwrap();
-                let halved = Halved::new(&workspace, (h, w)).unwrap();
-                let view = Tensor::rand(-0.5f32, 0.5, (h, w, view::CHANNELS), &Device::Cpu);
-                let view = view.unwrap();
-                halved.see(&context, &view).unwrap();
-                let (view, seen) = (values(&view), values(&halved.seen));
-                let at = |y: usize, x: usize, c: usize| view[(y * w + x) * view::CHANNELS + c];
-                for (i, found) in seen.iter().enumerate() {
-                    let (y, x) = (i / view::CHANNELS / (w / 2), i / view::CHANNELS % (w / 2));
-                    let wanted: f32 = match i % view::CHANNELS {
-                        c @ 0..4 => (0..4).map(|k| at(2 * y + c / 2, 2 * x + c % 2, k)).sum(),
-                        c => (0..4).map(|k| at(2 * y + k / 2, 2 * x + k % 2, c)).sum(),
-                    };
-                    assert!((found - wanted / 4.0).abs() < 1e-6, "{h}x{w}, value {i}");
-                }
-            }
-        }
     }
 }

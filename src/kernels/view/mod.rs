@@ -18,10 +18,13 @@ mod cpu;
 ))]
 #[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
+mod halve;
 mod lines;
 mod reference;
 #[cfg(test)]
 mod tests;
+
+pub use halve::halve;
 
 /// Values of a cell of the view.
 pub const CHANNELS: usize = 6;
