@@ -1,6 +1,5 @@
 //! Resampling with AVX2 and FMA, or NEON: eight channels at a time.
 
-use super::neighbours;
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::simd::avx2::*;
@@ -58,21 +57,6 @@ fn half_wide(upper: &[f32], lower: &[f32], channels: usize, out: &mut [f32]) -> 
         }
         x += 1;
     }
-}
-
-pub fn double(input: Raster, context: &Context, out: &mut RasterMut) {
-    let (pixel, channels) = (out.pixel, out.channels);
-    const WEIGHTS: [f32; 4] = [0.5625, 0.1875, 0.1875, 0.0625];
-    out.for_each_row(context, |y, row| {
-        let ys = neighbours(y, input.height);
-        for (x, values) in row.chunks_mut(pixel).enumerate() {
-            let xs = neighbours(x, input.width);
-            let taps = [(ys.0, xs.0), (ys.0, xs.1), (ys.1, xs.0), (ys.1, xs.1)];
-            let taps = taps.map(|(y, x)| input.at(y, x));
-            // SAFETY: as above.
-            unsafe { blend(&taps, WEIGHTS, &mut values[..channels]) };
-        }
-    });
 }
 
 /// Weighted sum of four equally long slices.

@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::Context;
 use super::raster::{Raster, RasterMut, Source, write};
+use super::{Context, CpuLevel};
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
@@ -14,6 +14,7 @@ mod cpu;
 #[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod cuda;
 mod reference;
+mod rolling;
 #[cfg(test)]
 mod tests;
 
@@ -94,26 +95,10 @@ fn weighted(a: f32, b: f32, c: f32, d: f32) -> f32 {
 /// # Errors
 /// Sizes that do not fit.
 pub fn double(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    #[cfg(feature = "cuda")]
-    if let Some(gpu) = context.gpu() {
-        let launch = cuda::double(&gpu.raster(input)?, 1.0, None, &gpu.raster(out)?)?;
-        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
-        return unsafe { gpu.run(launch) };
-    }
-    let input = Source::lock(input);
-    let input = input.raster()?;
-    write("double", out, |mut out| {
-        check_double(&input, &out)?;
-        match context.level() {
-            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-            super::CpuLevel::VECTORS => cpu::double(input, context, &mut out),
-            _ => reference::double(input, context, &mut out),
-        }
-        Ok(())
-    })
+    double_and_add(context, input, 1.0, None, out)
 }
 
-/// Fills `out`, `[2 h, 2 w, c]`, with `factor` times `coarser`, `[h, w, c]`, enlarged as by
+/// Fills `out`, `[h, w, c]`, with `factor` times `coarser`, `[ceil(h / 2), ceil(w / 2), c]`, enlarged as by
 /// [`double`], plus `detail`, of the same shape as `out`, if there is one.
 ///
 /// # Errors
@@ -141,22 +126,33 @@ pub fn double_and_add(
         if let Some(detail) = &detail {
             detail.expect("what is added", out.size(), out.channels)?;
         }
-        let (pixel, channels) = (out.pixel, out.channels);
-        out.for_each_row(context, |y, row| {
-            let ys = neighbours(y, coarser.height);
-            for (x, values) in row.chunks_mut(pixel).enumerate() {
-                let xs = neighbours(x, coarser.width);
-                let [a, b] = [xs.0, xs.1].map(|x| (coarser.at(ys.0, x), coarser.at(ys.1, x)));
-                let detail = detail.map(|d| d.at(y, x));
-                for (c, value) in values[..channels].iter_mut().enumerate() {
-                    let column = |(near, far): (&[f32], &[f32])| 0.75 * near[c] + 0.25 * far[c];
-                    let added = detail.map_or(0.0, |d| d[c]);
-                    *value = added + factor * (0.75 * column(a) + 0.25 * column(b));
-                }
-            }
-        });
+        let job = Doubling {
+            coarser,
+            factor,
+            detail,
+            pixel: out.pixel,
+            channels: out.channels,
+        };
+        let row = match (context.level(), job.channels) {
+            (CpuLevel::Reference, _) => reference::double,
+            (_, 1) => rolling::double::<1>,
+            (_, 2) => rolling::double::<2>,
+            (_, 4) => rolling::double::<4>,
+            _ => reference::double,
+        };
+        out.for_each_row(context, |y, values| row(&job, y, values));
         Ok(())
     })
+}
+
+/// What is doubled and added to.
+struct Doubling<'a> {
+    coarser: Raster<'a>,
+    factor: f32,
+    detail: Option<Raster<'a>>,
+    /// From a pixel of the output to the next.
+    pixel: usize,
+    channels: usize,
 }
 
 /// Fills `out`, `[h, w, 1]`, with the mean over the channels of `input`, `[h, w, c]`.

@@ -7,7 +7,7 @@ const TOLERANCE: f32 = 1e-6;
 #[test]
 fn fast_and_plain_agree() {
     let mut random = Random(1);
-    for channels in [1, 4, 6, 8, 16, 19] {
+    for channels in [1, 2, 4, 6, 8, 16, 19] {
         for (h, w) in SIZES {
             let input = random.tensor((h, w), channels, 1.0);
             let size = (h.div_ceil(2), w.div_ceil(2));
@@ -18,6 +18,16 @@ fn fast_and_plain_agree() {
             compare("double", (h, w), channels, TOLERANCE, |context, out| {
                 double(context, &input, out).unwrap();
             });
+            let detail = random.tensor((h, w), channels, 1.0);
+            compare(
+                "double and add",
+                (h, w),
+                channels,
+                2.0 * TOLERANCE,
+                |context, out| {
+                    double_and_add(context, &input, -2.0, Some(&detail), out).unwrap();
+                },
+            );
         }
     }
 }
