@@ -9,7 +9,6 @@ use candle_core::{DType, Device, Tensor};
 use crate::error::{Error, Result};
 pub use crate::kernels::confidence::predicted_error;
 use crate::kernels::confidence::{self, Evidence};
-use crate::kernels::device::Gpu;
 use crate::kernels::raster::Source;
 use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{Context, PhaseMap, change, still, view};
@@ -243,8 +242,8 @@ pub struct Interpolator {
     height: u32,
     /// On the CPU.
     context: Context,
-    /// Where networks run that can.
-    gpu: Option<Arc<Gpu>>,
+    /// Where networks run.
+    place: Context,
     engine: Engine,
     options: Options,
     view: Tensor,
@@ -372,7 +371,7 @@ impl Interpolator {
             check: None,
             engine,
             options,
-            gpu: context.gpu().cloned(),
+            place: context.clone(),
             context: context.on(None),
             pool: Arc::default(),
         })
@@ -385,9 +384,8 @@ impl Interpolator {
     pub fn set_network(&mut self, model: impl Into<Model>) -> Result<()> {
         let size = (self.height as usize, self.width as usize);
         let view = view::size(size.0, size.1);
-        let context = self.context.on(self.gpu.clone());
         let shape = (self.format, size);
-        self.engine = Engine::new(model.into(), &context, shape, view, self.options)?;
+        self.engine = Engine::new(model.into(), &self.place, shape, view, self.options)?;
         self.view = self.engine.view(view)?;
         self.pool = Arc::default();
         (self.found, self.relation, self.searched) = (None, None, None);

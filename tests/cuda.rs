@@ -15,6 +15,8 @@ const PLUGIN: &str = "libgstvideointerpolate.so";
 const NETWORK: &str = "rife-4.25.lite";
 /// One of those that do not.
 const ON_CPU: &str = "ifrnet-s";
+/// Names the numbers that features have on the card.
+const CARD_VARIABLE: &str = "VIDEOINTERPOLATE_CARD";
 /// As gst-launch-1.0 takes it.
 const LINE: &str = "videotestsrc num-buffers=3 pattern=ball ! video/x-raw,format=I420,width=64,height=48,framerate=25/1";
 
@@ -116,6 +118,8 @@ fn command(
         .env("GST_REGISTRY", scratch("registry").join("registry.bin"))
         .env("GST_DEBUG", "videointerpolate:4")
         .env("GST_DEBUG_NO_COLOR", "1")
+        // what would be measured: two runs shall do the same
+        .env(CARD_VARIABLE, "f16")
         .env_remove("CUDA_VISIBLE_DEVICES")
         .envs(settings.iter().copied());
     match driver {
@@ -322,6 +326,25 @@ fn a_driver_that_runs_the_kernels_is_used() {
 }
 
 #[test]
+fn features_have_the_numbers_that_are_asked_for() {
+    for precision in ["f32", "f16"] {
+        let settings = [runs(), (CARD_VARIABLE, precision)];
+        let (played, log) = play("device=cuda", Some(driver()), &settings);
+        assert!(
+            played && log.contains(&format!("(Test card), features {precision}")),
+            "{log}"
+        );
+    }
+    // measured
+    let (played, log) = play(
+        "device=cuda",
+        Some(driver()),
+        &[runs(), (CARD_VARIABLE, "")],
+    );
+    assert!(played && log.contains("(Test card), features f"), "{log}");
+}
+
+#[test]
 fn a_card_that_computes_otherwise_is_not_used() {
     // one that runs nothing
     let nothing = scratch("nothing");
@@ -522,15 +545,22 @@ fn the_bench_of_cards_counts_what_crosses_over() {
         .filter(|l| l.starts_with("| 64x48 |"))
         .map(|l| l.split('|').map(str::trim).collect())
         .collect();
-    assert_eq!(rows.len(), 4, "{log}");
-    for (row, network) in rows.iter().zip(["fast", "balanced", "high", NETWORK]) {
+    let built_in =
+        ["fast", "balanced", "high"].map(|name| ["f32", "f16"].map(|p| format!("{name} {p}")));
+    let networks: Vec<_> = built_in
+        .into_iter()
+        .flatten()
+        .chain([NETWORK.into()])
+        .collect();
+    assert_eq!(rows.len(), networks.len(), "{log}");
+    for (row, network) in rows.iter().zip(&networks) {
         assert_eq!(row[2], network, "{log}");
         assert!(
             row[7].parse::<u64>().is_ok_and(|launches| launches > 0),
             "{log}"
         );
         let [up, down] = [5, 6].map(|i| row[i].parse::<f64>().expect("megabytes"));
-        match network {
+        match network.as_str() {
             // three colours up and five values of motion down, all floats
             NETWORK => assert!((down / up - 5.0 / 3.0).abs() < 0.05, "{log}"),
             // a picture of 64 x 48 in 4:2:0 each way

@@ -10,6 +10,7 @@ use super::bridge::{self, Failure};
 use super::economy::Economy;
 use super::tiers::FIRST;
 use crate::error::Error;
+use crate::kernels::Precision;
 use crate::kernels::device::{Device, Gpu};
 use crate::network::{self, Variant};
 
@@ -29,6 +30,8 @@ pub struct Wanted {
 pub struct Loaded {
     pub network: network::Model,
     pub gpu: Option<Arc<Gpu>>,
+    /// Of features there.
+    pub precision: Precision,
     /// What the card is spared.
     pub economy: Option<Economy>,
 }
@@ -41,12 +44,17 @@ fn wanted_card(device: Device) -> Result<Option<Arc<Gpu>>, Failure> {
     }
 }
 
-/// The card for the network, or none: with `auto` the log says why.
-fn card_for(network: &network::Model, device: Device) -> Result<Option<Arc<Gpu>>, Failure> {
-    let find = || -> Result<Option<Arc<Gpu>>, Error> {
-        let gpu = device.open()?;
-        gpu.iter().try_for_each(|gpu| network.try_on(gpu))?;
-        Ok(gpu)
+/// The card for the network, and how it runs there, or none: with `auto` the log says why.
+fn card_for(
+    network: &network::Model,
+    device: Device,
+) -> Result<Option<(Arc<Gpu>, Precision)>, Failure> {
+    let find = || -> Result<_, Error> {
+        let Some(gpu) = device.open()? else {
+            return Ok(None);
+        };
+        let precision = network.try_on(&gpu)?;
+        Ok(Some((gpu, precision)))
     };
     match find() {
         Err(why) if device == Device::Auto => {
@@ -183,7 +191,10 @@ impl Model {
     pub fn economise(&self, economy: Economy) {
         if let Loading::Ready(loaded) = &mut lock(&self.shared).loading {
             match economy {
-                Economy::Cpu => (loaded.gpu, loaded.economy) = (None, None),
+                Economy::Cpu => {
+                    (loaded.gpu, loaded.economy) = (None, None);
+                    loaded.precision = Precision::Single;
+                }
                 _ => loaded.economy = Some(economy),
             }
         }
@@ -253,8 +264,14 @@ fn run(
     // told before the streaming thread wakes and ends the stream
     let loading = match result {
         Ok(loaded) => {
-            let place = loaded.gpu.as_ref();
-            let place = place.map_or("the CPU".into(), |gpu| gpu.description());
+            let place = match &loaded.gpu {
+                Some(gpu) => format!(
+                    "{}, features {}",
+                    gpu.description(),
+                    loaded.precision.name()
+                ),
+                None => "the CPU".into(),
+            };
             let text = format!("Loaded {what}: {}, runs on {place}", loaded.network.name());
             gst::info!(bridge::category(), "{text}");
             progress(gst::ProgressType::Complete, &text);
@@ -296,10 +313,11 @@ fn load(model: &str, device: Device) -> Result<Loaded, Failure> {
         Ok(result) => result.map_err(|e: Error| failure(e.to_string()))?,
         Err(_) => return Err(failure("the file is damaged".into())),
     };
-    let gpu = card_for(&network, device)?;
+    let (gpu, precision) = card_for(&network, device)?.unzip();
     Ok(Loaded {
         network,
         gpu,
+        precision: precision.unwrap_or_default(),
         economy: None,
     })
 }

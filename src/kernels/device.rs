@@ -33,6 +33,10 @@ impl Gpu {
         match *self {}
     }
 
+    pub fn multiprocessors(&self) -> Result<usize> {
+        match *self {}
+    }
+
     pub fn explain(&self, _: Error) -> Error {
         match *self {}
     }

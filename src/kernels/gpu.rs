@@ -12,10 +12,11 @@ use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{CudaDevice, Storage, Tensor, bail};
 
+use super::Precision;
 use super::conv::Filter;
 use super::conv::narrow::DeviceFilter;
 use super::cuda::picture::{DevicePicture, Sheet};
-use super::cuda::{Card, DeviceRaster, Launch};
+use super::cuda::{Card, DeviceRaster, Half, Launch};
 use super::device::{name, problem};
 use super::raster::{Source, write};
 use crate::error::{Error, Result};
@@ -125,6 +126,17 @@ impl Gpu {
             true => Ok(()),
             false => Err(forked(self.number)),
         }
+    }
+
+    /// How many blocks it runs side by side at least.
+    ///
+    /// # Errors
+    /// The driver does not say.
+    pub fn multiprocessors(&self) -> Result<usize> {
+        let attribute = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let stream = self.device.cuda_stream();
+        let count = stream.context().attribute(attribute).w()?;
+        Ok(usize::try_from(count).unwrap_or(0))
     }
 
     /// What an error of candle's means where it is one of the card's.
@@ -263,11 +275,15 @@ impl Card for Queue<'_> {
         self.gpu.raster(tensor)
     }
 
-    fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter> {
-        let weights = filter.narrow_on(self.gpu)?;
-        let address = self.raster(&weights)?.address();
+    fn halves(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<Half>> {
+        self.gpu.raster(tensor)
+    }
+
+    fn filter(&self, filter: &Filter, products: Precision) -> candle_core::Result<DeviceFilter> {
+        let weights = filter.narrow_on(self.gpu, products)?;
+        let address = self.gpu.raster::<u32>(&weights)?.address();
         self.weights.borrow_mut().push(weights);
-        DeviceFilter::new(filter, address)
+        DeviceFilter::new(filter, products, address)
     }
 }
 

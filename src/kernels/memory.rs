@@ -8,17 +8,17 @@
 use candle_core::{DType, Result, Shape, Tensor};
 
 /// A tensor of `shape` in the memory of `other`, which is contiguous, for what is never in use together with it; in its own where
-/// that is too small.
+/// that is too small, or of other numbers than the `dtype` wanted.
 ///
 /// # Errors
 /// Those of the allocation.
-pub fn shared(other: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
+pub fn shared(other: &Tensor, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
     let shape = shape.into();
     match shape.elem_count() {
-        count if count <= other.elem_count() => {
+        count if count <= other.elem_count() && dtype == other.dtype() => {
             other.flatten_all()?.narrow(0, 0, count)?.reshape(shape)
         }
-        _ => Tensor::zeros(shape, DType::F32, other.device()),
+        _ => Tensor::zeros(shape, dtype, other.device()),
     }
 }
 
@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn memory_is_shared_where_it_suffices() {
         let large = Tensor::zeros((4, 5, 6), DType::F32, &Device::Cpu).unwrap();
-        let small = shared(&large, (3, 2, 8)).unwrap();
+        let small = shared(&large, (3, 2, 8), DType::F32).unwrap();
         assert_eq!(small.dims(), [3, 2, 8]);
         write("test", &small, |mut out| {
             out.row_mut(2).fill(1.0);
@@ -40,7 +40,12 @@ mod tests {
         })
         .unwrap();
         assert_eq!(large.sum_all().unwrap().to_scalar::<f32>().unwrap(), 16.0);
-        let larger = shared(&large, (5, 5, 6)).unwrap();
+        let larger = shared(&large, (5, 5, 6), DType::F32).unwrap();
         assert_eq!(larger.sum_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
+        let halves = shared(&large, (3, 2, 8), DType::F16).unwrap();
+        assert_eq!(
+            (halves.dtype(), halves.dims()),
+            (DType::F16, &[3, 2, 8][..])
+        );
     }
 }

@@ -13,7 +13,7 @@
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rayon::ThreadPool;
 
 use crate::error::{Error, Result};
@@ -66,6 +66,9 @@ pub(crate) mod testing;
 
 /// Environment variable that names the highest level to use: `reference`, `neon`, `avx2` or `avx512`.
 pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";
+
+/// Environment variable that names the features' precision on a card: `f32` or `f16`. The faster one where it is not set.
+pub const CARD_VARIABLE: &str = "VIDEOINTERPOLATE_CARD";
 
 /// Which version of the kernels runs. A machine has those of its architecture up to some one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,6 +139,38 @@ pub fn cpu_level() -> CpuLevel {
     })
 }
 
+/// Numbers that a network's features have on a card, and what is multiplied there. Sums have 32 bits always, and so has motion: of 16 bits
+/// its edges were jagged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32 bits, as on the CPU.
+    #[default]
+    Single,
+    /// 16 bits; tensor cores multiply.
+    Half,
+}
+
+impl Precision {
+    /// The plain one first.
+    pub const ALL: [Self; 2] = [Self::Single, Self::Half];
+
+    /// What [`CARD_VARIABLE`] calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Single => "f32",
+            Self::Half => "f16",
+        }
+    }
+
+    /// That of features.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::Single => DType::F32,
+            Self::Half => DType::F16,
+        }
+    }
+}
+
 /// What every kernel runs on: threads and an instruction set, or a card.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -143,6 +178,8 @@ pub struct Context {
     level: CpuLevel,
     /// All tensors lie in its memory, if there is one.
     gpu: Option<Arc<Gpu>>,
+    /// Of features there.
+    precision: Precision,
 }
 
 impl Context {
@@ -162,15 +199,30 @@ impl Context {
             // A level that the machine lacks must never reach a kernel.
             level: level.supported(),
             gpu: None,
+            precision: Precision::Single,
         })
     }
 
-    /// The same on a card, or on the CPU. Not all kernels have a version for cards; where one has not, it fails.
+    /// The same on a card, or on the CPU, with features of 32 bits. Not all kernels have a version for cards; where one has not, it fails.
     pub fn on(&self, gpu: Option<Arc<Gpu>>) -> Self {
         Self {
             gpu,
+            precision: Precision::Single,
             ..self.clone()
         }
+    }
+
+    /// The same with features of this precision, which are for a card, and for the built-in network there.
+    pub fn with_precision(&self, precision: Precision) -> Self {
+        Self {
+            precision,
+            ..self.clone()
+        }
+    }
+
+    /// Of features.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The card, if it is one.

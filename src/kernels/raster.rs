@@ -125,6 +125,8 @@ macro_rules! element {
 element!(f32, F32);
 element!(u8, U8);
 element!(i16, I16);
+#[cfg(test)]
+element!(half::f16, F16);
 
 /// A tensor locked for reading.
 pub struct Source<'a> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
+use crate::kernels::Precision;
 use crate::kernels::device::Gpu;
 
 pub mod checkpoint;
@@ -51,11 +52,12 @@ impl Model {
         Ok(Self::Published(Arc::new(network)))
     }
 
-    /// Fails unless the network runs on the card as it does on the CPU; runs it on small pictures on both.
+    /// How the network runs on the card: fails unless it runs as on the CPU, of what does takes the fastest. Runs it on small pictures on
+    /// both.
     ///
     /// # Errors
     /// There is no version of the network for cards, the card fails, or answers something else.
-    pub fn try_on(&self, gpu: &Arc<Gpu>) -> Result<()> {
+    pub fn try_on(&self, gpu: &Arc<Gpu>) -> Result<Precision> {
         match self {
             Self::Published(network) if !network.runs_on_cards() => Err(Error::Device {
                 device: gpu.description(),

@@ -1,17 +1,18 @@
 //! Whether a card computes what the CPU does: a network is run on both before it is trusted to the card.
-//! That shows a driver that refuses the kernels, or a card that runs them wrongly, before the stream does.
+//! That shows a driver that refuses the kernels, or a card that runs them wrongly, before the stream does; and with which numbers it is faster.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
-use super::embedded::Network;
 use super::embedded::config::VIEW;
+use super::embedded::{Network, Workspace};
 use super::published::{Options, Published, RGB};
-use super::{Model, Motion};
+use super::{Encoded, Model, Motion};
 use crate::error::{Error, Result};
 use crate::kernels::device::Gpu;
-use crate::kernels::{Context, PhaseMap};
+use crate::kernels::{CARD_VARIABLE, Context, PhaseMap, Precision};
 
 /// Height and width of the pictures: several blocks of every kernel.
 const SIZE: (usize, usize) = (72, 88);
@@ -21,24 +22,106 @@ const MOTION: f32 = 3.0;
 /// another order, through all of a network's layers. As between the CPU and the authors' code.
 const TOLERANCE: f32 = 1e-2;
 
-/// Runs the network on two small pictures, on the CPU and on the card.
+/// The same where features have 16 bits: they lose 2^-11 of their size in each layer.
+const HALF_TOLERANCE: f32 = 5e-2;
+/// Height of the features that are timed, and their width for each multiprocessor of a card: several blocks of every kernel for each.
+const TIMED: usize = 32;
+/// How often each precision is timed; the least counts.
+const ROUNDS: usize = 4;
+
+/// Runs the network on two small pictures, on the CPU and on the card. The built-in one is tried with features of either precision, unless
+/// [`CARD_VARIABLE`] names one: the answer is that which is right and takes less time.
 ///
 /// # Errors
 /// The card fails, or answers something else.
-pub fn run(network: &Model, gpu: &Arc<Gpu>) -> Result<()> {
+pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Precision> {
     let context = Context::new(1)?;
-    let want = motion(network, &context)?;
-    let found = motion(network, &context.on(Some(gpu.clone()))).map_err(|e| gpu.explain(e))?;
-    let largest = largest(&found, &want);
-    match largest <= TOLERANCE {
-        true => Ok(()),
+    let want = motion(model, &context)?;
+    let agrees = |precision| {
+        let card = context.on(Some(gpu.clone())).with_precision(precision);
+        let found = motion(model, &card).map_err(|e| gpu.explain(e))?;
+        compare(model, gpu, precision, largest(&found, &want))
+    };
+    let Model::Embedded(network) = model else {
+        return agrees(Precision::Single);
+    };
+    let named = std::env::var(CARD_VARIABLE).unwrap_or_default();
+    if let Some(named) = Precision::ALL.into_iter().find(|p| p.name() == named) {
+        return agrees(named);
+    }
+    agrees(Precision::Single)?;
+    match agrees(Precision::Half) {
+        Ok(_) => fastest(network, &context, gpu).map_err(|e| gpu.explain(e)),
+        Err(_) => Ok(Precision::Single),
+    }
+}
+
+fn compare(model: &Model, gpu: &Gpu, precision: Precision, largest: f32) -> Result<Precision> {
+    let allowed = match precision {
+        Precision::Single => TOLERANCE,
+        Precision::Half => HALF_TOLERANCE,
+    };
+    match largest <= allowed {
+        true => Ok(precision),
         false => Err(Error::Device {
             device: gpu.description(),
             problem: format!(
-                "computes {} otherwise than the CPU (by {largest}, allowed are {TOLERANCE}); use the device \"cpu\"",
-                network.name()
+                "computes {} otherwise than the CPU (by {largest}, allowed are {allowed}); use the device \"cpu\"",
+                model.name()
             ),
         }),
+    }
+}
+
+/// The precision with which the card makes motion faster.
+fn fastest(network: &Network, context: &Context, gpu: &Arc<Gpu>) -> Result<Precision> {
+    let new = |precision| {
+        let card = context.on(Some(gpu.clone())).with_precision(precision);
+        Timed::new(network, &card, gpu.multiprocessors()?)
+    };
+    let [mut single, mut half] = [new(Precision::Single)?, new(Precision::Half)?];
+    let mut least = [Duration::MAX; 2];
+    for _ in 0..ROUNDS {
+        for (least, timed) in least.iter_mut().zip([&mut single, &mut half]) {
+            *least = timed.frame(network)?.min(*least);
+        }
+    }
+    Ok(match least[1] < least[0] {
+        true => Precision::Half,
+        false => Precision::Single,
+    })
+}
+
+/// Pictures of nothing, for which a card needs as long as for others.
+struct Timed {
+    workspace: Workspace,
+    view: Tensor,
+    sides: [Encoded; 2],
+}
+
+impl Timed {
+    fn new(network: &Network, context: &Context, multiprocessors: usize) -> Result<Self> {
+        let (h, w) = (2 * TIMED, 2 * TIMED * multiprocessors.max(1));
+        let workspace = network.workspace(context, h, w)?;
+        Ok(Self {
+            view: Tensor::zeros((h, w, VIEW), DType::F32, &context.device())?,
+            sides: [workspace.encoded()?, workspace.encoded()?],
+            workspace,
+        })
+    }
+
+    /// How long one new picture takes.
+    fn frame(&mut self, network: &Network) -> Result<Duration> {
+        let device = self.view.device().clone();
+        device.synchronize()?;
+        let began = Instant::now();
+        let ws = &mut self.workspace;
+        network.encode(ws, &self.view, &mut self.sides[1])?;
+        let [left, right] = &self.sides;
+        network.search(ws, left, right, None)?;
+        network.estimate(ws, left, right, &PhaseMap::Uniform(0.5))?;
+        device.synchronize()?;
+        Ok(began.elapsed())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use candle_core::{DType, Device as Place, Tensor};
 use gstvideointerpolate::interpolator::{Interpolator, Options, Settings};
 use gstvideointerpolate::kernels::device::{Counts, Gpu};
-use gstvideointerpolate::kernels::{Context, PhaseMap};
+use gstvideointerpolate::kernels::{Context, PhaseMap, Precision};
 use gstvideointerpolate::network::published::{self, Published};
 use gstvideointerpolate::network::{Model, Network, Variant};
 use gstvideointerpolate::picture::Format;
@@ -70,8 +70,14 @@ struct Cost {
     counts: Counts,
 }
 
-fn measure(gpu: &Arc<Gpu>, model: &Model, size: (u32, u32), count: usize) -> Cost {
+fn measure(
+    (gpu, precision): (&Arc<Gpu>, Precision),
+    model: &Model,
+    size: (u32, u32),
+    count: usize,
+) -> Cost {
     let context = Context::new(0).unwrap().on(Some(gpu.clone()));
+    let context = context.with_precision(precision);
     let options = Options::default();
     let made = Interpolator::with_context(model.clone(), Format::I420, size, &context, options);
     let mut interpolator = made.unwrap();
@@ -189,16 +195,20 @@ fn bench() {
         "| size | network | ms a new frame | network alone | MB up | MB down | launches | GFLOP |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    let built_in = Variant::ALL.map(|v| (v.name().to_string(), Model::from(v.network().unwrap())));
+    let all = Variant::ALL.map(|v| Precision::ALL.map(|p| (v, p)));
+    let built_in = all.into_iter().flatten().map(|(v, p)| {
+        let name = format!("{} {}", v.name(), p.name());
+        (name, Model::from(v.network().unwrap()), p)
+    });
     let published = networks()
         .pop()
-        .map(|(name, n)| (name, Model::Published(Arc::new(n))));
-    let models: Vec<_> = built_in.into_iter().chain(published).collect();
+        .map(|(name, n)| (name, Model::Published(Arc::new(n)), Precision::Single));
+    let models: Vec<_> = built_in.chain(published).collect();
     for size in setting(SIZES).split(',') {
         let (w, h) = size.split_once('x').expect("a size as 1280x720");
         let (w, h) = (w.parse().expect("a width"), h.parse().expect("a height"));
-        for (name, model) in &models {
-            let cost = measure(&gpu, model, (w, h), count);
+        for (name, model, precision) in &models {
+            let cost = measure((&gpu, *precision), model, (w, h), count);
             let (c, mega) = (cost.counts, |n: u64| n as f64 / 1e6);
             println!(
                 "| {size} | {name} | {:.2} | {:.2} | {:.3} | {:.3} | {} | {:.2} |",

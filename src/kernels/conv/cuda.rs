@@ -4,9 +4,11 @@
 use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "cuda")]
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, WithDType};
 
 use super::{Activation, Filter, MAX_INPUTS, check, flop};
+#[cfg(feature = "cuda")]
+use crate::kernels::Precision;
 use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::Gpu;
@@ -174,14 +176,14 @@ impl Filter {
         self.on_card.keep(gpu, || self.for_cards())
     }
 
-    /// What [`super::narrow::weights`] makes, on the card: `[1, n, 1]`.
+    /// What [`super::narrow::weights`] makes, on the card: words, `[1, n, 1]`.
     ///
     /// # Errors
     /// The card has no memory for it, or fails.
     #[cfg(feature = "cuda")]
-    pub(crate) fn narrow_on(&self, gpu: &Gpu) -> candle_core::Result<Tensor> {
-        self.narrow_on_card
-            .keep(gpu, || super::narrow::weights(self))
+    pub(crate) fn narrow_on(&self, gpu: &Gpu, products: Precision) -> candle_core::Result<Tensor> {
+        let make = || super::narrow::weights(self, products);
+        self.narrow_on_card[products as usize].keep(gpu, make)
     }
 }
 
@@ -193,7 +195,11 @@ pub(super) struct OnCard(Mutex<Option<Tensor>>);
 #[cfg(feature = "cuda")]
 impl OnCard {
     /// The weights on this card, `[1, n, 1]`; `make` makes what is sent there unless it is there already.
-    fn keep(&self, gpu: &Gpu, make: impl FnOnce() -> Vec<f32>) -> candle_core::Result<Tensor> {
+    fn keep<T: WithDType>(
+        &self,
+        gpu: &Gpu,
+        make: impl FnOnce() -> Vec<T>,
+    ) -> candle_core::Result<Tensor> {
         let on_card = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = on_card().clone();
         if let Some(known) = known.filter(|t| t.device().same_device(&gpu.device())) {

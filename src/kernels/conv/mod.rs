@@ -65,7 +65,7 @@ pub struct Filter {
     #[cfg(feature = "cuda")]
     on_card: cuda::OnCard,
     #[cfg(feature = "cuda")]
-    narrow_on_card: cuda::OnCard,
+    narrow_on_card: [cuda::OnCard; 2],
 }
 
 impl Filter {
@@ -99,7 +99,7 @@ impl Filter {
             #[cfg(feature = "cuda")]
             on_card: cuda::OnCard::default(),
             #[cfg(feature = "cuda")]
-            narrow_on_card: cuda::OnCard::default(),
+            narrow_on_card: Default::default(),
         };
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         let filter = Self {

@@ -1,10 +1,11 @@
-//! The launches of `narrow/cuda.cu`: convolutions of few channels, 1x1, and 3x3 by a stride of 1 or 2, which is all that the embedded
-//! network has.
+//! The launches of `narrow/cuda.cu`, and of `tensor/cuda.cu`, which multiplies on tensor cores: convolutions of few channels, 1x1, and 3x3 by
+//! a stride of 1 or 2, which is all that the embedded network has.
 
 use candle_core::bail;
 
 use super::{Activation, Filter, MAX_INPUTS, flop};
-use crate::kernels::cuda::{Argument, Features, Launch};
+use crate::kernels::Precision;
+use crate::kernels::cuda::{Argument, Features, Half, Launch};
 
 /// [`Features`] as the kernel gets them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,7 +18,7 @@ struct RawPart {
     half: i32,
 }
 
-impl From<Features<'_>> for RawPart {
+impl From<Features> for RawPart {
     fn from(features: Features) -> Self {
         let (data, half) = match features {
             Features::F32(raster) => (raster.address(), 0),
@@ -56,13 +57,19 @@ struct RawJob {
 // SAFETY: plain numbers without bytes between them.
 unsafe impl Argument for RawJob {}
 
-/// Outputs that the weights are padded to a multiple of.
+/// Outputs that a block makes at most, and that those of the plain kernel are padded to a multiple of.
+const MOST_OUTPUTS: usize = 32;
 const PADDED: usize = 8;
+/// Channels of a product on tensor cores, and its outputs; threads that hold its matrices.
+const STEP: usize = 16;
+const TILE: usize = 8;
+const WARP: usize = 32;
 
 /// A filter whose [`weights`] are on the device.
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceFilter {
     weights: u64,
+    products: Precision,
     kernel: usize,
     stride: usize,
     inputs: usize,
@@ -70,34 +77,81 @@ pub struct DeviceFilter {
     reading: Activation,
 }
 
-/// What the device needs of a filter, in one piece: weights by tap, input and output, bias, slopes; outputs are padded with zeros.
-pub fn weights(filter: &Filter) -> Vec<f32> {
-    let (taps, padded) = (
-        filter.kernel * filter.kernel,
-        filter.outputs.next_multiple_of(PADDED),
-    );
-    let row = |value: &dyn Fn(usize) -> f32| -> Vec<f32> {
-        (0..padded)
-            .map(|o| if o < filter.outputs { value(o) } else { 0.0 })
-            .collect()
-    };
-    let mut all = Vec::new();
-    for (tap, input) in (0..taps).flat_map(|t| (0..filter.inputs).map(move |i| (t, i))) {
-        all.extend(row(&|o| {
-            filter.weight[(o * filter.inputs + input) * taps + tap]
-        }));
+/// Outputs that a block makes.
+fn tile(outputs: usize) -> usize {
+    outputs.next_multiple_of(PADDED).min(MOST_OUTPUTS)
+}
+
+/// As many outputs as the weights are of.
+fn padded(outputs: usize, products: Precision) -> usize {
+    match products {
+        Precision::Single => outputs.next_multiple_of(PADDED),
+        Precision::Half => outputs.next_multiple_of(tile(outputs)),
     }
-    all.extend(row(&|o| filter.bias[o]));
-    all.extend(row(&|o| filter.slopes[o]));
+}
+
+/// What the device needs of a filter for products of this precision, in one piece: weights, then biases and slopes as floats; outputs are
+/// padded with zeros.
+pub fn weights(filter: &Filter, products: Precision) -> Vec<u32> {
+    let mut all = match products {
+        Precision::Single => singles(filter),
+        Precision::Half => fragments(filter),
+    };
+    let padded = padded(filter.outputs, products);
+    for values in [&filter.bias, &filter.slopes] {
+        all.extend(values.iter().map(|value| value.to_bits()));
+        all.resize(all.len() + padded - values.len(), 0);
+    }
     all
 }
 
+/// A weight; 0 beyond the inputs and outputs.
+fn weight(filter: &Filter, tap: usize, input: usize, output: usize) -> f32 {
+    let taps = filter.kernel * filter.kernel;
+    match input < filter.inputs && output < filter.outputs {
+        true => filter.weight[(output * filter.inputs + input) * taps + tap],
+        false => 0.0,
+    }
+}
+
+/// Weights as floats, by tap, input and output.
+fn singles(filter: &Filter) -> Vec<u32> {
+    let (taps, outputs) = (filter.kernel * filter.kernel, filter.outputs);
+    let inputs = (0..taps).flat_map(|tap| (0..filter.inputs).map(move |input| (tap, input)));
+    let row = |(tap, input)| {
+        let outputs = 0..padded(outputs, Precision::Single);
+        outputs.map(move |output| weight(filter, tap, input, output).to_bits())
+    };
+    inputs.flat_map(row).collect()
+}
+
+/// Weights of 16 bits, by [`STEP`] inputs, tap and [`TILE`] outputs, each as the threads of a warp hold the second factor: see
+/// `cuda/mma.cuh`.
+fn fragments(filter: &Filter) -> Vec<u32> {
+    let tiles = padded(filter.outputs, Precision::Half) / TILE;
+    let mut words = Vec::new();
+    for first in (0..filter.inputs).step_by(STEP) {
+        for tap in 0..filter.kernel * filter.kernel {
+            for (tile, lane) in (0..tiles).flat_map(|t| (0..WARP).map(move |lane| (t, lane))) {
+                let (row, column) = (lane % 4 * 2, lane / 4);
+                let half = |k| {
+                    let value = weight(filter, tap, first + k, tile * TILE + column);
+                    let most = Half::MAX.to_f32();
+                    u32::from(Half::from_f32(value.clamp(-most, most)).to_bits())
+                };
+                words.extend([row, row + 8].map(|k| half(k) | half(k + 1) << 16));
+            }
+        }
+    }
+    words
+}
+
 impl DeviceFilter {
-    /// A filter whose [`weights`] lie at an address of the device, a multiple of 16.
+    /// A filter whose [`weights`] for these products lie at an address of the device, a multiple of 16.
     ///
     /// # Errors
     /// There is no kernel for it.
-    pub fn new(filter: &Filter, weights: u64) -> candle_core::Result<Self> {
+    pub fn new(filter: &Filter, products: Precision, weights: u64) -> candle_core::Result<Self> {
         let (kernel, stride) = (filter.kernel, filter.stride);
         let centre = ((kernel - 1) / 2, (kernel - 1) / 2);
         if ![(1, 1), (3, 1), (3, 2)].contains(&(kernel, stride)) || filter.pad != centre {
@@ -105,6 +159,7 @@ impl DeviceFilter {
         }
         Ok(Self {
             weights,
+            products,
             kernel,
             stride,
             inputs: filter.inputs,
@@ -137,7 +192,7 @@ impl DeviceFilter {
             count: inputs.len() as i32,
             inputs: self.inputs as i32,
             outputs: self.outputs as i32,
-            padded: self.outputs.next_multiple_of(PADDED) as i32,
+            padded: padded(self.outputs, self.products) as i32,
             height: inputs[0].height as i32,
             width: inputs[0].width as i32,
             out_height: size.0 as i32,
@@ -145,46 +200,47 @@ impl DeviceFilter {
             reading: i32::from(self.reading == Activation::Leaky),
             leaky: i32::from(activation == Activation::Leaky),
         };
-        let (tile, pixels) = self.tile();
-        let mut launch = Launch::new("narrow", self.function(tile));
-        launch = launch.tiles(size, [16, pixels / 16 * 4], [tile as u32 / 4 * pixels, 1]);
+        let tile = tile(self.outputs);
+        let (pixels, threads) = self.block(tile);
+        let (module, function) = self.function(tile);
+        let mut launch = Launch::new(module, function).tiles(size, pixels, [threads, 1]);
         launch.grid[2] = self.outputs.div_ceil(tile) as u32;
         launch.flop = flop([self.kernel, self.inputs, self.outputs], size);
         Ok(launch.with(job))
     }
 
-    /// Outputs that a block makes, and its threads for each four of them.
-    fn tile(&self) -> (usize, u32) {
-        match self.outputs {
-            0..=8 => (8, 64),
-            9..=16 => (16, 32),
-            17..=24 => (24, 16),
-            _ => (32, 16),
+    /// Pixels (x, y) and threads of a block that makes so many outputs.
+    fn block(&self, tile: usize) -> ([u32; 2], u32) {
+        match (self.products, tile, self.stride) {
+            (Precision::Half, _, 1) => ([16, 8], 128),
+            (Precision::Half, ..) => ([16, 4], 128),
+            (_, 8, _) => ([16, 16], 2 * 64),
+            (_, 16, _) => ([16, 8], 4 * 32),
+            _ => ([16, 4], tile as u32 / 4 * 16),
         }
     }
 
-    fn function(&self, tile: usize) -> &'static str {
-        let names = match (self.kernel, self.stride) {
-            (1, _) => [
-                "narrow_1_1_8",
-                "narrow_1_1_16",
-                "narrow_1_1_24",
-                "narrow_1_1_32",
-            ],
-            (_, 1) => [
-                "narrow_3_1_8",
-                "narrow_3_1_16",
-                "narrow_3_1_24",
-                "narrow_3_1_32",
-            ],
-            _ => [
-                "narrow_3_2_8",
-                "narrow_3_2_16",
-                "narrow_3_2_24",
-                "narrow_3_2_32",
-            ],
+    /// Module and kernel for blocks of so many outputs.
+    fn function(&self, tile: usize) -> (&'static str, &'static str) {
+        macro_rules! names {
+            ($kind:literal) => {
+                [
+                    concat!($kind, "_8"),
+                    concat!($kind, "_16"),
+                    concat!($kind, "_24"),
+                    concat!($kind, "_32"),
+                ]
+            };
+        }
+        let (module, names) = match (self.products, self.kernel, self.stride) {
+            (Precision::Single, 1, _) => ("narrow", names!("narrow_1_1")),
+            (Precision::Single, _, 1) => ("narrow", names!("narrow_3_1")),
+            (Precision::Single, ..) => ("narrow", names!("narrow_3_2")),
+            (Precision::Half, 1, _) => ("tensor", names!("tensor_1_1")),
+            (Precision::Half, _, 1) => ("tensor", names!("tensor_3_1")),
+            (Precision::Half, ..) => ("tensor", names!("tensor_3_2")),
         };
-        names[tile / 8 - 1]
+        (module, names[tile / PADDED - 1])
     }
 
     /// The size of the output.
@@ -217,20 +273,69 @@ impl DeviceFilter {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Tensor;
+    use candle_core::{DType, Device, Tensor};
 
     use super::super::tests::{CHANNELS, KERNELS, filter};
     use super::*;
-    use crate::kernels::cuda::DeviceRaster;
     use crate::kernels::cuda::emulation::{self, halves, input, output};
     use crate::kernels::testing::{Out, Random, SIZES, close, contexts, zeros};
 
     /// As in the tests of the CPU's: sums in another order, with fused rounding.
     const TOLERANCE: f32 = 2e-5;
-    /// Half a unit in the last place of an output in f16, relative.
-    const HALF: f32 = 5e-4;
+    /// Half a unit in the last place of a number of 16 bits, relative; and of those below the least normal one, absolute.
+    const HALF: f32 = 1.0 / 2048.0;
+    const LEAST_HALF: f32 = 1.0 / (1 << 25) as f32;
 
-    /// Runs a convolution on both and compares each value.
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        let tensor = tensor.to_dtype(DType::F32).unwrap();
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// The same filter with other weights.
+    fn with_weights(filter: &Filter, change: impl Fn(f32) -> f32) -> Filter {
+        let Filter {
+            outputs,
+            inputs,
+            kernel: k,
+            ..
+        } = *filter;
+        let weights: Vec<f32> = filter.weight.iter().map(|w| change(*w)).collect();
+        let weights = Tensor::from_vec(weights, (outputs, inputs, k, k), &Device::Cpu).unwrap();
+        let bias = Tensor::from_vec(filter.bias.clone(), outputs, &Device::Cpu).unwrap();
+        let new = Filter::new(&weights, &bias, filter.stride).unwrap();
+        let new = new.with_slopes(filter.slopes.clone()).unwrap();
+        new.reading(filter.reading)
+    }
+
+    /// What is multiplied, as these products have it.
+    fn factors(filter: &Filter, inputs: &[&Tensor], products: Precision) -> (Filter, Vec<Tensor>) {
+        let round = |w| match products {
+            Precision::Single => w,
+            Precision::Half => Half::from_f32(w).to_f32(),
+        };
+        let inputs = inputs.iter().map(|t| match products {
+            Precision::Single => (*t).clone(),
+            Precision::Half => halves(t)[1].clone(),
+        });
+        (with_weights(filter, round), inputs.collect())
+    }
+
+    /// Runs a convolution on the device.
+    fn run(
+        (filter, products): (&Filter, Precision),
+        inputs: &[Features],
+        residual: Option<Features>,
+        activation: Activation,
+        out: Features,
+    ) {
+        let weights = weights(filter, products);
+        let device = DeviceFilter::new(filter, products, weights.as_ptr() as u64).unwrap();
+        let launch = device.apply(inputs, residual, activation, out);
+        emulation::run([launch.unwrap()]);
+    }
+
+    /// Runs a convolution on the CPU and, with either precision, on the device, and compares each value. Of 16 bits the factors
+    /// are rounded before; what is left is the order of sums.
     fn check(
         name: &str,
         filter: &Filter,
@@ -240,21 +345,21 @@ mod tests {
     ) {
         let (h, w, _) = inputs[0].dims3().unwrap();
         let size = (h.div_ceil(filter.stride), w.div_ceil(filter.stride));
-        let [want, got] = [0, 1].map(|_| Out::new(size, filter.outputs));
         let (plain, _) = contexts();
-        filter
-            .apply(&plain, inputs, residual, activation, &want.tensor())
-            .unwrap();
-        let weights = weights(filter);
-        let device = DeviceFilter::new(filter, weights.as_ptr() as u64).unwrap();
-        let rasters: Vec<DeviceRaster> = inputs.iter().map(|t| input(t)).collect();
-        let parts: Vec<_> = rasters.iter().map(Features::F32).collect();
-        let residual = residual.map(input);
-        let residual = residual.as_ref().map(Features::F32);
-        let out = output(&got.tensor());
-        let launch = device.apply(&parts, residual, activation, Features::F32(&out));
-        emulation::run([launch.unwrap()]);
-        close(name, &got.values(), &want.values(), TOLERANCE);
+        for products in Precision::ALL {
+            let [want, got] = [0, 1].map(|_| Out::new(size, filter.outputs));
+            let (rounded, factors) = factors(filter, inputs, products);
+            let factors: Vec<_> = factors.iter().collect();
+            rounded
+                .apply(&plain, &factors, residual, activation, &want.tensor())
+                .unwrap();
+            let parts: Vec<_> = inputs.iter().map(|t| Features::F32(input(t))).collect();
+            let residual = residual.map(|t| Features::F32(input(t)));
+            let out = Features::F32(output(&got.tensor()));
+            run((filter, products), &parts, residual, activation, out);
+            let name = format!("{name}, {}", products.name());
+            close(&name, &got.values(), &want.values(), TOLERANCE);
+        }
     }
 
     #[test]
@@ -282,6 +387,8 @@ mod tests {
             let filter = filter.reading(Activation::Leaky);
             for size in SIZES {
                 let parts = [24, 16, 7, 5].map(|c| random.tensor(size, c, 1.0));
+                // values that lose nothing, activated or not: the device rounds what it has activated
+                let parts = parts.map(|part| (part.round().unwrap() * 0.625).unwrap());
                 let residual = random.tensor(size, 22, 5.0);
                 let residual = Some(&residual);
                 let parts: Vec<_> = parts.iter().collect();
@@ -300,51 +407,126 @@ mod tests {
     fn features_of_sixteen_bits_are_rounded_once() {
         let mut random = Random(4);
         let size = (9, 24);
+        let linear = Activation::Linear;
         let filter = filter(&mut random, 24, 16 + 8, 3, 1);
         let (plain, _) = contexts();
         let parts = [16, 8].map(|c| random.tensor(size, c, 1.0));
-        let (half, rounded) = halves(&parts[0]);
-        let want = zeros(&[size.0, size.1, 24]);
-        let linear = Activation::Linear;
-        filter
-            .apply(&plain, &[&rounded, &parts[1]], None, linear, &want)
-            .unwrap();
-        let weights = weights(&filter);
-        let device = DeviceFilter::new(&filter, weights.as_ptr() as u64).unwrap();
-        let (mut out, _) = halves(&zeros(&[size.0, size.1, 24]));
-        let inputs = [
-            Features::F16(&half.raster()),
-            Features::F32(&input(&parts[1])),
-        ];
-        let to = out.raster_mut();
-        emulation::run([device
-            .apply(&inputs, None, linear, Features::F16(&to))
-            .unwrap()]);
-        let want: Vec<f32> = want.flatten_all().unwrap().to_vec1().unwrap();
-        close("f16", &out.values(), &want, HALF);
+        let residual = random.dense(&[size.0, size.1, 24], 1.0);
+        let [half_residual, residual] = halves(&residual);
+        let [half, rounded] = halves(&parts[0]);
+        for products in Precision::ALL {
+            let want = zeros(&[size.0, size.1, 24]);
+            let (rounded, factors) = factors(&filter, &[&rounded, &parts[1]], products);
+            let factors: Vec<_> = factors.iter().collect();
+            rounded
+                .apply(&plain, &factors, Some(&residual), linear, &want)
+                .unwrap();
+            let [out, _] = halves(&zeros(&[size.0, size.1, 24]));
+            let inputs = [Features::F16(input(&half)), Features::F32(input(&parts[1]))];
+            let residual = Some(Features::F16(input(&half_residual)));
+            let to = Features::F16(output(&out));
+            run((&filter, products), &inputs, residual, linear, to);
+            close("f16", &values(&out), &values(&want), HALF + TOLERANCE);
+        }
+    }
+
+    /// Inputs and weights of all sizes, those included that 16 bits only just, or cannot, tell from zero; the f32 reference computes with them as
+    /// they are. Each product may be off by what both factors lose, each sum by its own rounding, the result by half a unit in the last place.
+    #[test]
+    fn hard_values_are_off_by_what_rounding_loses() {
+        let mut random = Random(6);
+        let (plain, _) = contexts();
+        let (size, channels) = ((9, 24), [19, 16]);
+        for k in [1, 3] {
+            for scale in [1e-9, 3e-6, 6e-5, 1.0, 300.0] {
+                for weight in [1e-6, 0.1, 30.0] {
+                    let inputs: usize = channels.iter().sum();
+                    let filter = filter(&mut random, 11, inputs, k, 1);
+                    let filter = with_weights(&filter, |w| w * weight);
+                    let parts = channels.map(|c| random.tensor(size, c, scale));
+                    let factors: Vec<_> = parts.iter().collect();
+                    let want = zeros(&[size.0, size.1, 11]);
+                    let linear = Activation::Linear;
+                    filter.apply(&plain, &factors, None, linear, &want).unwrap();
+                    let got = Out::new(size, 11);
+                    let inputs = parts.each_ref().map(|t| Features::F32(input(t)));
+                    let out = Features::F32(output(&got.tensor()));
+                    run((&filter, Precision::Half), &inputs, None, linear, out);
+                    // what the factors may lose, times the other one: sums of |x| |w|, of |x|, of |w|
+                    let large = parts.each_ref().map(|t| t.abs().unwrap());
+                    let large: Vec<_> = large.iter().collect();
+                    let sums = |change: &dyn Fn(f32) -> f32, of: &[&Tensor]| {
+                        let filter = Filter {
+                            bias: vec![0.0; 11],
+                            ..with_weights(&filter, change)
+                        };
+                        let sums = zeros(&[size.0, size.1, 11]);
+                        filter.apply(&plain, of, None, linear, &sums).unwrap();
+                        values(&sums)
+                    };
+                    let products = sums(&f32::abs, &large);
+                    let of_inputs = sums(&|_| LEAST_HALF, &large);
+                    let ones = large.iter().map(|t| t.ones_like().unwrap());
+                    let ones: Vec<_> = ones.collect();
+                    let of_weights =
+                        sums(&|w| LEAST_HALF * w.abs(), &ones.iter().collect::<Vec<_>>());
+                    for (i, (got, want)) in got.values().iter().zip(values(&want)).enumerate() {
+                        let rounding = 2.1 * HALF * products[i] + of_inputs[i] + of_weights[i];
+                        let tolerance =
+                            rounding + TOLERANCE * want.abs().max(1e-3) + LEAST_HALF * LEAST_HALF;
+                        let off = (got - want).abs();
+                        assert!(
+                            off <= tolerance,
+                            "{k}x{k}, {scale} by {weight}, value {i}: {got}, expected {want} within {tolerance:e}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_for_sixteen_bits_stays_a_number() {
+        let mut random = Random(7);
+        let size = (5, 9);
+        let most = Half::MAX.to_f32();
+        for scale in [7e4, 1e9, f32::MAX] {
+            let part = random.tensor(size, 16, scale);
+            // a filter that hands on its input
+            let weight = Tensor::eye(16, DType::F32, &Device::Cpu).unwrap();
+            let weight = weight.reshape((16, 16, 1, 1)).unwrap();
+            let filter = Filter::new(&weight, &zeros(&[16]), 1).unwrap();
+            let [out, _] = halves(&zeros(&[size.0, size.1, 16]));
+            for products in Precision::ALL {
+                let inputs = [Features::F32(input(&part))];
+                let to = Features::F16(output(&out));
+                run((&filter, products), &inputs, None, Activation::Linear, to);
+                for (got, x) in values(&out).iter().zip(values(&part)) {
+                    let want = Half::from_f32(x.clamp(-most, most)).to_f32();
+                    assert_eq!(*got, want, "{x}, {}", products.name());
+                }
+            }
+        }
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let mut random = Random(5);
         let strided = filter(&mut random, 8, 4, 3, 2);
-        let device = DeviceFilter::new(&strided, 16).unwrap();
         let values = random.tensor((6, 6), 4, 1.0);
-        let values = input(&values);
-        let run = |inputs: &[Features], out: &Tensor| {
-            device.apply(
-                inputs,
-                None,
-                Activation::Linear,
-                Features::F32(&output(out)),
-            )
-        };
-        let one = Features::F32(&values);
-        assert!(run(&[one], &zeros(&[3, 3, 8])).is_ok());
-        assert!(run(&[one], &zeros(&[3, 4, 8])).is_err());
-        assert!(run(&[one, one], &zeros(&[3, 3, 8])).is_err());
-        assert!(run(&[], &zeros(&[3, 3, 8])).is_err());
-        let large = filter(&mut random, 8, 4, 7, 2);
-        assert!(DeviceFilter::new(&large, 16).is_err());
+        let one = Features::F32(input(&values));
+        for products in Precision::ALL {
+            let device = DeviceFilter::new(&strided, products, 16).unwrap();
+            let run = |inputs: &[Features], out: &Tensor| {
+                let out = Features::F32(output(out));
+                device.apply(inputs, None, Activation::Linear, out)
+            };
+            assert!(run(&[one], &zeros(&[3, 3, 8])).is_ok());
+            assert!(run(&[one], &zeros(&[3, 4, 8])).is_err());
+            assert!(run(&[one, one], &zeros(&[3, 3, 8])).is_err());
+            assert!(run(&[], &zeros(&[3, 3, 8])).is_err());
+            let large = filter(&mut random, 8, 4, 7, 2);
+            assert!(DeviceFilter::new(&large, products, 16).is_err());
+        }
     }
 }

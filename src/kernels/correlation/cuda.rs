@@ -77,7 +77,7 @@ mod tests {
         door::expected(&plain, &want.tensor(), SHARPNESS, &mean.tensor()).unwrap();
         let [left, right] = sides.map(input);
         let (scores, displacement) = (output(&got.tensor()), output(&mean_got.tensor()));
-        let sides = [Features::F32(&left), Features::F32(&right)];
+        let sides = [left, right].map(Features::F32);
         let displacement = Some((SHARPNESS, &displacement));
         run([correlate(sides, &input(phase), &scores, displacement).unwrap()]);
         close(name, &got.values(), &want.values(), SCORE_TOLERANCE);
@@ -133,9 +133,8 @@ mod tests {
         let [a, b] = [0; 2].map(|_| halves(&random.dense(&[size.0, size.1, 24], 1.0)));
         let phase = Tensor::full(0.3f32, (size.0, size.1, 1), &Device::Cpu).unwrap();
         let [want, got] = [0, 1].map(|_| Out::new(size, DISPLACEMENTS));
-        door::correlate(&plain, &a.1, &b.1, &phase, &want.tensor()).unwrap();
-        let (left, right) = (a.0.raster(), b.0.raster());
-        let sides = [Features::F16(&left), Features::F16(&right)];
+        door::correlate(&plain, &a[1], &b[1], &phase, &want.tensor()).unwrap();
+        let sides = [&a[0], &b[0]].map(|side| Features::F16(input(side)));
         run([correlate(sides, &input(&phase), &output(&got.tensor()), None).unwrap()]);
         close("f16", &got.values(), &want.values(), SCORE_TOLERANCE);
     }

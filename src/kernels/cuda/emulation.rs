@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{Device, Layout, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::{Card, DeviceRaster, Half, Launch};
+use crate::kernels::Precision;
 use crate::kernels::conv::Filter;
 use crate::kernels::conv::narrow::{DeviceFilter, weights};
 use crate::kernels::raster::{Element, Source, write_of};
@@ -68,7 +69,7 @@ fn placed<T: Element>(first: u64, tensor: &Tensor) -> DeviceRaster<T> {
 /// The host's memory as that of a card.
 #[derive(Default)]
 pub struct Host {
-    weights: RefCell<Vec<Vec<f32>>>,
+    weights: RefCell<Vec<Vec<u32>>>,
 }
 
 impl Card for Host {
@@ -80,58 +81,23 @@ impl Card for Host {
         Ok(output(tensor))
     }
 
-    fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter> {
-        let weights = weights(filter);
+    fn halves(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<Half>> {
+        Ok(output(tensor))
+    }
+
+    fn filter(&self, filter: &Filter, products: Precision) -> candle_core::Result<DeviceFilter> {
+        let weights = weights(filter, products);
         let address = weights.as_ptr() as u64;
         self.weights.borrow_mut().push(weights);
-        DeviceFilter::new(filter, address)
+        DeviceFilter::new(filter, products, address)
     }
 }
 
-/// A tensor of 16 bits in memory that stands in for the device's.
-pub struct Halves {
-    bits: Vec<u16>,
-    layout: Layout,
-}
-
-/// A tensor of 16 bits, and what its values are in 32.
-pub fn halves(tensor: &Tensor) -> (Halves, Tensor) {
-    let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-    let halves = Halves {
-        bits: values.into_iter().map(half_of).collect(),
-        layout: Layout::contiguous(tensor.dims()),
-    };
-    let rounded = Tensor::from_vec(halves.values(), tensor.dims(), &Device::Cpu).unwrap();
-    (halves, rounded)
-}
-
-impl Halves {
-    /// As if it were on the device, to be read.
-    pub fn raster(&self) -> DeviceRaster<Half> {
-        DeviceRaster::new(self.bits.as_ptr() as u64, &self.layout).unwrap()
-    }
-
-    /// The same, to be written.
-    pub fn raster_mut(&mut self) -> DeviceRaster<Half> {
-        DeviceRaster::new(self.bits.as_mut_ptr() as u64, &self.layout).unwrap()
-    }
-
-    /// Its values.
-    pub fn values(&self) -> Vec<f32> {
-        let value = |bits: u16| {
-            let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13);
-            // from a bias of 15 to one of 127
-            magnitude * 2f32.powi(127 - 15) * if bits >> 15 == 0 { 1.0 } else { -1.0 }
-        };
-        self.bits.iter().copied().map(value).collect()
-    }
-}
-
-/// The nearest number of 16 bits to one that is less than 65,504; halves go to the even one.
-fn half_of(value: f32) -> u16 {
-    let magnitude = (value.abs() * 2f32.powi(15 - 127)).to_bits();
-    let rounded = (magnitude + 0xfff + (magnitude >> 13 & 1)) >> 13;
-    rounded as u16 | u16::from(value.is_sign_negative()) << 15
+/// A tensor rounded to 16 bits, and what its values are in 32.
+pub fn halves(tensor: &Tensor) -> [Tensor; 2] {
+    let halves = tensor.to_dtype(DType::F16).unwrap();
+    let rounded = halves.to_dtype(DType::F32).unwrap();
+    [halves, rounded]
 }
 
 /// What runs the kernels of a module.
@@ -176,6 +142,8 @@ fn compiled(module: &str) -> PathBuf {
                 "-Wno-unknown-pragmas",
             ])
             .args(["-Wno-unused-function", "-Wno-unused-variable"])
+            // each with shared memory of its own, whatever their functions are called: they run side by side
+            .arg("-fno-gnu-unique")
             // what C++ leaves undefined and a card may do otherwise ends the test
             .args([
                 "-fsanitize=undefined,float-cast-overflow",

@@ -30,6 +30,9 @@ using std::min;
 struct alignas(8) int2 {
     int x, y;
 };
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
 struct alignas(8) float2 {
     float x, y;
 };
@@ -42,6 +45,11 @@ struct __half {
 };
 inline float __half2float(__half half) { return (float)half.value; }
 inline __half __float2half_rn(float value) { return {(_Float16)value}; }
+struct __half2 {
+    __half x, y;
+};
+inline __half2 __floats2half2_rn(float x, float y) { return {__float2half_rn(x), __float2half_rn(y)}; }
+inline float2 __half22float2(__half2 both) { return {__half2float(both.x), __half2float(both.y)}; }
 
 namespace host {
 
@@ -223,6 +231,64 @@ T shuffle(unsigned mask, T value, int from) {
 inline void barrier() {
     if (current < 0) fail("a barrier in a kernel that is not exported as cooperative");
     leave(WAITING);
+}
+
+// What the PTX ISA says of mma.m16n8kK for .f16 with sums of .f32: element `i` that a thread has of a matrix is which one of it.
+struct Place {
+    int row, column;
+};
+inline Place of_a(int lane, int i) { return {lane / 4 + i / 2 % 2 * 8, lane % 4 * 2 + i % 2 + i / 4 * 8}; }
+inline Place of_b(int lane, int i) { return {lane % 4 * 2 + i % 2 + i / 2 * 8, lane / 4}; }
+inline Place of_d(int lane, int i) { return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2}; }
+
+// Element `i` of those packed in words.
+inline float half_of(const uint32_t* words, int i) {
+    uint16_t bits = (uint16_t)(words[i / 2] >> i % 2 * 16);
+    __half half;
+    memcpy(&half, &bits, sizeof half);
+    return __half2float(half);
+}
+
+// What the threads bring to a product of matrices, and get of it.
+template <int K>
+struct Brought {
+    uint32_t a[K / 4], b[K / 8];
+    float d[4];
+};
+
+// d += a b as the instruction does it. The first thread of a warp does the work once all have brought their parts.
+template <int K>
+void multiply(float (&d)[4], const uint32_t (&a)[K / 4], const uint32_t (&b)[K / 8]) {
+    static Brought<K> all[MOST];
+    Brought<K>* warp = all + current / 32 * 32;
+    Brought<K>& own = all[current];
+    memcpy(own.a, a, sizeof a);
+    memcpy(own.b, b, sizeof b);
+    memcpy(own.d, d, sizeof d);
+    exchange(0xffffffffu, 0, lane());
+    if (lane() == 0) {
+        float whole_a[16][K], whole_b[K][8];
+        for (int lane = 0; lane < 32; lane++) {
+            for (int i = 0; i < K / 2; i++) whole_a[of_a(lane, i).row][of_a(lane, i).column] = half_of(warp[lane].a, i);
+            for (int i = 0; i < K / 4; i++) whole_b[of_b(lane, i).row][of_b(lane, i).column] = half_of(warp[lane].b, i);
+        }
+        for (int lane = 0; lane < 32; lane++)
+            for (int i = 0; i < 4; i++)
+                for (int k = 0; k < K; k++)
+                    warp[lane].d[i] += whole_a[of_d(lane, i).row][k] * whole_b[k][of_d(lane, i).column];
+    }
+    exchange(0xffffffffu, 0, lane());
+    memcpy(d, own.d, sizeof d);
+}
+
+// The one instruction of newer cards, and the two of older ones, which must agree.
+inline void mma(float (&d)[4], const uint32_t (&a)[4], uint2 b) {
+    float older[4];
+    memcpy(older, d, sizeof d);
+    multiply<8>(older, {a[0], a[1]}, {b.x});
+    multiply<8>(older, {a[2], a[3]}, {b.y});
+    multiply<16>(d, {a[0], a[1], a[2], a[3]}, {b.x, b.y});
+    if (memcmp(older, d, sizeof d)) fail("cards of different age multiply otherwise");
 }
 
 }  // namespace host

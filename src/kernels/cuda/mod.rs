@@ -10,12 +10,12 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use candle_core::{Layout, Tensor, bail};
+use candle_core::{DType, Layout, Tensor, bail};
 
-use super::PhaseMap;
 use super::conv::Filter;
 use super::conv::narrow::DeviceFilter;
 use super::raster::Geometry;
+use super::{PhaseMap, Precision};
 
 pub mod picture;
 
@@ -63,20 +63,18 @@ impl<T> DeviceRaster<T> {
 }
 
 /// A number of 16 bits (IEEE 754), as features on the device may have.
-#[derive(Debug, Clone, Copy)]
-#[repr(transparent)]
-pub struct Half(pub u16);
+pub use half::f16 as Half;
 
 /// Features of either size of number.
 #[derive(Debug, Clone, Copy)]
-pub enum Features<'a> {
+pub enum Features {
     /// Of 32 bits.
-    F32(&'a DeviceRaster),
+    F32(DeviceRaster),
     /// Of 16 bits.
-    F16(&'a DeviceRaster<Half>),
+    F16(DeviceRaster<Half>),
 }
 
-impl Deref for Features<'_> {
+impl Deref for Features {
     type Target = Geometry;
 
     fn deref(&self) -> &Geometry {
@@ -87,12 +85,12 @@ impl Deref for Features<'_> {
     }
 }
 
-impl Features<'_> {
+impl Features {
     /// As a kernel gets them.
     pub fn raw(&self) -> RawRaster {
         match self {
-            Self::F32(raster) => (*raster).into(),
-            Self::F16(raster) => (*raster).into(),
+            Self::F32(raster) => raster.into(),
+            Self::F16(raster) => raster.into(),
         }
     }
 
@@ -220,11 +218,28 @@ pub trait Card {
     /// It is no such tensor on the card.
     fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>>;
 
-    /// A filter with its weights, which stay where they are.
+    /// Of 16 bits.
+    ///
+    /// # Errors
+    /// It is no such tensor on the card.
+    fn halves(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<Half>>;
+
+    /// A filter with its weights, which stay where they are, for products of this precision.
     ///
     /// # Errors
     /// There is no kernel for it, or no memory.
-    fn filter(&self, filter: &Filter) -> candle_core::Result<DeviceFilter>;
+    fn filter(&self, filter: &Filter, products: Precision) -> candle_core::Result<DeviceFilter>;
+
+    /// Of 32 or 16 bits, as they are.
+    ///
+    /// # Errors
+    /// It is no such tensor on the card.
+    fn features(&self, tensor: &Tensor) -> candle_core::Result<Features> {
+        match tensor.dtype() {
+            DType::F16 => self.halves(tensor).map(Features::F16),
+            _ => self.raster(tensor).map(Features::F32),
+        }
+    }
 
     /// A phase map; a plane has three dimensions.
     ///

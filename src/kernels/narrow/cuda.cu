@@ -2,7 +2,7 @@
 // sums in f32, tensors in f32 or f16, each by itself.
 //
 // narrow_K_S_O: K x K taps, stride S, tiles of O outputs.
-//   Job job                               see below
+//   Job job                               see job.cuh; weights: floats [K * K, inputs, padded]
 // Grid: x, y over tiles of 16 x TALL output pixels, z over tiles of O outputs; O / 4 * PIXELS threads a block (conv/narrow.rs has the
 // numbers).
 //
@@ -12,39 +12,9 @@
 //
 // FLOP a byte moved, of the embedded network in f32: 1x1 from 104 to 16 channels 7; 3x3 from 16 to 16 about 31; 3x3 from 43 to 32
 // about 60 (what tiles read around them included). A card does 15 to 30 before its arithmetic limits: the 1x1 are limited by memory, where f16 halves the bytes.
-#include "../cuda/half.cuh"
+#include "job.cuh"
 
-const int MOST_PARTS = 6, CHUNK = 8, WIDE = 16, ROWS = 4, OUTS = 4;
-const float SLOPE = 0.1f;
-
-// A tensor as `Raster` has it, of __half if `half` is not 0.
-struct Part {
-    void* data;
-    int channels, pixel, row, half;
-
-    __device__ float load(int y, int x, int c) const {
-        long long i = (long long)y * row + (long long)x * pixel + c;
-        return half ? read((const __half*)data + i) : read((const float*)data + i);
-    }
-    __device__ void store(int y, int x, int c, float value) const {
-        long long i = (long long)y * row + (long long)x * pixel + c;
-        half ? write((__half*)data + i, value) : write((float*)data + i, value);
-    }
-};
-
-struct Job {
-    Part parts[MOST_PARTS];
-    // Null where there is none.
-    Part residual;
-    Part out;
-    // [K * K, inputs, outputs], then bias and slopes, [outputs] each; outputs rounded up to `padded`.
-    const float* weight;
-    int count, inputs, outputs, padded;
-    // Of the input, and of the output.
-    int height, width, out_height, out_width;
-    // Whether the input is activated as it is read, and the output.
-    int reading, leaky;
-};
+const int CHUNK = 8, WIDE = 16, ROWS = 4, OUTS = 4;
 
 // The input at channel c of all parts; zero outside.
 __device__ float input_at(const Job& job, int y, int x, int c) {
@@ -76,7 +46,7 @@ __device__ void stage(const Job& job, int first, float* pixels, float* weights) 
     for (int i = threadIdx.x; i < K * K * CHUNK * O; i += T::THREADS) {
         int o = blockIdx.z * O + i % O, c = first + i / O % CHUNK, tap = i / (O * CHUNK);
         bool has = o < job.padded && c < job.inputs;
-        weights[i] = has ? job.weight[((long long)tap * job.inputs + c) * job.padded + o] : 0.0f;
+        weights[i] = has ? ((const float*)job.weight)[((long long)tap * job.inputs + c) * job.padded + o] : 0.0f;
     }
 }
 
@@ -111,7 +81,7 @@ __device__ void convolve(const Job& job) {
             }
         }
     }
-    const float* bias = job.weight + (long long)K * K * job.inputs * job.padded;
+    const float* bias = (const float*)job.weight + (long long)K * K * job.inputs * job.padded;
     for (int i = 0; i < ROWS; i++) {
         int oy = blockIdx.y * T::TALL + y + i, ox = blockIdx.x * WIDE + x;
         if (oy >= job.out_height || ox >= job.out_width) continue;

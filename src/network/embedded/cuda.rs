@@ -13,13 +13,12 @@ use super::{HALF_CELL, Network, QUARTER, Workspace};
 use crate::error::Result;
 #[cfg(feature = "cuda")]
 use crate::kernels::Context;
-use crate::kernels::PhaseMap;
 use crate::kernels::agreement::cuda::{Answer, agree};
 use crate::kernels::bend::cuda as bend;
 use crate::kernels::carry::cuda as carry;
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::cuda::correlate;
-use crate::kernels::cuda::{Card, DeviceRaster, Features, Launch};
+use crate::kernels::cuda::{Card, DeviceRaster, Launch};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::{Gpu, Queue};
 use crate::kernels::hypotheses::cuda as hypotheses;
@@ -31,18 +30,21 @@ use crate::kernels::search::cuda::level_bytes;
 use crate::kernels::search::cuda::{DeviceLevel, search};
 use crate::kernels::still::cuda::cells;
 use crate::kernels::warp::cuda::warp;
+use crate::kernels::{PhaseMap, Precision};
 use crate::network::Encoded;
 
 /// What a stage tells the card to do.
 struct Stage<'a> {
     card: &'a dyn Card,
+    precision: Precision,
     launches: Vec<Launch>,
 }
 
 impl<'a> Stage<'a> {
-    fn new(card: &'a dyn Card) -> Self {
+    fn new(card: &'a dyn Card, ws: &Workspace) -> Self {
         Self {
             card,
+            precision: ws.context.precision(),
             launches: Vec::new(),
         }
     }
@@ -55,14 +57,12 @@ impl<'a> Stage<'a> {
         activation: Activation,
         out: &Tensor,
     ) -> Result<()> {
-        let inputs = inputs.iter().map(|input| self.card.raster(input));
+        let inputs = inputs.iter().map(|input| self.card.features(input));
         let inputs = inputs.collect::<candle_core::Result<Vec<_>>>()?;
-        let inputs: Vec<_> = inputs.iter().map(Features::F32).collect();
-        let residual = residual.map(|r| self.card.raster(r)).transpose()?;
-        let residual = residual.as_ref().map(Features::F32);
-        let out = self.card.raster(out)?;
-        let filter = self.card.filter(filter)?;
-        let launch = filter.apply(&inputs, residual, activation, Features::F32(&out))?;
+        let residual = residual.map(|r| self.card.features(r)).transpose()?;
+        let out = self.card.features(out)?;
+        let filter = self.card.filter(filter, self.precision)?;
+        let launch = filter.apply(&inputs, residual, activation, out)?;
         self.launches.push(launch);
         Ok(())
     }
@@ -103,14 +103,13 @@ impl<'a> Stage<'a> {
     ) -> Result<()> {
         let card = self.card;
         let (flow, phase) = (card.raster(&m.flow)?, card.raster(&m.phase)?);
-        let warped = [card.raster(&m.left)?, card.raster(&m.right)?];
-        for (i, (side, out)) in sides.iter().zip(&warped).enumerate() {
-            let (from, to) = (card.raster(side.0)?, Features::F32(out));
+        let warped = [card.features(&m.left)?, card.features(&m.right)?];
+        for (i, (side, out)) in sides.iter().zip(warped).enumerate() {
+            let from = card.features(side.0)?;
             let flow = card.raster(&m.flow.narrow(2, 2 * i, 2)?)?;
-            let launch = warp(Features::F32(&from), &flow, Some(NORM_EPSILON), to)?;
+            let launch = warp(from, &flow, Some(NORM_EPSILON), out)?;
             self.launches.push(launch);
         }
-        let warped = [Features::F32(&warped[0]), Features::F32(&warped[1])];
         let displacement = card.raster(&m.displacement)?;
         let expected = Some((sharp.features, &displacement));
         let scores = card.raster(&m.scores)?;
@@ -240,7 +239,7 @@ impl Network {
         view: &Tensor,
         out: &Encoded,
     ) -> Result<Vec<Launch>> {
-        let mut stage = Stage::new(card);
+        let mut stage = Stage::new(card, ws);
         stage.encode(&self.encoder, &ws.encoder, view, out)?;
         Ok(stage.launches)
     }
@@ -316,7 +315,7 @@ impl Network {
         [left, right]: [&Encoded; 2],
         phase: &PhaseMap,
     ) -> Result<Vec<Launch>> {
-        let mut stage = Stage::new(card);
+        let mut stage = Stage::new(card, ws);
         let (decoder, refiner) = (&ws.decoder, &ws.refiner);
         stage.launches.extend(ws.finer_phase(card, phase)?);
         let sides = [left, right].map(|e| (&e.coarse, &e.bytes[1]));

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::config::{Config, NORM_EPSILON};
 use super::refiner::RefinerSpace;
-use super::zeros;
+use super::{features, zeros};
 use crate::error::Result;
 use crate::kernels::agreement::{self, agree};
 use crate::kernels::conv::{Activation, Filter};
@@ -83,11 +83,12 @@ struct Compared {
 }
 
 impl Match {
-    pub fn new(size: (usize, usize), channels: usize, device: &Device) -> Result<Self> {
-        let zeros = |channels| zeros(size, channels, device);
+    pub fn new(size: (usize, usize), channels: usize, context: &Context) -> Result<Self> {
+        let device = context.device();
+        let zeros = |channels| zeros(size, channels, &device);
         let compared = Compared {
-            left: zeros(channels)?,
-            right: zeros(channels)?,
+            left: features(size, channels, context)?,
+            right: features(size, channels, context)?,
             scores: zeros(DISPLACEMENTS)?,
             luma: zeros(agreement::CHANNELS)?,
         };
@@ -195,26 +196,29 @@ impl DecoderSpace {
         c: &Config,
         size: (usize, usize),
         later: &RefinerSpace,
-        device: &Device,
+        context: &Context,
     ) -> Result<Self> {
+        let device = &context.device();
         let zeros = |size, channels| zeros(size, channels, device);
         let cues = zeros(size, CUES)?;
-        let in_memory_of = |other: &Tensor, channels| shared(other, (size.0, size.1, channels));
+        let in_memory_of =
+            |other: &Tensor, channels, dtype| shared(other, (size.0, size.1, channels), dtype);
+        let (single, precision) = (DType::F32, context.precision().dtype());
         let compared = Compared {
-            left: in_memory_of(&later.whole, c.features)?,
-            right: in_memory_of(&later.matched.state, c.features)?,
-            scores: in_memory_of(&later.matched.scores, DISPLACEMENTS)?,
-            luma: in_memory_of(&later.matched.luma, agreement::CHANNELS)?,
+            left: in_memory_of(&later.whole, c.features, precision)?,
+            right: in_memory_of(&later.matched.state, c.features, precision)?,
+            scores: in_memory_of(&later.matched.scores, DISPLACEMENTS, single)?,
+            luma: in_memory_of(&later.matched.luma, agreement::CHANNELS, single)?,
         };
         Ok(Self {
             matched: Match::with(size, compared)?,
             hypotheses: hypotheses::Space::new(size, device)?,
             acceleration: cues.narrow(2, ACCELERATION, 2)?,
             cues,
-            squeezed: in_memory_of(&later.matched.left, c.features)?,
-            entered: in_memory_of(&later.squeezed, c.width)?,
-            inner: in_memory_of(&later.matched.right, c.width)?,
-            features: zeros(size, c.width)?,
+            squeezed: in_memory_of(&later.matched.left, c.features, precision)?,
+            entered: in_memory_of(&later.squeezed, c.width, precision)?,
+            inner: in_memory_of(&later.matched.right, c.width, precision)?,
+            features: features(size, c.width, context)?,
             head: zeros(size, CHANGE + 1)?,
         })
     }

@@ -1,9 +1,9 @@
 //! View of a picture to features at a quarter and at an eighth of the picture's size, and its luma at all sizes.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::config::{Config, Sizes, VIEW};
-use super::zeros;
+use super::features;
 use crate::error::Result;
 use crate::kernels::Context;
 use crate::kernels::conv::{Activation, Filter};
@@ -26,9 +26,9 @@ pub struct EncoderSpace {
 }
 
 impl EncoderSpace {
-    pub fn new(config: &Config, sizes: &Sizes, device: &Device) -> Result<Self> {
+    pub fn new(config: &Config, sizes: &Sizes, context: &Context) -> Result<Self> {
         Ok(Self {
-            down: zeros(sizes.coarse, config.features, device)?,
+            down: features(sizes.coarse, config.features, context)?,
         })
     }
 }

@@ -403,9 +403,9 @@ impl Workspace {
         let levels = levels(view);
         let device = context.device();
         let zeros = |size, channels| zeros(size, channels, &device);
-        let refiner = RefinerSpace::new(config, fine, coarse, &device)?;
+        let refiner = RefinerSpace::new(config, fine, coarse, context)?;
         let (h, w) = levels[config.finest];
-        let way = |later: &Tensor| memory::shared(later, (h, w, 2));
+        let way = |later: &Tensor| memory::shared(later, (h, w, 2), DType::F32);
         let motion = Motion {
             flow: zeros(fine, 4)?,
             mask: zeros(fine, 1)?,
@@ -415,7 +415,7 @@ impl Workspace {
         Ok(Self {
             context: context.clone(),
             config: *config,
-            encoder: EncoderSpace::new(config, &sizes, &device)?,
+            encoder: EncoderSpace::new(config, &sizes, context)?,
             // on a card as good as free: memory that is never touched
             search: search::Space::new(&levels, config.finest)?,
             #[cfg(feature = "cuda")]
@@ -425,9 +425,13 @@ impl Workspace {
             past: zeros(coarse, 3)?,
             ahead: None,
             follows: false,
-            decoder: DecoderSpace::new(config, coarse, &refiner, &device)?,
+            decoder: DecoderSpace::new(config, coarse, &refiner, context)?,
             // what the refiner compares is not needed any more
-            carried: memory::shared(&refiner.matched.scores, (fine.0, fine.1, motion::STATE))?,
+            carried: memory::shared(
+                &refiner.matched.scores,
+                (fine.0, fine.1, motion::STATE),
+                DType::F32,
+            )?,
             refiner,
             state_is: StateIs::Other,
             phases: Phases::new(&sizes, &device)?,
@@ -475,8 +479,8 @@ impl Workspace {
         let bytes = |(h, w)| Tensor::zeros((h, w, 1), DType::U8, &device);
         let luma = levels(view).into_iter().map(|size| zeros(size, 1));
         Ok(Encoded {
-            fine: zeros(fine, self.config.stem)?,
-            coarse: zeros(coarse, self.config.features)?,
+            fine: features(fine, self.config.stem, &self.context)?,
+            coarse: features(coarse, self.config.features, &self.context)?,
             luma: luma.collect::<Result<_>>()?,
             bytes: [bytes((2 * view.0, 2 * view.1))?, bytes(view)?],
         })
@@ -486,7 +490,7 @@ impl Workspace {
     pub fn view(&self) -> Result<Tensor> {
         let (height, width) = self.sizes.view;
         let later = &self.refiner.matched.scores;
-        Ok(memory::shared(later, (height, width, VIEW))?)
+        Ok(memory::shared(later, (height, width, VIEW), DType::F32)?)
     }
 
     /// Takes motion that was found elsewhere in place of a search between two pictures: `[height / 4, width / 4, 4]` of the view, from left
@@ -629,6 +633,12 @@ fn expect(what: &str, found: &[usize], wanted: &[usize]) -> Result<()> {
     }
     let message = format!("{what} of {found:?}, expected {wanted:?}");
     Err(Error::Candle(candle_core::Error::Msg(message)))
+}
+
+/// Features, of the context's precision.
+fn features((h, w): (usize, usize), channels: usize, context: &Context) -> Result<Tensor> {
+    let dtype = context.precision().dtype();
+    Ok(Tensor::zeros((h, w, channels), dtype, &context.device())?)
 }
 
 fn zeros((height, width): (usize, usize), channels: usize, device: &Device) -> Result<Tensor> {

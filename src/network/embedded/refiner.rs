@@ -1,10 +1,10 @@
 //! From an eighth to a quarter of the picture's size.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::config::{Config, DETAIL};
 use super::decoder::{DecoderSpace, Match, Sharpness, Side};
-use super::zeros;
+use super::{features, zeros};
 use crate::error::Result;
 use crate::kernels::agreement;
 use crate::kernels::conv::{Activation, Filter};
@@ -49,20 +49,21 @@ impl RefinerSpace {
         c: &Config,
         fine: (usize, usize),
         (h, w): (usize, usize),
-        device: &Device,
+        context: &Context,
     ) -> Result<Self> {
-        let zeros = |size, channels| zeros(size, channels, device);
+        let device = context.device();
+        let zeros = |size, channels| zeros(size, channels, &device);
         let detail = DETAIL + c.up;
         // A row of `w` pairs of pixels is a row of `2 w` pixels: what PyTorch calls a pixel
         // shuffle is here a question of how the memory is looked at.
         let whole = zeros((2 * h, 2 * w), detail)?;
         let pairs = whole.reshape((h, 2, w, 2 * detail))?;
         let detail = whole.narrow(0, 0, fine.0)?.narrow(1, 0, fine.1)?;
-        let matched = Match::new(fine, c.stem, device)?;
+        let matched = Match::new(fine, c.stem, context)?;
         Ok(Self {
             // both sides are not needed any more
             features: matched.left.clone(),
-            head: shared(&matched.right, (fine.0, fine.1, CHANGE))?,
+            head: shared(&matched.right, (fine.0, fine.1, CHANGE), DType::F32)?,
             matched,
             whole,
             rows: [
@@ -71,7 +72,7 @@ impl RefinerSpace {
             ],
             up: detail.narrow(2, DETAIL, c.up)?,
             detail,
-            squeezed: zeros(fine, c.stem)?,
+            squeezed: features(fine, c.stem, context)?,
         })
     }
 }

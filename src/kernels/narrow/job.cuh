@@ -1,0 +1,36 @@
+// What a convolution of few channels is told, see conv/narrow.rs.
+#pragma once
+#include "../cuda/half.cuh"
+
+const int MOST_PARTS = 6;
+const float SLOPE = 0.1f;
+
+// A tensor as `Raster` has it, of __half if `half` is not 0.
+struct Part {
+    void* data;
+    int channels, pixel, row, half;
+
+    __device__ long long at(int y, int x) const { return (long long)y * row + (long long)x * pixel; }
+    __device__ float load(int y, int x, int c) const {
+        long long i = at(y, x) + c;
+        return half ? read((const __half*)data + i) : read((const float*)data + i);
+    }
+    __device__ void store(int y, int x, int c, float value) const {
+        long long i = at(y, x) + c;
+        half ? write((__half*)data + i, value) : write((float*)data + i, value);
+    }
+};
+
+struct Job {
+    Part parts[MOST_PARTS];
+    // Null where there is none.
+    Part residual;
+    Part out;
+    // As the kernel wants them, of `padded` outputs; then bias and slopes, floats, as many each.
+    const void* weight;
+    int count, inputs, outputs, padded;
+    // Of the input, and of the output.
+    int height, width, out_height, out_width;
+    // Whether the input is activated as it is read, and the output.
+    int reading, leaky;
+};
