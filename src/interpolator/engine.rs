@@ -231,8 +231,8 @@ impl Engine {
         }
     }
 
-    /// The same network for the same pictures, seen at half their size; none where it sees them so already, or where they are
-    /// another's.
+    /// The same network for the same pictures, seen at half their size, whose luma it does not keep; none where it sees them so
+    /// already, or where they are another's.
     ///
     /// # Errors
     /// None that a picture inside of memory has.

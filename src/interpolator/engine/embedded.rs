@@ -18,6 +18,8 @@ pub struct Embedded {
     pub(super) workspace: network::Workspace,
     /// Where it sees pictures at half their size.
     halved: Option<Halved>,
+    /// Keeps the luma of pictures that it sees at half their size.
+    keeps_luma: bool,
     card: Option<OnCard>,
     /// Format, width and height of a picture.
     shape: (Format, usize, usize),
@@ -29,7 +31,7 @@ pub struct Embedded {
 #[derive(Debug)]
 pub struct EmbeddedFeatures {
     pub(super) encoded: network::Encoded,
-    /// Luma of the picture itself, see [`luma::gather`], where the network sees it at half its size.
+    /// Luma of the picture itself, see [`luma::gather`], where the network sees it at half its size and it is kept.
     pub(super) bytes: Option<[Tensor; 2]>,
     /// Which level of luma is that of cells: those of a half-size picture are its 2x2 pixels.
     pub(super) cells: usize,
@@ -67,6 +69,7 @@ impl Embedded {
             context: context.on(None),
             workspace,
             network,
+            keeps_luma: halved.is_some(),
             halved,
             card,
             shape,
@@ -84,13 +87,17 @@ impl Embedded {
         self.card.is_none().then(|| self.workspace.found())
     }
 
-    /// The same for the same pictures, seen at half their size, if it sees them itself.
+    /// The same for the same pictures, seen at half their size, if it sees them itself; it leaves their luma to this one.
     pub(super) fn halved(&self) -> Result<Option<Self>> {
         if !self.sees_pictures() {
             return Ok(None);
         }
         let halved = (self.shape, self.view, true);
-        Self::new(self.network.clone(), &self.context, halved).map(Some)
+        let halved = Self::new(self.network.clone(), &self.context, halved)?;
+        Ok(Some(Self {
+            keeps_luma: false,
+            ..halved
+        }))
     }
 
     pub(super) fn features(&self) -> Result<EmbeddedFeatures> {
@@ -101,7 +108,7 @@ impl Embedded {
             let bytes = || -> Result<_> { Ok([room(2 * h, 2 * w)?, room(h, w)?]) };
             Ok(EmbeddedFeatures {
                 encoded: self.workspace.encoded()?,
-                bytes: self.halved.is_some().then(bytes).transpose()?,
+                bytes: self.keeps_luma.then(bytes).transpose()?,
                 cells: if self.halved.is_some() { 0 } else { 1 },
                 sheet: self.card.as_ref().map(OnCard::sheet).transpose()?,
             })

@@ -10,25 +10,29 @@
 //! The incoherence is e / (e + [`HALF`]): 0 where all is of one piece, towards 1 where nothing fits. Which of it matters is a
 //! question of texture: where there is none, wrong motion shows nothing.
 
-use std::array::from_fn;
+use std::ops::Range;
 
 use candle_core::Tensor;
 
-use super::Context;
 use super::change::mean_around;
 use super::confidence::{confidence_of, predicted_error};
-use super::hypotheses::sample;
 use super::raster::{Raster, Source, write};
+use super::{Context, CpuLevel};
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod cpu;
+mod reference;
 #[cfg(test)]
 mod tests;
 
 /// Values that [`measure`] finds of a cell: incoherence, length of the motion in cells.
 pub const MEASURED: usize = 2;
-/// Values of a small region that lie between the steps: mean motion of both ways, mean of its squares.
-pub const REGION: usize = 5;
+/// Values of a small region that lie between the steps: mean motion, x and y of both ways, and the means of their squares.
+pub const REGION: usize = 8;
 /// Cells of contradiction at which a cell is incoherent by a half.
 const HALF: f32 = 0.5;
+/// What a mean of 3x3 is multiplied with.
+const NINTH: f32 = 1.0 / 9.0;
 /// Cells from a small region to the next, of which a large one has 3x3.
 const APART: usize = 3;
 /// Spread, squares of cells, below which regions are alike.
@@ -59,14 +63,72 @@ pub fn measure(
     let found = found.raster()?;
     found.expect("the motion found", found.size(), 4)?;
     let size = found.size();
-    each(context, ("regions", regions, size, REGION), |at, cell| {
-        cell.copy_from_slice(&region(&found, at));
+    let room = ("regions", regions, size, REGION);
+    each_row(context, room, |y, row| {
+        let made = match context.level() {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            // SAFETY: a context has this level only where the machine has its instructions.
+            CpuLevel::VECTORS => unsafe { cpu::regions(&found, y, row) },
+            _ => 0..0,
+        };
+        for x in outside(made, size.1) {
+            row.cell(x)
+                .copy_from_slice(&reference::region(&found, (y, x)));
+        }
     })?;
     let regions = Source::lock(regions);
     let regions = regions.raster()?;
-    each(context, ("coherence", out, size, MEASURED), |at, cell| {
-        let e = returning(&found, at) + whirling(&found, at) + spreading(&regions, at);
-        cell.copy_from_slice(&[incoherence(e), length(&found, at)]);
+    each_row(context, ("coherence", out, size, MEASURED), |y, row| {
+        let made = match context.level() {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            // SAFETY: as above.
+            CpuLevel::VECTORS => unsafe { cpu::cells((&found, &regions), y, row) },
+            _ => 0..0,
+        };
+        for x in outside(made, size.1) {
+            row.cell(x)
+                .copy_from_slice(&reference::cell((&found, &regions), (y, x)));
+        }
+    })
+}
+
+/// The columns of so many that are not in a range.
+fn outside(made: Range<usize>, columns: usize) -> impl Iterator<Item = usize> {
+    (0..made.start).chain(made.end..columns)
+}
+
+/// The cells of a row, to be written.
+struct Row<'a> {
+    values: &'a mut [f32],
+    /// Values from a cell to the next.
+    pixel: usize,
+    channels: usize,
+}
+
+impl Row<'_> {
+    fn cell(&mut self, x: usize) -> &mut [f32] {
+        &mut self.values[x * self.pixel..][..self.channels]
+    }
+}
+
+/// Lets `fill` write each row of `out`, which is to have this size and so many `channels`.
+fn each_row(
+    context: &Context,
+    (what, out, size, channels): (&'static str, &Tensor, (usize, usize), usize),
+    fill: impl Fn(usize, &mut Row) + Sync,
+) -> candle_core::Result<()> {
+    write(what, out, |mut out| {
+        out.expect(what, size, channels)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, values| {
+            let mut row = Row {
+                values,
+                pixel,
+                channels,
+            };
+            fill(y, &mut row);
+        });
+        Ok(())
     })
 }
 
@@ -76,106 +138,11 @@ fn each(
     (what, out, size, channels): (&'static str, &Tensor, (usize, usize), usize),
     fill: impl Fn((usize, usize), &mut [f32]) + Sync,
 ) -> candle_core::Result<()> {
-    write(what, out, |mut out| {
-        out.expect(what, size, channels)?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, cell) in row.chunks_mut(pixel).enumerate() {
-                fill((y, x), &mut cell[..channels]);
-            }
-        });
-        Ok(())
+    each_row(context, (what, out, size, channels), |y, row| {
+        for x in 0..size.1 {
+            fill((y, x), row.cell(x));
+        }
     })
-}
-
-/// 1 for what is no number.
-fn incoherence(e: f32) -> f32 {
-    let of = e / (e + HALF);
-    if of < 1.0 { of } else { 1.0 }
-}
-
-fn norm([x, y]: [f32; 2]) -> f32 {
-    (x * x + y * y).sqrt()
-}
-
-/// How far from its start the motion there and back ends, mean of both ways.
-fn returning(found: &Raster, at: (usize, usize)) -> f32 {
-    let own = motion(found, at);
-    let way = |first: usize| {
-        let there = [own[first], own[first + 1]];
-        let back = sample(found, at, 2 - first, there);
-        norm([there[0] + back[0], there[1] + back[1]])
-    };
-    0.5 * (way(0) + way(2))
-}
-
-/// Root of the energy of divergence and curl.
-fn whirling(found: &Raster, (y, x): (usize, usize)) -> f32 {
-    let [top, _, bottom] = around(y, 1, found.height);
-    let [first, _, last] = around(x, 1, found.width);
-    let [left, right] = [first, last].map(|x| motion(found, (y, x)));
-    let [above, below] = [top, bottom].map(|y| motion(found, (y, x)));
-    let way = |first: usize| {
-        let along_x = |c: usize| 0.5 * (right[first + c] - left[first + c]);
-        let along_y = |c: usize| 0.5 * (below[first + c] - above[first + c]);
-        let (divergence, curl) = (along_x(0) + along_y(1), along_x(1) - along_y(0));
-        divergence * divergence + curl * curl
-    };
-    (0.5 * (way(0) + way(2))).sqrt()
-}
-
-/// Mean motion of the 3x3 cells around one, the edge repeated, and the mean of its squares.
-fn region(found: &Raster, at: (usize, usize)) -> [f32; REGION] {
-    // four at a time are a vector
-    let (mut sums, mut squares) = ([0.0; 4], [0.0; 4]);
-    let columns = around(at.1, 1, found.width);
-    for y in around(at.0, 1, found.height) {
-        for x in columns {
-            let motion = motion(found, (y, x));
-            sums = from_fn(|c| sums[c] + motion[c]);
-            squares = from_fn(|c| squares[c] + motion[c] * motion[c]);
-        }
-    }
-    let [a, b, c, d] = sums;
-    [a, b, c, d, squares.iter().sum()].map(|sum| sum / 9.0)
-}
-
-/// The motion of a cell, both ways.
-fn motion(found: &Raster, (y, x): (usize, usize)) -> [f32; 4] {
-    let cell = found.at(y, x);
-    [cell[0], cell[1], cell[2], cell[3]]
-}
-
-/// Spread of motion among 3x3 cells, times the ratio to that among 9x9.
-fn spreading(regions: &Raster, (y, x): (usize, usize)) -> f32 {
-    let (mut sums, mut squares) = ([0.0; 4], 0.0);
-    let columns = around(x, APART, regions.width);
-    for y in around(y, APART, regions.height) {
-        for x in columns {
-            let region = regions.at(y, x);
-            sums = from_fn(|c| sums[c] + region[c]);
-            squares += region[4];
-        }
-    }
-    let large = variance(sums.map(|sum| sum / 9.0), squares / 9.0);
-    let small = variance(motion(regions, (y, x)), regions.at(y, x)[4]);
-    (small * (small + STILL) / (large + STILL)).sqrt()
-}
-
-/// Of the motion in a region, mean of both ways.
-fn variance(means: [f32; 4], of_squares: f32) -> f32 {
-    (0.5 * (of_squares - means.map(|v| v * v).iter().sum::<f32>())).max(0.0)
-}
-
-/// A place and those so far to both sides, inside.
-fn around(at: usize, by: usize, size: usize) -> [usize; 3] {
-    [at.saturating_sub(by), at, (at + by).min(size - 1)]
-}
-
-/// Mean of both ways.
-fn length(found: &Raster, (y, x): (usize, usize)) -> f32 {
-    let m = motion(found, (y, x));
-    0.5 * (norm([m[0], m[1]]) + norm([m[2], m[3]]))
 }
 
 /// Fills `out`, `[h, w, 1]`, with how much luma changes from a sample to the next in each cell, in codes of 8 bits, x and y added up,
@@ -190,31 +157,20 @@ pub fn texture(context: &Context, luma: [&Tensor; 2], out: &Tensor) -> candle_co
     right.expect("luma", left.size(), 1)?;
     let (h, w, _) = out.dims3()?;
     let cell = (left.height.div_ceil(h), left.width.div_ceil(w));
-    each(context, ("texture", out, (h, w), 1), |(y, x), value| {
-        let of = |luma| roughness(luma, (y * cell.0, x * cell.1), cell);
-        value[0] = 0.5 * (of(&left) + of(&right));
+    each_row(context, ("texture", out, (h, w), 1), |y, row| {
+        let made = match context.level() {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            // SAFETY: a context has this level only where the machine has its instructions.
+            CpuLevel::VECTORS if cell == cpu::CELL => unsafe {
+                cpu::texture([&left, &right], y, row)
+            },
+            _ => 0..0,
+        };
+        for x in outside(made, w) {
+            let of = |luma| reference::roughness(luma, (y * cell.0, x * cell.1), cell);
+            row.cell(x)[0] = 0.5 * (of(&left) + of(&right));
+        }
     })
-}
-
-/// Mean of what luma changes to the right and downwards, of the samples of a cell that begins at (`y`, `x`); 0 where that is outside.
-fn roughness(luma: &Raster<u8>, (y, x): (usize, usize), cell: (usize, usize)) -> f32 {
-    let [bottom, end] = [luma.height.min(y + cell.0), luma.width.min(x + cell.1)];
-    let (top, x) = (y.min(bottom), x.min(end));
-    let differ = |a: &[u8], b: &[u8]| -> u32 {
-        let pairs = a.iter().zip(b);
-        pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
-    };
-    let mut sum = 0;
-    for y in top..bottom {
-        let (here, below) = (luma.row(y), luma.row((y + 1).min(luma.height - 1)));
-        // the last sample of a row has no next one, and differs by nothing
-        sum += differ(&here[x..end], &below[x..end]);
-        sum += differ(
-            &here[x..end],
-            &here[(x + 1).min(end)..luma.width.min(end + 1)],
-        );
-    }
-    sum as f32 / ((bottom - top) * (end - x)).max(1) as f32
 }
 
 /// Fills `out`, `[h, w, 1]`, with the weight that another estimate deserves beside this one, 0 to 1, by what [`measure`] found of
@@ -252,18 +208,37 @@ pub fn settle(
     let size = own.size();
     own.expect("the coherence", size, MEASURED)?;
     other.expect("the other coherence", weights.size(), MEASURED)?;
+    let larger = Larger::new(size, weights.size());
     each(context, ("incoherence", out, size, 1), |at, value| {
-        let (y, x) = placed(at, size, weights.size());
+        let (y, x) = larger.cell(at);
         let own = own.at(at.0, at.1)[0];
         value[0] = own + weights.at(y, x)[0] * (other.at(y, x)[0] - own);
     })
 }
 
-/// The cell of a lattice of one size that a cell of a lattice of another size over the same picture lies in.
-fn placed(at: (usize, usize), size: (usize, usize), of: (usize, usize)) -> (usize, usize) {
-    // cells are larger by a whole number
-    let along = |at: usize, size: usize, of: usize| (at / size.div_ceil(of)).min(of - 1);
-    (along(at.0, size.0, of.0), along(at.1, size.1, of.1))
+/// A lattice over the same picture as another one, with cells larger by a whole number.
+struct Larger {
+    ratio: (usize, usize),
+    last: (usize, usize),
+}
+
+impl Larger {
+    /// A lattice of the size `of`, beside one of `size`.
+    fn new(size: (usize, usize), of: (usize, usize)) -> Self {
+        Self {
+            ratio: (size.0.div_ceil(of.0), size.1.div_ceil(of.1)),
+            last: (of.0 - 1, of.1 - 1),
+        }
+    }
+
+    /// The cell that one of the other lattice lies in.
+    fn cell(&self, at: (usize, usize)) -> (usize, usize) {
+        let along = |at: usize, ratio: usize, last: usize| (at / ratio).min(last);
+        (
+            along(at.0, self.ratio.0, self.last.0),
+            along(at.1, self.ratio.1, self.last.1),
+        )
+    }
 }
 
 /// Changes `confidence`, `[H, W, 1]`, in a turbulent picture, by the incoherence of the motion and the `texture` that it moves,
@@ -281,11 +256,12 @@ pub fn doubt(
     let (incoherence, texture) = (incoherence.raster()?, texture.raster()?);
     incoherence.expect("the incoherence", texture.size(), 1)?;
     let (h, w, _) = confidence.dims3()?;
+    let larger = Larger::new((h, w), texture.size());
     each(
         context,
         ("confidence", confidence, (h, w), 1),
         |at, value| {
-            let (y, x) = placed(at, (h, w), texture.size());
+            let (y, x) = larger.cell(at);
             let stake = incoherence.at(y, x)[0] * texture.at(y, x)[0];
             value[0] = confidence_of(REMAINS * predicted_error(value[0]) + AT_STAKE * stake);
         },

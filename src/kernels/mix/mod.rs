@@ -3,11 +3,14 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::Context;
 use super::raster::{Raster, Source};
+use super::{Context, CpuLevel};
 use crate::error::Result;
 use crate::picture::{Component, Picture, PictureMut};
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod cpu;
+mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -33,19 +36,39 @@ pub fn mix(
     }
     for c in format.components() {
         let plane = &mut out.planes_mut()[c.plane];
-        let columns: Vec<_> = (0..c.width(width))
-            .map(|x| between(x, c.sub_x, cell, weights.width))
-            .collect();
+        let columns = (0..c.width(width)).map(|x| between(x, c.sub_x, cell, weights.width));
+        let columns = Columns {
+            component: c,
+            between: columns.map(|(cell, across)| (cell as i32, across)).unzip(),
+        };
         context.pool().install(|| {
             let rows = plane.data.par_chunks_mut(plane.stride);
             let rows = rows.take(c.height(height)).enumerate();
             rows.for_each_init(Vec::new, |down, (y, row)| {
                 row_of_cells(&weights, between(y, c.sub_y, cell, weights.height), down);
-                mix_row(c, (down, &columns), other.row(c.plane, y), row);
+                mix_row(context.level(), &columns, down, other.row(c.plane, y), row);
             });
         });
     }
     Ok(())
+}
+
+/// The samples of a row of a component.
+struct Columns<'a> {
+    component: &'a Component,
+    /// The cell whose centre each follows, and how far it is from there to the next one's, 0 to 1.
+    between: (Vec<i32>, Vec<f32>),
+}
+
+/// Moves a row of a component towards the `other` one, by the weights of the `cells` in it, one more than the samples lie in.
+fn mix_row(level: CpuLevel, columns: &Columns, cells: &[f32], other: &[u8], row: &mut [u8]) {
+    let made = match level {
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        // SAFETY: a context has this level only where the machine has its instructions.
+        CpuLevel::VECTORS => unsafe { cpu::mix(columns, cells, other, row) },
+        _ => 0,
+    };
+    reference::mix(columns, made, cells, other, row);
 }
 
 /// The cell whose centre a sample follows, and how far it is from there to the next one's, 0 to 1.
@@ -63,19 +86,4 @@ fn row_of_cells(weights: &Raster, (row, down): (usize, f32), out: &mut Vec<f32>)
     out.clear();
     out.extend(pairs.map(|(above, below)| above + down * (below - above)));
     out.extend(out.last().copied());
-}
-
-/// Moves a row of a component towards the `other` one, by the weights between `cells`, where its samples lie in `columns`.
-fn mix_row(
-    c: &Component,
-    (cells, columns): (&[f32], &[(usize, f32)]),
-    other: &[u8],
-    row: &mut [u8],
-) {
-    for (x, (cell, across)) in columns.iter().enumerate() {
-        let share = cells[*cell] + across * (cells[cell + 1] - cells[*cell]);
-        let (own, other) = (c.load(row, x) as f32, c.load(other, x) as f32);
-        // both are codes, so that what lies between them is none less than 0
-        c.store(row, x, (own + share * (other - own) + 0.5) as u32);
-    }
 }

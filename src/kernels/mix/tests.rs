@@ -71,6 +71,36 @@ fn every_sample_of_every_format_moves_by_its_weight() {
 }
 
 #[test]
+fn fast_and_plain_are_the_same_bits() {
+    let mut random = Random(7);
+    let (plain, fast) = contexts();
+    for format in Format::ALL {
+        for size in SIZES {
+            let mut noise = Noise::new(5);
+            let own = Owned::new(format, size, 1).noise(&mut noise);
+            let other = Owned::new(format, size, 2).noise(&mut noise);
+            // also none and all
+            let weights = weights(size, || (0.5 + random.value()).clamp(0.0, 1.0));
+            let [want, got] = [&plain, &fast].map(|context| {
+                let mut out = Owned::new(format, size, 1);
+                out.picture_mut().copy_from(&own.picture()).unwrap();
+                let (other, made) = (other.picture(), &mut out.picture_mut());
+                mix(context, &weights, CELL, &other, made).unwrap();
+                out
+            });
+            for c in format.components() {
+                for y in 0..c.height(size.1 as usize) {
+                    for x in 0..c.width(size.0 as usize) {
+                        let codes = (got.code(c, x, y), want.code(c, x, y));
+                        assert_eq!(codes.0, codes.1, "{format:?} {size:?} {c:?} at {x}, {y}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn all_and_nothing_are_exact() {
     for format in Format::ALL {
         let size = (37, 21);
