@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 
@@ -177,6 +177,7 @@ enum Found {
 #[derive(Debug)]
 struct Parts {
     features: Features,
+    /// Empty where pictures are made on a card.
     thumbnail: Thumbnail,
 }
 
@@ -186,8 +187,8 @@ struct Relation {
     /// Serial numbers of the two.
     pair: [u64; 2],
     repeated: bool,
-    /// See [`scene::score`].
-    score: f64,
+    /// See [`scene::score`]; none until it is asked for, where the pictures are a card's.
+    score: Option<f64>,
 }
 
 /// A pair whose motion is in the workspace.
@@ -211,6 +212,8 @@ type Pool = Mutex<Vec<Box<Parts>>>;
 pub struct Encoded {
     /// `None` only while being dropped.
     parts: Option<Box<Parts>>,
+    /// The thumbnail, where it was made on a card.
+    fetched: OnceLock<Thumbnail>,
     pool: Arc<Pool>,
     /// Different for each.
     serial: u64,
@@ -416,23 +419,41 @@ impl Interpolator {
 
     fn encode_here(&mut self, picture: &Picture) -> Result<Arc<Encoded>> {
         let mut parts = self.parts()?;
-        view::view(&self.context, picture, &self.view)?;
+        if self.engine.on_card().is_none() {
+            view::view(&self.context, picture, &self.view)?;
+        }
         self.engine
             .encode(picture, &self.view, &mut parts.features)?;
-        self.thumbnail(&mut parts)?;
+        if self.engine.on_card().is_none() {
+            self.fill_thumbnail(&mut parts)?;
+        }
         Ok(Arc::new(Encoded {
             parts: Some(parts),
+            fetched: OnceLock::new(),
             pool: self.pool.clone(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }))
     }
 
-    fn thumbnail(&self, parts: &mut Parts) -> Result<()> {
+    fn fill_thumbnail(&self, parts: &mut Parts) -> Result<()> {
         let view = Source::lock(&self.view);
         let view = view.raster()?;
         let (_, height) = self.view_cells();
         parts.thumbnail.fill((0..height).map(|y| view.row(y)));
         Ok(())
+    }
+
+    /// Waits for a card that makes it until it has come from there.
+    fn thumbnail<'e>(&self, encoded: &'e Encoded) -> Result<&'e Thumbnail> {
+        let parts = encoded.parts();
+        let card = match (self.engine.on_card(), encoded.fetched.get()) {
+            (None, _) => return Ok(&parts.thumbnail),
+            (_, Some(fetched)) => return Ok(fetched),
+            (Some(card), None) => card,
+        };
+        let mut fetched = parts.thumbnail.clone();
+        card.thumbnail(&parts.features, &mut fetched)?;
+        Ok(encoded.fetched.get_or_init(|| fetched))
     }
 
     /// Used parts, or new ones.
@@ -526,26 +547,25 @@ impl Interpolator {
             out.copy_from(left.0)?;
             return Ok(Outcome::Interpolated);
         }
+        if self.engine.on_card().is_some() {
+            return self.interpolate_on_card(after, (left, right), phase, settings, out);
+        }
         let threshold = settings.scene_threshold;
         let looks = threshold > 0.0;
-        if looks && relation.score > threshold {
+        let score = self.score(left.1, right.1)?;
+        if looks && score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
         self.search(left.1, right, after, settings)?;
         self.engine
             .estimate(&one.features, &other.features, phase)?;
-        let suspicious = looks && relation.score > SUSPICIOUS;
-        if suspicious && self.disagreement(one, other, phase)? > FAILED_MOTION {
+        let suspicious = looks && score > SUSPICIOUS;
+        if suspicious && self.disagreement(left.1, right.1, phase)? > FAILED_MOTION {
             // such motion tells nothing about the next pair
             if let Some(searched) = &mut self.searched {
                 searched.failed = true;
             }
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
-        }
-        if let Some(card) = self.engine.on_card() {
-            card.make([&one.features, &other.features], phase, out)?;
-            self.found = Some(Found::Motion);
-            return Ok(Outcome::Interpolated);
         }
         self.look_for_turbulence(left, right, settings)?;
         let (context, engine) = (&self.context, &self.engine);
@@ -560,6 +580,49 @@ impl Interpolator {
         }
         let difference = &engine.motion().difference;
         still::keep(context, &self.standing, difference, [left.0, right.0], out)?;
+        self.found = Some(Found::Motion);
+        Ok(Outcome::Interpolated)
+    }
+
+    /// As [`Interpolator::interpolate_before`], of two pictures that differ. The card goes to work at once; the CPU sees meanwhile
+    /// whether the pictures belong together, and lets go of what was made if they do not.
+    fn interpolate_on_card(
+        &mut self,
+        after: Option<After>,
+        (left, right): ((&Picture, &Encoded), (&Picture, &Encoded)),
+        phase: &PhaseMap,
+        settings: &Settings,
+        out: &mut PictureMut,
+    ) -> Result<Outcome> {
+        let threshold = settings.scene_threshold;
+        let looks = threshold > 0.0;
+        let known = self.relation.and_then(|relation| relation.score);
+        if known.is_some_and(|score| looks && score > threshold) {
+            return self.cut(left.0, right.0, phase, settings.scene_action, out);
+        }
+        self.search(left.1, right, after, settings)?;
+        let sides = [&left.1.parts().features, &right.1.parts().features];
+        self.engine.estimate(sides[0], sides[1], phase)?;
+        if let Some(card) = self.engine.on_card() {
+            card.make(sides, phase)?;
+        }
+        let score = if looks {
+            self.score(left.1, right.1)?
+        } else {
+            0.0
+        };
+        let disagree = score > SUSPICIOUS && score <= threshold;
+        let disagree = disagree && self.disagreement(left.1, right.1, phase)? > FAILED_MOTION;
+        if looks && (score > threshold || disagree) {
+            // such motion tells nothing about the next pair
+            if let Some(searched) = &mut self.searched {
+                searched.failed = true;
+            }
+            return self.cut(left.0, right.0, phase, settings.scene_action, out);
+        }
+        if let Some(card) = self.engine.on_card() {
+            card.take(out)?;
+        }
         self.found = Some(Found::Motion);
         Ok(Outcome::Interpolated)
     }
@@ -607,12 +670,13 @@ impl Interpolator {
         }
         self.relation = None;
         let (one, other) = (left.1.parts(), right.1.parts());
+        let scores = self.engine.on_card().is_none();
         let (changed, (repeated, score)) = rayon::join(
             || self.change(one, other),
             || {
                 (
                     scene::repeated(left.0, right.0),
-                    scene::score(&one.thumbnail, &other.thumbnail),
+                    scores.then(|| scene::score(&one.thumbnail, &other.thumbnail)),
                 )
             },
         );
@@ -622,6 +686,18 @@ impl Interpolator {
             repeated,
             score,
         }))
+    }
+
+    /// The score of the pair that was related last. Where pictures are made on a card it is found now, and waits until that has seen both.
+    fn score(&mut self, left: &Encoded, right: &Encoded) -> Result<f64> {
+        if let Some(score) = self.relation.and_then(|relation| relation.score) {
+            return Ok(score);
+        }
+        let score = scene::score(self.thumbnail(left)?, self.thumbnail(right)?);
+        if let Some(relation) = &mut self.relation {
+            relation.score = Some(score);
+        }
+        Ok(score)
     }
 
     /// Leaves how far two pictures are apart where nothing moves, and what stands still in them.
@@ -724,9 +800,8 @@ impl Interpolator {
     ) -> Result<Option<f32>> {
         let picture = after.picture;
         picture.expect(self.format, self.width, self.height)?;
-        let (one, other) = (right.1.parts(), after.encoded.parts());
-        self.engine.expect(&other.features)?;
-        let score = scene::score(&one.thumbnail, &other.thumbnail);
+        self.engine.expect(&after.encoded.parts().features)?;
+        let score = scene::score(self.thumbnail(right.1)?, self.thumbnail(after.encoded)?);
         let threshold = settings.scene_threshold;
         let is_cut = threshold > 0.0 && score > threshold;
         let tells = !is_cut && !scene::repeated(right.0, picture);
@@ -735,8 +810,9 @@ impl Interpolator {
     }
 
     /// Mean disagreement of the two sides.
-    fn disagreement(&self, left: &Parts, right: &Parts, phase: &PhaseMap) -> Result<f32> {
-        let brightness = left.thumbnail.mean() - right.thumbnail.mean();
+    fn disagreement(&self, left: &Encoded, right: &Encoded, phase: &PhaseMap) -> Result<f32> {
+        let brightness = self.thumbnail(left)?.mean() - self.thumbnail(right)?.mean();
+        let (left, right) = (left.parts(), right.parts());
         let out = &self.disagreement;
         if let Some(card) = self.engine.on_card() {
             card.disagree([&left.features, &right.features], brightness, phase, out)?;

@@ -48,15 +48,36 @@ impl Thumbnail {
     /// Room for the thumbnail of a view of this size, in cells, at least 1x1. A cell of a view is
     /// luma of 2x2 pixels, U and V, each -0.5 to 0.5.
     pub fn new(width: usize, height: usize) -> Self {
-        let side = width.max(height).div_ceil(LONGER_SIDE).max(1);
+        let side = Self::side((width, height));
         let view_width = width;
-        let (width, height) = (width.div_ceil(side), height.div_ceil(side));
+        let (width, height) = Self::size((width, height));
         Thumbnail {
             cells: Cells::new(width, height),
             half: Cells::new(width.div_ceil(2), height.div_ceil(2)),
             side,
             view_width,
         }
+    }
+
+    /// Side of a cell of the thumbnail of a view of this width and height, in its cells.
+    pub fn side((width, height): (usize, usize)) -> usize {
+        width.max(height).div_ceil(LONGER_SIDE).max(1)
+    }
+
+    /// Width and height of that thumbnail, in cells.
+    pub fn size(view: (usize, usize)) -> (usize, usize) {
+        let side = Self::side(view);
+        (view.0.div_ceil(side), view.1.div_ceil(side))
+    }
+
+    /// Makes it from the mean luma, U and V of each of its cells, row by row.
+    pub fn fill_means(&mut self, means: impl Iterator<Item = f32>) {
+        let cells = &mut self.cells;
+        let plane = cells.width * cells.height;
+        for (i, mean) in means.take(3 * plane).enumerate() {
+            cells.values[i % 3 * plane + i / 3] = mean;
+        }
+        self.half.halve(&self.cells);
     }
 
     /// Makes it from the rows of a view, as many as it was made for; they may be longer.

@@ -247,6 +247,39 @@ fn the_built_in_network_is_tried() {
     }
 }
 
+#[test]
+fn the_pictures_of_a_stream_are_the_same() {
+    let Some(gpu) = card() else { return };
+    let model = Model::Embedded(Variant::Fast.network().unwrap());
+    let (format, size) = (Format::I420, (150, 98));
+    let pictures: Vec<_> = (0..9).map(|i| moved(size, 4.0 * i as f32)).collect();
+    let phases = [0.25, 0.5, 0.75].map(PhaseMap::Uniform);
+    let [want, found] = contexts(&gpu, Precision::Single).map(|context| {
+        let made =
+            Interpolator::with_context(model.clone(), format, size, &context, Options::default());
+        let mut interpolator = made.unwrap();
+        let mut left = interpolator.encode(&pictures[0].picture()).unwrap();
+        let mut all = Vec::new();
+        for pair in pictures.windows(2) {
+            let [one, other] = [pair[0].picture(), pair[1].picture()];
+            let right = interpolator.encode(&other).unwrap();
+            for phase in &phases {
+                let mut out = Owned::new(format, size, 5);
+                let sides = [(&one, &*left), (&other, &*right)];
+                let (settings, to) = (Settings::default(), &mut out.picture_mut());
+                let made = interpolator.interpolate(sides[0], sides[1], phase, &settings, to);
+                assert_eq!(made.unwrap(), Outcome::Interpolated);
+                all.push(out);
+            }
+            left = right;
+        }
+        all
+    });
+    for (want, found) in want.iter().zip(&found) {
+        same_picture(want, found, size);
+    }
+}
+
 /// Some texture that has moved.
 fn moved(size: (u32, u32), by: f32) -> Owned {
     Owned::painted(Format::I420, size, 3, |channel: Channel, x, y| {

@@ -464,29 +464,45 @@ fn networks_of_others_are_spared_too() {
 }
 
 #[test]
-fn nothing_is_allocated_once_the_stream_runs() {
-    for properties in ["", "motion=trajectory", &model()] {
+fn nothing_is_allocated_after_the_first_pair() {
+    for properties in ["", "scale=0.5", "show=flow"] {
+        let [pair, many] = [2, 8].map(|frames| double((frames, "64x48"), properties, &[]).1);
+        for what in ["allocations", "locked"] {
+            assert_eq!(pair.number(what), many.number(what), "{properties} {what}");
+        }
+        assert!(many.number("launches") > pair.number("launches"));
+    }
+    // here a third picture is looked at, or what crosses over is no picture
+    for properties in ["motion=trajectory", &model()] {
         let [few, many] = [4, 8].map(|frames| double((frames, "64x48"), properties, &[]).1);
-        let [a, b] = [&few, &many].map(|report| report.number("allocations"));
-        assert_eq!(a, b, "{properties}");
-        assert!(many.number("launches") > few.number("launches"));
+        for what in ["allocations", "locked"] {
+            assert_eq!(few.number(what), many.number(what), "{properties} {what}");
+        }
     }
 }
 
 #[test]
-fn pictures_alone_cross_over() {
+fn pictures_alone_cross_over_in_one_piece() {
     let (width, height) = (64, 48);
     let picture = (width * height * 3 / 2) as u64;
     let size = format!("{width}x{height}");
-    // the motion comes down where it is to be seen: flow, mask and confidence of each 4x4 pixels
-    let map = (width * height / 16 * 6 * size_of::<f32>()) as u64;
-    for (properties, beside) in [("", 0), ("scale=0.5", 0), ("show=flow", map)] {
+    // what cuts are looked for in: of a picture so small three values of each 2x2 pixels
+    let thumbnail = (width * height / 4 * 3 * size_of::<f32>()) as u64;
+    // the motion comes down where it is to be seen: flow, mask and confidence of each 4x4 pixels; a map stands in for the source, too
+    let maps = 2 * (width * height / 16 * 6 * size_of::<f32>()) as u64;
+    for (properties, beside, copies) in [("", 0, 0), ("scale=0.5", 0, 0), ("show=flow", maps, 6)] {
         let [few, many] = [4, 8].map(|frames| double((frames, &size), properties, &[]).1);
         let a_frame = |name: &str| (many.number(name) - few.number(name)) / 4;
         assert_eq!(a_frame("up"), picture, "{properties}");
-        // a map stands in for the source, too
-        let shown = if beside > 0 { 2 * beside } else { 0 };
-        assert_eq!(a_frame("down"), picture + shown, "{properties}");
+        assert_eq!(a_frame("uploads"), 1, "{properties}");
+        assert_eq!(
+            a_frame("down"),
+            picture + thumbnail + beside,
+            "{properties}"
+        );
+        assert_eq!(a_frame("downloads"), 2 + copies, "{properties}");
+        // until the thumbnail is there, and until the picture is
+        assert_eq!(a_frame("waits"), 2 + copies, "{properties}");
     }
 }
 
@@ -563,8 +579,8 @@ fn the_bench_of_cards_counts_what_crosses_over() {
         match network.as_str() {
             // three colours up and five values of motion down, all floats
             NETWORK => assert!((down / up - 5.0 / 3.0).abs() < 0.05, "{log}"),
-            // a picture of 64 x 48 in 4:2:0 each way
-            _ => assert_eq!([row[5], row[6]], ["0.005"; 2], "{log}"),
+            // a picture of 64 x 48 in 4:2:0 each way, and a thumbnail down: three floats of each 2x2 pixels
+            _ => assert_eq!([row[5], row[6]], ["0.005", "0.014"], "{log}"),
         }
     }
 }

@@ -3,36 +3,55 @@
 use std::sync::Arc;
 
 #[cfg(feature = "cuda")]
-pub use real::{OnCard, Sheet};
+pub use real::{OnCard, Seen};
 
 #[cfg(feature = "cuda")]
 mod real {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use candle_core::{DType, Device, Tensor};
 
     use super::super::canvas::Canvas;
     use super::Arc;
     use crate::error::Result;
     use crate::kernels::PhaseMap;
-    pub use crate::kernels::cuda::picture::Sheet;
+    use crate::kernels::cuda::picture::Sheet;
     use crate::kernels::cuda::{Card, DevicePhase};
-    use crate::kernels::device::{Gpu, Queue};
+    use crate::kernels::device::{Gpu, Pinned, Queue, Staging};
     use crate::kernels::view::cuda::{self as view, Views};
     use crate::kernels::view::size;
     use crate::network::Motion;
     use crate::picture::{Format, Picture, PictureMut};
+    use crate::scene::Thumbnail;
+
+    /// Luma, U and V.
+    const MEANS: usize = 3;
 
     /// A card, and what lies there for pictures of one format and size.
     #[derive(Debug)]
     pub struct OnCard {
         gpu: Arc<Gpu>,
         shape: (Format, usize, usize),
+        /// What pictures pass through.
+        staging: Staging,
         /// The view of a picture.
         view: Tensor,
+        /// Where the thumbnail of a picture is made, see [`view::thumbnail`].
+        means: Tensor,
         /// Planes of phases, `[h, w, 1]`: what the network takes, and for the picture.
         planes: [Tensor; 2],
         canvas: Canvas,
         /// Flow, mask and confidence once somebody asks for them; on the CPU.
         found: [Tensor; 3],
+    }
+
+    /// What there is of a source picture beside what the network makes of it.
+    #[derive(Debug)]
+    pub struct Seen {
+        /// Its planes, on the card.
+        sheet: Sheet,
+        /// The means of its thumbnail, on the CPU once they have come.
+        means: Mutex<Pinned>,
     }
 
     impl OnCard {
@@ -53,15 +72,20 @@ mod real {
                 Tensor::zeros((h, w, c), DType::F32, device)
             };
             let found = |channels| zeros(cells, channels, &Device::Cpu);
+            let canvas = Canvas::new(shape, cells, &device)?;
+            let view_of_picture = (shape.1.div_ceil(2), shape.2.div_ceil(2));
+            let (width, height) = Thumbnail::size(view_of_picture);
             Ok(Self {
                 gpu: gpu.clone(),
                 shape,
+                staging: gpu.staging(&canvas.sheet)?,
                 view,
+                means: zeros((height, width), MEANS, &device)?,
                 planes: [
                     zeros(coarse, 1, &device)?,
                     zeros((h / 4, w / 4), 1, &device)?,
                 ],
-                canvas: Canvas::new(shape, cells, &device)?,
+                canvas,
                 found: [found(4)?, found(1)?, found(1)?],
             })
         }
@@ -75,13 +99,17 @@ mod real {
             run().map_err(|e| self.gpu.explain(e))
         }
 
-        /// Memory for the planes of one picture.
+        /// Memory for what there is of one picture.
         ///
         /// # Errors
         /// The card has too little.
-        pub fn sheet(&self) -> Result<Sheet> {
+        pub fn seen(&self) -> Result<Seen> {
             let (format, width, height) = self.shape;
-            Ok(Sheet::new(format, (width, height), &self.gpu.device())?)
+            let bytes = self.means.elem_count() * size_of::<f32>();
+            Ok(Seen {
+                sheet: Sheet::new(format, (width, height), &self.gpu.device())?,
+                means: Mutex::new(self.gpu.pinned(bytes)?),
+            })
         }
 
         /// Sends a picture to the card; its view there. Fills its luma in bytes, too, where the network makes none of that size.
@@ -91,10 +119,11 @@ mod real {
         pub fn see(
             &self,
             picture: &Picture,
-            sheet: &Sheet,
+            seen: &Seen,
             bytes: Option<&[Tensor; 2]>,
         ) -> Result<&Tensor> {
-            self.gpu.upload_picture(picture, sheet)?;
+            self.gpu
+                .upload_picture(picture, &seen.sheet, &self.staging)?;
             let queue = Queue::new(&self.gpu);
             let bytes = bytes.map(|[whole, half]| {
                 Ok::<_, candle_core::Error>([queue.bytes(whole)?, queue.bytes(half)?])
@@ -105,10 +134,33 @@ mod real {
                 bytes: bytes.as_ref().map(|[whole, half]| [whole, half]),
                 luma: None,
             };
-            let launch = view::view(&sheet.on(&queue)?, &views)?;
-            // SAFETY: these are the arguments of the kernel, made of tensors on this card.
-            unsafe { queue.run(vec![launch]) }?;
+            let (_, width, height) = self.shape;
+            let (width, height) = (width.div_ceil(2), height.div_ceil(2));
+            let of_picture = self.view.narrow(0, 0, height)?.narrow(1, 0, width)?;
+            let side = Thumbnail::side((width, height));
+            let launches = vec![
+                view::view(&seen.sheet.on(&queue)?, &views)?,
+                view::thumbnail(
+                    &queue.raster(&of_picture)?,
+                    side,
+                    &queue.raster(&self.means)?,
+                )?,
+            ];
+            // SAFETY: these are the arguments of the kernels, made of tensors on this card.
+            unsafe { queue.run(launches) }?;
+            self.gpu.fetch(&self.means, &mut lock(&seen.means))?;
             Ok(&self.view)
+        }
+
+        /// Fills the thumbnail of a picture, once the card has seen it.
+        ///
+        /// # Errors
+        /// The card has failed.
+        pub fn thumbnail(&self, seen: &Seen, out: &mut Thumbnail) -> Result<()> {
+            let mut means = lock(&seen.means);
+            let (values, _) = means.bytes()?.as_chunks();
+            out.fill_means(values.iter().map(|bytes| f32::from_ne_bytes(*bytes)));
+            Ok(())
         }
 
         /// The same phases on the card, as the network takes them.
@@ -166,23 +218,27 @@ mod real {
             Ok(self.gpu.download(made, out)?)
         }
 
-        /// See [`Canvas::make`]; waits until the picture is there.
+        /// See [`Canvas::make`].
         ///
         /// # Errors
-        /// Sizes that do not fit, or the card has failed.
-        pub fn make(
-            &self,
-            sides: [&Sheet; 2],
-            motion: &Motion,
-            phase: &PhaseMap,
-            out: &mut PictureMut,
-        ) -> Result<()> {
+        /// Sizes that do not fit, or the card fails.
+        pub fn make(&self, sides: [&Seen; 2], motion: &Motion, phase: &PhaseMap) -> Result<()> {
             let queue = Queue::new(&self.gpu);
             let phase = self.phases(&queue, phase)?;
+            let sides = sides.map(|seen| &seen.sheet);
             let launches = self.canvas.make(&queue, sides, motion, &phase)?;
             // SAFETY: these are the arguments of the kernels, made of tensors on this card.
             unsafe { queue.run(launches) }?;
-            self.gpu.download_picture(&self.canvas.sheet, out)
+            self.gpu.download_picture(&self.canvas.sheet, &self.staging)
+        }
+
+        /// Fills `out` with the picture that was made last, once it is there.
+        ///
+        /// # Errors
+        /// Another format or size, or the card has failed.
+        pub fn take(&self, out: &mut PictureMut) -> Result<()> {
+            self.gpu
+                .take_picture(&self.canvas.sheet, out, &self.staging)
         }
 
         /// Flow, mask and confidence of the last picture that was made, on the CPU.
@@ -197,10 +253,14 @@ mod real {
             Ok(&self.found)
         }
     }
+
+    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(not(feature = "cuda"))]
-pub use none::{OnCard, Sheet};
+pub use none::{OnCard, Seen};
 
 #[cfg(not(feature = "cuda"))]
 mod none {
@@ -212,6 +272,7 @@ mod none {
     use crate::kernels::device::Gpu;
     use crate::network::Motion;
     use crate::picture::{Format, Picture, PictureMut};
+    use crate::scene::Thumbnail;
 
     /// There is no card: the build is without CUDA.
     #[derive(Debug)]
@@ -219,7 +280,7 @@ mod none {
 
     /// There is none on it.
     #[derive(Debug)]
-    pub enum Sheet {}
+    pub enum Seen {}
 
     impl OnCard {
         pub fn new(
@@ -234,11 +295,15 @@ mod none {
             match *self {}
         }
 
-        pub fn sheet(&self) -> Result<Sheet> {
+        pub fn seen(&self) -> Result<Seen> {
             match *self {}
         }
 
-        pub fn see(&self, _: &Picture, _: &Sheet, _: Option<&[Tensor; 2]>) -> Result<&Tensor> {
+        pub fn see(&self, _: &Picture, _: &Seen, _: Option<&[Tensor; 2]>) -> Result<&Tensor> {
+            match *self {}
+        }
+
+        pub fn thumbnail(&self, _: &Seen, _: &mut Thumbnail) -> Result<()> {
             match *self {}
         }
 
@@ -260,13 +325,11 @@ mod none {
             match *self {}
         }
 
-        pub fn make(
-            &self,
-            _: [&Sheet; 2],
-            _: &Motion,
-            _: &PhaseMap,
-            _: &mut PictureMut,
-        ) -> Result<()> {
+        pub fn make(&self, _: [&Seen; 2], _: &Motion, _: &PhaseMap) -> Result<()> {
+            match *self {}
+        }
+
+        pub fn take(&self, _: &mut PictureMut) -> Result<()> {
             match *self {}
         }
 

@@ -103,7 +103,8 @@ impl Engine {
         }
     }
 
-    /// Fills `features` from a picture and its view.
+    /// Fills `features` from a picture and its view; a network that makes whole pictures on a card makes the view there, and does not
+    /// look at this one.
     ///
     /// # Errors
     /// They were made for another engine.

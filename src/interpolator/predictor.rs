@@ -90,7 +90,8 @@ impl Interpolator {
         }
         let relation = self.relation(left, right)?;
         let looks = settings.scene_threshold > 0.0;
-        if looks && relation.score > settings.scene_threshold {
+        let score = self.score(left.1, right.1)?;
+        if looks && score > settings.scene_threshold {
             self.found = Some(Found::Cut);
             return Ok(Outcome::Cut);
         }
@@ -98,7 +99,7 @@ impl Interpolator {
             self.found = Some(Found::Same);
             return Ok(Outcome::Last);
         }
-        let suspicious = looks && relation.score > SUSPICIOUS;
+        let suspicious = looks && score > SUSPICIOUS;
         let mut predictor = match self.predictor.take() {
             Some(predictor) => predictor,
             None => Box::new(Predictor::new(self.mask.dims3().map(|(h, w, _)| (h, w))?)?),
@@ -170,7 +171,8 @@ impl Interpolator {
         let phase = PhaseMap::Uniform(NEAR);
         self.engine
             .estimate(&one.features, &other.features, &phase)?;
-        predictor.failed = suspicious && self.disagreement(one, other, &phase)? > FAILED_MOTION;
+        predictor.failed =
+            suspicious && self.disagreement(left.1, right.1, &phase)? > FAILED_MOTION;
         self.engine.trust(&self.context, &self.change)?;
         let motion = self.engine.motion();
         let pace = before.filter(|(known, _)| known[1] == pair[0]);

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaModule, DevicePtr, DriverError, LaunchConfig, PushKernelArg, result, sys,
@@ -15,12 +15,16 @@ use candle_core::{CudaDevice, Storage, Tensor, bail};
 use super::Precision;
 use super::conv::Filter;
 use super::conv::narrow::DeviceFilter;
-use super::cuda::picture::{DevicePicture, Sheet};
+use super::cuda::picture::Sheet;
 use super::cuda::{Card, DeviceRaster, Half, Launch};
 use super::device::{name, problem};
 use super::raster::{Source, write};
 use crate::error::{Error, Result};
 use crate::picture::{Picture, PictureMut};
+
+mod staging;
+
+pub use staging::{Pinned, Staging};
 
 /// Oldest driver, by the CUDA that it is for: what the kernels are compiled with.
 const LEAST_DRIVER: i32 = 13_000;
@@ -41,8 +45,15 @@ pub struct Gpu {
     device: CudaDevice,
     /// The process that opened it.
     process: u32,
-    modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
+    kernels: Mutex<Kernels>,
     counts: Mutex<Counts>,
+}
+
+/// What was loaded, by the folder's name, and of it by the kernel's.
+#[derive(Default)]
+struct Kernels {
+    modules: HashMap<&'static str, Arc<CudaModule>>,
+    functions: HashMap<(&'static str, &'static str), CudaFunction>,
 }
 
 /// What a card was told to do.
@@ -70,7 +81,7 @@ impl Gpu {
     pub fn open(number: usize) -> Result<Arc<Self>> {
         static OPEN: Mutex<Vec<Weak<Gpu>>> = Mutex::new(Vec::new());
         start(number)?;
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&OPEN);
         open.retain(|gpu| gpu.strong_count() > 0);
         let mut known = open.iter().filter_map(Weak::upgrade);
         if let Some(gpu) = known.find(|gpu| gpu.number == number) {
@@ -86,7 +97,7 @@ impl Gpu {
             model,
             device,
             process: std::process::id(),
-            modules: Mutex::default(),
+            kernels: Mutex::default(),
             counts: Mutex::default(),
         });
         open.push(Arc::downgrade(&gpu));
@@ -95,11 +106,11 @@ impl Gpu {
 
     /// What it was told to do since it was opened.
     pub fn counts(&self) -> Counts {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.counts)
     }
 
     fn count(&self, add: impl FnOnce(&mut Counts)) {
-        add(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+        add(&mut lock(&self.counts));
     }
 
     /// `cuda:N` and what its maker calls it.
@@ -201,18 +212,31 @@ impl Gpu {
         Ok(())
     }
 
-    fn function(&self, module: &'static str, function: &str) -> candle_core::Result<CudaFunction> {
-        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = modules.get(module) {
-            return known.load_function(function).w();
+    fn function(
+        &self,
+        module: &'static str,
+        function: &'static str,
+    ) -> candle_core::Result<CudaFunction> {
+        let mut kernels = lock(&self.kernels);
+        if let Some(known) = kernels.functions.get(&(module, function)) {
+            return Ok(known.clone());
         }
+        let loaded = match kernels.modules.get(module) {
+            Some(loaded) => loaded.clone(),
+            None => self.load(module)?,
+        };
+        kernels.modules.insert(module, loaded.clone());
+        let found = loaded.load_function(function).w()?;
+        kernels.functions.insert((module, function), found.clone());
+        Ok(found)
+    }
+
+    fn load(&self, module: &str) -> candle_core::Result<Arc<CudaModule>> {
         let Some((_, image)) = MODULES.iter().find(|(name, _)| *name == module) else {
             bail!("there are no kernels of {module} for cards");
         };
         let image = Ptx::from_binary(image.to_vec());
-        let loaded = self.device.cuda_stream().context().load_module(image).w()?;
-        modules.insert(module, loaded.clone());
-        loaded.load_function(function).w()
+        self.device.cuda_stream().context().load_module(image).w()
     }
 
     /// Copies `from`, on the CPU, to `to`, on the card; both are contiguous and of one shape.
@@ -308,117 +332,91 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Rows of so many bytes, on the CPU, where they lie on a card.
-struct Rows {
-    address: u64,
-    pitch: usize,
-    bytes: usize,
-    rows: usize,
-}
-
-impl Rows {
-    /// Of a plane of a picture that lies on the card.
-    fn of(picture: &DevicePicture, plane: usize) -> Self {
-        let (address, pitch) = picture.planes[plane];
-        Self {
-            address,
-            pitch,
-            bytes: picture.format.row_bytes(plane, picture.width as u32),
-            rows: picture.format.rows(plane, picture.height as u32),
-        }
-    }
-
-    /// All bytes.
-    fn len(&self) -> u64 {
-        (self.bytes * self.rows) as u64
-    }
-
-    /// The copy of these rows, but for where they lie on the CPU.
-    fn copy(&self) -> sys::CUDA_MEMCPY2D {
-        use sys::CUmemorytype::CU_MEMORYTYPE_HOST as CPU;
-        sys::CUDA_MEMCPY2D {
-            srcXInBytes: 0,
-            srcY: 0,
-            srcMemoryType: CPU,
-            srcHost: std::ptr::null(),
-            srcDevice: 0,
-            srcArray: std::ptr::null_mut(),
-            srcPitch: 0,
-            dstXInBytes: 0,
-            dstY: 0,
-            dstMemoryType: CPU,
-            dstHost: std::ptr::null_mut(),
-            dstDevice: 0,
-            dstArray: std::ptr::null_mut(),
-            dstPitch: 0,
-            WidthInBytes: self.bytes,
-            Height: self.rows,
-        }
-    }
-}
-
 impl Gpu {
-    /// Copies the samples of a picture to the card, and waits for it: nobody knows whether its memory is pinned.
+    /// What pictures like that of a sheet pass through.
+    ///
+    /// # Errors
+    /// There is no memory that can be page-locked.
+    pub fn staging(&self, like: &Sheet) -> candle_core::Result<Staging> {
+        Staging::new(&self.device.cuda_stream(), like.room())
+    }
+
+    /// Page-locked memory of so many bytes.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn pinned(&self, bytes: usize) -> candle_core::Result<Pinned> {
+        Pinned::new(&self.device.cuda_stream(), bytes)
+    }
+
+    /// Queues a copy of the samples of a picture to the card; the picture has been read when the call returns.
     ///
     /// # Errors
     /// Another format or size, or the card fails.
-    pub fn upload_picture(&self, from: &Picture, to: &Sheet) -> Result<()> {
-        let to = to.on(&Queue::new(self))?;
-        from.expect(to.format, to.width as u32, to.height as u32)?;
-        for plane in 0..to.format.planes() {
-            let (here, there) = (from.plane(plane), Rows::of(&to, plane));
-            let copy = sys::CUDA_MEMCPY2D {
-                srcHost: here.data.as_ptr().cast(),
-                srcPitch: here.stride,
-                dstMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
-                dstDevice: there.address,
-                dstPitch: there.pitch,
-                ..there.copy()
-            };
-            self.count(|counts| counts.up += there.len());
-            // SAFETY: a picture's planes hold all rows of its size, and so does a sheet; it is read when the call returns.
-            unsafe { self.copy(&copy) }?;
+    pub fn upload_picture(&self, from: &Picture, to: &Sheet, through: &Staging) -> Result<()> {
+        let there = to.on(&Queue::new(self))?;
+        from.expect(there.format, there.width as u32, there.height as u32)?;
+        let mut here = lock(&through.arriving);
+        let bytes = here.bytes()?;
+        for plane in 0..there.format.planes() {
+            for (y, at) in to.rows(plane).enumerate() {
+                bytes[at].copy_from_slice(from.row(plane, y));
+            }
         }
-        Ok(())
+        self.count(|counts| counts.up += to.room() as u64);
+        // SAFETY: the staging is as large as the sheet, whose memory is of this card's stream.
+        Ok(unsafe { here.upload(&self.device.cuda_stream(), there.planes[0].0) }?)
     }
 
-    /// Copies the samples of a picture from the card, once all that was queued before is done.
+    /// Queues a copy of the samples of a picture from the card.
+    ///
+    /// # Errors
+    /// The card fails.
+    pub fn download_picture(&self, from: &Sheet, through: &Staging) -> Result<()> {
+        let there = from.on(&Queue::new(self))?;
+        self.count(|counts| counts.down += from.room() as u64);
+        // SAFETY: as above.
+        let queued = unsafe {
+            lock(&through.leaving).download(&self.device.cuda_stream(), there.planes[0].0)
+        };
+        Ok(queued?)
+    }
+
+    /// Takes over the samples of the picture, as that of a sheet, that was downloaded last, once they are there.
     ///
     /// # Errors
     /// Another format or size, or the card has failed.
-    pub fn download_picture(&self, from: &Sheet, to: &mut PictureMut) -> Result<()> {
-        let from = from.on(&Queue::new(self))?;
-        to.expect(from.format, from.width as u32, from.height as u32)?;
-        for plane in 0..from.format.planes() {
-            let (here, there) = (&mut to.planes_mut()[plane], Rows::of(&from, plane));
-            let copy = sys::CUDA_MEMCPY2D {
-                srcMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
-                srcDevice: there.address,
-                srcPitch: there.pitch,
-                dstHost: here.data.as_mut_ptr().cast(),
-                dstPitch: here.stride,
-                ..there.copy()
-            };
-            self.count(|counts| counts.down += there.len());
-            // SAFETY: as above; it is written when the call returns.
-            unsafe { self.copy(&copy) }?;
+    pub fn take_picture(&self, like: &Sheet, to: &mut PictureMut, through: &Staging) -> Result<()> {
+        like.expect(to)?;
+        let mut here = lock(&through.leaving);
+        let bytes = here.bytes()?;
+        for plane in 0..to.format().planes() {
+            for (y, at) in like.rows(plane).enumerate() {
+                to.row_mut(plane, y).copy_from_slice(&bytes[at]);
+            }
         }
         Ok(())
     }
 
-    /// Copies rows once all that was queued before is done, and waits until they are there.
+    /// Queues a copy of a tensor of floats, which is contiguous, from the card.
     ///
-    /// # Safety
-    /// The copy reads and writes what may be read and written.
-    unsafe fn copy(&self, copy: &sys::CUDA_MEMCPY2D) -> Result<()> {
-        let stream = self.device.cuda_stream();
-        stream.context().bind_to_thread().w()?;
-        // SAFETY: as the caller promises.
-        let queued = unsafe { sys::cuMemcpy2DAsync_v2(copy, stream.cu_stream()) }.result();
-        // whether it was queued or not, nothing is read or written afterwards
-        stream.synchronize().w()?;
-        Ok(queued.w()?)
+    /// # Errors
+    /// It is not on the card, or of another size than the page-locked memory.
+    pub fn fetch(&self, from: &Tensor, to: &mut Pinned) -> candle_core::Result<()> {
+        let bytes = from.elem_count() * size_of::<f32>();
+        if bytes != to.len() || !from.is_contiguous() {
+            bail!("cannot fetch {from:?} to {} bytes", to.len());
+        }
+        let address = self.raster::<f32>(from)?.address();
+        self.count(|counts| counts.down += bytes as u64);
+        // SAFETY: the tensor has as many bytes, and is of this card's stream.
+        unsafe { to.download(&self.device.cuda_stream(), address) }
     }
+}
+
+/// What the mutexes here guard is never left half written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts the driver, unless this process has done so.

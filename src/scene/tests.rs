@@ -228,6 +228,22 @@ fn the_mean_is_that_of_luma_and_padding_is_left_out() {
 }
 
 #[test]
+fn a_thumbnail_of_means_is_that_of_the_view() {
+    let (w, h) = (7, 5);
+    let mean = |i: usize| (i * 37 % 64) as f32 / 64.0 - 0.5;
+    let cells = (0..w * h).map(|i| [3 * i, 3 * i + 1, 3 * i + 2].map(mean));
+    let view: Vec<f32> = cells
+        .clone()
+        .flat_map(|[y, u, v]| [y, y, y, y, u, v])
+        .collect();
+    let [mut want, mut found] = [(); 2].map(|()| Thumbnail::new(w, h));
+    want.fill(view.chunks(w * CHANNELS));
+    found.fill_means(cells.flatten());
+    assert_eq!(found.cells.values, want.cells.values);
+    assert_eq!(found.half.values, want.half.values);
+}
+
+#[test]
 fn a_thumbnail_is_small_whatever_the_shape() {
     for (w, h) in [(1, 4096), (4096, 1), (4096, 2160), (65, 64), (3, 5), (2, 2)] {
         let mut t = Thumbnail::new(w, h);

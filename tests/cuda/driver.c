@@ -9,20 +9,26 @@
                         where there are none, launches do nothing
      DRIVER_REPORT      a file that the numbers of this process are written to as it ends, see report()
 
-   Memory of the card is the host's, and all is done at once. Without DRIVER_KERNELS no module loads. */
+   Memory of the card is the host's. What is queued in a stream is done as late as can be, when somebody waits for it: where a
+   wait is missing, bytes are wrong. Of the host's memory the driver reads and writes what is page-locked as late, too, and all
+   other before the call returns, as a real one does. Without DRIVER_KERNELS no module loads. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, UNSUPPORTED_PTX = 222,
        NOT_FOUND = 500, LAUNCH_FAILED = 719 };
-enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76 };
+enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MEMORY_POOLS = 115 };
+/* What memory holds that was not written, or has been freed. */
+enum { GARBAGE = 0x7f };
 
 typedef unsigned long long address;
 typedef int (*emulate_function)(const char *, const unsigned[3], const unsigned[3], void **);
+typedef int (*parameters_function)(const char *, size_t[]);
 
 static long number(const char *name, long otherwise) {
   const char *text = getenv(name);
@@ -34,7 +40,30 @@ static int cards(void) {
   return visible && !*visible ? 0 : (int)number("DRIVER_CARDS", 1);
 }
 
+/* Guards all that follows. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static void lock(void) { pthread_mutex_lock(&mutex); }
+static int unlock(int result) {
+  pthread_mutex_unlock(&mutex);
+  return result;
+}
+
+/* Of the first launch that failed on. */
 static int failed;
+
+static size_t used, peak;
+static long allocations, locked, up, down, uploads, downloads, waits, launches;
+
+/* Bytes of the card at most; allocations of the card's memory and of page-locked memory; bytes copied to the card and from it, in
+   how many copies; how often somebody waited; launches. */
+__attribute__((destructor)) static void report(void) {
+  const char *path = getenv("DRIVER_REPORT");
+  FILE *file = path && allocations ? fopen(path, "w") : NULL;
+  if (!file) return;
+  fprintf(file, "peak %zu\nallocations %ld\nlocked %ld\nup %ld\ndown %ld\nuploads %ld\ndownloads %ld\nwaits %ld\nlaunches %ld\n",
+          peak, allocations, locked, up, down, uploads, downloads, waits, launches);
+  fclose(file);
+}
 
 int cuDriverGetVersion(int *version) { *version = (int)number("DRIVER_VERSION", 13000); return SUCCESS; }
 int cuInit(unsigned flags) { return cards() ? SUCCESS : NO_DEVICE; }
@@ -46,101 +75,288 @@ int cuDeviceGet(int *device, int ordinal) {
 int cuDeviceGetName(char *name, int length, int device) { snprintf(name, length, "Test card"); return SUCCESS; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
   long capability = number("DRIVER_CAPABILITY", 90);
-  *value = attribute == CAPABILITY_MAJOR ? capability / 10 : attribute == CAPABILITY_MINOR ? capability % 10 : 0;
+  switch (attribute) {
+    case CAPABILITY_MAJOR: *value = capability / 10; break;
+    case CAPABILITY_MINOR: *value = capability % 10; break;
+    default: *value = attribute == MEMORY_POOLS;
+  }
   return SUCCESS;
 }
 int cuDevicePrimaryCtxRetain(void **context, int device) { static int one; *context = &one; return SUCCESS; }
 int cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
 int cuCtxSetCurrent(void *context) { return SUCCESS; }
 int cuCtxGetCurrent(void **context) { return cuDevicePrimaryCtxRetain(context, 0); }
-int cuCtxSynchronize(void) { return failed; }
-int cuStreamCreate(void **stream, unsigned flags) { static int one; *stream = &one; return SUCCESS; }
-int cuStreamDestroy_v2(void *stream) { return SUCCESS; }
-int cuStreamSynchronize(void *stream) { return failed; }
-int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return failed; }
-int cuStreamIsCapturing(void *stream, int *capturing) { *capturing = 0; return SUCCESS; }
-int cuEventCreate(void **event, unsigned flags) { static int one; *event = &one; return SUCCESS; }
-int cuEventRecord(void *event, void *stream) { return failed; }
-int cuEventDestroy_v2(void *event) { return SUCCESS; }
 int cuGetErrorString(int error, const char **text) { *text = "as the test wants it"; return SUCCESS; }
 int cuGetErrorName(int error, const char **text) { *text = "error"; return SUCCESS; }
 
-static size_t used, peak;
-static long allocations, up, down, launches;
+/* What a stream is to do. */
+struct stream;
+enum { MOST_ARGUMENTS = 64 };
+struct work {
+  struct work *next;
+  /* with what belongs to it */
+  size_t size;
+  enum { LAUNCH, COPY, FILL, FREE, WAIT } kind;
+  union {
+    struct {
+      emulate_function run;
+      const char *name;
+      unsigned grid[3], block[3];
+      int count;
+      /* of each argument, from `rest` on */
+      size_t at[MOST_ARGUMENTS];
+    } launch;
+    struct {
+      enum { UP, DOWN, WITHIN } way;
+      /* none: what lies in `rest` */
+      const char *from;
+      char *to;
+      size_t bytes;
+    } copy;
+    struct {
+      char *to;
+      unsigned char value;
+      size_t bytes;
+    } fill;
+    char *freed;
+    struct {
+      struct stream *stream;
+      long until;
+    } wait;
+  };
+  char rest[];
+};
 
-/* Bytes of the card at most; allocations; bytes copied to and from it; launches. */
-__attribute__((destructor)) static void report(void) {
-  const char *path = getenv("DRIVER_REPORT");
-  FILE *file = path && allocations ? fopen(path, "w") : NULL;
-  if (!file) return;
-  fprintf(file, "peak %zu\nallocations %ld\nup %ld\ndown %ld\nlaunches %ld\n", peak, allocations, up, down, launches);
-  fclose(file);
+/* How much of a stream was queued, and is done; what is not. */
+struct stream {
+  long queued, done;
+  struct work *first, **last;
+  struct stream *next;
+};
+static struct stream *streams;
+
+static struct work *new_work(int kind, size_t rest) {
+  struct work *work = calloc(1, sizeof *work + rest);
+  work->kind = kind;
+  work->size = sizeof *work + rest;
+  return work;
 }
 
-static void count_to(long *number, size_t by) { __atomic_add_fetch(number, (long)by, __ATOMIC_SEQ_CST); }
+static void queue(struct stream *stream, struct work *work) {
+  *stream->last = work;
+  stream->last = &work->next;
+  stream->queued++;
+}
 
-int cuMemFree_v2(address memory) {
-  __atomic_sub_fetch(&used, malloc_usable_size((void *)memory), __ATOMIC_SEQ_CST);
-  free((void *)memory);
+static void release(char *memory) {
+  used -= malloc_usable_size(memory);
+  memset(memory, GARBAGE, malloc_usable_size(memory));
+  free(memory);
+}
+
+static void run_until(struct stream *stream, long until);
+
+static void launch(struct work *work) {
+  void *arguments[MOST_ARGUMENTS];
+  for (int i = 0; i < work->launch.count; i++) arguments[i] = work->rest + work->launch.at[i];
+  if (++launches == number("DRIVER_FAILS", -1)) failed = LAUNCH_FAILED;
+  if (!failed && work->launch.run) work->launch.run(work->launch.name, work->launch.grid, work->launch.block, arguments);
+}
+
+static void copy(struct work *work) {
+  memcpy(work->copy.to, work->copy.from ? work->copy.from : work->rest, work->copy.bytes);
+  if (work->copy.way == UP) up += work->copy.bytes, uploads++;
+  if (work->copy.way == DOWN) down += work->copy.bytes, downloads++;
+}
+
+/* Once a launch has failed nothing is done but freeing. */
+static void run(struct work *work) {
+  switch (work->kind) {
+    case LAUNCH: if (!failed) launch(work); break;
+    case COPY: if (!failed) copy(work); break;
+    case FILL: if (!failed) memset(work->fill.to, work->fill.value, work->fill.bytes); break;
+    case FREE: release(work->freed); break;
+    case WAIT: run_until(work->wait.stream, work->wait.until);
+  }
+}
+
+static void run_until(struct stream *stream, long until) {
+  while (stream->done < until) {
+    struct work *work = stream->first;
+    stream->first = work->next;
+    if (!stream->first) stream->last = &stream->first;
+    run(work);
+    free(work);
+    stream->done++;
+  }
+}
+
+/* Somebody waits; what was done long ago is no wait. */
+static void wait_until(struct stream *stream, long until) {
+  waits += stream->done < until;
+  run_until(stream, until);
+}
+
+int cuStreamCreate(void **out, unsigned flags) {
+  struct stream *stream = calloc(1, sizeof *stream);
+  lock();
+  stream->last = &stream->first;
+  stream->next = streams;
+  streams = *out = stream;
+  return unlock(SUCCESS);
+}
+/* It is never freed: others may wait for what was in it. */
+int cuStreamDestroy_v2(struct stream *stream) {
+  lock();
+  run_until(stream, stream->queued);
+  return unlock(SUCCESS);
+}
+int cuStreamSynchronize(struct stream *stream) {
+  lock();
+  wait_until(stream, stream->queued);
+  return unlock(failed);
+}
+int cuStreamIsCapturing(struct stream *stream, int *capturing) { *capturing = 0; return SUCCESS; }
+int cuCtxSynchronize(void) {
+  lock();
+  for (struct stream *stream = streams; stream; stream = stream->next) wait_until(stream, stream->queued);
+  return unlock(failed);
+}
+
+/* How far a stream had got as the event was recorded; none while it was not. */
+struct event {
+  struct stream *stream;
+  long until;
+};
+int cuEventCreate(struct event **event, unsigned flags) {
+  *event = calloc(1, sizeof **event);
   return SUCCESS;
 }
-int cuMemAlloc_v2(address *to, size_t bytes) {
+int cuEventDestroy_v2(struct event *event) { free(event); return SUCCESS; }
+int cuEventRecord(struct event *event, struct stream *stream) {
+  lock();
+  event->stream = stream;
+  event->until = stream->queued;
+  return unlock(failed);
+}
+int cuEventSynchronize(struct event *event) {
+  lock();
+  if (event->stream) wait_until(event->stream, event->until);
+  return unlock(failed);
+}
+int cuStreamWaitEvent(struct stream *stream, struct event *event, unsigned flags) {
+  lock();
+  if (event->stream) {
+    struct work *work = new_work(WAIT, 0);
+    work->wait.stream = event->stream;
+    work->wait.until = event->until;
+    queue(stream, work);
+  }
+  return unlock(failed);
+}
+
+int cuMemAllocAsync(address *to, size_t bytes, struct stream *stream) {
   const char *most = getenv("DRIVER_MEMORY");
   char *memory = malloc(bytes + !bytes);
-  size_t now = __atomic_add_fetch(&used, malloc_usable_size(memory), __ATOMIC_SEQ_CST);
-  if (most && now > strtoull(most, NULL, 10)) {
-    cuMemFree_v2((address)memory);
-    return OUT_OF_MEMORY;
+  lock();
+  used += malloc_usable_size(memory);
+  /* what is freed in the stream is there again for what follows */
+  if (most && used > strtoull(most, NULL, 10)) run_until(stream, stream->queued);
+  if (most && used > strtoull(most, NULL, 10)) {
+    release(memory);
+    return unlock(OUT_OF_MEMORY);
   }
-  /* one stream at a time allocates in the tests that look at the peak */
-  if (now > peak) peak = now;
-  count_to(&allocations, 1);
-  /* what is not written shows */
-  memset(memory, 0x7f, bytes);
+  if (used > peak) peak = used;
+  allocations++;
+  memset(memory, GARBAGE, bytes);
   *to = (address)memory;
-  return failed;
+  return unlock(failed);
 }
-int cuMemsetD8Async(address to, unsigned char value, size_t bytes, void *stream) {
-  memset((void *)to, value, bytes);
-  return failed;
+int cuMemFreeAsync(address memory, struct stream *stream) {
+  lock();
+  struct work *work = new_work(FREE, 0);
+  work->freed = (char *)memory;
+  queue(stream, work);
+  return unlock(failed);
 }
-int cuMemcpyHtoDAsync_v2(address to, const void *from, size_t bytes, void *stream) {
-  memcpy((void *)to, from, bytes);
-  count_to(&up, bytes);
-  return failed;
+int cuMemsetD8Async(address to, unsigned char value, size_t bytes, struct stream *stream) {
+  lock();
+  struct work *work = new_work(FILL, 0);
+  work->fill.to = (char *)to;
+  work->fill.value = value;
+  work->fill.bytes = bytes;
+  queue(stream, work);
+  return unlock(failed);
 }
-int cuMemcpyDtoHAsync_v2(void *to, address from, size_t bytes, void *stream) {
-  memcpy(to, (void *)from, bytes);
-  count_to(&down, bytes);
-  return failed;
-}
-/* CUDA_MEMCPY2D. */
-struct rows {
-  size_t from_x, from_y;
-  unsigned from_kind;
-  const char *from_host;
-  address from_device;
-  void *from_array;
-  size_t from_pitch, to_x, to_y;
-  unsigned to_kind;
-  char *to_host;
-  address to_device;
-  void *to_array;
-  size_t to_pitch, bytes, rows;
+
+/* Page-locked memory. */
+struct locked {
+  char *first;
+  size_t bytes;
+  struct locked *next;
 };
-int cuMemcpy2DAsync_v2(const struct rows *copy, void *stream) {
-  enum { DEVICE = 2 };
-  int is_up = copy->to_kind == DEVICE;
-  if (copy->from_x | copy->from_y | copy->to_x | copy->to_y || is_up == (copy->from_kind == DEVICE)) abort();
-  const char *from = is_up ? copy->from_host : (const char *)copy->from_device;
-  char *to = is_up ? (char *)copy->to_device : copy->to_host;
-  for (size_t y = 0; y < copy->rows; y++) memcpy(to + y * copy->to_pitch, from + y * copy->from_pitch, copy->bytes);
-  count_to(is_up ? &up : &down, copy->rows * copy->bytes);
-  return failed;
+static struct locked *all_locked;
+
+static struct locked **find_locked(const char *memory) {
+  struct locked **place = &all_locked;
+  while (*place && !(memory >= (*place)->first && memory < (*place)->first + (*place)->bytes)) place = &(*place)->next;
+  return place;
 }
-int cuMemcpyDtoDAsync_v2(address to, address from, size_t bytes, void *stream) {
-  memcpy((void *)to, (void *)from, bytes);
-  return failed;
+
+int cuMemHostAlloc(void **to, size_t bytes, unsigned flags) {
+  struct locked *new = calloc(1, sizeof *new);
+  *new = (struct locked){malloc(bytes), bytes, NULL};
+  memset(new->first, GARBAGE, bytes);
+  lock();
+  new->next = all_locked;
+  all_locked = new;
+  locked++;
+  *to = new->first;
+  return unlock(SUCCESS);
+}
+/* Whoever frees it has waited for what was queued with it. */
+int cuMemFreeHost(char *memory) {
+  lock();
+  struct locked **place = find_locked(memory), *old = *place;
+  for (struct stream *stream = streams; stream; stream = stream->next)
+    for (struct work *work = stream->first; work; work = work->next)
+      if (work->kind == COPY && (find_locked(work->copy.from) == place || find_locked(work->copy.to) == place)) {
+        fprintf(stderr, "page-locked memory is freed that is still to be copied\n");
+        abort();
+      }
+  *place = old->next;
+  free(old->first);
+  free(old);
+  return unlock(SUCCESS);
+}
+
+static struct work *queue_copy(struct stream *stream, int way, char *to, const char *from, size_t rest, size_t bytes) {
+  struct work *work = new_work(COPY, rest);
+  work->copy.way = way;
+  work->copy.to = to;
+  work->copy.from = from;
+  work->copy.bytes = bytes;
+  queue(stream, work);
+  return work;
+}
+int cuMemcpyHtoDAsync_v2(address to, const void *from, size_t bytes, struct stream *stream) {
+  lock();
+  if (*find_locked(from))
+    queue_copy(stream, UP, (char *)to, from, 0, bytes);
+  else
+    memcpy(queue_copy(stream, UP, (char *)to, NULL, bytes, bytes)->rest, from, bytes);
+  return unlock(failed);
+}
+int cuMemcpyDtoHAsync_v2(void *to, address from, size_t bytes, struct stream *stream) {
+  lock();
+  queue_copy(stream, DOWN, to, (const char *)from, 0, bytes);
+  if (!*find_locked(to)) wait_until(stream, stream->queued);
+  return unlock(failed);
+}
+int cuMemcpyDtoDAsync_v2(address to, address from, size_t bytes, struct stream *stream) {
+  lock();
+  queue_copy(stream, WITHIN, (char *)to, (const char *)from, 0, bytes);
+  return unlock(failed);
 }
 
 int cuModuleLoadData(void **module, const void *image) {
@@ -155,7 +371,10 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
   return SUCCESS;
 }
 
-static emulate_function libraries[64];
+static struct {
+  emulate_function emulate;
+  parameters_function parameters;
+} libraries[64];
 static int count = -1;
 
 static void load(void) {
@@ -168,18 +387,42 @@ static void load(void) {
     if (!strstr(file->d_name, ".so")) continue;
     snprintf(path, sizeof path, "%s/%s", folder, file->d_name);
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (library && count < 64) libraries[count++] = (emulate_function)dlsym(library, "emulate");
+    if (!library || count == 64) continue;
+    libraries[count].emulate = (emulate_function)dlsym(library, "emulate");
+    libraries[count++].parameters = (parameters_function)dlsym(library, "parameters");
   }
   if (files) closedir(files);
 }
 
-int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                   unsigned shared, void *stream, void **arguments, void **extra) {
-  const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
-  if (__atomic_add_fetch(&launches, 1, __ATOMIC_SEQ_CST) == number("DRIVER_FAILS", -1)) failed = LAUNCH_FAILED;
-  if (failed) return failed;
+/* A launch with a copy of its arguments; none if there is no such kernel. */
+static struct work *new_launch(const char *name, void **arguments) {
+  size_t sizes[MOST_ARGUMENTS], bytes = 0;
+  int found = 0, parameters = -1;
   if (count < 0) load();
-  for (int i = 0; i < count; i++)
-    if (libraries[i](function, grid, block, arguments)) return SUCCESS;
-  return count ? NOT_FOUND : SUCCESS;
+  if (!count) return new_work(LAUNCH, 0);
+  while (found < count && (parameters = libraries[found].parameters(name, sizes)) < 0) found++;
+  if (parameters < 0 || parameters > MOST_ARGUMENTS) return NULL;
+  /* each begins at a multiple of 16 */
+  for (int i = 0; i < parameters; i++) bytes += (sizes[i] + 15) / 16 * 16;
+  struct work *work = new_work(LAUNCH, bytes + 16);
+  work->launch.run = libraries[found].emulate;
+  work->launch.name = name;
+  work->launch.count = parameters;
+  size_t at = 16 - (size_t)work->rest % 16;
+  for (int i = 0; i < parameters; i++, at += (sizes[i - 1] + 15) / 16 * 16) {
+    work->launch.at[i] = at;
+    memcpy(work->rest + at, arguments[i], sizes[i]);
+  }
+  return work;
+}
+
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, struct stream *stream, void **arguments, void **extra) {
+  lock();
+  struct work *work = new_launch(function, arguments);
+  if (!work) return unlock(NOT_FOUND);
+  memcpy(work->launch.grid, (unsigned[]){gx, gy, gz}, sizeof work->launch.grid);
+  memcpy(work->launch.block, (unsigned[]){bx, by, bz}, sizeof work->launch.block);
+  queue(stream, work);
+  return unlock(failed);
 }

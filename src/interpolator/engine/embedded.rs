@@ -6,10 +6,11 @@ use candle_core::{DType, Tensor};
 
 use super::{Features, explained, foreign, new_motion, zeros};
 use crate::error::Result;
-use crate::interpolator::card::{OnCard, Sheet};
+use crate::interpolator::card::{OnCard, Seen};
 use crate::kernels::{Context, PhaseMap, luma, phases, resample, view};
 use crate::network::{self, Motion, Network};
 use crate::picture::{Format, Picture, PictureMut};
+use crate::scene::Thumbnail;
 
 /// The built-in network. Where it runs on a card, pictures are made there, too.
 pub struct Embedded {
@@ -35,8 +36,8 @@ pub struct EmbeddedFeatures {
     pub(super) bytes: Option<[Tensor; 2]>,
     /// Which level of luma is that of cells: those of a half-size picture are its 2x2 pixels.
     pub(super) cells: usize,
-    /// Its planes on the card.
-    sheet: Option<Sheet>,
+    /// What there is of it on the card.
+    seen: Option<Seen>,
 }
 
 impl Embedded {
@@ -110,7 +111,7 @@ impl Embedded {
                 encoded: self.workspace.encoded()?,
                 bytes: self.keeps_luma.then(bytes).transpose()?,
                 cells: if self.halved.is_some() { 0 } else { 1 },
-                sheet: self.card.as_ref().map(OnCard::sheet).transpose()?,
+                seen: self.card.as_ref().map(OnCard::seen).transpose()?,
             })
         };
         new().map_err(|e| explained(place.gpu(), e))
@@ -131,9 +132,9 @@ impl Embedded {
             }
             None => network.encode(workspace, view, out),
         };
-        if let (Some(card), Some(sheet)) = (&self.card, &out.sheet) {
+        if let (Some(card), Some(seen)) = (&self.card, &out.seen) {
             return card.run(|| {
-                let view = card.see(picture, sheet, out.bytes.as_ref())?;
+                let view = card.see(picture, seen, out.bytes.as_ref())?;
                 see(view, &mut out.encoded)
             });
         }
@@ -203,6 +204,15 @@ pub struct Painter<'a> {
 }
 
 impl<'a> Painter<'a> {
+    /// Fills the thumbnail of a picture, once the card has seen it: it may not have encoded it yet.
+    ///
+    /// # Errors
+    /// The card has failed.
+    pub fn thumbnail(self, of: &Features, out: &mut Thumbnail) -> Result<()> {
+        let seen = seen(of)?;
+        self.card.run(|| self.card.thumbnail(seen, out))
+    }
+
     /// Sees how far two pictures are apart, and what stands still in both; once a pair.
     ///
     /// # Errors
@@ -229,14 +239,22 @@ impl<'a> Painter<'a> {
             .run(|| self.card.disagree(luma, brightness, along, out))
     }
 
-    /// Makes the picture from the motion found last between the pair related last.
+    /// Lets the card make the picture from the motion found last between the pair related last, and send it.
     ///
     /// # Errors
-    /// Sizes that do not fit, or the card has failed.
-    pub fn make(self, sides: [&Features; 2], phase: &PhaseMap, out: &mut PictureMut) -> Result<()> {
-        let sheets = [sheet(sides[0])?, sheet(sides[1])?];
+    /// Sizes that do not fit, or the card fails.
+    pub fn make(self, sides: [&Features; 2], phase: &PhaseMap) -> Result<()> {
+        let sides = [seen(sides[0])?, seen(sides[1])?];
         let motion = self.network.motion();
-        self.card.run(|| self.card.make(sheets, motion, phase, out))
+        self.card.run(|| self.card.make(sides, motion, phase))
+    }
+
+    /// Fills `out` with the picture that was made last, once it is there.
+    ///
+    /// # Errors
+    /// Another format or size, or the card has failed.
+    pub fn take(self, out: &mut PictureMut) -> Result<()> {
+        self.card.run(|| self.card.take(out))
     }
 
     /// Flow, mask and confidence of the last picture that was made, on the CPU.
@@ -249,10 +267,10 @@ impl<'a> Painter<'a> {
     }
 }
 
-/// The planes of a picture on a card.
-fn sheet(features: &Features) -> Result<&Sheet> {
+/// What there is of a picture on a card.
+fn seen(features: &Features) -> Result<&Seen> {
     match features {
-        Features::Embedded(f) => f.sheet.as_ref().ok_or_else(foreign),
+        Features::Embedded(f) => f.seen.as_ref().ok_or_else(foreign),
         Features::Full(_) => Err(foreign()),
     }
 }

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #define __global__
 #define __device__
@@ -88,6 +89,8 @@ struct Entry {
     void (*call)(void (*)(), void**);
     void (*function)();
     bool cooperative;
+    // Of each parameter.
+    std::vector<size_t> sizes;
 };
 static const Entry* entry;
 static void** arguments;
@@ -202,7 +205,7 @@ void call(void (*function)(), void** arguments) {
 struct Registration {
     template <class... A>
     Registration(const char* name, void (*function)(A...), bool cooperative) {
-        entries()[name] = {call<A...>, (void (*)())function, cooperative};
+        entries()[name] = {call<A...>, (void (*)())function, cooperative, {sizeof(A)...}};
     }
 };
 
@@ -314,6 +317,14 @@ T __shfl_sync(unsigned mask, T value, int from) {
 }
 inline void __syncwarp(unsigned mask) { host::exchange(mask, 0, host::lane()); }
 inline unsigned __ballot_sync(unsigned mask, int vote) { return host::exchange(mask, vote != 0, -1); }
+
+// How many parameters a kernel has, and how large each is; -1 if there is none of that name.
+extern "C" int parameters(const char* name, size_t sizes[]) {
+    auto found = host::entries().find(name);
+    if (found == host::entries().end()) return -1;
+    std::copy(found->second.sizes.begin(), found->second.sizes.end(), sizes);
+    return (int)found->second.sizes.size();
+}
 
 // Runs a kernel as the driver's launch call would; 0 if there is none of that name.
 extern "C" int emulate(const char* name, const uint32_t grid[3], const uint32_t block[3], void** arguments) {

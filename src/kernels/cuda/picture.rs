@@ -1,8 +1,14 @@
 //! A picture in the device's memory, in its own format.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor, bail};
 
 use super::{Argument, Card};
+#[cfg(feature = "cuda")]
+use crate::error::Error;
+#[cfg(feature = "cuda")]
+use crate::picture::PictureMut;
 use crate::picture::{Component, Format};
 
 /// Rows of a [`Sheet`] begin at multiples of this: what a warp reads at once.
@@ -44,6 +50,28 @@ impl Sheet {
             height,
             planes,
         })
+    }
+
+    /// Bytes, those between rows with them.
+    pub fn room(&self) -> usize {
+        self.bytes.elem_count()
+    }
+
+    /// An error unless a picture has the same format and size.
+    ///
+    /// # Errors
+    /// As said.
+    #[cfg(feature = "cuda")]
+    pub fn expect(&self, picture: &PictureMut) -> Result<(), Error> {
+        picture.expect(self.format, self.width as u32, self.height as u32)
+    }
+
+    /// Which of the bytes are the rows of a plane.
+    pub fn rows(&self, plane: usize) -> impl Iterator<Item = Range<usize>> {
+        let (first, stride) = self.planes[plane];
+        let bytes = self.format.row_bytes(plane, self.width as u32);
+        let rows = self.format.rows(plane, self.height as u32);
+        (0..rows).map(move |y| first + y * stride..first + y * stride + bytes)
     }
 
     /// Where the picture lies.
