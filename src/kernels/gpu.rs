@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaModule, DevicePtr, DriverError, LaunchConfig, PushKernelArg, result, sys,
+    CudaFunction, CudaModule, CudaStream, DevicePtr, DriverError, LaunchConfig, PushKernelArg,
+    result, sys,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::cuda_backend::{CudaDType, WrapErr};
@@ -15,6 +16,7 @@ use candle_core::{CudaDevice, Storage, Tensor, bail};
 use super::Precision;
 use super::conv::Filter;
 use super::conv::narrow::DeviceFilter;
+use super::cuda::lists::Lists;
 use super::cuda::picture::Sheet;
 use super::cuda::{Card, DeviceRaster, Half, Launch};
 use super::device::{name, problem};
@@ -22,8 +24,10 @@ use super::raster::{Source, write};
 use crate::error::{Error, Result};
 use crate::picture::{Picture, PictureMut};
 
+mod graphs;
 mod staging;
 
+use graphs::Graph;
 pub use staging::{Pinned, Staging};
 
 /// Oldest driver, by the CUDA that it is for: what the kernels are compiled with.
@@ -46,6 +50,9 @@ pub struct Gpu {
     /// The process that opened it.
     process: u32,
     kernels: Mutex<Kernels>,
+    lists: Mutex<Lists<Graph>>,
+    /// The stream that is told what becomes a graph, by one at a time.
+    capturing: Mutex<Arc<CudaStream>>,
     counts: Mutex<Counts>,
 }
 
@@ -62,7 +69,10 @@ pub struct Counts {
     /// Bytes copied to the card and from it.
     pub up: u64,
     pub down: u64,
+    /// Kernels that were run, those of graphs with them.
     pub launches: u64,
+    /// Times that many were told with one call.
+    pub graphs: u64,
     /// Multiplications and additions of convolutions.
     pub flop: u64,
 }
@@ -92,12 +102,16 @@ impl Gpu {
             CudaDevice::new_with_stream(number).map_err(|e| problem(&name(number), &failed(&e)))?;
         // SAFETY: all that is made on this device is used in its one stream, where things happen in order.
         unsafe { device.disable_event_tracking() };
+        let capturing = device.cuda_stream().context().new_stream();
+        let capturing = capturing.map_err(|e| problem(&name(number), &failed(&e)))?;
         let gpu = Arc::new(Self {
             number,
             model,
             device,
             process: std::process::id(),
             kernels: Mutex::default(),
+            lists: Mutex::default(),
+            capturing: Mutex::new(capturing),
             counts: Mutex::default(),
         });
         open.push(Arc::downgrade(&gpu));
@@ -188,19 +202,27 @@ impl Gpu {
     /// # Safety
     /// The arguments are those of the kernel, and what they reach is memory of this card that is freed later, if at
     /// all, as [`Gpu::raster`] says.
-    pub unsafe fn run(&self, mut launch: Launch) -> candle_core::Result<()> {
-        let function = self.function(launch.module, launch.function)?;
+    pub unsafe fn run(&self, launch: Launch) -> candle_core::Result<()> {
         self.count(|counts| {
             counts.launches += 1;
             counts.flop += launch.flop;
         });
+        // SAFETY: as the caller promises.
+        unsafe { self.launch_in(&self.device.cuda_stream(), launch) }
+    }
+
+    /// Tells a stream of a launch.
+    ///
+    /// # Safety
+    /// As [`Gpu::run`].
+    unsafe fn launch_in(&self, stream: &CudaStream, mut launch: Launch) -> candle_core::Result<()> {
+        let function = self.function(launch.module, launch.function)?;
         let ([gx, gy, gz], [bx, by, bz]) = (launch.grid, launch.block);
         let threads = LaunchConfig {
             grid_dim: (gx, gy, gz),
             block_dim: (bx, by, bz),
             shared_mem_bytes: 0,
         };
-        let stream = self.device.cuda_stream();
         let arguments = launch.arguments();
         let mut queued = stream.launch_builder(&function);
         for argument in &arguments {
@@ -324,11 +346,8 @@ impl<'a> Queue<'a> {
     /// # Safety
     /// As [`Gpu::run`].
     pub unsafe fn run(self, launches: Vec<Launch>) -> Result<()> {
-        for launch in launches {
-            // SAFETY: as the caller promises; the weights live until all is queued.
-            unsafe { self.gpu.run(launch) }?;
-        }
-        Ok(())
+        // SAFETY: as the caller promises; the weights live until all is queued.
+        Ok(unsafe { self.gpu.run_all(launches) }?)
     }
 }
 
@@ -357,6 +376,7 @@ impl Gpu {
         let there = to.on(&Queue::new(self))?;
         from.expect(there.format, there.width as u32, there.height as u32)?;
         let mut here = lock(&through.arriving);
+        here.expect(to.room())?;
         let bytes = here.bytes()?;
         for plane in 0..there.format.planes() {
             for (y, at) in to.rows(plane).enumerate() {
@@ -374,12 +394,11 @@ impl Gpu {
     /// The card fails.
     pub fn download_picture(&self, from: &Sheet, through: &Staging) -> Result<()> {
         let there = from.on(&Queue::new(self))?;
+        let mut here = lock(&through.leaving);
+        here.expect(from.room())?;
         self.count(|counts| counts.down += from.room() as u64);
         // SAFETY: as above.
-        let queued = unsafe {
-            lock(&through.leaving).download(&self.device.cuda_stream(), there.planes[0].0)
-        };
-        Ok(queued?)
+        Ok(unsafe { here.download(&self.device.cuda_stream(), there.planes[0].0) }?)
     }
 
     /// Takes over the samples of the picture, as that of a sheet, that was downloaded last, once they are there.
@@ -389,6 +408,7 @@ impl Gpu {
     pub fn take_picture(&self, like: &Sheet, to: &mut PictureMut, through: &Staging) -> Result<()> {
         like.expect(to)?;
         let mut here = lock(&through.leaving);
+        here.expect(like.room())?;
         let bytes = here.bytes()?;
         for plane in 0..to.format().planes() {
             for (y, at) in like.rows(plane).enumerate() {
@@ -404,8 +424,9 @@ impl Gpu {
     /// It is not on the card, or of another size than the page-locked memory.
     pub fn fetch(&self, from: &Tensor, to: &mut Pinned) -> candle_core::Result<()> {
         let bytes = from.elem_count() * size_of::<f32>();
-        if bytes != to.len() || !from.is_contiguous() {
-            bail!("cannot fetch {from:?} to {} bytes", to.len());
+        to.expect(bytes)?;
+        if !from.is_contiguous() {
+            bail!("cannot fetch {from:?}: it is not contiguous");
         }
         let address = self.raster::<f32>(from)?.address();
         self.count(|counts| counts.down += bytes as u64);

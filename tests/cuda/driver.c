@@ -21,7 +21,7 @@
 #include <string.h>
 
 enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, UNSUPPORTED_PTX = 222,
-       NOT_FOUND = 500, LAUNCH_FAILED = 719 };
+       NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
 enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MEMORY_POOLS = 115 };
 /* What memory holds that was not written, or has been freed. */
 enum { GARBAGE = 0x7f };
@@ -52,16 +52,18 @@ static int unlock(int result) {
 static int failed;
 
 static size_t used, peak;
-static long allocations, locked, up, down, uploads, downloads, waits, launches;
+static long allocations, locked, up, down, uploads, downloads, waits, launches, graphs, replays;
 
 /* Bytes of the card at most; allocations of the card's memory and of page-locked memory; bytes copied to the card and from it, in
-   how many copies; how often somebody waited; launches. */
+   how many copies; how often somebody waited; launches, those of graphs
+   with them; graphs that were made, and how often one was launched. */
 __attribute__((destructor)) static void report(void) {
   const char *path = getenv("DRIVER_REPORT");
   FILE *file = path && allocations ? fopen(path, "w") : NULL;
   if (!file) return;
-  fprintf(file, "peak %zu\nallocations %ld\nlocked %ld\nup %ld\ndown %ld\nuploads %ld\ndownloads %ld\nwaits %ld\nlaunches %ld\n",
-          peak, allocations, locked, up, down, uploads, downloads, waits, launches);
+  fprintf(file, "peak %zu\nallocations %ld\nlocked %ld\nup %ld\ndown %ld\nuploads %ld\ndownloads %ld\nwaits %ld\nlaunches %ld\n"
+          "graphs %ld\nreplays %ld\n",
+          peak, allocations, locked, up, down, uploads, downloads, waits, launches, graphs, replays);
   fclose(file);
 }
 
@@ -127,8 +129,14 @@ struct work {
   char rest[];
 };
 
-/* How much of a stream was queued, and is done; what is not. */
+/* Works that come one after the other. */
+struct graph {
+  struct work *first, **last;
+};
+
+/* How much of a stream was queued, and is done; what is not. While it captures, that goes to a graph. */
 struct stream {
+  struct graph *captures;
   long queued, done;
   struct work *first, **last;
   struct stream *next;
@@ -143,6 +151,13 @@ static struct work *new_work(int kind, size_t rest) {
 }
 
 static void queue(struct stream *stream, struct work *work) {
+  if (stream->captures) {
+    /* all that is captured here is launches */
+    if (work->kind != LAUNCH) abort();
+    *stream->captures->last = work;
+    stream->captures->last = &work->next;
+    return;
+  }
   *stream->last = work;
   stream->last = &work->next;
   stream->queued++;
@@ -213,10 +228,51 @@ int cuStreamDestroy_v2(struct stream *stream) {
 }
 int cuStreamSynchronize(struct stream *stream) {
   lock();
+  if (stream->captures) return unlock(CAPTURE_UNSUPPORTED);
   wait_until(stream, stream->queued);
   return unlock(failed);
 }
-int cuStreamIsCapturing(struct stream *stream, int *capturing) { *capturing = 0; return SUCCESS; }
+int cuStreamIsCapturing(struct stream *stream, int *capturing) { *capturing = stream->captures != NULL; return SUCCESS; }
+int cuStreamBeginCapture_v2(struct stream *stream, int mode) {
+  lock();
+  if (stream->captures) return unlock(CAPTURE_UNSUPPORTED);
+  stream->captures = calloc(1, sizeof *stream->captures);
+  stream->captures->last = &stream->captures->first;
+  return unlock(failed);
+}
+int cuStreamEndCapture(struct stream *stream, struct graph **graph) {
+  lock();
+  *graph = stream->captures;
+  stream->captures = NULL;
+  return unlock(failed);
+}
+/* The one that is launched is the graph itself: it is destroyed with both. */
+int cuGraphInstantiateWithFlags(struct graph **runs, struct graph *graph, unsigned long long flags) {
+  lock();
+  *runs = graph;
+  graphs++;
+  return unlock(failed);
+}
+int cuGraphExecDestroy(struct graph *graph) { return SUCCESS; }
+int cuGraphDestroy(struct graph *graph) {
+  while (graph->first) {
+    struct work *work = graph->first;
+    graph->first = work->next;
+    free(work);
+  }
+  free(graph);
+  return SUCCESS;
+}
+int cuGraphLaunch(struct graph *graph, struct stream *stream) {
+  lock();
+  replays++;
+  for (struct work *work = graph->first; work; work = work->next) {
+    struct work *again = memcpy(new_work(work->kind, work->size - sizeof *work), work, work->size);
+    again->next = NULL;
+    queue(stream, again);
+  }
+  return unlock(failed);
+}
 int cuCtxSynchronize(void) {
   lock();
   for (struct stream *stream = streams; stream; stream = stream->next) wait_until(stream, stream->queued);

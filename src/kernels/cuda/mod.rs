@@ -17,6 +17,7 @@ use super::conv::narrow::DeviceFilter;
 use super::raster::Geometry;
 use super::{PhaseMap, Precision};
 
+pub mod lists;
 pub mod picture;
 
 #[cfg(test)]
@@ -254,7 +255,7 @@ pub trait Card {
 }
 
 /// One run of a kernel: what the driver's launch call is given. Dynamic shared memory is never needed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Launch {
     /// The folder of `src/kernels` whose `cuda.cu` has the kernel.
     pub module: &'static str,

@@ -37,9 +37,15 @@ impl Pinned {
         Ok(Self { first, len, copied })
     }
 
-    /// Bytes.
-    pub(super) fn len(&self) -> usize {
-        self.len
+    /// An error unless there are so many bytes.
+    ///
+    /// # Errors
+    /// As said.
+    pub(super) fn expect(&self, len: usize) -> candle_core::Result<()> {
+        match self.len == len {
+            true => Ok(()),
+            false => bail!("{} page-locked bytes for {len}", self.len),
+        }
     }
 
     /// All bytes, once the copy that was queued last is done.
