@@ -275,8 +275,53 @@ fn the_pictures_of_a_stream_are_the_same() {
         }
         all
     });
+    // most of it was told with few calls
+    assert!(gpu.counts().graphs > 0, "{:?}", gpu.counts());
     for (want, found) in want.iter().zip(&found) {
         same_picture(want, found, size);
+    }
+}
+
+#[test]
+fn cuts_are_found_where_the_cpu_finds_them() {
+    let Some(gpu) = card() else { return };
+    let model = Model::Embedded(Variant::Fast.network().unwrap());
+    let (format, size) = (Format::I420, (150, 98));
+    // blocks of random brightness, others after each third picture
+    let block = |scene: usize, x: f32, y: f32| {
+        let place = [scene as f32, (x / 12.0).floor(), (y / 12.0).floor()];
+        let wave = (place[0] * 78.2 + place[1] * 12.9 + place[2] * 37.7).sin() * 43758.5;
+        wave - wave.floor()
+    };
+    let picture = |i: usize| {
+        let by = 2.0 * i as f32;
+        Owned::painted(format, size, 3, |_: Channel, x, y| block(i / 3, x - by, y))
+    };
+    let pictures: Vec<_> = (0..9).map(picture).collect();
+    let [want, found] = contexts(&gpu, Precision::Single).map(|context| {
+        let made =
+            Interpolator::with_context(model.clone(), format, size, &context, Options::default());
+        let mut interpolator = made.unwrap();
+        let mut left = interpolator.encode(&pictures[0].picture()).unwrap();
+        let pairs = pictures.windows(2).map(|pair| {
+            let [one, other] = [pair[0].picture(), pair[1].picture()];
+            let right = interpolator.encode(&other).unwrap();
+            let mut out = Owned::new(format, size, 5);
+            let sides = [(&one, &*left), (&other, &*right)];
+            let (phase, settings) = (PhaseMap::Uniform(0.5), Settings::default());
+            let to = &mut out.picture_mut();
+            let made = interpolator.interpolate(sides[0], sides[1], &phase, &settings, to);
+            left = right;
+            (made.unwrap(), out)
+        });
+        pairs.collect::<Vec<_>>()
+    });
+    for (i, ((want, one), (found, other))) in want.iter().zip(&found).enumerate() {
+        assert_eq!((i, found), (i, want));
+        assert_eq!(*want == Outcome::Cut, i % 3 == 2, "{i}");
+        if *want == Outcome::Interpolated {
+            same_picture(one, other, size);
+        }
     }
 }
 

@@ -94,8 +94,8 @@ fn measure(
         made.unwrap();
         (left, next) = (right, 1 - next);
     };
-    // memory and kernels are new
-    (0..3).for_each(|_| frame());
+    // memory, kernels and graphs are new
+    (0..8).for_each(|_| frame());
     let before = gpu.counts();
     frame();
     let after = gpu.counts();
@@ -103,6 +103,7 @@ fn measure(
         up: after.up - before.up,
         down: after.down - before.down,
         launches: after.launches - before.launches,
+        graphs: after.graphs - before.graphs,
         flop: after.flop - before.flop,
     };
     let whole = median(count, frame);
@@ -192,9 +193,9 @@ fn bench() {
         gpu.description()
     );
     println!(
-        "| size | network | ms a new frame | network alone | MB up | MB down | launches | GFLOP |"
+        "| size | network | ms a new frame | network alone | MB up | MB down | launches | GFLOP | graphs |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let all = Variant::ALL.map(|v| Precision::ALL.map(|p| (v, p)));
     let built_in = all.into_iter().flatten().map(|(v, p)| {
         let name = format!("{} {}", v.name(), p.name());
@@ -211,13 +212,14 @@ fn bench() {
             let cost = measure((&gpu, *precision), model, (w, h), count);
             let (c, mega) = (cost.counts, |n: u64| n as f64 / 1e6);
             println!(
-                "| {size} | {name} | {:.2} | {:.2} | {:.3} | {:.3} | {} | {:.2} |",
+                "| {size} | {name} | {:.2} | {:.2} | {:.3} | {:.3} | {} | {:.2} | {} |",
                 cost.whole,
                 cost.network,
                 mega(c.up),
                 mega(c.down),
                 c.launches,
-                mega(c.flop) / 1e3
+                mega(c.flop) / 1e3,
+                c.graphs
             );
         }
     }
