@@ -19,6 +19,21 @@ use rayon::ThreadPool;
 use crate::error::{Error, Result};
 use device::Gpu;
 
+/// Where the context has a card: queues what the expression launches, which the `cuda.rs` of a kernel makes of rasters of that
+/// card's tensors, and returns.
+macro_rules! on_card {
+    ($context:expr, |$gpu:ident| $launch:expr) => {
+        #[cfg(feature = "cuda")]
+        if let Some($gpu) = $context.gpu() {
+            let launch = $launch?;
+            // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+            return unsafe { $gpu.run(launch) };
+        }
+        #[cfg(not(feature = "cuda"))]
+        let _ = $context;
+    };
+}
+
 pub mod agreement;
 pub(crate) mod answers;
 pub(crate) mod bend;
@@ -203,7 +218,8 @@ impl Context {
         })
     }
 
-    /// The same on a card, or on the CPU, with features of 32 bits. Not all kernels have a version for cards; where one has not, it fails.
+    /// The same on a card, or on the CPU, with features of 32 bits. Not all kernels have a version for cards: those have that
+    /// networks run; where one has not, it fails.
     pub fn on(&self, gpu: Option<Arc<Gpu>>) -> Self {
         Self {
             gpu,

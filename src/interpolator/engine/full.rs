@@ -166,7 +166,9 @@ impl Full {
         let flow = self.own_motion()?.narrow(2, 0, 4)?;
         let motion = (&flow, &self.mask, Lattice::Full);
         synthesise(&self.context, left, right, motion, out)?;
-        match self.workspace.residual() {
+        let crossing = self.crossing.as_ref();
+        let residual = crossing.map_or(self.workspace.residual(), |c| c.residual.as_ref());
+        match residual {
             Some(residual) => residual::add(&self.context, residual, [left, right], out),
             None => Ok(()),
         }
@@ -178,18 +180,22 @@ struct Crossing {
     gpu: Arc<Gpu>,
     /// Colours on their way to the card: on the CPU, and there.
     colors: [Tensor; 2],
-    /// The motion that it has found.
+    /// The motion that it has found, and what it adds, if it adds something.
     motion: Tensor,
+    residual: Option<Tensor>,
 }
 
 impl Crossing {
     fn new(gpu: &Arc<Gpu>, workspace: &published::Workspace) -> Result<Self> {
         let size = workspace.padded();
         let colors = zeros(size, published::RGB)?;
+        let residual = workspace.residual();
+        let residual = residual.map(|_| zeros(size, published::RGB));
         Ok(Self {
             gpu: gpu.clone(),
             colors: [colors.clone(), colors.to_device(&gpu.device())?],
             motion: zeros(size, workspace.motion().dims3()?.2)?,
+            residual: residual.transpose()?,
         })
     }
 
@@ -201,6 +207,10 @@ impl Crossing {
 
     /// Waits until the card is done.
     fn fetch(&self, workspace: &published::Workspace) -> Result<()> {
-        Ok(self.gpu.download(workspace.motion(), &self.motion)?)
+        self.gpu.download(workspace.motion(), &self.motion)?;
+        if let Some((there, here)) = workspace.residual().zip(self.residual.as_ref()) {
+            self.gpu.download(there, here)?;
+        }
+        Ok(())
     }
 }

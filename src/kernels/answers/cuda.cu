@@ -9,6 +9,9 @@
 // conclude: their sum, flow in pixels and the left one's weight.
 //   Answers answers
 //   Raster<float> out                     [h, w, 5]
+// answers_phases: the phase in the middle of each cell of so many pixels.
+//   Phases phase, float cell
+//   Raster<float> out                     [h, w, 1]
 // Grid: blocks of 32 x 8 threads over (h, w).
 #include "../cuda/common.cuh"
 
@@ -51,9 +54,11 @@ __device__ Motion motion(const Answers& answers, int y, int x) {
     return sum;
 }
 
-__device__ float phase_at(const Phases& phase, int y, int x) {
+// In the middle of a cell of so many pixels.
+__device__ float phase_in(const Phases& phase, int y, int x, float cell) {
     if (!phase.plane.data) return phase.uniform;
-    return sample(phase.plane, of(y, PHASE_CELL, phase.plane.height), of(x, PHASE_CELL, phase.plane.width), 0);
+    float scale = PHASE_CELL / cell;
+    return sample(phase.plane, of(y, scale, phase.plane.height), of(x, scale, phase.plane.width), 0);
 }
 
 // The up to four pixels that a cell is the mean of.
@@ -107,7 +112,7 @@ KERNEL assemble(Raster<const float> left, Raster<const float> right, Answers ans
         float weight = all.weight[i];
         for (int c = 0; c < 4; c++) tail[c] += weight * motions[i].flow[c] / scale;
         tail[MASK] += weight * motions[i].mask;
-        tail[PHASE] += weight * phase_at(phase, all.y[i], all.x[i]);
+        tail[PHASE] += weight * phase_in(phase, all.y[i], all.x[i], 1.0f);
         if (rest == MOTION || answers.count == 0) continue;
         const Raster<const float>& last = answers.values[answers.count - 1];
         float cell = answers.scales[answers.count - 1];
@@ -126,3 +131,9 @@ KERNEL conclude(Answers answers, Raster<float> out) {
     to[MASK] = sigmoid(found.mask);
 }
 EXPORT(conclude)
+
+KERNEL answers_phases(Phases phase, float cell, Raster<float> out) {
+    int y = row(), x = column();
+    if (out.has(y, x)) *out.at(y, x) = phase_in(phase, y, x, cell);
+}
+EXPORT(answers_phases)

@@ -7,7 +7,7 @@ use candle_core::bail;
 #[cfg(feature = "cuda")]
 use super::{Answer, PhaseMap};
 use super::{MOST, Masks, check_conclusion, check_input};
-use crate::kernels::cuda::{Argument, DevicePhase, DeviceRaster, Launch, RawRaster};
+use crate::kernels::cuda::{Argument, DevicePhase, DeviceRaster, Launch, RawPhase, RawRaster};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::Gpu;
 use crate::kernels::raster::Geometry;
@@ -71,10 +71,7 @@ pub fn assemble(
     out: &DeviceRaster,
 ) -> candle_core::Result<Launch> {
     check_input([left, right], answers.geometries(), scale, out)?;
-    let phase = match phase {
-        DevicePhase::Plane(plane) => phase.raw(plane.size())?,
-        DevicePhase::Uniform(_) => phase.raw((0, 0))?,
-    };
+    let phase = raw_phase(phase)?;
     Ok(Launch::new(MODULE, "assemble")
         .pixels(out.size())
         .raster(left)
@@ -97,6 +94,23 @@ pub fn conclude(answers: &DeviceAnswers, out: &DeviceRaster) -> candle_core::Res
         .raster(out))
 }
 
+/// As [`super::phases`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn phases(phase: &DevicePhase, cell: usize, out: &DeviceRaster) -> candle_core::Result<Launch> {
+    out.expect("phases", out.size(), 1)?;
+    let launch = Launch::new(MODULE, "answers_phases").pixels(out.size());
+    Ok(launch.with(raw_phase(phase)?).with(cell as f32).raster(out))
+}
+
+fn raw_phase(phase: &DevicePhase) -> candle_core::Result<RawPhase> {
+    match phase {
+        DevicePhase::Plane(plane) => phase.raw(plane.size()),
+        DevicePhase::Uniform(_) => phase.raw((0, 0)),
+    }
+}
+
 /// [`super::assemble`] of tensors on a card.
 #[cfg(feature = "cuda")]
 pub fn assemble_on(
@@ -113,16 +127,7 @@ pub fn assemble_on(
         values: &values,
         masks,
     };
-    // freed behind what is queued here
-    let plane = match phase {
-        PhaseMap::Uniform(_) => None,
-        PhaseMap::Plane(plane) => Some(plane.to_device(&gpu.device())?.unsqueeze(2)?),
-    };
-    let phase = match (phase, &plane) {
-        (PhaseMap::Uniform(phase), _) => DevicePhase::Uniform(*phase),
-        (_, Some(plane)) => DevicePhase::Plane(gpu.raster(plane)?),
-        _ => bail!("a plane of phases went missing"),
-    };
+    let (phase, _plane) = phase_on(gpu, phase)?;
     let launch = assemble(
         [&left?, &right?],
         &answers,
@@ -149,6 +154,32 @@ pub fn conclude_on(
     let launch = conclude(&answers, &gpu.raster(out)?)?;
     // SAFETY: these are the arguments of the kernel, made of tensors on this card.
     unsafe { gpu.run(launch) }
+}
+
+/// [`super::phases`] of tensors on a card.
+#[cfg(feature = "cuda")]
+pub fn phases_on(
+    gpu: &Gpu,
+    phase: &PhaseMap,
+    cell: usize,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let (phase, _plane) = phase_on(gpu, phase)?;
+    let launch = phases(&phase, cell, &gpu.raster(out)?)?;
+    // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+    unsafe { gpu.run(launch) }
+}
+
+/// The same phases on a card, and the memory that they lie in: it must live until what reads it is queued.
+#[cfg(feature = "cuda")]
+fn phase_on(gpu: &Gpu, phase: &PhaseMap) -> candle_core::Result<(DevicePhase, Option<Tensor>)> {
+    Ok(match phase {
+        PhaseMap::Uniform(phase) => (DevicePhase::Uniform(*phase), None),
+        PhaseMap::Plane(plane) => {
+            let plane = plane.to_device(&gpu.device())?.unsqueeze(2)?;
+            (DevicePhase::Plane(gpu.raster(&plane)?), Some(plane))
+        }
+    })
 }
 
 #[cfg(feature = "cuda")]

@@ -132,6 +132,10 @@ pub fn phases(
     cell: usize,
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        return cuda::phases_on(gpu, phase, cell, out);
+    }
     with_phases(phase, |phases| {
         write("phases", out, |mut out| {
             let pixel = out.pixel;

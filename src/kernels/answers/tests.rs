@@ -219,6 +219,14 @@ fn kernels_for_cards_assemble_and_conclude_as_the_plain_ones() {
             conclude(&plain, before, &want).unwrap();
             emulation::run(cuda::conclude(&on_card, &emulation::output(&made)));
             close(&name, &rooms[1].values(), &rooms[0].values(), OF_CARDS);
+
+            for cell in [4, 8, 16] {
+                let rooms = [0, 1].map(|_| Out::new((h / cell, w / cell), 1));
+                let [want, made] = rooms.each_ref().map(Out::tensor);
+                phases(&plain, &phase, cell, &want).unwrap();
+                emulation::run(cuda::phases(&place, cell, &emulation::output(&made)));
+                assert_eq!(rooms[1].values(), rooms[0].values(), "cells of {cell}");
+            }
         }
     }
 }

@@ -190,12 +190,15 @@ impl Filter {
 /// Weights on the card that was used last.
 #[cfg(feature = "cuda")]
 #[derive(Debug, Default)]
-pub(super) struct OnCard(Mutex<Option<Tensor>>);
+pub(crate) struct OnCard(Mutex<Option<Tensor>>);
 
 #[cfg(feature = "cuda")]
 impl OnCard {
     /// The weights on this card, `[1, n, 1]`; `make` makes what is sent there unless it is there already.
-    fn keep<T: WithDType>(
+    ///
+    /// # Errors
+    /// The card has no memory for them, or fails.
+    pub(crate) fn keep<T: WithDType>(
         &self,
         gpu: &Gpu,
         make: impl FnOnce() -> Vec<T>,

@@ -25,6 +25,8 @@ mod reference;
 mod tests;
 mod transposed;
 
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::OnCard;
 pub use transposed::Transposed;
 
 /// Slope of the embedded network's activations below zero.

@@ -30,6 +30,8 @@ pub struct Transposed {
     /// Outputs along a side of a pixel of the input: 2, or 4.
     factor: usize,
     outputs: usize,
+    /// What follows.
+    activation: Activation,
 }
 
 impl Transposed {
@@ -62,7 +64,20 @@ impl Transposed {
             filters: places.map(filter).collect::<candle_core::Result<_>>()?,
             factor,
             outputs: outputs.len(),
+            activation: Activation::Linear,
         })
+    }
+
+    /// The same, a leaky ReLU behind it, of another slope below zero for each output.
+    ///
+    /// # Errors
+    /// More or fewer slopes than outputs.
+    pub fn with_slopes(mut self, slopes: &[f32]) -> candle_core::Result<Self> {
+        let filters = self.filters.into_iter();
+        let filters = filters.map(|filter| filter.with_slopes(slopes.to_vec()));
+        self.filters = filters.collect::<candle_core::Result<_>>()?;
+        self.activation = Activation::Leaky;
+        Ok(self)
     }
 
     /// From a weight of `[n, inputs, 2, 2]`, which covers a pixel and those to its right and below, and
@@ -96,6 +111,7 @@ impl Transposed {
             filters: places.map(place).collect::<candle_core::Result<_>>()?,
             factor: 2,
             outputs,
+            activation: Activation::Linear,
         })
     }
 
@@ -129,7 +145,7 @@ impl Transposed {
                 .squeeze(3)?
                 .squeeze(1)?
                 .narrow(2, first, self.outputs)?;
-            filter.apply(context, inputs, None, Activation::Linear, &place)?;
+            filter.apply(context, inputs, None, self.activation, &place)?;
         }
         Ok(())
     }

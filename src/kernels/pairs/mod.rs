@@ -1,11 +1,17 @@
 //! What a network has that compares all places of one picture with all of the other: plain loops.
 
-use candle_core::{Tensor, bail};
+use candle_core::{DType, Device, Tensor, bail};
 
 use super::Context;
 use super::raster::{Raster, Source, write};
 use super::warp::Taps;
 
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +47,13 @@ pub fn look_up(
     (share, is_other): (&Tensor, bool),
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    on_card!(context, |gpu| {
+        let levels = other.iter().map(|level| gpu.raster(level));
+        let levels = levels.collect::<candle_core::Result<Vec<_>>>()?;
+        let (features, share) = (gpu.raster(features)?, gpu.raster(share)?);
+        let (other, share) = ((&features, &levels[..]), (&share, is_other));
+        cuda::look_up(other, &gpu.raster(flow)?, share, &gpu.raster(out)?)
+    });
     if other.is_empty() || other.len() > LEVELS {
         bail!(
             "{} levels to look up in, expected 1 to {LEVELS}",
@@ -115,6 +128,37 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     rest + sums.iter().sum::<f32>()
 }
 
+/// Room for the mean and the deviation of each channel on a card.
+#[derive(Debug)]
+pub struct Moments {
+    /// The sums of rows, and what becomes of them.
+    #[cfg_attr(not(any(feature = "cuda", test)), allow(dead_code))]
+    rooms: [Tensor; 2],
+}
+
+impl Moments {
+    /// For tensors of up to so many rows and channels.
+    ///
+    /// # Errors
+    /// Those of the allocation.
+    pub fn new(device: &Device, [rows, channels]: [usize; 2]) -> candle_core::Result<Self> {
+        let room = |count: usize| Tensor::zeros(count, DType::F32, device);
+        Ok(Self {
+            rooms: [room(rows * channels)?, room(2 * channels)?],
+        })
+    }
+
+    /// `[1, h, c]` and `[1, 2, c]` for a tensor of so many rows and channels.
+    #[cfg(any(feature = "cuda", test))]
+    fn rooms(&self, (rows, channels): (usize, usize)) -> candle_core::Result<[Tensor; 2]> {
+        let room = |i: usize, height: usize| {
+            let own = self.rooms[i].narrow(0, 0, height * channels)?;
+            own.reshape((1, height, channels))
+        };
+        Ok([room(0, rows)?, room(1, 2)?])
+    }
+}
+
 /// Fills `out` with `input`, both `[h, w, c]`, each channel brought to mean 0 and variance 1 over all
 /// pixels; `rectified`, negative values become 0.
 ///
@@ -124,8 +168,22 @@ pub fn standardise(
     context: &Context,
     input: &Tensor,
     rectified: bool,
+    room: &Moments,
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        let [rows, moments] = room.rooms((input.dim(0)?, input.dim(2)?))?;
+        let rooms = [&gpu.raster(&rows)?, &gpu.raster(&moments)?];
+        let (input, out) = (gpu.raster(input)?, gpu.raster(out)?);
+        for launch in cuda::standardise(&input, rectified, rooms, &out)? {
+            // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+            unsafe { gpu.run(launch) }?;
+        }
+        return Ok(());
+    }
+    #[cfg(not(feature = "cuda"))]
+    let _ = room;
     let input = Source::lock(input);
     let input = input.raster()?;
     let moments = moments(&input);
@@ -181,6 +239,11 @@ pub fn resize(
     gain: f32,
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::resize(
+        &gpu.raster(input)?,
+        gain,
+        &gpu.raster(out)?
+    ));
     let input = Source::lock(input);
     let input = input.raster()?;
     write("resize", out, |mut out| {

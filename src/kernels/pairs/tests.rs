@@ -118,7 +118,8 @@ fn a_lookup_far_outside_or_nowhere_is_nothing() {
 fn channels_are_standardised_each_over_all_pixels() {
     let input = (Random(4).tensor((13, 9), 3, 2.0) + 5.0).unwrap();
     let out = zeros(&[13, 9, 3]);
-    standardise(&context(), &input, false, &out).unwrap();
+    let room = Moments::new(&candle_core::Device::Cpu, [13, 3]).unwrap();
+    standardise(&context(), &input, false, &room, &out).unwrap();
     let all = values(&out);
     for c in 0..3 {
         let own = || all.iter().skip(c).step_by(3).map(|v| f64::from(*v));
@@ -132,7 +133,7 @@ fn channels_are_standardised_each_over_all_pixels() {
         );
     }
     let rectified = zeros(&[13, 9, 3]);
-    standardise(&context(), &input, true, &rectified).unwrap();
+    standardise(&context(), &input, true, &room, &rectified).unwrap();
     let want: Vec<_> = all.iter().map(|v| v.max(0.0)).collect();
     assert_eq!(values(&rectified), want);
 }

@@ -1,6 +1,12 @@
 //! The launches of `cuda.cu`.
 
+use super::{CONCLUSION, Change, check_edge};
 use crate::kernels::cuda::{DeviceRaster, Launch};
+
+/// With a thread for each value of `out`.
+fn values(function: &'static str, out: &DeviceRaster) -> Launch {
+    Launch::new("picture", function).pixels((out.height, out.width * out.channels))
+}
 
 /// As [`super::copy`].
 ///
@@ -8,8 +14,320 @@ use crate::kernels::cuda::{DeviceRaster, Launch};
 /// The shapes differ.
 pub fn copy(picture: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result<Launch> {
     out.expect("a picture", picture.size(), picture.channels)?;
-    Ok(Launch::new("picture", "copy")
-        .pixels((out.height, out.width * out.channels))
-        .raster(picture)
-        .raster(out))
+    Ok(values("picture_copy", out).raster(picture).raster(out))
+}
+
+/// As [`super::fill`].
+///
+/// # Errors
+/// None.
+pub fn fill(value: f32, out: &DeviceRaster) -> candle_core::Result<Launch> {
+    Ok(values("picture_fill", out).with(value).raster(out))
+}
+
+/// A change of each value by itself.
+///
+/// # Errors
+/// The shapes differ.
+pub fn map(from: &DeviceRaster, change: Change, out: &DeviceRaster) -> candle_core::Result<Launch> {
+    out.expect("a result", from.size(), from.channels)?;
+    let (change, by) = match change {
+        Change::Lower(by) => (0i32, by),
+        Change::Scale(by) => (1, by),
+        Change::Sigmoid => (2, 0.0),
+    };
+    let launch = values("picture_map", out).raster(from);
+    Ok(launch.with(change).with(by).raster(out))
+}
+
+/// As [`super::Mean::take`], by way of the sums of `rows`, `[1, h, 1]` each.
+///
+/// # Errors
+/// The sizes do not fit.
+pub fn mean(
+    sides: [&DeviceRaster; 2],
+    rows: [&DeviceRaster; 2],
+    out: &DeviceRaster,
+) -> candle_core::Result<[Launch; 3]> {
+    let [left, right] = sides;
+    right.expect("the right side", left.size(), left.channels)?;
+    rows[0].expect("the sums of rows", (1, left.height), 1)?;
+    rows[1].expect("the sums of rows", (1, left.height), 1)?;
+    out.expect("a mean", (1, 1), 1)?;
+    let sums = |side: usize| {
+        let mut launch = Launch::new("picture", "picture_row_sums");
+        (launch.grid, launch.block) = ([left.height as u32, 1, 1], [32, 1, 1]);
+        launch.raster(sides[side]).raster(rows[side])
+    };
+    let mut whole = Launch::new("picture", "picture_mean");
+    whole.block = [32, 1, 1];
+    let whole = whole.raster(rows[0]).raster(rows[1]);
+    let count = (left.width * left.channels) as i32;
+    Ok([sums(0), sums(1), whole.with(count).raster(out)])
+}
+
+/// As [`super::Mean::lower`].
+///
+/// # Errors
+/// The shapes differ.
+pub fn lower(
+    from: &DeviceRaster,
+    mean: &DeviceRaster,
+    out: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    mean.expect("a mean", (1, 1), 1)?;
+    out.expect("a result", from.size(), from.channels)?;
+    let launch = values("picture_lower", out).raster(from);
+    Ok(launch.raster(mean).raster(out))
+}
+
+/// As [`super::add_scaled`], or with weights of rows and columns as [`super::add_faded`].
+///
+/// # Errors
+/// The shapes differ.
+pub fn add_weighted(
+    factor: f32,
+    weights: Option<[&DeviceRaster; 2]>,
+    from: &DeviceRaster,
+    out: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    from.expect("what is added", out.size(), out.channels)?;
+    if let Some([rows, columns]) = weights {
+        rows.expect("weights of rows", (1, out.height), 1)?;
+        columns.expect("weights of columns", (1, out.width), 1)?;
+    }
+    let launch = values("picture_add_weighted", out).with(factor);
+    let launch = launch.optional(weights.map(|w| w[0]));
+    let launch = launch.optional(weights.map(|w| w[1]));
+    Ok(launch.raster(from).raster(out))
+}
+
+/// As [`super::add_clamped`].
+///
+/// # Errors
+/// The shapes differ.
+pub fn add_clamped(
+    [image, residual]: [&DeviceRaster; 2],
+    out: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    image.expect("a summand", out.size(), out.channels)?;
+    residual.expect("a summand", out.size(), out.channels)?;
+    let launch = values("picture_add_clamped", out);
+    Ok(launch.raster(image).raster(residual).raster(out))
+}
+
+/// As [`super::extend`].
+///
+/// # Errors
+/// It is smaller than that.
+pub fn extend(out: &DeviceRaster, size: (usize, usize)) -> candle_core::Result<Launch> {
+    check_edge(size, out.size())?;
+    let launch = values("picture_extend", out);
+    Ok(launch.with(size.0 as i32).with(size.1 as i32).raster(out))
+}
+
+/// As [`super::blend`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn blend(
+    [left, right]: [&DeviceRaster; 2],
+    motion: &DeviceRaster,
+    out: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    out.expect("a picture", left.size(), left.channels)?;
+    right.expect("the right side", left.size(), left.channels)?;
+    motion.expect("the motion", left.size(), CONCLUSION)?;
+    let launch = values("picture_blend", out).raster(left).raster(right);
+    Ok(launch.raster(motion).raster(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::super as door;
+    use super::*;
+    use crate::kernels::cuda::emulation::{input, output, run};
+    use crate::kernels::testing::{Out, Random, SIZES, close, contexts, zeros};
+
+    /// Channels of the pictures.
+    const CHANNELS: usize = 3;
+    /// An exponential and a division, or a sum in another order.
+    const TOLERANCE: f32 = 1e-6;
+
+    /// Fails unless both write the same to what `room` makes.
+    fn same(
+        what: &str,
+        room: impl Fn() -> Out,
+        plain: impl Fn(&Tensor),
+        launch: impl Fn(&DeviceRaster) -> candle_core::Result<Launch>,
+        tolerance: f32,
+    ) {
+        let [want, got] = [room(), room()];
+        plain(&want.tensor());
+        run([launch(&output(&got.tensor())).unwrap()]);
+        close(what, &got.values(), &want.values(), tolerance);
+    }
+
+    #[test]
+    fn values_by_themselves_are_the_same() {
+        let mut random = Random(1);
+        let (plain, _) = contexts();
+        for size in SIZES {
+            let [a, b] = [0, 1].map(|_| random.tensor(size, CHANNELS, 3.0));
+            let (from, other) = (input(&a), input(&b));
+            let room = || Out::new(size, CHANNELS);
+            let c = &plain;
+            same(
+                "copy",
+                room,
+                |o| door::copy(c, &a, o).unwrap(),
+                |o| copy(&from, o),
+                0.0,
+            );
+            same(
+                "fill",
+                room,
+                |o| door::fill(c, 0.7, o).unwrap(),
+                |o| fill(0.7, o),
+                0.0,
+            );
+            let lower = Change::Lower(0.3);
+            same(
+                "lower",
+                room,
+                |o| door::lower(c, &a, 0.3, o).unwrap(),
+                |o| map(&from, lower, o),
+                0.0,
+            );
+            let scale = Change::Scale(0.3);
+            same(
+                "scale",
+                room,
+                |o| door::scale(c, 0.3, &a, o).unwrap(),
+                |o| map(&from, scale, o),
+                0.0,
+            );
+            let sigmoid = Change::Sigmoid;
+            same(
+                "sigmoid",
+                room,
+                |o| door::sigmoid(c, &a, o).unwrap(),
+                |o| map(&from, sigmoid, o),
+                TOLERANCE,
+            );
+            let both = [&from, &other];
+            same(
+                "clamped",
+                room,
+                |o| door::add_clamped(c, &a, &b, o).unwrap(),
+                |o| add_clamped(both, o),
+                0.0,
+            );
+        }
+    }
+
+    #[test]
+    fn sums_are_the_same() {
+        let mut random = Random(2);
+        let (plain, _) = contexts();
+        for size in SIZES {
+            let [before, more] = [0, 1].map(|_| random.tensor(size, CHANNELS, 1.0));
+            let from = input(&more);
+            let room = || {
+                let out = Out::new(size, CHANNELS);
+                door::copy(&plain, &before, &out.tensor()).unwrap();
+                out
+            };
+            let scaled = |o: &DeviceRaster| add_weighted(-0.3, None, &from, o);
+            same(
+                "scaled",
+                room,
+                |o| door::add_scaled(&plain, -0.3, &more, o).unwrap(),
+                scaled,
+                0.0,
+            );
+            let sides = [size.0, size.1].map(|n| (0..n).map(|_| random.value()).collect());
+            let weights = door::Weights::new(&Device::Cpu, sides).unwrap();
+            let [rows, columns] = weights.sides.each_ref().map(input);
+            let faded = |o: &DeviceRaster| add_weighted(1.0, Some([&rows, &columns]), &from, o);
+            same(
+                "faded",
+                room,
+                |o| door::add_faded(&plain, &weights, &more, o).unwrap(),
+                faded,
+                0.0,
+            );
+        }
+    }
+
+    #[test]
+    fn edges_and_blends_are_the_same() {
+        let mut random = Random(3);
+        let (plain, _) = contexts();
+        for size in SIZES {
+            let [left, right] = [0, 1].map(|_| random.tensor(size, CHANNELS, 1.0));
+            let room = || {
+                let out = Out::new(size, CHANNELS);
+                door::copy(&plain, &left, &out.tensor()).unwrap();
+                out
+            };
+            let own = (size.0.div_ceil(2), size.1.div_ceil(2));
+            same(
+                "extend",
+                room,
+                |o| door::extend(&plain, o, own).unwrap(),
+                |o| extend(o, own),
+                0.0,
+            );
+            for reach in [0.7, 5.0, 1e6] {
+                let motion = random.tensor(size, CONCLUSION, reach);
+                let (sides, by) = ([&input(&left), &input(&right)], input(&motion));
+                same(
+                    "blend",
+                    room,
+                    |o| door::blend(&plain, [&left, &right], &motion, o).unwrap(),
+                    |o| blend(sides, &by, o),
+                    0.0,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn means_are_the_same() {
+        let mut random = Random(4);
+        let (plain, _) = contexts();
+        for size in SIZES {
+            let sides = [0, 1].map(|_| random.tensor(size, CHANNELS, 1.0));
+            let [want, got] = [0, 1].map(|_| door::Mean::new(&Device::Cpu, size.0).unwrap());
+            want.take(&plain, sides.each_ref()).unwrap();
+            let rows = got.rows.each_ref().map(output);
+            let from = sides.each_ref().map(input);
+            run(mean(from.each_ref(), rows.each_ref(), &output(&got.value)).unwrap());
+            let value = |mean: &door::Mean| mean.value.flatten_all().unwrap().to_vec1().unwrap();
+            close("mean", &value(&got), &value(&want), TOLERANCE);
+            let room = || Out::new(size, CHANNELS);
+            let (from, by) = (input(&sides[0]), input(&want.value));
+            same(
+                "lower",
+                room,
+                |o| want.lower(&plain, &sides[0], o).unwrap(),
+                |o| lower(&from, &by, o),
+                0.0,
+            );
+        }
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        let [one, other] = [zeros(&[3, 4, 3]), zeros(&[3, 5, 3])];
+        let [one, other] = [output(&one), output(&other)];
+        assert!(copy(&one, &other).is_err());
+        assert!(map(&one, Change::Sigmoid, &other).is_err());
+        assert!(add_weighted(1.0, None, &one, &other).is_err());
+        assert!(add_clamped([&one, &other], &one).is_err());
+        assert!(extend(&one, (4, 4)).is_err() && extend(&one, (0, 4)).is_err());
+    }
 }

@@ -1,10 +1,10 @@
 //! Plain loops over full-size tensors, each pixel by itself or with its neighbours.
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor, bail};
 
 use super::Context;
 use super::answers::{self, CONCLUSION, MASK};
-use super::raster::{Source, write};
+use super::raster::{Raster, Source, write};
 use super::warp::Taps;
 
 #[cfg(any(
@@ -17,7 +17,6 @@ mod tests;
 
 /// Fills `out`, `[h, w, c]`, with both `sides`, `[h, w, c]` each, warped and weighted by `motion`,
 /// `[h, w, 5]`: flow to the left (x, y) and to the right (x, y) in pixels, the left one's weight.
-/// A plain loop: no frame is made with it but where a test wants a network's own picture.
 ///
 /// # Errors
 /// Sizes that do not fit.
@@ -27,6 +26,11 @@ pub fn blend(
     motion: &Tensor,
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::blend(
+        [&gpu.raster(sides[0])?, &gpu.raster(sides[1])?],
+        &gpu.raster(motion)?,
+        &gpu.raster(out)?
+    ));
     let sides = sides.map(Source::lock);
     let [left, right] = sides.each_ref().map(Source::raster);
     let (left, right) = (left?, right?);
@@ -40,7 +44,7 @@ pub fn blend(
         out.for_each_row(context, |y, row| {
             for (x, values) in row.chunks_mut(pixel).enumerate() {
                 let m = motion.at(y, x);
-                let sample = |side: &super::raster::Raster, flow: &[f32], c: usize| {
+                let sample = |side: &Raster, flow: &[f32], c: usize| {
                     let ty = Taps::new(y as f32 + flow[1], side.height);
                     let tx = Taps::new(x as f32 + flow[0], side.width);
                     let mix = |a: f32, b: f32, t: f32| a + t * (b - a);
@@ -62,12 +66,10 @@ pub fn blend(
 /// # Errors
 /// The shapes differ.
 pub fn copy(context: &Context, picture: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    #[cfg(feature = "cuda")]
-    if let Some(gpu) = context.gpu() {
-        let launch = cuda::copy(&gpu.raster(picture)?, &gpu.raster(out)?)?;
-        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
-        return unsafe { gpu.run(launch) };
-    }
+    on_card!(context, |gpu| cuda::copy(
+        &gpu.raster(picture)?,
+        &gpu.raster(out)?
+    ));
     let picture = Source::lock(picture);
     let picture = picture.raster()?;
     write("copy", out, |mut out| {
@@ -110,20 +112,98 @@ pub fn quarter(context: &Context, full: &Tensor, out: &Tensor) -> candle_core::R
     })
 }
 
-/// Mean of all values of a `[h, w, c]` tensor.
-///
-/// # Errors
-/// None that such a tensor has.
-pub fn mean(values: &Tensor) -> candle_core::Result<f32> {
-    let source = Source::lock(values);
-    let raster = source.raster()?;
+/// The mean of all values of two pictures; it lies where they do.
+#[derive(Debug)]
+pub struct Mean {
+    /// `[1, h, 1]` each: the sums of their rows, on a card.
+    #[cfg_attr(not(any(feature = "cuda", test)), allow(dead_code))]
+    rows: [Tensor; 2],
+    /// `[1, 1, 1]`.
+    value: Tensor,
+}
+
+impl Mean {
+    /// For pictures of this height.
+    ///
+    /// # Errors
+    /// Those of the allocation.
+    pub fn new(device: &Device, height: usize) -> candle_core::Result<Self> {
+        let zeros = |width: usize| Tensor::zeros((1, width, 1), DType::F32, device);
+        Ok(Self {
+            rows: [zeros(height)?, zeros(height)?],
+            value: zeros(1)?,
+        })
+    }
+
+    /// Takes that of `sides`, each `[h, w, c]`.
+    ///
+    /// # Errors
+    /// They are of another height.
+    pub fn take(&self, context: &Context, sides: [&Tensor; 2]) -> candle_core::Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = context.gpu() {
+            let sides = [&gpu.raster(sides[0])?, &gpu.raster(sides[1])?];
+            let rows = [&gpu.raster(&self.rows[0])?, &gpu.raster(&self.rows[1])?];
+            let launches = cuda::mean(sides, rows, &gpu.raster(&self.value)?)?;
+            for launch in launches {
+                // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+                unsafe { gpu.run(launch) }?;
+            }
+            return Ok(());
+        }
+        let [left, right] = sides.map(Source::lock);
+        let [left, right] = [mean(&left.raster()?), mean(&right.raster()?)];
+        fill(context, (left + right) / 2.0, &self.value)
+    }
+
+    /// Fills `out` with `values`, of the same shape, less the mean.
+    ///
+    /// # Errors
+    /// The shapes differ.
+    pub fn lower(
+        &self,
+        context: &Context,
+        values: &Tensor,
+        out: &Tensor,
+    ) -> candle_core::Result<()> {
+        on_card!(context, |gpu| cuda::lower(
+            &gpu.raster(values)?,
+            &gpu.raster(&self.value)?,
+            &gpu.raster(out)?
+        ));
+        let mean = Source::lock(&self.value).raster()?.at(0, 0)[0];
+        lower(context, values, mean, out)
+    }
+}
+
+fn mean(raster: &Raster) -> f32 {
     let row = |y: usize| -> f64 {
         let pixels = raster.row(y).chunks(raster.pixel);
         let sums = pixels.map(|p| p[..raster.channels].iter().sum::<f32>());
         f64::from(sums.sum::<f32>())
     };
     let count = raster.height * raster.width * raster.channels;
-    Ok(((0..raster.height).map(row).sum::<f64>() / count as f64) as f32)
+    ((0..raster.height).map(row).sum::<f64>() / count as f64) as f32
+}
+
+/// What becomes of each value by itself.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    /// It loses so much.
+    Lower(f32),
+    /// It is multiplied.
+    Scale(f32),
+    Sigmoid,
+}
+
+impl Change {
+    fn of(self, value: f32) -> f32 {
+        match self {
+            Self::Lower(by) => value - by,
+            Self::Scale(factor) => factor * value,
+            Self::Sigmoid => answers::sigmoid(value),
+        }
+    }
 }
 
 /// Fills `out` with `values`, of the same shape, less `by`.
@@ -131,7 +211,7 @@ pub fn mean(values: &Tensor) -> candle_core::Result<f32> {
 /// # Errors
 /// The shapes differ.
 pub fn lower(context: &Context, values: &Tensor, by: f32, out: &Tensor) -> candle_core::Result<()> {
-    map(context, values, out, |v| v - by)
+    map(context, values, Change::Lower(by), out)
 }
 
 /// Fills `out` with the sigmoid of `values`, of the same shape.
@@ -139,15 +219,20 @@ pub fn lower(context: &Context, values: &Tensor, by: f32, out: &Tensor) -> candl
 /// # Errors
 /// The shapes differ.
 pub fn sigmoid(context: &Context, values: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    map(context, values, out, answers::sigmoid)
+    map(context, values, Change::Sigmoid, out)
 }
 
 fn map(
     context: &Context,
     values: &Tensor,
+    change: Change,
     out: &Tensor,
-    f: impl Fn(f32) -> f32 + Sync,
 ) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::map(
+        &gpu.raster(values)?,
+        change,
+        &gpu.raster(out)?
+    ));
     let values = Source::lock(values);
     let values = values.raster()?;
     write("map", out, |mut out| {
@@ -156,7 +241,7 @@ fn map(
         out.for_each_row(context, |y, row| {
             for (x, results) in row.chunks_mut(pixel).enumerate() {
                 for (result, v) in results[..channels].iter_mut().zip(values.at(y, x)) {
-                    *result = f(*v);
+                    *result = change.of(*v);
                 }
             }
         });
@@ -168,12 +253,18 @@ fn map(
 ///
 /// # Errors
 /// It is smaller than that.
-pub fn extend(image: &Tensor, (height, width): (usize, usize)) -> candle_core::Result<()> {
+pub fn extend(
+    context: &Context,
+    image: &Tensor,
+    (height, width): (usize, usize),
+) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::extend(
+        &gpu.raster(image)?,
+        (height, width)
+    ));
     write("extend", image, |mut out| {
         let (rows, columns) = out.size();
-        if height == 0 || width == 0 || height > rows || width > columns {
-            candle_core::bail!("no edge at {height}x{width} of {rows}x{columns}");
-        }
+        check_edge((height, width), (rows, columns))?;
         let (pixel, channels) = (out.pixel, out.channels);
         for y in 0..height {
             let row = out.row_mut(y);
@@ -189,6 +280,13 @@ pub fn extend(image: &Tensor, (height, width): (usize, usize)) -> candle_core::R
     })
 }
 
+fn check_edge(size: (usize, usize), whole: (usize, usize)) -> candle_core::Result<()> {
+    if size.0 == 0 || size.1 == 0 || size.0 > whole.0 || size.1 > whole.1 {
+        bail!("no edge at {size:?} of {whole:?}");
+    }
+    Ok(())
+}
+
 /// Fills `out` with `image` plus `residual`, all of one shape, brought into 0 to 1.
 ///
 /// # Errors
@@ -199,12 +297,13 @@ pub fn add_clamped(
     residual: &Tensor,
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::add_clamped(
+        [&gpu.raster(image)?, &gpu.raster(residual)?],
+        &gpu.raster(out)?
+    ));
     super::conv::add(context, image, residual, out)?;
-    write("clamp", out, |mut out| {
-        out.for_each_row(context, |_, row| {
-            row.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
-        });
-        Ok(())
+    change(context, out, |_, _, values| {
+        values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
     })
 }
 
@@ -213,6 +312,7 @@ pub fn add_clamped(
 /// # Errors
 /// None that a `[h, w, c]` tensor has.
 pub fn fill(context: &Context, value: f32, out: &Tensor) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::fill(value, &gpu.raster(out)?));
     change(context, out, |_, _, values| values.fill(value))
 }
 
@@ -226,25 +326,79 @@ pub fn scale(
     values: &Tensor,
     out: &Tensor,
 ) -> candle_core::Result<()> {
-    map(context, values, out, |v| factor * v)
+    map(context, values, Change::Scale(factor), out)
 }
 
-/// Takes `values` away from `out`, of the same shape.
+/// Adds `factor` times `values` to `out`, of the same shape.
 ///
 /// # Errors
 /// The shapes differ.
-pub fn subtract(context: &Context, values: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    add_weighted(context, values, &|_, _| -1.0, out)
+pub fn add_scaled(
+    context: &Context,
+    factor: f32,
+    values: &Tensor,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::add_weighted(
+        factor,
+        None,
+        &gpu.raster(values)?,
+        &gpu.raster(out)?
+    ));
+    add_weighted(context, values, |_, _| factor, out)
 }
 
-/// Adds `values` to `out`, of the same shape, times the `weight` of row and column.
+/// What the pixels of a part of a picture weigh.
+#[derive(Debug)]
+pub struct Weights {
+    /// Of each row, `[1, h, 1]`, and of each column, `[1, w, 1]`: a pixel has the product.
+    sides: [Tensor; 2],
+}
+
+impl Weights {
+    /// Of rows and columns.
+    ///
+    /// # Errors
+    /// Those of the allocation.
+    pub fn new(device: &Device, sides: [Vec<f32>; 2]) -> candle_core::Result<Self> {
+        let side = |values: Vec<f32>| Tensor::from_slice(&values, (1, values.len(), 1), device);
+        let [rows, columns] = sides.map(side);
+        Ok(Self {
+            sides: [rows?, columns?],
+        })
+    }
+}
+
+/// Adds `values` to `out`, of the same shape, times the `weights` of the pixels.
 ///
 /// # Errors
 /// The shapes differ.
-pub fn add_weighted(
+pub fn add_faded(
+    context: &Context,
+    weights: &Weights,
+    values: &Tensor,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    let [rows, columns] = &weights.sides;
+    on_card!(context, |gpu| cuda::add_weighted(
+        1.0,
+        Some([&gpu.raster(rows)?, &gpu.raster(columns)?]),
+        &gpu.raster(values)?,
+        &gpu.raster(out)?
+    ));
+    let (rows, columns) = (Source::lock(rows), Source::lock(columns));
+    let (rows, columns) = (rows.raster()?, columns.raster()?);
+    if (rows.width, columns.width) != (out.dim(0)?, out.dim(1)?) {
+        bail!("weights of another size than {out:?}");
+    }
+    let weight = |y: usize, x: usize| rows.at(0, y)[0] * columns.at(0, x)[0];
+    add_weighted(context, values, weight, out)
+}
+
+fn add_weighted(
     context: &Context,
     values: &Tensor,
-    weight: &(impl Fn(usize, usize) -> f32 + Sync),
+    weight: impl Fn(usize, usize) -> f32 + Sync,
     out: &Tensor,
 ) -> candle_core::Result<()> {
     let values = Source::lock(values);

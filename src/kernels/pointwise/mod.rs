@@ -3,25 +3,42 @@
 use candle_core::{Tensor, bail};
 
 use super::Context;
-use super::raster::{Source, write};
+use super::raster::{Geometry, Source, write};
 
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
-/// Multiplies the negative values of channel `c` of `out`, `[h, w, channels]`, by `slopes[c]`.
+/// Fills `out` with the sum of `a` and `b`, all of the same shape; negative values become 0.
 ///
 /// # Errors
-/// More or fewer slopes than channels.
-pub fn slope(context: &Context, slopes: &[f32], out: &Tensor) -> candle_core::Result<()> {
-    write("slope", out, |mut out| {
+/// The shapes differ.
+pub fn add_rectified(
+    context: &Context,
+    a: &Tensor,
+    b: &Tensor,
+    out: &Tensor,
+) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::add_rectified(
+        [&gpu.raster(a)?, &gpu.raster(b)?],
+        &gpu.raster(out)?
+    ));
+    let (a, b) = (Source::lock(a), Source::lock(b));
+    let (a, b) = (a.raster()?, b.raster()?);
+    write("add rectified", out, |mut out| {
+        a.expect("a summand", out.size(), out.channels)?;
+        b.expect("a summand", out.size(), out.channels)?;
         let (pixel, channels) = (out.pixel, out.channels);
-        if channels != slopes.len() {
-            bail!("{} slopes for {channels} channels", slopes.len());
-        }
-        out.for_each_row(context, |_, row| {
-            for values in row.chunks_mut(pixel) {
-                for (value, slope) in values[..channels].iter_mut().zip(slopes) {
-                    *value = value.max(0.0) + slope * value.min(0.0);
+        out.for_each_row(context, |y, row| {
+            for (x, values) in row.chunks_mut(pixel).enumerate() {
+                let sums = a.at(y, x).iter().zip(b.at(y, x)).map(|(a, b)| a + b);
+                for (value, sum) in values[..channels].iter_mut().zip(sums) {
+                    *value = sum.max(0.0);
                 }
             }
         });
@@ -39,14 +56,16 @@ pub fn surround(
     origin: (usize, usize),
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::surround(
+        &gpu.raster(picture)?,
+        origin,
+        &gpu.raster(out)?
+    ));
     let picture = Source::lock(picture);
     let picture = picture.raster()?;
     write("surround", out, |mut out| {
+        check_surrounded(&picture, origin, &out)?;
         let (h, w) = picture.size();
-        if origin.0 + h > out.height || origin.1 + w > out.width {
-            bail!("a picture of {h}x{w} at {origin:?} of {:?}", out.size());
-        }
-        out.expect("what surrounds a picture", out.size(), picture.channels)?;
         let (pixel, channels) = (out.pixel, out.channels);
         let within = |i: usize, origin: usize, size: usize| i.saturating_sub(origin).min(size - 1);
         out.for_each_row(context, |y, row| {
@@ -57,4 +76,16 @@ pub fn surround(
         });
         Ok(())
     })
+}
+
+fn check_surrounded(
+    picture: &Geometry,
+    origin: (usize, usize),
+    out: &Geometry,
+) -> candle_core::Result<()> {
+    let (h, w) = picture.size();
+    if origin.0 + h > out.height || origin.1 + w > out.width {
+        bail!("a picture of {h}x{w} at {origin:?} of {:?}", out.size());
+    }
+    out.expect("what surrounds a picture", out.size(), picture.channels)
 }

@@ -24,12 +24,10 @@ mod tests;
 /// # Errors
 /// Sizes that do not fit.
 pub fn half(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    #[cfg(feature = "cuda")]
-    if let Some(gpu) = context.gpu() {
-        let launch = cuda::half(&gpu.raster(input)?, &gpu.raster(out)?)?;
-        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
-        return unsafe { gpu.run(launch) };
-    }
+    on_card!(context, |gpu| cuda::half(
+        &gpu.raster(input)?,
+        &gpu.raster(out)?
+    ));
     let input = Source::lock(input);
     let input = input.raster()?;
     write("half", out, |mut out| {
@@ -110,14 +108,11 @@ pub fn double_and_add(
     detail: Option<&Tensor>,
     out: &Tensor,
 ) -> candle_core::Result<()> {
-    #[cfg(feature = "cuda")]
-    if let Some(gpu) = context.gpu() {
+    on_card!(context, |gpu| {
         let detail = detail.map(|d| gpu.raster(d)).transpose()?;
         let (coarser, out) = (gpu.raster(coarser)?, gpu.raster(out)?);
-        let launch = cuda::double(&coarser, factor, detail.as_ref(), &out)?;
-        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
-        return unsafe { gpu.run(launch) };
-    }
+        cuda::double(&coarser, factor, detail.as_ref(), &out)
+    });
     let (coarser, detail) = (Source::lock(coarser), detail.map(Source::lock));
     let coarser = coarser.raster()?;
     let detail = detail.as_ref().map(Source::raster).transpose()?;
@@ -160,12 +155,10 @@ struct Doubling<'a> {
 /// # Errors
 /// Sizes that do not fit.
 pub fn mean(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    #[cfg(feature = "cuda")]
-    if let Some(gpu) = context.gpu() {
-        let launch = cuda::mean(&gpu.raster(input)?, &gpu.raster(out)?)?;
-        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
-        return unsafe { gpu.run(launch) };
-    }
+    on_card!(context, |gpu| cuda::mean(
+        &gpu.raster(input)?,
+        &gpu.raster(out)?
+    ));
     let input = Source::lock(input);
     let input = input.raster()?;
     let share = 1.0 / input.channels as f32;

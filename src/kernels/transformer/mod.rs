@@ -7,8 +7,18 @@ use candle_core::cpu::erf::erf_f32;
 use candle_core::{Tensor, bail};
 
 use super::Context;
-use super::raster::{Raster, Source, write};
+#[cfg(feature = "cuda")]
+use super::conv::OnCard;
+#[cfg(feature = "cuda")]
+use super::device::Gpu;
+use super::raster::{Geometry, Raster, Source, write};
 
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -18,13 +28,39 @@ const UNSEEN: f32 = -100.0;
 /// Weight and bias of each channel, after a pixel's channels have been brought to mean 0 and variance 1.
 #[derive(Debug)]
 pub struct Norm {
-    pub weight: Vec<f32>,
-    pub bias: Vec<f32>,
-    /// Added to the variance.
-    pub epsilon: f32,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
+    #[cfg(feature = "cuda")]
+    on_card: OnCard,
 }
 
 impl Norm {
+    /// From as many weights as biases; `epsilon` is added to the variance.
+    pub fn new(weight: Vec<f32>, bias: Vec<f32>, epsilon: f32) -> Self {
+        debug_assert_eq!(weight.len(), bias.len());
+        Self {
+            weight,
+            bias,
+            epsilon,
+            #[cfg(feature = "cuda")]
+            on_card: OnCard::default(),
+        }
+    }
+
+    /// Weights and biases, one after the other.
+    #[cfg(any(feature = "cuda", test))]
+    fn for_cards(&self) -> Vec<f32> {
+        [&self.weight[..], &self.bias].concat()
+    }
+
+    /// The same on a card, `[1, 2, c]`.
+    #[cfg(feature = "cuda")]
+    fn on(&self, gpu: &Gpu) -> candle_core::Result<Tensor> {
+        let all = self.on_card.keep(gpu, || self.for_cards())?;
+        all.reshape((1, 2, self.weight.len()))
+    }
+
     /// Fills `out` with the norm of `input`, both `[h, w, c]`.
     ///
     /// # Errors
@@ -35,6 +71,14 @@ impl Norm {
         input: &Tensor,
         out: &Tensor,
     ) -> candle_core::Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = context.gpu() {
+            let own = self.on(gpu)?;
+            let norm = (&gpu.raster(&own)?, self.epsilon);
+            let launch = cuda::norm(&gpu.raster(input)?, norm, &gpu.raster(out)?)?;
+            // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+            return unsafe { gpu.run(launch) };
+        }
         let input = Source::lock(input);
         let input = input.raster()?;
         write("norm", out, |mut out| {
@@ -159,6 +203,15 @@ impl Windows {
         norm: Option<&Norm>,
         out: &Tensor,
     ) -> candle_core::Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = context.gpu() {
+            let own = norm.map(|norm| norm.on(gpu)).transpose()?;
+            let own = own.as_ref().map(|own| gpu.raster(own)).transpose()?;
+            let norm = own.as_ref().zip(norm.map(|norm| norm.epsilon));
+            let launch = cuda::gather(self, &gpu.raster(grid)?, norm, &gpu.raster(out)?)?;
+            // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+            return unsafe { gpu.run(launch) };
+        }
         let grid = Source::lock(grid);
         let grid = grid.raster()?;
         grid.expect("a grid", (self.height, self.width), grid.channels)?;
@@ -193,6 +246,11 @@ impl Windows {
         windows: &Tensor,
         grid: &Tensor,
     ) -> candle_core::Result<()> {
+        on_card!(context, |gpu| cuda::scatter(
+            self,
+            &gpu.raster(windows)?,
+            &gpu.raster(grid)?
+        ));
         let windows = Source::lock(windows);
         let windows = windows.raster()?;
         windows.expect("windows", (self.count(), self.area()), windows.channels)?;
@@ -223,6 +281,11 @@ impl Windows {
         (queries, keys_values, places): (&Tensor, &Tensor, &Tensor),
         out: &Tensor,
     ) -> candle_core::Result<()> {
+        on_card!(context, |gpu| {
+            let (queries, keys_values) = (gpu.raster(queries)?, gpu.raster(keys_values)?);
+            let inputs = [&queries, &keys_values, &gpu.raster(places)?];
+            cuda::attend(self, heads, inputs, &gpu.raster(out)?)
+        });
         let sources = [queries, keys_values, places].map(Source::lock);
         let [queries, keys_values, places] = sources.each_ref().map(Source::raster);
         let attention = Attention {
@@ -233,11 +296,32 @@ impl Windows {
             places: places?,
         };
         write("attend", out, |mut out| {
-            attention.check(&out)?;
+            let inputs = [attention.queries, attention.keys_values, attention.places];
+            self.check_attention(heads, inputs.map(|input| *input), &out)?;
             let pixel = out.pixel;
             out.for_each_row(context, |window, row| attention.run(window, row, pixel));
             Ok(())
         })
+    }
+}
+
+impl Windows {
+    /// Fails unless an attention of so many heads makes `out` of queries, keys and values, places.
+    fn check_attention(
+        &self,
+        heads: usize,
+        [queries, keys_values, places]: [Geometry; 3],
+        out: &Geometry,
+    ) -> candle_core::Result<()> {
+        let size = (self.count(), self.area());
+        let (c, m) = (queries.channels, places.channels);
+        queries.expect("queries", size, c)?;
+        keys_values.expect("keys and values", size, 2 * c)?;
+        places.expect("places", size, m)?;
+        if heads == 0 || !c.is_multiple_of(heads) || !m.is_multiple_of(heads) {
+            bail!("{heads} heads of {c} and {m} channels");
+        }
+        out.expect("an attention", size, c + m)
     }
 }
 
@@ -251,18 +335,6 @@ struct Attention<'a> {
 }
 
 impl Attention<'_> {
-    fn check(&self, out: &super::raster::Geometry) -> candle_core::Result<()> {
-        let size = (self.windows.count(), self.windows.area());
-        let (c, m) = (self.queries.channels, self.places.channels);
-        self.queries.expect("queries", size, c)?;
-        self.keys_values.expect("keys and values", size, 2 * c)?;
-        self.places.expect("places", size, m)?;
-        if self.heads == 0 || !c.is_multiple_of(self.heads) || !m.is_multiple_of(self.heads) {
-            bail!("{} heads of {c} and {m} channels", self.heads);
-        }
-        out.expect("an attention", size, c + m)
-    }
-
     fn run(&self, window: usize, out: &mut [f32], pixel: usize) {
         let area = self.windows.area();
         let (c, m) = (self.queries.channels, self.places.channels);
@@ -321,11 +393,30 @@ fn softmax(values: &mut [f32]) {
 #[derive(Debug)]
 pub struct Depthwise {
     /// `[ky][kx][channel]`.
-    pub weight: Vec<f32>,
-    pub bias: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    #[cfg(feature = "cuda")]
+    on_card: OnCard,
 }
 
 impl Depthwise {
+    /// From weights of `[ky][kx][channel]` and a bias of each channel.
+    pub fn new(weight: Vec<f32>, bias: Vec<f32>) -> Self {
+        debug_assert_eq!(weight.len(), 9 * bias.len());
+        Self {
+            weight,
+            bias,
+            #[cfg(feature = "cuda")]
+            on_card: OnCard::default(),
+        }
+    }
+
+    /// Weights and biases, one after the other.
+    #[cfg(any(feature = "cuda", test))]
+    fn for_cards(&self) -> Vec<f32> {
+        [&self.weight[..], &self.bias].concat()
+    }
+
     /// Fills `out` with the Gaussian error linear unit of the convolution of `input`, both `[h, w, c]`;
     /// beyond the edge lie zeros.
     ///
@@ -337,9 +428,17 @@ impl Depthwise {
         input: &Tensor,
         out: &Tensor,
     ) -> candle_core::Result<()> {
+        let c = self.bias.len();
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = context.gpu() {
+            let own = self.on_card.keep(gpu, || self.for_cards())?;
+            let own = gpu.raster(&own.reshape((1, 10, c))?)?;
+            let launch = cuda::depthwise(&gpu.raster(input)?, &own, &gpu.raster(out)?)?;
+            // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+            return unsafe { gpu.run(launch) };
+        }
         let input = Source::lock(input);
         let input = input.raster()?;
-        let c = self.bias.len();
         write("depthwise", out, |mut out| {
             input.expect("the input of a convolution", input.size(), c)?;
             out.expect("the output of a convolution", input.size(), c)?;
@@ -379,6 +478,11 @@ pub fn patches(
     (stride, dilation): (usize, usize),
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::patches(
+        &gpu.raster(input)?,
+        (stride, dilation),
+        &gpu.raster(out)?
+    ));
     let input = Source::lock(input);
     let input = input.raster()?;
     write("patches", out, |mut out| {
@@ -413,6 +517,11 @@ pub fn weigh(
     (share, is_other): (&Tensor, bool),
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::weigh(
+        &gpu.raster(values)?,
+        (&gpu.raster(share)?, is_other),
+        &gpu.raster(out)?
+    ));
     let sources = [values, share].map(Source::lock);
     let [values, share] = sources.each_ref().map(Source::raster);
     let (values, share) = (values?, share?);
@@ -438,6 +547,10 @@ pub fn weigh(
 /// # Errors
 /// Sizes that do not fit.
 pub fn spread_twice(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::spread_twice(
+        &gpu.raster(input)?,
+        &gpu.raster(out)?
+    ));
     let input = Source::lock(input);
     let input = input.raster()?;
     write("spread twice", out, |mut out| {

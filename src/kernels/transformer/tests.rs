@@ -45,11 +45,7 @@ fn grids() -> Vec<Windows> {
 #[test]
 fn a_norm_has_mean_and_deviation_as_wanted() {
     let input = Random(1).tensor((5, 7), 6, 3.0);
-    let norm = Norm {
-        weight: vec![2.0; 6],
-        bias: vec![0.5; 6],
-        epsilon: 1e-6,
-    };
+    let norm = Norm::new(vec![2.0; 6], vec![0.5; 6], 1e-6);
     let out = zeros(&[5, 7, 6]);
     norm.apply(&context(), &input, &out).unwrap();
     for pixel in values(&out).chunks(6) {
@@ -80,11 +76,7 @@ fn what_is_gathered_in_windows_comes_back() {
 #[test]
 fn a_norm_of_what_lies_beyond_is_its_bias() {
     let windows = windows((1, 1), 3, 0);
-    let norm = Norm {
-        weight: vec![1.0; 2],
-        bias: vec![3.0, 4.0],
-        epsilon: 1e-6,
-    };
+    let norm = Norm::new(vec![1.0; 2], vec![3.0, 4.0], 1e-6);
     let out = zeros(&[1, 9, 2]);
     let grid = Random(3).tensor((1, 1), 2, 1.0);
     windows
@@ -195,10 +187,10 @@ fn each_channel_is_convolved_by_itself() {
         let input = random.tensor(size, 3, 2.0);
         let weight = random.dense(&[3, 1, 3, 3], 1.0);
         let bias = random.dense(&[3], 1.0);
-        let own = Depthwise {
-            weight: values(&weight.permute((1, 2, 3, 0)).unwrap()),
-            bias: values(&bias),
-        };
+        let own = Depthwise::new(
+            values(&weight.permute((1, 2, 3, 0)).unwrap()),
+            values(&bias),
+        );
         let out = zeros(&[size.0, size.1, 3]);
         own.apply_gelu(&context(), &input, &out).unwrap();
         let want = planes(&input).conv2d(&weight, 1, 1, 1, 3).unwrap();

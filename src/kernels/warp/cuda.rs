@@ -1,4 +1,4 @@
-//! The launch of `cuda.cu`.
+//! The launches of `cuda.cu`.
 
 use candle_core::bail;
 
@@ -30,6 +30,22 @@ pub fn warp(
     Ok(launch.with(epsilon.unwrap_or(-1.0)).with(out.raw()))
 }
 
+/// As [`super::warp`], of any number of channels.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn warp_wide(
+    features: &DeviceRaster,
+    flow: &DeviceRaster,
+    out: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    let (size, channels) = (features.size(), features.channels);
+    flow.expect("the flow of a warp", size, 2)?;
+    out.expect("the output of a warp", size, channels)?;
+    let launch = Launch::new("warp", "warp_wide").pixels((size.0, size.1 * channels));
+    Ok(launch.raster(features).raster(flow).raster(out))
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Tensor};
@@ -58,6 +74,12 @@ mod tests {
         let (from, to) = (Features::F32(from), Features::F32(to));
         run([warp(from, &input(flow), epsilon, to).unwrap()]);
         close("warp", &got.values(), &want.values(), TOLERANCE);
+        if epsilon.is_some() {
+            return;
+        }
+        let got = Out::new((h, w), channels);
+        run([warp_wide(&input(features), &input(flow), &output(&got.tensor())).unwrap()]);
+        assert_eq!(got.values(), want.values());
     }
 
     #[test]

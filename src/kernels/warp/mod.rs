@@ -32,6 +32,11 @@ pub fn warp(
     flow: &Tensor,
     out: &Tensor,
 ) -> candle_core::Result<()> {
+    on_card!(context, |gpu| cuda::warp_wide(
+        &gpu.raster(features)?,
+        &gpu.raster(flow)?,
+        &gpu.raster(out)?
+    ));
     run(context, features, flow, None, out)
 }
 

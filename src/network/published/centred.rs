@@ -81,6 +81,6 @@ impl Centred {
         let made = made.narrow(0, top, h)?.narrow(1, left, w)?;
         let own = out.narrow(0, 0, h)?.narrow(1, 0, w)?;
         picture::copy(context, &made, &own)?;
-        Ok(picture::extend(out, self.size)?)
+        Ok(picture::extend(context, out, self.size)?)
     }
 }

@@ -10,7 +10,7 @@
 //! There is no mask: the blend of both sides by time takes its place, and all that the decoder makes
 //! of them beyond that is the residual.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::layers::{self, Buffer, Slopes, zeros};
 use super::tiles::{self, Tile};
@@ -107,16 +107,16 @@ impl Film {
     }
 
     /// Room for a picture of a padded size.
-    pub fn encoded(&self, (height, width): (usize, usize)) -> Result<Encoded> {
+    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
         Ok(Encoded {
-            image: zeros([height, width, RGB])?,
+            image: zeros(device, [height, width, RGB])?,
         })
     }
 
     /// Memory for pictures of `size`. A phase is reached by halving at most `recursion` times, to
     /// the nearest that there is; 0 scales the flows.
-    pub fn space(&self, size: (usize, usize), recursion: u32) -> Result<Space> {
-        Space::new(self.filters, size, recursion, TILE)
+    pub fn space(&self, device: &Device, size: (usize, usize), recursion: u32) -> Result<Space> {
+        Space::new(device, self.filters, (size, TILE), recursion)
     }
 
     /// Fills `motion`, `[h, w, 5]`, with flow in pixels and the weight of time, and `residual`,
@@ -138,17 +138,17 @@ impl Film {
         for tile in &space.tiles {
             for (i, side) in sides.into_iter().enumerate() {
                 let image = space.inside(&space.image(i)?)?;
-                picture::copy(context, &tiles::part(side, tile)?, &image)?;
+                picture::copy(context, &tile.part(side)?, &image)?;
             }
             self.tile(context, space, phase)?;
-            tiles::add(context, tile, &space.inside(&space.flow)?, &flow)?;
-            tiles::add(context, tile, &space.inside(&space.picture)?, residual)?;
+            tile.add(context, &space.inside(&space.flow)?, &flow)?;
+            tile.add(context, &space.inside(&space.picture)?, residual)?;
         }
-        picture::extend(motion, space.size)?;
-        picture::extend(residual, space.size)?;
+        picture::extend(context, motion, space.size)?;
+        picture::extend(context, residual, space.size)?;
         picture::fill(context, 1.0 - phase, &motion.narrow(2, MASK, 1)?)?;
         picture::blend(context, sides, motion, &space.blend)?;
-        Ok(picture::subtract(context, &space.blend, residual)?)
+        Ok(picture::add_scaled(context, -1.0, &space.blend, residual)?)
     }
 
     /// Leaves flow and picture of the two images in the space.
@@ -443,10 +443,15 @@ impl Aligned {
 
 impl Space {
     /// Of tiles whose longest side is `longest`.
-    fn new(filters: usize, size: (usize, usize), recursion: u32, longest: usize) -> Result<Self> {
-        let tiles = tiles::of(size, longest);
-        let length = |axis: fn(&Tile) -> usize| tiles.first().map_or(1, axis);
-        let tile = (length(|t| t.0.range.len()), length(|t| t.1.range.len()));
+    fn new(
+        device: &Device,
+        filters: usize,
+        (size, longest): ((usize, usize), usize),
+        recursion: u32,
+    ) -> Result<Self> {
+        let zeros = |shape| zeros(device, shape);
+        let tiles = tiles::of(device, size, longest)?;
+        let tile = tiles.first().map_or((1, 1), Tile::size);
         let whole = |n: usize| n.next_multiple_of(MULTIPLE);
         let (h, w) = (whole(tile.0), whole(tile.1));
         let answered = layers::answered(size);
@@ -466,7 +471,7 @@ impl Space {
         });
         // Nothing else is wider than the subtree at each level.
         let widths = (0..LEVELS).map(|i| level(i, filters << i.min(SUBTREE - 1)));
-        let wide = || Buffer::new(widths.clone());
+        let wide = || Buffer::new(device, widths.clone());
         Ok(Self {
             origin: ((h - tile.0) / 2, (w - tile.1) / 2),
             sides: [side()?, side()?],
@@ -475,9 +480,12 @@ impl Space {
             flow: zeros([h, w, FLOW])?,
             picture: zeros([h, w, RGB])?,
             blend: zeros([answered.0, answered.1, RGB])?,
-            pooled: Buffer::new((1..LEVELS).map(|i| level(i, filters << i.min(SUBTREE - 1))))?,
-            before: Buffer::new([level(0, 2)])?,
-            there: Buffer::new((0..LEVELS).map(|i| level(i, features(filters, i))))?,
+            pooled: Buffer::new(
+                device,
+                (1..LEVELS).map(|i| level(i, filters << i.min(SUBTREE - 1))),
+            )?,
+            before: Buffer::new(device, [level(0, 2)])?,
+            there: Buffer::new(device, (0..LEVELS).map(|i| level(i, features(filters, i))))?,
             wide: [wide()?, wide()?],
             net: [wide()?, wide()?],
             tiles,
@@ -505,8 +513,6 @@ mod checkpoints;
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
 
     /// Height and width, and the longest side of its tiles.
@@ -529,15 +535,16 @@ mod tests {
     fn made(film: &Film, width: usize, tile: usize) -> [Tensor; 2] {
         let context = Context::new(2).unwrap();
         let size = (LARGE.0, width);
-        let space = Space::new(film.filters, size, 0, tile).unwrap();
+        let space = Space::new(&Device::Cpu, film.filters, (size, tile), 0).unwrap();
         let (h, w) = film.padded(size);
         let sides = [0.0, 4.0].map(|moved| paint(size, moved));
-        let [motion, residual, picture] = [5, RGB, RGB].map(|c| zeros([h, w, c]).unwrap());
+        let [motion, residual, picture] =
+            [5, RGB, RGB].map(|c| zeros(&Device::Cpu, [h, w, c]).unwrap());
         let pair = [&sides[0], &sides[1]];
         film.run(&context, &space, pair, 0.5, (&motion, &residual))
             .unwrap();
-        picture::add_weighted(&context, &space.blend, &|_, _| 1.0, &picture).unwrap();
-        picture::add_weighted(&context, &residual, &|_, _| 1.0, &picture).unwrap();
+        picture::add_scaled(&context, 1.0, &space.blend, &picture).unwrap();
+        picture::add_scaled(&context, 1.0, &residual, &picture).unwrap();
         [
             picture,
             motion.narrow(2, 0, FLOW).unwrap().contiguous().unwrap(),

@@ -10,7 +10,7 @@
 //! coarsest decoder also sees a picture nearer to the wanted one, and its distance: the left one
 //! first, then what was made of it part of the way.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::layers::zeros;
 use super::pyramid::{self, Decoder, FLOW, LEVELS, Room};
@@ -100,15 +100,16 @@ impl Ifrnet {
     }
 
     /// Room for a picture of a padded size.
-    pub fn encoded(&self, (height, width): (usize, usize)) -> Result<Encoded> {
+    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
         Ok(Encoded {
-            image: zeros([height, width, RGB])?,
+            image: zeros(device, [height, width, RGB])?,
         })
     }
 
     /// Memory for pictures of a padded size. A network with references goes `iterations` steps to a
     /// phase.
-    pub fn space(&self, (h, w): (usize, usize), iterations: u32) -> Result<Space> {
+    pub fn space(&self, device: &Device, (h, w): (usize, usize), iterations: u32) -> Result<Space> {
+        let zeros = |shape| zeros(device, shape);
         let level = |i: usize| (h >> (i + 1), w >> (i + 1));
         let references = usize::from(self.has_reference);
         let levels = (0..LEVELS).map(|i| {
@@ -121,11 +122,12 @@ impl Ifrnet {
                     .collect::<Result<_>>()?,
                 warped: [room(width)?, room(width)?],
                 flow: room(FLOW)?,
-                room: self.decoders[i].room((h, w))?,
+                room: self.decoders[i].room(device, (h, w))?,
             })
         });
         let (y, x) = level(LEVELS - 1);
         Ok(Space {
+            mean: picture::Mean::new(device, h)?,
             centred: zeros([h, w, RGB])?,
             reference: zeros([h, w, RGB])?,
             whole_phase: zeros([y, x, 1])?,
@@ -152,9 +154,9 @@ impl Ifrnet {
         phase: &PhaseMap,
         (motion, residual): (&Tensor, &Tensor),
     ) -> Result<()> {
-        let mean = (picture::mean(sides[0])? + picture::mean(sides[1])?) / 2.0;
+        space.mean.take(context, sides)?;
         for (i, side) in sides.into_iter().enumerate() {
-            picture::lower(context, side, mean, &space.centred)?;
+            space.mean.lower(context, side, &space.centred)?;
             self.encode(context, space, i)?;
         }
         answers::phases(context, phase, MULTIPLE, &space.whole_phase)?;
@@ -166,7 +168,9 @@ impl Ifrnet {
                 picture::scale(context, share, &space.whole_phase, phase)?;
             }
             if self.has_reference {
-                picture::lower(context, &space.reference, mean, &space.centred)?;
+                space
+                    .mean
+                    .lower(context, &space.reference, &space.centred)?;
                 self.encode(context, space, 2)?;
             }
             self.step(context, space, motion, residual)?;
@@ -242,6 +246,8 @@ fn answer(widths: &[usize], i: usize) -> usize {
 /// Memory for pictures of one size.
 #[derive(Debug)]
 pub struct Space {
+    /// Of both pictures.
+    mean: picture::Mean,
     /// A picture without the mean of both.
     centred: Tensor,
     /// What the next step begins with.

@@ -130,19 +130,11 @@ pub fn answered((height, width): (usize, usize)) -> (usize, usize) {
     )
 }
 
-/// A tensor of zeros on the CPU.
-///
-/// # Errors
-/// None that a size inside of memory has.
-pub fn zeros(shape: [usize; 3]) -> Result<Tensor> {
-    zeros_on(&Device::Cpu, shape)
-}
-
 /// A tensor of zeros.
 ///
 /// # Errors
 /// A card has too little memory, or fails.
-pub fn zeros_on(device: &Device, shape: [usize; 3]) -> Result<Tensor> {
+pub fn zeros(device: &Device, shape: [usize; 3]) -> Result<Tensor> {
     Ok(Tensor::zeros(&shape, DType::F32, device)?)
 }
 
@@ -151,22 +143,14 @@ pub fn zeros_on(device: &Device, shape: [usize; 3]) -> Result<Tensor> {
 pub struct Buffer(Tensor);
 
 impl Buffer {
-    /// Room on the CPU for the largest of `shapes`.
-    ///
-    /// # Errors
-    /// As [`zeros`].
-    pub fn new(shapes: impl IntoIterator<Item = [usize; 3]>) -> Result<Self> {
-        Self::on(&Device::Cpu, shapes)
-    }
-
     /// Room for the largest of `shapes`.
     ///
     /// # Errors
-    /// As [`zeros_on`].
-    pub fn on(device: &Device, shapes: impl IntoIterator<Item = [usize; 3]>) -> Result<Self> {
+    /// As [`zeros`].
+    pub fn new(device: &Device, shapes: impl IntoIterator<Item = [usize; 3]>) -> Result<Self> {
         let sizes = shapes.into_iter().map(|[h, w, c]| h * w * c);
         let most = sizes.max().unwrap_or(0).max(1);
-        Ok(Self(zeros_on(device, [most, 1, 1])?.flatten_all()?))
+        Ok(Self(zeros(device, [most, 1, 1])?.flatten_all()?))
     }
 
     /// A tensor that lies at its beginning; what was there shows through.

@@ -244,7 +244,7 @@ impl Published {
         self.parameters
     }
 
-    /// Whether cards have all its kernels.
+    /// Whether it has been seen to run on cards.
     pub fn runs_on_cards(&self) -> bool {
         match &self.net {
             Net::Rife(net) => net.runs_on_cards(),
@@ -278,26 +278,23 @@ impl Published {
             }
             Net::Ifrnet(net) => {
                 let padded = net.padded(size);
-                (
-                    padded,
-                    Space::Ifrnet(net.space(padded, options.iterations)?),
-                    true,
-                )
+                let space = net.space(&device, padded, options.iterations)?;
+                (padded, Space::Ifrnet(space), true)
             }
             Net::Film(net) => {
-                let space = net.space(size, options.recursion)?;
+                let space = net.space(&device, size, options.recursion)?;
                 (net.padded(size), Space::Film(Box::new(space)), true)
             }
             Net::Ema(net) => {
-                let space = net.space(size)?;
+                let space = net.space(&device, size)?;
                 (net.padded(size), Space::Ema(Box::new(space)), true)
             }
             Net::Amt(net) => {
-                let space = net.space(size)?;
+                let space = net.space(&device, size)?;
                 (net.padded(size), Space::Amt(Box::new(space)), true)
             }
         };
-        let zeros = |channels| layers::zeros_on(&device, [padded.0, padded.1, channels]);
+        let zeros = |channels| layers::zeros(&device, [padded.0, padded.1, channels]);
         Ok(Workspace {
             context,
             motion: zeros(CONCLUSION)?,
@@ -313,12 +310,13 @@ impl Published {
     /// # Errors
     /// None that a picture inside of memory has.
     pub fn encoded(&self, workspace: &Workspace) -> Result<Encoded> {
+        let (device, size) = (&workspace.context.device(), workspace.padded);
         match &self.net {
-            Net::Rife(net) => net.encoded(&workspace.context.device(), workspace.padded),
-            Net::Ifrnet(net) => net.encoded(workspace.padded),
-            Net::Film(net) => net.encoded(workspace.padded),
-            Net::Ema(net) => net.encoded(workspace.padded),
-            Net::Amt(net) => net.encoded(workspace.padded),
+            Net::Rife(net) => net.encoded(device, size),
+            Net::Ifrnet(net) => net.encoded(device, size),
+            Net::Film(net) => net.encoded(device, size),
+            Net::Ema(net) => net.encoded(device, size),
+            Net::Amt(net) => net.encoded(device, size),
         }
     }
 
@@ -349,7 +347,7 @@ impl Published {
         let run = || match (&self.net, &workspace.space) {
             (Net::Rife(net), Space::Rife(space)) => net.encode(context, space, encoded),
             (Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_), _) => {
-                Ok(picture::extend(&encoded.image, workspace.size)?)
+                Ok(picture::extend(context, &encoded.image, workspace.size)?)
             }
             _ => Err(foreign()),
         };
@@ -464,14 +462,15 @@ impl Workspace {
     /// # Errors
     /// The pictures are of another size.
     pub fn picture(&self, left: &Encoded, right: &Encoded) -> Result<Tensor> {
-        let out = layers::zeros([self.padded.0, self.padded.1, RGB])?;
+        let zeros = || layers::zeros(&self.context.device(), [self.padded.0, self.padded.1, RGB]);
+        let out = zeros()?;
         let sides = [&left.image, &right.image].map(|side| side.narrow(2, 0, RGB));
         let [left, right] = sides;
         picture::blend(&self.context, [&left?, &right?], &self.motion, &out)?;
         let Some(residual) = &self.residual else {
             return Ok(out);
         };
-        let whole = layers::zeros([self.padded.0, self.padded.1, RGB])?;
+        let whole = zeros()?;
         picture::add_clamped(&self.context, &out, residual, &whole)?;
         Ok(whole)
     }

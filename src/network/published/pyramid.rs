@@ -2,7 +2,7 @@
 //! before, and decoders whose answer is twice as large as what they see. From
 //! `ltkong218/IFRNet: models/IFRNet.py`.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::RGB;
 use super::layers::{self, Slopes, zeros};
@@ -142,13 +142,13 @@ impl Decoder {
     /// Memory for features of a size.
     ///
     /// # Errors
-    /// None that a picture inside of memory has.
-    pub fn room(&self, (h, w): (usize, usize)) -> Result<Room> {
-        let wide = || zeros([h, w, self.width]);
+    /// A card has too little memory, or fails.
+    pub fn room(&self, device: &Device, (h, w): (usize, usize)) -> Result<Room> {
+        let wide = || zeros(device, [h, w, self.width]);
         Ok(Room {
             wide: [wide()?, wide()?, wide()?],
-            side: zeros([h, w, self.side])?,
-            answer: zeros([2 * h, 2 * w, self.outputs])?,
+            side: zeros(device, [h, w, self.side])?,
+            answer: zeros(device, [2 * h, 2 * w, self.outputs])?,
         })
     }
 

@@ -3,7 +3,7 @@
 //! blend. From `zzh-tech/InterpAny-Clearer: models/DI-RIFE/model/refine.py` and
 //! `MCG-NJU/EMA-VFI: model/refine.py`.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::RGB;
 use super::layers::{self, Slopes, zeros};
@@ -11,7 +11,7 @@ use super::views::{self, View};
 use crate::error::Result;
 use crate::kernels::answers::MASK;
 use crate::kernels::conv::{Activation, Filter, Transposed};
-use crate::kernels::{Context, picture, pointwise, resample, warp};
+use crate::kernels::{Context, picture, resample, warp};
 use crate::network::checkpoint::Checkpoint;
 
 /// Times that the size is halved.
@@ -27,15 +27,8 @@ pub struct Refiner {
     /// Channels of a side's features at full size, if there are any.
     whole: usize,
     down: Vec<[Filter; 2]>,
-    up: Vec<Up>,
+    up: Vec<Transposed>,
     last: Filter,
-}
-
-/// A transposed convolution and its slopes.
-#[derive(Debug)]
-struct Up {
-    conv: Transposed,
-    slopes: Vec<f32>,
 }
 
 impl Refiner {
@@ -48,7 +41,7 @@ impl Refiner {
         let name = "unet.up3.0.bias";
         let base = checkpoint.outputs(name, 1..=layers::WIDEST >> (LEVELS + 1))?;
         let down = (0..LEVELS).map(|k| down(checkpoint, base, whole, k));
-        let up = (0..LEVELS).map(|k| Up::load(checkpoint, base, k));
+        let up = (0..LEVELS).map(|k| up(checkpoint, base, k));
         Ok(Self {
             base,
             whole,
@@ -74,9 +67,9 @@ impl Refiner {
     /// Memory for pictures of a size whose sides are multiples of 16.
     ///
     /// # Errors
-    /// None that a picture inside of memory has.
-    pub fn space(&self, (h, w): (usize, usize)) -> Result<Space> {
-        let room = |level: usize, c: usize| zeros([h >> level, w >> level, c]);
+    /// A card has too little memory, or fails.
+    pub fn space(&self, device: &Device, (h, w): (usize, usize)) -> Result<Space> {
+        let room = |level: usize, c: usize| zeros(device, [h >> level, w >> level, c]);
         let levels = || self.first()..=LEVELS;
         let side = |level| room(level, self.features(level));
         let down = |k: usize| room(k + 1, self.base << (k + 1));
@@ -128,11 +121,10 @@ impl Refiner {
             match k {
                 0 => {
                     let [left, right] = &space.warped[LEVELS - self.first()];
-                    up.conv.apply(context, &[below, left, right], 0, out)?;
+                    up.apply(context, &[below, left, right], 0, out)?;
                 }
-                _ => up.conv.apply(context, &[&space.up[k - 1], below], 0, out)?,
+                _ => up.apply(context, &[&space.up[k - 1], below], 0, out)?,
             }
-            pointwise::slope(context, &up.slopes, out)?;
         }
         let [logits, share] = &space.logits;
         let last = &space.up[LEVELS - 1];
@@ -199,24 +191,15 @@ fn down(checkpoint: &Checkpoint, base: usize, whole: usize, k: usize) -> Result<
     Ok([first, second])
 }
 
-impl Up {
-    /// The one that doubles the size for the `k + 1`st time.
-    fn load(checkpoint: &Checkpoint, base: usize, k: usize) -> Result<Self> {
-        let name = format!("unet.up{k}");
-        let width = base << (LEVELS - 1 - k);
-        let all: Vec<_> = (0..width).map(Some).collect();
-        let slopes = Slopes::Named(format!("{name}.1"));
-        Ok(Self {
-            conv: layers::transposed(
-                checkpoint,
-                &format!("{name}.0"),
-                [4 * width, width],
-                1,
-                &all,
-            )?,
-            slopes: layers::read_slopes(checkpoint, &slopes, width)?,
-        })
-    }
+/// The transposed convolution that doubles the size for the `k + 1`st time.
+fn up(checkpoint: &Checkpoint, base: usize, k: usize) -> Result<Transposed> {
+    let name = format!("unet.up{k}");
+    let width = base << (LEVELS - 1 - k);
+    let all: Vec<_> = (0..width).map(Some).collect();
+    let (conv, shape) = (format!("{name}.0"), [4 * width, width]);
+    let conv = layers::transposed(checkpoint, &conv, shape, 1, &all)?;
+    let slopes = Slopes::Named(format!("{name}.1"));
+    Ok(conv.with_slopes(&layers::read_slopes(checkpoint, &slopes, width)?)?)
 }
 
 /// Memory for pictures of one size.

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::error::Result;
 use crate::kernels::Context;
-use crate::kernels::picture;
+use crate::kernels::picture::{self, Weights};
 
 /// Pixels by which neighbouring parts overlap.
 const OVERLAP: usize = 128;
@@ -20,6 +20,11 @@ pub struct Span {
 }
 
 impl Span {
+    /// What all its pixels weigh.
+    fn weights(&self) -> Vec<f32> {
+        (0..self.range.len()).map(|i| self.weight(i)).collect()
+    }
+
     /// What the part's pixel `i`, counted from its start, weighs; with the parts beside it 1.
     fn weight(&self, i: usize) -> f32 {
         let (before, behind) = self.shared;
@@ -58,39 +63,56 @@ pub fn spans(size: usize, longest: usize) -> Vec<Span> {
     (0..count).map(span).collect()
 }
 
-/// Rows and columns of a part of a picture.
-pub type Tile = (Span, Span);
+/// A part of a picture.
+#[derive(Debug)]
+pub struct Tile {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    weights: Weights,
+}
 
-/// The parts of a picture of this size.
-pub fn of((height, width): (usize, usize), longest: usize) -> Vec<Tile> {
+/// The parts of a picture of this size, none longer than `longest` to either side.
+///
+/// # Errors
+/// A card has too little memory, or fails.
+pub fn of(device: &Device, (height, width): (usize, usize), longest: usize) -> Result<Vec<Tile>> {
     let columns = spans(width, longest);
     let rows = spans(height, longest).into_iter();
-    rows.flat_map(|y| columns.iter().map(move |x| (y.clone(), x.clone())))
-        .collect()
+    let all = rows.flat_map(|y| columns.iter().map(move |x| (y.clone(), x)));
+    let tile = |(rows, columns): (Span, &Span)| {
+        let weights = [rows.weights(), columns.weights()];
+        Ok(Tile {
+            rows: rows.range,
+            columns: columns.range.clone(),
+            weights: Weights::new(device, weights)?,
+        })
+    };
+    all.map(tile).collect()
 }
 
-/// The part of `[h, w, c]` that a tile is.
-///
-/// # Errors
-/// It is smaller.
-pub fn part(tensor: &Tensor, (rows, columns): &Tile) -> Result<Tensor> {
-    let part = tensor.narrow(0, rows.range.start, rows.range.len())?;
-    Ok(part.narrow(1, columns.range.start, columns.range.len())?)
-}
+impl Tile {
+    /// Height and width.
+    pub fn size(&self) -> (usize, usize) {
+        (self.rows.len(), self.columns.len())
+    }
 
-/// Adds what was made of a tile, weighted, to the whole, which was zeros before the first.
-///
-/// # Errors
-/// The sizes differ.
-pub fn add(context: &Context, tile: &Tile, made: &Tensor, whole: &Tensor) -> Result<()> {
-    let (rows, columns) = tile;
-    let weight = |y: usize, x: usize| rows.weight(y) * columns.weight(x);
-    Ok(picture::add_weighted(
-        context,
-        made,
-        &weight,
-        &part(whole, tile)?,
-    )?)
+    /// The part of `[h, w, c]` that it is.
+    ///
+    /// # Errors
+    /// It is smaller.
+    pub fn part(&self, tensor: &Tensor) -> Result<Tensor> {
+        let part = tensor.narrow(0, self.rows.start, self.rows.len())?;
+        Ok(part.narrow(1, self.columns.start, self.columns.len())?)
+    }
+
+    /// Adds what was made of it, weighted, to the whole, which was zeros before the first.
+    ///
+    /// # Errors
+    /// The sizes differ.
+    pub fn add(&self, context: &Context, made: &Tensor, whole: &Tensor) -> Result<()> {
+        let part = self.part(whole)?;
+        Ok(picture::add_faded(context, &self.weights, made, &part)?)
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +138,8 @@ mod tests {
 
     #[test]
     fn what_fits_is_one_part() {
-        assert_eq!(of((700, 300), 700).len(), 1);
-        assert_eq!(of((1080, 1920), 700).len(), 2 * 4);
+        let count = |size| of(&Device::Cpu, size, 700).unwrap().len();
+        assert_eq!(count((700, 300)), 1);
+        assert_eq!(count((1080, 1920)), 2 * 4);
     }
 }

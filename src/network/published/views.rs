@@ -1,7 +1,7 @@
 //! What blocks see that are given both pictures as they are and as the motion so far warps them, at a
 //! resolution of their own; and where in it lies what their authors number otherwise.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::RGB;
 use super::layers::Buffer;
@@ -78,9 +78,12 @@ impl Views {
     /// For views of up to these heights and widths.
     ///
     /// # Errors
-    /// None that a picture inside of memory has.
-    pub fn new(sizes: impl Iterator<Item = (usize, usize)> + Clone) -> Result<Self> {
-        let buffer = || Buffer::new(sizes.clone().map(|(h, w)| [h, w, VIEW]));
+    /// A card has too little memory, or fails.
+    pub fn new(
+        device: &Device,
+        sizes: impl Iterator<Item = (usize, usize)> + Clone,
+    ) -> Result<Self> {
+        let buffer = || Buffer::new(device, sizes.clone().map(|(h, w)| [h, w, VIEW]));
         Ok(Self([buffer()?, buffer()?]))
     }
 

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::space::{Compared, Space};
 use super::{kernel, outputs};
 use crate::error::Result;
-use crate::kernels::conv::{self, Activation, Filter};
+use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::{Context, pairs, pointwise, resample};
 use crate::network::checkpoint::Checkpoint;
 use crate::network::published::RGB;
@@ -66,7 +66,7 @@ impl Features {
             .apply(context, &[&space.lowered], None, linear, &raw)?;
         let [mut now, mut next] = own.whole.each_ref();
         let mut input = now.tensor([h, w, width])?;
-        pairs::standardise(context, &raw, true, &input)?;
+        pairs::standardise(context, &raw, true, &own.moments, &input)?;
         for block in &self.blocks {
             (h, w) = (h / block.stride, w / block.stride);
             let out = next.tensor([h, w, block.outputs()])?;
@@ -134,7 +134,7 @@ impl Block {
             let raw = own.raw.tensor(shape)?;
             conv.apply(context, &[&made], None, linear, &raw)?;
             let part = now.tensor(shape)?;
-            pairs::standardise(context, &raw, true, &part)?;
+            pairs::standardise(context, &raw, true, &own.moments, &part)?;
             made = part;
             (now, next) = (next, now);
         }
@@ -143,11 +143,11 @@ impl Block {
                 let raw = own.raw.tensor([h, w, width])?;
                 shortcut.apply(context, &[input], None, linear, &raw)?;
                 let part = now.tensor([h, w, width])?;
-                pairs::standardise(context, &raw, false, &part)?;
-                conv::add(context, &part, &made, out)?;
+                pairs::standardise(context, &raw, false, &own.moments, &part)?;
+                pointwise::add_rectified(context, &part, &made, out)?;
             }
-            None => conv::add(context, input, &made, out)?,
+            None => pointwise::add_rectified(context, input, &made, out)?,
         }
-        Ok(pointwise::slope(context, &vec![0.0; width], out)?)
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@
 //! Pictures are padded by repeating their edges all around. What is answered as motion is the mean of the
 //! flows and masks; all that the picture has beyond their blend is the residual.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::layers::{self, Slopes, zeros};
 use super::pyramid::{self, Decoder, FLOW, LEVELS};
@@ -109,15 +109,15 @@ impl Amt {
     }
 
     /// Room for a picture of a padded size.
-    pub fn encoded(&self, (height, width): (usize, usize)) -> Result<Encoded> {
+    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
         Ok(Encoded {
-            image: zeros([height, width, RGB])?,
+            image: zeros(device, [height, width, RGB])?,
         })
     }
 
     /// Memory for pictures of `size`.
-    pub fn space(&self, size: (usize, usize)) -> Result<Space> {
-        Space::new(self, size)
+    pub fn space(&self, device: &Device, size: (usize, usize)) -> Result<Space> {
+        Space::new(self, device, size)
     }
 
     /// Fills `motion`, `[h, w, 5]`, with flow in pixels and mask, and `residual`, `[h, w, 3]`, with what the
@@ -138,9 +138,9 @@ impl Amt {
             space.centred.fill(context, side, own)?;
         }
         let [left, right] = &space.sides;
-        let mean = (picture::mean(left)? + picture::mean(right)?) / 2.0;
+        space.mean.take(context, [left, right])?;
         for (side, own) in space.sides.iter().enumerate() {
-            picture::lower(context, own, mean, &space.lowered)?;
+            space.mean.lower(context, own, &space.lowered)?;
             let rooms = space.levels.iter().map(|l| (&l.middle, &l.features[side]));
             pyramid::encode(context, &self.encoder, &space.lowered, rooms)?;
             self.features.run(context, space, side)?;
@@ -212,8 +212,8 @@ impl Amt {
             let added = answer.narrow(2, (FLOW + 1) * n + RGB * k, RGB)?;
             let made = space.pictures.narrow(2, RGB * k, RGB)?;
             conv::add(context, &space.blend, &added, &made)?;
-            picture::add_weighted(context, own, &|_, _| share, &space.motion)?;
-            picture::add_weighted(context, &made, &|_, _| share, &space.picture)?;
+            picture::add_scaled(context, share, own, &space.motion)?;
+            picture::add_scaled(context, share, &made, &space.picture)?;
         }
         let [first, second] = &self.combine;
         first.apply(
@@ -225,9 +225,14 @@ impl Amt {
         )?;
         let linear = Activation::Linear;
         second.apply(context, &[&space.combined], None, linear, &space.lowered)?;
-        picture::add_weighted(context, &space.lowered, &|_, _| 1.0, &space.picture)?;
+        picture::add_scaled(context, 1.0, &space.lowered, &space.picture)?;
         picture::blend(context, [left, right], &space.motion, &space.blend)?;
-        Ok(picture::subtract(context, &space.blend, &space.picture)?)
+        Ok(picture::add_scaled(
+            context,
+            -1.0,
+            &space.blend,
+            &space.picture,
+        )?)
     }
 }
 

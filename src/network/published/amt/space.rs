@@ -1,11 +1,12 @@
 //! Memory for pictures of one size.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::{Amt, CELL, COMPARED, COMPARISON, MULTIPLE};
 use crate::error::Result;
 use crate::kernels::answers::CONCLUSION;
-use crate::kernels::pairs;
+use crate::kernels::pairs::{self, Moments};
+use crate::kernels::picture::Mean;
 use crate::network::published::RGB;
 use crate::network::published::centred::Centred;
 use crate::network::published::layers::{Buffer, zeros};
@@ -19,7 +20,8 @@ const LEAST: usize = CELL << (pairs::LEVELS - 1);
 pub struct Space {
     pub(super) centred: Centred,
     pub(super) sides: [Tensor; 2],
-    /// A picture without the mean of both.
+    /// Of both pictures, and a picture without it.
+    pub(super) mean: Mean,
     pub(super) lowered: Tensor,
     /// In the cells of the coarsest decoder, and in those of comparison.
     pub(super) coarse_phases: Tensor,
@@ -55,6 +57,7 @@ pub(super) struct Compared {
     pub(super) size: (usize, usize),
     /// Of both sides, finest first.
     pub(super) levels: [Vec<Tensor>; 2],
+    pub(super) moments: Moments,
     pub(super) raw: Buffer,
     pub(super) whole: [Buffer; 2],
     pub(super) parts: [Buffer; 2],
@@ -71,7 +74,8 @@ pub(super) struct Compared {
 }
 
 impl Space {
-    pub(super) fn new(net: &Amt, size: (usize, usize)) -> Result<Self> {
+    pub(super) fn new(net: &Amt, device: &Device, size: (usize, usize)) -> Result<Self> {
+        let zeros = |shape| zeros(device, shape);
         let centred = Centred::new(size, MULTIPLE, LEAST);
         let (h, w) = centred.whole;
         let levels = (0..LEVELS).map(|i| {
@@ -84,18 +88,19 @@ impl Space {
                 warped: [room(width)?, room(width)?],
                 flow: room(FLOW)?,
                 between: room(width)?,
-                room: net.decoders[i].room((h, w))?,
+                room: net.decoders[i].room(device, (h, w))?,
             })
         });
         let whole = |c: usize| zeros([h, w, c]);
         let combined = net.combine[0].outputs();
         Ok(Self {
+            mean: Mean::new(device, h)?,
             sides: [whole(RGB)?, whole(RGB)?],
             lowered: whole(RGB)?,
             coarse_phases: zeros([h / MULTIPLE, w / MULTIPLE, 1])?,
             phases: zeros([h / CELL, w / CELL, 1])?,
             levels: levels.collect::<Result<_>>()?,
-            compared: Compared::new(net, (h, w))?,
+            compared: Compared::new(net, device, (h, w))?,
             field: whole(CONCLUSION)?,
             motion: whole(CONCLUSION)?,
             blend: whole(RGB)?,
@@ -108,7 +113,8 @@ impl Space {
 }
 
 impl Compared {
-    fn new(net: &Amt, (h, w): (usize, usize)) -> Result<Self> {
+    fn new(net: &Amt, device: &Device, (h, w): (usize, usize)) -> Result<Self> {
+        let zeros = |shape| zeros(device, shape);
         let size = (h / CELL, w / CELL);
         let dimensions = net.features.last.outputs();
         let level = |i: usize| zeros([size.0 >> i, size.1 >> i, dimensions]);
@@ -122,7 +128,9 @@ impl Compared {
             shapes.push([rows, columns, widest]);
             (rows, columns) = (rows / block.stride, columns / block.stride);
         }
-        let features = || Buffer::new(shapes.iter().copied());
+        let most = |axis: usize| shapes.iter().map(|s| s[axis]).max().unwrap_or(1);
+        let moments = Moments::new(device, [most(0), most(2)])?;
+        let features = || Buffer::new(device, shapes.iter().copied());
         let cells = |c: usize| zeros([size.0, size.1, c]);
         let widest = net.widths.iter().copied().max().unwrap_or(1);
         let steps = || (0..COMPARED + 1).map(|i| (h >> (i + 1), w >> (i + 1)));
@@ -134,22 +142,23 @@ impl Compared {
                 let high = u.high.as_ref().map(|high| [h, w, high.widest()]);
                 [Some([size.0, size.1, u.low.widest()]), high]
             });
-            Buffer::new(steps.flatten())
+            Buffer::new(device, steps.flatten())
         };
         Ok(Self {
             size,
             levels: [levels()?, levels()?],
+            moments,
             raw: features()?,
             whole: [features()?, features()?],
             parts: [features()?, features()?],
             flow: cells(FLOW)?,
-            between: Buffer::new([[size.0, size.1, widest]])?,
+            between: Buffer::new(device, [[size.0, size.1, widest]])?,
             comparison: cells(COMPARISON)?,
             change: cells(FLOW)?,
-            features: Buffer::new([[size.0, size.1, widest]])?,
-            wide_comparison: Buffer::new(highest)?,
-            wide_change: Buffer::new(steps().map(|(h, w)| [h, w, FLOW]))?,
-            wide: Buffer::new(steps().zip(net.widths).map(|((h, w), c)| [h, w, c]))?,
+            features: Buffer::new(device, [[size.0, size.1, widest]])?,
+            wide_comparison: Buffer::new(device, highest)?,
+            wide_change: Buffer::new(device, steps().map(|(h, w)| [h, w, FLOW]))?,
+            wide: Buffer::new(device, steps().zip(net.widths).map(|((h, w), c)| [h, w, c]))?,
             work: [work()?, work()?, work()?, work()?],
         })
     }

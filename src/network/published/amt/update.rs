@@ -74,7 +74,7 @@ impl Updates {
         pairs::resize(context, &features, 1.0, &wide)?;
         let add = |changes: [&Tensor; 2]| -> Result<()> {
             for (change, whole) in changes.into_iter().zip([&level.flow, &level.between]) {
-                picture::add_weighted(context, change, &|_, _| 1.0, whole)?;
+                picture::add_scaled(context, 1.0, change, whole)?;
             }
             Ok(())
         };

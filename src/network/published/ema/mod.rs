@@ -4,7 +4,7 @@
 //!
 //! Pictures are padded by repeating their edges all around. There is no test-time augmentation.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::layers::{self, Slopes, zeros};
 use super::refine::Refiner;
@@ -102,15 +102,15 @@ impl Ema {
     }
 
     /// Room for a picture of a padded size.
-    pub fn encoded(&self, (height, width): (usize, usize)) -> Result<Encoded> {
+    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
         Ok(Encoded {
-            image: zeros([height, width, RGB])?,
+            image: zeros(device, [height, width, RGB])?,
         })
     }
 
     /// Memory for pictures of `size`.
-    pub fn space(&self, size: (usize, usize)) -> Result<Space> {
-        Space::new(self, size)
+    pub fn space(&self, device: &Device, size: (usize, usize)) -> Result<Space> {
+        Space::new(self, device, size)
     }
 
     /// Channels of a stage.

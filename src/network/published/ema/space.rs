@@ -72,7 +72,7 @@ pub(super) struct HeadSpace {
 }
 
 impl Placed {
-    fn new((height, width): (usize, usize), shift: usize) -> Result<Self> {
+    fn new(device: &Device, (height, width): (usize, usize), shift: usize) -> Result<Self> {
         let windows = Windows {
             height,
             width,
@@ -83,8 +83,9 @@ impl Placed {
         let cells = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
         let places = cells.flat_map(|(y, x)| [at(x, width), at(y, height)]);
         let grid = Tensor::from_vec(places.collect(), (height, width, 2), &Device::Cpu)?;
-        let places = zeros([windows.count(), windows.area(), 2])?;
+        let places = zeros(&Device::Cpu, [windows.count(), windows.area(), 2])?;
         windows.gather(&Context::new(1)?, &grid, None, &places)?;
+        let places = places.to_device(device)?;
         Ok(Self { windows, places })
     }
 
@@ -99,10 +100,14 @@ impl Placed {
 }
 
 impl Attending {
-    fn new(net: &Ema, i: usize, (h, w): (usize, usize)) -> Result<Self> {
+    fn new(net: &Ema, device: &Device, i: usize, (h, w): (usize, usize)) -> Result<Self> {
+        let zeros = |shape| zeros(device, shape);
         let (width, stage) = (attended(net.base, i), &net.attending[i]);
         let (h, w) = (h >> (CONVOLVED + i), w >> (CONVOLVED + i));
-        let windows = [Placed::new((h, w), 0)?, Placed::new((h, w), WINDOW / 2)?];
+        let windows = [
+            Placed::new(device, (h, w), 0)?,
+            Placed::new(device, (h, w), WINDOW / 2)?,
+        ];
         let (count, area) = (windows[0].windows.count(), windows[0].windows.area());
         let grid = |c: usize| zeros([h, w, c]);
         let wins = |c: usize| zeros([count, area, c]);
@@ -113,10 +118,10 @@ impl Attending {
             Entry::All { parts, .. } => (parts.len() * net.base, 9 * net.width(CONVOLVED - 1)),
             Entry::One(_) => (1, 1),
         };
-        let wide = || layers::Buffer::new([[h, w, hidden]]);
+        let wide = || layers::Buffer::new(device, [[h, w, hidden]]);
         Ok(Self {
             windows,
-            patches: layers::Buffer::new([[h, w, patches]])?,
+            patches: layers::Buffer::new(device, [[h, w, patches]])?,
             parts: grid(parts)?,
             entry: grid(width)?,
             grids: [grid(width)?, grid(width)?],
@@ -124,16 +129,17 @@ impl Attending {
             normed: [wins(width)?, wins(width)?],
             query: wins(width)?,
             key_value: wins(2 * width)?,
-            places: layers::Buffer::new([[count, area, moved]])?,
-            attended: layers::Buffer::new([[count, area, width + moved]])?,
-            moved_windows: layers::Buffer::new([[count, area, moved]])?,
+            places: layers::Buffer::new(device, [[count, area, moved]])?,
+            attended: layers::Buffer::new(device, [[count, area, width + moved]])?,
+            moved_windows: layers::Buffer::new(device, [[count, area, moved]])?,
             wide: [wide()?, wide()?],
         })
     }
 }
 
 impl Space {
-    pub(super) fn new(net: &Ema, size: (usize, usize)) -> Result<Self> {
+    pub(super) fn new(net: &Ema, device: &Device, size: (usize, usize)) -> Result<Self> {
+        let zeros = |shape| zeros(device, shape);
         let centred = Centred::new(size, MULTIPLE, 1);
         let (h, w) = centred.whole;
         let room = |level: usize, c: usize| zeros([h >> level, w >> level, c]);
@@ -153,7 +159,7 @@ impl Space {
                 answer: room(level - 2, MOTION)?,
             })
         });
-        let attending = (0..ATTENDING).map(|i| Attending::new(net, i, (h, w)));
+        let attending = (0..ATTENDING).map(|i| Attending::new(net, device, i, (h, w)));
         Ok(Self {
             sides: [room(0, SIDE)?, room(0, SIDE)?],
             middle: (0..CONVOLVED).map(pair).collect::<Result<_>>()?,
@@ -162,8 +168,8 @@ impl Space {
                 .collect::<Result<_>>()?,
             attending: attending.collect::<Result<_>>()?,
             heads: heads.collect::<Result<_>>()?,
-            views: Views::new([(h, w)].into_iter())?,
-            refiner: net.refiner.space((h, w))?,
+            views: Views::new(device, [(h, w)].into_iter())?,
+            refiner: net.refiner.space(device, (h, w))?,
             motion: room(0, answers::CONCLUSION)?,
             residual: room(0, RGB)?,
             centred,

@@ -191,10 +191,10 @@ impl Block {
             attended: layer("attn.proj", width, width)?,
             moved: layer("attn.motion_proj", moved, moved)?,
             widen: layer("mlp.fc1", hidden, width)?,
-            mix: Depthwise {
-                weight: weight.permute((1, 2, 3, 0))?.flatten_all()?.to_vec1()?,
-                bias: bias.to_vec1()?,
-            },
+            mix: Depthwise::new(
+                weight.permute((1, 2, 3, 0))?.flatten_all()?.to_vec1()?,
+                bias.to_vec1()?,
+            ),
             narrow: layer("mlp.fc2", width, hidden)?,
         })
     }
@@ -260,11 +260,11 @@ impl Block {
 
 fn norm(checkpoint: &Checkpoint, name: &str, width: usize, epsilon: f32) -> Result<Norm> {
     let values = |part| checkpoint.tensor(&format!("{name}.{part}"), &[width]);
-    Ok(Norm {
-        weight: values("weight")?.to_vec1()?,
-        bias: values("bias")?.to_vec1()?,
+    Ok(Norm::new(
+        values("weight")?.to_vec1()?,
+        values("bias")?.to_vec1()?,
         epsilon,
-    })
+    ))
 }
 
 /// A convolution without activation.

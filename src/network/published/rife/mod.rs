@@ -8,7 +8,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::layers::{self, Buffer, Slopes, zeros, zeros_on};
+use super::layers::{self, Buffer, Slopes, zeros};
 use super::views::Pair;
 use super::{Encoded, RGB};
 use crate::error::Result;
@@ -123,7 +123,7 @@ impl Rife {
         )
     }
 
-    /// Whether cards have all its kernels.
+    /// Whether it has been seen to run on cards.
     pub fn runs_on_cards(&self) -> bool {
         self.refined.is_none()
     }
@@ -131,7 +131,7 @@ impl Rife {
     /// Room for a picture of a padded size.
     pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
         Ok(Encoded {
-            image: zeros_on(device, [height, width, self.side])?,
+            image: zeros(device, [height, width, self.side])?,
         })
     }
 
@@ -316,7 +316,7 @@ fn is_fast(answer: &Tensor, scale: f32, size: (usize, usize)) -> Result<bool> {
         return Ok(false);
     }
     let context = Context::new(1)?;
-    let enlarged = zeros([size.0, size.1, answers::CONCLUSION])?;
+    let enlarged = zeros(&Device::Cpu, [size.0, size.1, answers::CONCLUSION])?;
     let alone = [Answer {
         values: answer,
         scale,
@@ -584,23 +584,23 @@ impl Space {
             .collect();
         let head = rife.head.as_ref();
         let head = head.map(|h| [size.0.div_ceil(2), size.1.div_ceil(2), h.width]);
-        let body = || Buffer::on(device, sizes.iter().map(Sizes::body).chain(head));
+        let body = || Buffer::new(device, sizes.iter().map(Sizes::body).chain(head));
         let answer = |s: &Sizes| {
             let n = rife.last_factor();
             let shape = [n * s.quarter.0, n * s.quarter.1, rife.answer_channels()];
-            Buffer::on(device, [shape])
+            Buffer::new(device, [shape])
         };
         let views = || sizes.iter().map(|s| s.full);
         let refined = rife.refined.as_ref();
         // One that refines reads views instead.
         let inputs = views().filter(|_| refined.is_none());
         let inputs = inputs.map(|(h, w)| [h, w, rife.inputs()]);
-        let refined = refined.map(|r| r.space(size, views(), iterations));
+        let refined = refined.map(|r| r.space(device, size, views(), iterations));
         Ok(Self {
             size,
             refined: refined.transpose()?,
-            input: Buffer::on(device, inputs)?,
-            middle: Buffer::on(device, sizes.iter().flat_map(|s| [s.middle(), s.body()]))?,
+            input: Buffer::new(device, inputs)?,
+            middle: Buffer::new(device, sizes.iter().flat_map(|s| [s.middle(), s.body()]))?,
             body: [body()?, body()?],
             answers: sizes.iter().map(answer).collect::<Result<_>>()?,
             scales,

@@ -6,7 +6,7 @@
 //! iterative references ([D,R]) the blocks also see a picture nearer to the wanted one, and its
 //! distance: the left one first, then what was made of it part of the way.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::versions::Sight;
 use super::{RGB, Rife};
@@ -78,16 +78,18 @@ impl Refined {
     /// Memory for pictures of a padded size, and views of these.
     pub fn space(
         &self,
+        device: &Device,
         size: (usize, usize),
         views: impl Iterator<Item = (usize, usize)> + Clone,
         iterations: u32,
     ) -> Result<Space> {
         let (h, w) = size;
+        let zeros = |shape| zeros(device, shape);
         let room = |k: usize| zeros([h >> k, w >> k, self.refiner.features(k)]);
         let levels = 1..=LEVELS;
         Ok(Space {
-            views: Views::new(views.chain([size]))?,
-            refiner: self.refiner.space(size)?,
+            views: Views::new(device, views.chain([size]))?,
+            refiner: self.refiner.space(device, size)?,
             middle: levels.clone().map(room).collect::<Result<_>>()?,
             features: levels
                 .map(|k| Ok([room(k)?, room(k)?]))
