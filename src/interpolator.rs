@@ -335,8 +335,8 @@ impl Interpolator {
         Self::with_context(model, format, (width, height), &context, options)
     }
 
-    /// As [`Interpolator::with_options`]. The network runs on the context's card if it has one and there is a
-    /// version of the network for cards; all else runs on the CPU.
+    /// As [`Interpolator::with_options`]. The network runs on the context's card if it has one; all else runs on the
+    /// CPU, but for the pictures of the built-in network, which its card makes.
     ///
     /// # Errors
     /// The size is empty or too large, or the card has too little memory.

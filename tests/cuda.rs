@@ -13,8 +13,8 @@ mod checkpoints;
 const PLUGIN: &str = "libgstvideointerpolate.so";
 /// A small network of those that run on cards.
 const NETWORK: &str = "rife-4.25.lite";
-/// One of those that do not.
-const ON_CPU: &str = "ifrnet-s";
+/// A network of each other family, and of what came before RIFE 4.
+const OTHERS: [&str; 5] = ["ifrnet-s", "film", "rife-d", "amt-s", "ema-small"];
 /// Names the numbers that features have on the card.
 const CARD_VARIABLE: &str = "VIDEOINTERPOLATE_CARD";
 /// As gst-launch-1.0 takes it.
@@ -299,16 +299,6 @@ fn auto_falls_back_whatever_the_driver_is() {
     }
 }
 
-#[test]
-fn a_network_without_a_version_for_cards_says_so() {
-    let properties = format!("model={} device=cuda", written(ON_CPU).display());
-    let (played, log) = play(&properties, Some(driver()), &[]);
-    assert!(
-        !played && log.contains("no version for cards") && log.contains("RIFE"),
-        "{log}"
-    );
-}
-
 /// The driver that runs the kernels.
 fn runs() -> (&'static str, &'static str) {
     let folder = kernels().to_str().expect("a plain name");
@@ -317,7 +307,8 @@ fn runs() -> (&'static str, &'static str) {
 
 #[test]
 fn a_driver_that_runs_the_kernels_is_used() {
-    for properties in [String::new(), model()] {
+    let others = OTHERS.map(|name| format!("model={}", written(name).display()));
+    for properties in [String::new(), model()].into_iter().chain(others) {
         let properties = format!("{properties} device=cuda");
         let (played, log) = play(properties.trim(), Some(driver()), &[runs()]);
         assert!(played, "{log}");
@@ -473,7 +464,10 @@ fn nothing_is_allocated_after_the_first_pair() {
         assert!(many.number("launches") > pair.number("launches"));
     }
     // here a third picture is looked at, or what crosses over is no picture
-    for properties in ["motion=trajectory", &model()] {
+    let others = [OTHERS[0], OTHERS[3]].map(|name| format!("model={}", written(name).display()));
+    let all = ["motion=trajectory".into(), model()];
+    for properties in all.into_iter().chain(others) {
+        let properties = &properties;
         let [few, many] = [4, 8].map(|frames| double((frames, "64x48"), properties, &[]).1);
         for what in ["allocations", "locked"] {
             assert_eq!(few.number(what), many.number(what), "{properties} {what}");
@@ -536,7 +530,8 @@ fn tests_of_cards() -> PathBuf {
 
 #[test]
 fn the_tests_of_cards_pass_with_the_kernels_on_the_host() {
-    let networks = ("CARD_NETWORKS", "rife-4.0-fast,rife-4.25.lite");
+    let networks = format!("rife-4.0-fast,{NETWORK},{}", OTHERS.join(","));
+    let networks = ("CARD_NETWORKS", networks.as_str());
     let output = command(tests_of_cards(), Some(driver()), &[runs(), networks])
         .arg("--nocapture")
         .output();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::Precision;
 use crate::kernels::device::Gpu;
 
@@ -56,19 +56,9 @@ impl Model {
     /// both.
     ///
     /// # Errors
-    /// There is no version of the network for cards, the card fails, or answers something else.
+    /// The card fails, or answers something else.
     pub fn try_on(&self, gpu: &Arc<Gpu>) -> Result<Precision> {
-        match self {
-            Self::Published(network) if !network.runs_on_cards() => Err(Error::Device {
-                device: gpu.description(),
-                problem: format!(
-                    "cannot run this network ({}), of which there is no version for cards; use the device \"auto\" or \"cpu\", the built-in network, or as model one of {}",
-                    self.name(),
-                    published::ON_CARDS
-                ),
-            }),
-            _ => trial::run(self, gpu),
-        }
+        trial::run(self, gpu)
     }
 
     /// The resolution at which it seeks motion in pictures of this height and width, see [`Options::scale`]; none where it knows

@@ -18,7 +18,7 @@ use crate::kernels::{CARD_VARIABLE, Context, PhaseMap, Precision};
 const SIZE: (usize, usize) = (72, 88);
 /// Pixels that they are apart.
 const MOTION: f32 = 3.0;
-/// Largest difference of flow in pixels, relative to the larger of 1 and the CPU's, and of the mask: sums in
+/// Largest difference of flow in pixels, relative to the larger of 1 and the CPU's, of the mask and of what is added: sums in
 /// another order, through all of a network's layers. As between the CPU and the authors' code.
 const TOLERANCE: f32 = 1e-2;
 
@@ -156,7 +156,12 @@ fn motion_of_embedded(network: &Network, context: &Context) -> Result<Vec<f32>> 
 }
 
 fn motion_of_published(network: &Published, context: &Context) -> Result<Vec<f32>> {
-    let mut workspace = network.workspace(context, SIZE, Options::default())?;
+    // one halving of FILM's runs all its kernels
+    let options = Options {
+        recursion: 1,
+        ..Options::default()
+    };
+    let mut workspace = network.workspace(context, SIZE, options)?;
     let [mut left, mut right] = [network.encoded(&workspace)?, network.encoded(&workspace)?];
     for (encoded, moved) in [(&mut left, 0.0), (&mut right, MOTION)] {
         let picture = paint(moved)?.to_device(&context.device())?;
@@ -164,7 +169,9 @@ fn motion_of_published(network: &Published, context: &Context) -> Result<Vec<f32
         network.encode(&mut workspace, encoded)?;
     }
     network.estimate(&mut workspace, &left, &right, &PhaseMap::Uniform(0.4))?;
-    values(workspace.motion())
+    let mut all = values(workspace.motion())?;
+    all.extend(workspace.residual().map_or(Ok(vec![]), values)?);
+    Ok(all)
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f32>> {

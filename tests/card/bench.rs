@@ -201,8 +201,8 @@ fn bench() {
         let name = format!("{} {}", v.name(), p.name());
         (name, Model::from(v.network().unwrap()), p)
     });
-    let published = networks()
-        .pop()
+    let published = networks("")
+        .into_iter()
         .map(|(name, n)| (name, Model::Published(Arc::new(n)), Precision::Single));
     let models: Vec<_> = built_in.chain(published).collect();
     for size in setting(SIZES).split(',') {

@@ -34,9 +34,6 @@ use film::Film;
 use ifrnet::Ifrnet;
 use rife::Rife;
 
-/// The networks that [`Published::runs_on_cards`].
-pub const ON_CARDS: &str = "RIFE 4.0 to 4.26";
-
 /// Colours of a picture.
 pub const RGB: usize = 3;
 
@@ -244,16 +241,7 @@ impl Published {
         self.parameters
     }
 
-    /// Whether it has been seen to run on cards.
-    pub fn runs_on_cards(&self) -> bool {
-        match &self.net {
-            Net::Rife(net) => net.runs_on_cards(),
-            Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_) => false,
-        }
-    }
-
-    /// Memory for pictures of `height` x `width`, to be run on `context`; on its card if it has one and
-    /// [`Published::runs_on_cards`].
+    /// Memory for pictures of `height` x `width`, to be run on `context`.
     ///
     /// # Errors
     /// A card has too little memory.
@@ -264,10 +252,6 @@ impl Published {
         options: Options,
     ) -> Result<Workspace> {
         let size = (height, width);
-        let context = match self.runs_on_cards() {
-            true => context.clone(),
-            false => context.on(None),
-        };
         let device = context.device();
         let (padded, space, has_residual) = match &self.net {
             Net::Rife(net) => {
@@ -296,7 +280,7 @@ impl Published {
         };
         let zeros = |channels| layers::zeros(&device, [padded.0, padded.1, channels]);
         Ok(Workspace {
-            context,
+            context: context.clone(),
             motion: zeros(CONCLUSION)?,
             residual: has_residual.then(|| zeros(RGB)).transpose()?,
             size,

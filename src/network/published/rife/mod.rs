@@ -123,11 +123,6 @@ impl Rife {
         )
     }
 
-    /// Whether it has been seen to run on cards.
-    pub fn runs_on_cards(&self) -> bool {
-        self.refined.is_none()
-    }
-
     /// Room for a picture of a padded size.
     pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
         Ok(Encoded {
