@@ -164,7 +164,6 @@ static void queue(struct stream *stream, struct work *work) {
 }
 
 static void release(char *memory) {
-  used -= malloc_usable_size(memory);
   memset(memory, GARBAGE, malloc_usable_size(memory));
   free(memory);
 }
@@ -316,10 +315,9 @@ int cuMemAllocAsync(address *to, size_t bytes, struct stream *stream) {
   char *memory = malloc(bytes + !bytes);
   lock();
   used += malloc_usable_size(memory);
-  /* what is freed in the stream is there again for what follows */
-  if (most && used > strtoull(most, NULL, 10)) run_until(stream, stream->queued);
   if (most && used > strtoull(most, NULL, 10)) {
-    release(memory);
+    used -= malloc_usable_size(memory);
+    free(memory);
     return unlock(OUT_OF_MEMORY);
   }
   if (used > peak) peak = used;
@@ -333,6 +331,8 @@ int cuMemFreeAsync(address memory, struct stream *stream) {
   struct work *work = new_work(FREE, 0);
   work->freed = (char *)memory;
   queue(stream, work);
+  /* what comes behind it in the stream may have it */
+  used -= malloc_usable_size(work->freed);
   return unlock(failed);
 }
 int cuMemsetD8Async(address to, unsigned char value, size_t bytes, struct stream *stream) {
