@@ -1,5 +1,6 @@
 //! A picture in the device's memory, in its own format.
 
+#[cfg(feature = "cuda")]
 use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor, bail};
@@ -53,6 +54,7 @@ impl Sheet {
     }
 
     /// Bytes, those between rows with them.
+    #[cfg(feature = "cuda")]
     pub fn room(&self) -> usize {
         self.bytes.elem_count()
     }
@@ -67,6 +69,7 @@ impl Sheet {
     }
 
     /// Which of the bytes are the rows of a plane.
+    #[cfg(feature = "cuda")]
     pub fn rows(&self, plane: usize) -> impl Iterator<Item = Range<usize>> {
         let (first, stride) = self.planes[plane];
         let bytes = self.format.row_bytes(plane, self.width as u32);
