@@ -132,7 +132,13 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[derive(Debug)]
 pub struct Moments {
     /// The sums of rows, and what becomes of them.
-    #[cfg_attr(not(any(feature = "cuda", test)), allow(dead_code))]
+    #[cfg_attr(
+        not(any(
+            feature = "cuda",
+            all(test, target_arch = "x86_64", target_os = "linux")
+        )),
+        allow(dead_code)
+    )]
     rooms: [Tensor; 2],
 }
 
@@ -149,7 +155,10 @@ impl Moments {
     }
 
     /// `[1, h, c]` and `[1, 2, c]` for a tensor of so many rows and channels.
-    #[cfg(any(feature = "cuda", test))]
+    #[cfg(any(
+        feature = "cuda",
+        all(test, target_arch = "x86_64", target_os = "linux")
+    ))]
     fn rooms(&self, (rows, channels): (usize, usize)) -> candle_core::Result<[Tensor; 2]> {
         let room = |i: usize, height: usize| {
             let own = self.rooms[i].narrow(0, 0, height * channels)?;

@@ -248,10 +248,15 @@ values! {
     _mm_movehdup_ps(v: __m128) -> __m128: vtrn2q_f32(v, v);
     _mm_movehl_ps(a: __m128, b: __m128) -> __m128: transmute(vzip2q_f64(transmute(b), transmute(a)));
     _mm_movelh_ps(a: __m128, b: __m128) -> __m128: transmute(vzip1q_f64(transmute(a), transmute(b)));
-    // of each of two vectors the halves or the even or the odd lanes; other orders are not needed
+    // of each of two vectors the halves or the even or the odd lanes, or of the first one's lower and the second one's upper half
+    // each pair's first or second twice, or both in turn; other orders are not needed
     shuffle<const ORDER: i32>(a: __m128, b: __m128) -> __m128: {
-        const { assert!(matches!(ORDER, 0x44 | 0xee | 0x88 | 0xdd)) };
+        const { assert!(matches!(ORDER, 0x44 | 0xee | 0x88 | 0xdd | 0xa0 | 0xf5 | 0xb1)) };
+        let pairs = vcombine_f32(vget_low_f32(a), vget_high_f32(b));
         match ORDER {
+            0xa0 => vtrn1q_f32(pairs, pairs),
+            0xf5 => vtrn2q_f32(pairs, pairs),
+            0xb1 => vrev64q_f32(pairs),
             0x44 => _mm_movelh_ps(a, b),
             0xee => _mm_movehl_ps(b, a),
             0x88 => vuzp1q_f32(a, b),
@@ -640,6 +645,12 @@ mod tests {
         assert_eq!(floats(_mm256_shuffle_ps::<0xdd>(x, y)), odd);
         let upper = [a[2], a[3], b[2], b[3], a[6], a[7], b[6], b[7]];
         assert_eq!(floats(_mm256_shuffle_ps::<0xee>(x, y)), upper);
+        let firsts = [a[0], a[0], b[2], b[2], a[4], a[4], b[6], b[6]];
+        assert_eq!(floats(_mm256_shuffle_ps::<0xa0>(x, y)), firsts);
+        let seconds = [a[1], a[1], b[3], b[3], a[5], a[5], b[7], b[7]];
+        assert_eq!(floats(_mm256_shuffle_ps::<0xf5>(x, y)), seconds);
+        let in_turn = [a[1], a[0], b[3], b[2], a[5], a[4], b[7], b[6]];
+        assert_eq!(floats(_mm256_shuffle_ps::<0xb1>(x, y)), in_turn);
         let nearest: [i32; 8] = as_lanes(_mm256_cvtps_epi32(as_lanes([
             0.5f32, 1.5, 2.5, -0.5, -1.5, 7.4, 7.6, -7.6,
         ])));

@@ -49,7 +49,10 @@ impl Norm {
     }
 
     /// Weights and biases, one after the other.
-    #[cfg(any(feature = "cuda", test))]
+    #[cfg(any(
+        feature = "cuda",
+        all(test, target_arch = "x86_64", target_os = "linux")
+    ))]
     fn for_cards(&self) -> Vec<f32> {
         [&self.weight[..], &self.bias].concat()
     }
@@ -412,7 +415,10 @@ impl Depthwise {
     }
 
     /// Weights and biases, one after the other.
-    #[cfg(any(feature = "cuda", test))]
+    #[cfg(any(
+        feature = "cuda",
+        all(test, target_arch = "x86_64", target_os = "linux")
+    ))]
     fn for_cards(&self) -> Vec<f32> {
         [&self.weight[..], &self.bias].concat()
     }
