@@ -155,7 +155,7 @@ pub fn cpu_level() -> CpuLevel {
 }
 
 /// Numbers that a network's features have on a card, and what is multiplied there. Sums have 32 bits always, and so has motion: of 16 bits
-/// its edges were jagged.
+/// it has jagged edges in the ports of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// 32 bits, as on the CPU.
