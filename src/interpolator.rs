@@ -84,7 +84,7 @@ pub struct Settings {
     pub motion: Motion,
     /// Whether motion is looked at for what contradicts itself.
     pub coherence: Coherence,
-    /// Score above which two pictures are a cut apart, see [`scene::score`]; 0 disables, also
+    /// Score above which two pictures are a cut apart, see [`crate::scene::score`]; 0 disables, also
     /// what looks for failed motion.
     pub scene_threshold: f64,
     /// What becomes of two pictures that are a cut apart.
@@ -188,7 +188,7 @@ struct Relation {
     /// Serial numbers of the two.
     pair: [u64; 2],
     repeated: bool,
-    /// See [`scene::score`]; none until it is asked for, where the pictures are a card's.
+    /// See [`crate::scene::score`]; none until it is asked for, where the pictures are a card's.
     score: Option<f64>,
 }
 
