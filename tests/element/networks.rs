@@ -1,10 +1,12 @@
 //! Networks that others have published, through the element.
 
+use std::time::Duration;
+
 use gst::prelude::*;
 use tempfile::TempPath;
 
 use crate::checkpoints::tensors;
-use crate::support::{self, MS, Rig, caps, watched};
+use crate::support::{self, MS, Rig, caps, watched, watched_for};
 
 /// A checkpoint of a fixture, in a file of its own, which goes with it.
 fn file(name: &str) -> TempPath {
@@ -28,7 +30,8 @@ fn doubled(model: &str) -> Rig {
 
 #[test]
 fn a_published_network_doubles_a_stream_and_says_what_it_is() {
-    watched(|| {
+    // each family twice, without optimisation
+    watched_for(Duration::from_secs(600), || {
         for (name, family, network) in [
             ("rife-4.25.lite", "rife", "RIFE 4.25.lite"),
             ("rife-d", "rife", "RIFE m and [D]"),
