@@ -1,12 +1,13 @@
 // How far the motion of each cell is from an even one: a thread solves the equation of a cell; grids 32 x 8 threads over (h, w). The field and
 // its solver are those of `trajectory/field.rs` and `trajectory/solver.rs`, operation by operation.
 //
-// bend:
+// bend, bend_lean (what a way is further ahead at 1/4 than at 3/4, halved):
 //   Raster<const float> flow, phase       [h, w, 4] in cells and [h, w, 1]
 //   Raster<const float> cues, change      [h, w, 8] and [h, w, 8]
 //   Raster<const float> future            [h, w, 3]
 //   Field field                           the weights, by value: all threads read the same one at a time
 //   Raster<float> out                     [h, w, 2] in cells
+// bend_put_lean: Raster<const float> lean [h / 2, w / 2, 2], Phases phases, Raster<float> state [h, w, 8]; a bilinear sample a thread.
 //
 // Arithmetic limits: a step is 11 changes of 256 products each. Most cells take one step each way or none; a warp takes as many as
 // its slowest cell.
@@ -167,30 +168,72 @@ __device__ float2 bent(const Field& field, const Clues& clues, float t) {
     return {(1.0f - t) * forth.v[0] + t * back.v[0] - t * clues.motion.x, (1.0f - t) * forth.v[1] + t * back.v[1] - t * clues.motion.y};
 }
 
-KERNEL bend(Raster<const float> flows, Raster<const float> phase, Raster<const float> cues, Raster<const float> change,
-            Raster<const float> future, const __grid_constant__ Field field, Raster<float> out) {
-    int x = column(), y = row();
-    if (!out.has(y, x)) return;
-    const float *flow = flows.at(y, x), *cue = cues.at(y, x);
-    Clues clues;
+// What the kernels for a cell are given.
+struct Cells {
+    Raster<const float> flows, cues, change, future;
+};
+
+// What is told of a cell; false where its motion is even.
+__device__ bool clues_of(const Cells& cells, int y, int x, Clues& clues) {
+    const float *flow = cells.flows.at(y, x), *cue = cells.cues.at(y, x);
     clues.motion = {flow[2] - flow[0], flow[3] - flow[1]};
     clues.accelerations[0] = {cue[HYPOTHESES + 2], cue[HYPOTHESES + 3]};
     clues.known[0] = cue[HYPOTHESES + 4] > 0.0f;
-    clues.known[1] = future.at(y, x)[2] != 0.0f;
-    float2 ahead = sample(future, y, x, 0, flow[2], flow[3]);
+    clues.known[1] = cells.future.at(y, x)[2] != 0.0f;
+    float2 ahead = sample(cells.future, y, x, 0, flow[2], flow[3]);
     clues.accelerations[1] = limited({ahead.x - clues.motion.x, ahead.y - clues.motion.y}, clues.motion);
     clues.inconsistency[0] = cue[HYPOTHESES];
     clues.inconsistency[1] = cue[HYPOTHESES + 1];
     clues.difference = fminf(fminf(cue[0], cue[1]), cue[2]);
-    clues.gate = sigmoid(change.at(y, x)[CHANGE]);
+    clues.gate = sigmoid(cells.change.at(y, x)[CHANGE]);
     bool even = true;
     for (int i = 0; i < 2; i++) {
         float2 a = clues.accelerations[i];
         even = even && (!clues.known[i] || (fabsf(a.x) < LEAST && fabsf(a.y) < LEAST));
     }
+    return !even;
+}
+
+KERNEL bend(Raster<const float> flows, Raster<const float> phase, Raster<const float> cues, Raster<const float> change,
+            Raster<const float> future, const __grid_constant__ Field field, Raster<float> out) {
+    int x = column(), y = row();
+    if (!out.has(y, x)) return;
+    Clues clues;
     float2 by = {0.0f, 0.0f};
-    if (!even) by = bent(field, clues, *phase.at(y, x));
+    if (clues_of({flows, cues, change, future}, y, x, clues)) by = bent(field, clues, *phase.at(y, x));
     out.at(y, x)[0] = by.x;
     out.at(y, x)[1] = by.y;
 }
 EXPORT(bend)
+
+KERNEL bend_lean(Raster<const float> flows, Raster<const float> phase, Raster<const float> cues, Raster<const float> change,
+                 Raster<const float> future, const __grid_constant__ Field field, Raster<float> out) {
+    int x = column(), y = row();
+    if (!out.has(y, x)) return;
+    Clues clues;
+    float2 by = {0.0f, 0.0f};
+    if (clues_of({flows, cues, change, future}, y, x, clues)) {
+        float2 early = bent(field, clues, 0.25f), late = bent(field, clues, 0.75f);
+        by = {0.5f * (early.x - late.x), 0.5f * (early.y - late.y)};
+    }
+    out.at(y, x)[0] = by.x;
+    out.at(y, x)[1] = by.y;
+}
+EXPORT(bend_lean)
+
+KERNEL bend_put_lean(Raster<const float> lean, Phases phases, Raster<float> state) {
+    int x = column(), y = row();
+    if (!state.has(y, x)) return;
+    float t = phases.at(y, x), *cell = state.at(y, x);
+    float gone_x = (t - 0.5f) * (cell[2] - cell[0]), gone_y = (t - 0.5f) * (cell[3] - cell[1]);
+    Taps ty = taps(0.5f * ((float)y - gone_y) - 0.25f, lean.height), tx = taps(0.5f * ((float)x - gone_x) - 0.25f, lean.width);
+    float share = 2.0f / (3.0f / 32.0f) * t * (1.0f - t) * (1.0f - 2.0f * t);
+    for (int c = 0; c < 2; c++) {
+        float above = lerp(lean.at(ty.first, tx.first)[c], lean.at(ty.first, tx.second)[c], tx.share);
+        float below = lerp(lean.at(ty.second, tx.first)[c], lean.at(ty.second, tx.second)[c], tx.share);
+        float by = share * lerp(above, below, ty.share);
+        cell[c] -= by;
+        cell[2 + c] -= by;
+    }
+}
+EXPORT(bend_put_lean)

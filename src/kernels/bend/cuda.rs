@@ -1,7 +1,7 @@
 //! The launch of `cuda.cu`.
 
-use super::{CHANGE, CUES};
-use crate::kernels::cuda::{Argument, DeviceRaster, Launch};
+use super::{CHANGE, CUES, STATE};
+use crate::kernels::cuda::{Argument, DevicePhase, DeviceRaster, Launch};
 use crate::trajectory::Field;
 
 // SAFETY: plain numbers without bytes between them.
@@ -26,17 +26,54 @@ pub fn bend(
     cells: &DeviceCells,
     bend: &DeviceRaster,
 ) -> candle_core::Result<Launch> {
+    each("bend", field, cells, bend)
+}
+
+/// As [`super::lean`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn lean(
+    field: &Field,
+    cells: &DeviceCells,
+    lean: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    each("bend_lean", field, cells, lean)
+}
+
+fn each(
+    kernel: &'static str,
+    field: &Field,
+    cells: &DeviceCells,
+    out: &DeviceRaster,
+) -> candle_core::Result<Launch> {
     let size = cells.flow.size();
     cells.flow.expect("the flow", size, 4)?;
     cells.phase.expect("the phase", size, 1)?;
     cells.cues.expect("the cues", size, CUES)?;
     cells.change.expect("the change", size, CHANGE + 1)?;
     cells.future.expect("the future", size, 3)?;
-    bend.expect("the bend", size, 2)?;
-    let launch = Launch::new("bend", "bend").pixels(size);
+    out.expect(kernel, size, 2)?;
+    let launch = Launch::new("bend", kernel).pixels(size);
     let launch = launch.raster(&cells.flow).raster(&cells.phase);
     let launch = launch.raster(&cells.cues).raster(&cells.change);
-    Ok(launch.raster(&cells.future).with(*field).raster(bend))
+    Ok(launch.raster(&cells.future).with(*field).raster(out))
+}
+
+/// As [`super::put_lean`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn put_lean(
+    lean: &DeviceRaster,
+    phase: &DevicePhase,
+    state: &DeviceRaster,
+) -> candle_core::Result<Launch> {
+    let size = state.size();
+    state.expect("the state", size, STATE)?;
+    lean.expect("the lean", (size.0.div_ceil(2), size.1.div_ceil(2)), 2)?;
+    let launch = Launch::new("bend", "bend_put_lean").pixels(size);
+    Ok(launch.raster(lean).with(phase.raw(size)?).raster(state))
 }
 
 #[cfg(test)]
@@ -45,9 +82,10 @@ mod tests {
 
     use super::super::{self as door, Cells};
     use super::*;
+    use crate::kernels::PhaseMap;
     use crate::kernels::cuda::emulation::{input, output, run};
     use crate::kernels::hypotheses::ACCELERATION;
-    use crate::kernels::testing::{Out, Random, close, contexts};
+    use crate::kernels::testing::{Out, Random, SIZES, close, contexts};
 
     /// The last places of `exp` on a card; here it is the CPU's own.
     const LAST_PLACES: f32 = 1e-6;
@@ -101,9 +139,6 @@ mod tests {
             change: &random.tensor(size, CHANGE + 1, 2.0),
             future: &changed(&future, |c, v| known(c, 2, v)),
         };
-        let [want, got] = [0, 1].map(|_| Out::new(size, 2));
-        let (plain, _) = contexts();
-        door::bend(&plain, field, &cells, &want.tensor()).unwrap();
         let on_card = DeviceCells {
             flow: input(cells.flow),
             phase: input(cells.phase),
@@ -111,10 +146,21 @@ mod tests {
             change: input(cells.change),
             future: input(cells.future),
         };
-        run([bend(field, &on_card, &output(&got.tensor())).unwrap()]);
-        let (got, want) = (got.values(), want.values());
-        close(what, &got, &want, LAST_PLACES);
-        want.iter().filter(|v| **v != 0.0).count()
+        let [want, got] = [0, 1].map(|_| [0, 1].map(|_| Out::new(size, 2)));
+        let (plain, _) = contexts();
+        door::bend(&plain, field, &cells, &want[0].tensor()).unwrap();
+        door::lean(&plain, field, &cells, &want[1].tensor()).unwrap();
+        run([
+            bend(field, &on_card, &output(&got[0].tensor())).unwrap(),
+            lean(field, &on_card, &output(&got[1].tensor())).unwrap(),
+        ]);
+        let mut bent = 0;
+        for (got, want) in got.iter().zip(&want) {
+            let (got, want) = (got.values(), want.values());
+            close(what, &got, &want, LAST_PLACES);
+            bent += want.iter().filter(|v| **v != 0.0).count();
+        }
+        bent
     }
 
     #[test]
@@ -137,6 +183,36 @@ mod tests {
                 bent += check(&what, &field, &mut random, size, scale);
             }
             assert!(bent > 0, "{name}: all is even");
+        }
+    }
+
+    #[test]
+    fn leans_are_put_alike() {
+        let mut random = Random(10);
+        let (plain, _) = contexts();
+        for (h, w) in SIZES {
+            let plane = Tensor::rand(0.0f32, 1.0, (h, w, 1), &Device::Cpu).unwrap();
+            let planes = (
+                PhaseMap::Plane(plane.clone()),
+                DevicePhase::Plane(input(&plane)),
+            );
+            let even = |t| (PhaseMap::Uniform(t), DevicePhase::Uniform(t));
+            for (phase, on_card) in [even(0.25), even(0.9), planes] {
+                for reach in [0.5, 30.0, 1e6, f32::NAN] {
+                    let lean = random.tensor((h.div_ceil(2), w.div_ceil(2)), 2, 0.2);
+                    let want = random.tensor((h, w), STATE, reach);
+                    let got = want.copy().unwrap();
+                    door::put_lean(&plain, &lean, &phase, &want).unwrap();
+                    run([put_lean(&input(&lean), &on_card, &output(&got)).unwrap()]);
+                    let [got, want] = [got, want].map(|t| values(&t));
+                    let bits = |v: &[f32]| -> Vec<_> { v.iter().map(|v| v.to_bits()).collect() };
+                    if reach.is_nan() {
+                        assert!(got.iter().zip(&want).all(|(a, b)| a.is_nan() == b.is_nan()));
+                    } else {
+                        assert_eq!(bits(&got), bits(&want), "{h}x{w} {reach}");
+                    }
+                }
+            }
         }
     }
 

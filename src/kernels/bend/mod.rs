@@ -1,11 +1,16 @@
 //! How far the motion of each cell is from an even one, from the frames before and after: see [`crate::trajectory`].
+//!
+//! That is found in the middle, and carried to other phases as a parabola ([`super::carry`]), which is as far ahead at 1/4 as at 3/4. What a way is
+//! ahead of that is its lean: of a cubic with the accelerations a and b at its ends t (1 - t) (1 - 2 t) (b - a) / 12 at phase t, and of any
+//! other way taken as so much as it is at 1/4.
 
 use candle_core::Tensor;
 
-use super::Context;
 use super::hypotheses::{self, ACCELERATION, CUES, HYPOTHESES, limited, sample};
-use super::motion::{CHANGE, sigmoid};
+use super::motion::{CHANGE, FLOW, STATE, sigmoid, with_phases};
 use super::raster::{Raster, Source, write};
+use super::warp::Taps;
+use super::{Context, PhaseMap};
 use crate::trajectory::{Clues, Field, Vector};
 
 #[cfg(any(
@@ -58,6 +63,34 @@ pub fn bend(
     cells: &Cells,
     bend: &Tensor,
 ) -> candle_core::Result<()> {
+    each(context, cells, ("bend", bend), |clues, t| {
+        field.bend(clues, t)
+    })
+}
+
+/// Fills `lean`, `[h, w, 2]` in cells: half of what a thing is further ahead of even motion at 1/4 than at 3/4.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn lean(
+    context: &Context,
+    field: &Field,
+    cells: &Cells,
+    lean: &Tensor,
+) -> candle_core::Result<()> {
+    each(context, cells, ("lean", lean), |clues, _| {
+        let [early, late] = [0.25, 0.75].map(|t| field.bend(clues, t));
+        [0, 1].map(|c| 0.5 * (early[c] - late[c]))
+    })
+}
+
+/// Fills a tensor of `[h, w, 2]` with what `tell` says of each cell's clues and phase, and 0 where motion is even.
+fn each(
+    context: &Context,
+    cells: &Cells,
+    (name, out): (&'static str, &Tensor),
+    tell: impl Fn(&Clues, f32) -> Vector + Sync,
+) -> candle_core::Result<()> {
     let (flow, phase) = (Source::lock(cells.flow), Source::lock(cells.phase));
     let (cues, change) = (Source::lock(cells.cues), Source::lock(cells.change));
     let future = Source::lock(cells.future);
@@ -74,23 +107,79 @@ pub fn bend(
     job.cues.expect("the cues", size, CUES)?;
     job.change.expect("the change", size, CHANGE + 1)?;
     job.future.expect("the future", size, 3)?;
-    write("bend", bend, |mut out| {
-        out.expect("the bend", size, 2)?;
+    write(name, out, |mut out| {
+        out.expect(name, size, 2)?;
         let pixel = out.pixel;
         out.for_each_row(context, |y, row| {
             for (x, cell) in row.chunks_mut(pixel).enumerate() {
                 let clues = job.clues(y, x);
                 let known = clues.accelerations.into_iter().flatten();
                 let is_even = known.flatten().all(|a| a.abs() < LEAST);
-                let bend = match is_even {
+                let told = match is_even {
                     true => [0.0; 2],
-                    false => field.bend(&clues, job.phase.at(y, x)[0]),
+                    false => tell(&clues, job.phase.at(y, x)[0]),
                 };
-                cell[..2].copy_from_slice(&bend);
+                cell[..2].copy_from_slice(&told);
             }
         });
         Ok(())
     })
+}
+
+/// Adds the `lean`, as [`lean`] found it in cells of twice the size, to the flows of a `state`, `[h, w, 8]`, that was carried as a
+/// parabola to the `phase`, one or a plane of `[h, w, 1]`. It is taken from where a cell was in the middle if it moves evenly.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn put_lean(
+    context: &Context,
+    lean: &Tensor,
+    phase: &PhaseMap,
+    state: &Tensor,
+) -> candle_core::Result<()> {
+    let lean = Source::lock(lean);
+    let lean = lean.raster()?;
+    with_phases(phase, |phases, size| {
+        write("put_lean", state, |mut out| {
+            let size = size.unwrap_or(out.size());
+            out.expect("the state", size, STATE)?;
+            lean.expect("the lean", (size.0.div_ceil(2), size.1.div_ceil(2)), 2)?;
+            let pixel = out.pixel;
+            out.for_each_row(context, |y, row| {
+                for (x, cell) in row.chunks_mut(pixel).enumerate() {
+                    lean_cell(&lean, (y, x), phases.at(y, x), cell);
+                }
+            });
+            Ok(())
+        })
+    })
+}
+
+/// Moves the flows of the cell at (`y`, `x`) at phase `t`.
+fn lean_cell(lean: &Raster, (y, x): (usize, usize), t: f32, cell: &mut [f32]) {
+    let place = |at: usize, c: usize| {
+        let gone = (t - 0.5) * (cell[FLOW + 2 + c] - cell[FLOW + c]);
+        // centres of cells half as large, seen from those of the lean
+        0.5 * (at as f32 - gone) - 0.25
+    };
+    let (ty, tx) = (
+        Taps::new(place(y, 1), lean.height),
+        Taps::new(place(x, 0), lean.width),
+    );
+    let mix = |a: f32, b: f32, share: f32| a + share * (b - a);
+    let share = share_of_lean(t);
+    for c in 0..2 {
+        let row = |y: usize| mix(lean.at(y, tx.first)[c], lean.at(y, tx.second)[c], tx.share);
+        let by = share * mix(row(ty.first), row(ty.second), ty.share);
+        cell[FLOW + c] -= by;
+        cell[FLOW + 2 + c] -= by;
+    }
+}
+
+/// How much of the lean there is at phase `t`: all at 1/4, in cells half as large.
+fn share_of_lean(t: f32) -> f32 {
+    const AT_A_QUARTER: f32 = 3.0 / 32.0;
+    2.0 / AT_A_QUARTER * t * (1.0 - t) * (1.0 - 2.0 * t)
 }
 
 struct Job<'a> {

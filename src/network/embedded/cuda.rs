@@ -168,14 +168,7 @@ impl<'a> Stage<'a> {
 
     fn bend(&mut self, s: &DecoderSpace, ahead: &Ahead) -> Result<()> {
         let (m, card) = (&s.matched, self.card);
-        let cells = bend::DeviceCells {
-            flow: card.raster(&m.flow)?,
-            phase: card.raster(&m.phase)?,
-            cues: card.raster(&s.cues)?,
-            change: card.raster(&s.head)?,
-            future: card.raster(&ahead.future)?,
-        };
-        let by = card.raster(&ahead.bend)?;
+        let (cells, by) = (s.cells_on(card, ahead)?, card.raster(&ahead.bend)?);
         self.launches.push(bend::bend(&ahead.field, &cells, &by)?);
         self.update(m, &s.head, None)?;
         let state = card.raster(&m.state)?;
@@ -332,6 +325,18 @@ impl Network {
     }
 }
 
+impl DecoderSpace {
+    fn cells_on(&self, card: &dyn Card, ahead: &Ahead) -> Result<bend::DeviceCells> {
+        Ok(bend::DeviceCells {
+            flow: card.raster(&self.matched.flow)?,
+            phase: card.raster(&self.matched.phase)?,
+            cues: card.raster(&self.cues)?,
+            change: card.raster(&self.head)?,
+            future: card.raster(&ahead.future)?,
+        })
+    }
+}
+
 impl Workspace {
     /// As [`Workspace::carry`]; the difference of the middle `keeps` to its state first.
     ///
@@ -349,11 +354,21 @@ impl Workspace {
         let (flow, mask) = (card.raster(flow)?, card.raster(mask)?);
         let difference = card.raster(&self.motion.difference)?;
         let mut launches = Vec::from_iter(self.finer_phase(card, phase)?);
+        let ahead = self.followed();
         if keeps {
             launches.push(carry::keep(&difference, &state)?);
+            if let Some(ahead) = ahead {
+                let cells = self.decoder.cells_on(card, ahead)?;
+                let lean = card.raster(&ahead.lean)?;
+                launches.push(bend::lean(&ahead.field, &cells, &lean)?);
+            }
         }
         let phase = card.phase(&self.phases.fine(phase))?;
         launches.push(carry::carry(&state, &phase, &carried, &difference)?);
+        if let Some(ahead) = ahead {
+            let lean = card.raster(&ahead.lean)?;
+            launches.push(bend::put_lean(&lean, &phase, &carried)?);
+        }
         launches.push(motion::conclude(&carried, QUARTER, &flow, &mask)?);
         Ok(launches)
     }

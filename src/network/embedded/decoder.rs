@@ -161,6 +161,8 @@ pub struct Ahead {
     /// The same from the right one, see [`bend::foresee`].
     pub future: Tensor,
     pub(super) bend: Tensor,
+    /// See [`bend::lean`].
+    pub(super) lean: Tensor,
 }
 
 impl Ahead {
@@ -170,6 +172,7 @@ impl Ahead {
             found: zeros(size, 4, device)?,
             future: zeros(size, 3, device)?,
             bend: zeros(size, 2, device)?,
+            lean: zeros(size, 2, device)?,
         })
     }
 }
@@ -232,16 +235,25 @@ impl DecoderSpace {
     /// Updates the state as along trajectories.
     fn bend(&self, context: &Context, ahead: &Ahead) -> Result<()> {
         let m = &self.matched;
-        let cells = bend::Cells {
-            flow: &m.flow,
-            phase: &m.phase,
+        bend::bend(context, &ahead.field, &self.cells(ahead), &ahead.bend)?;
+        motion::update(context, &self.head, &m.summary, None, &m.state)?;
+        Ok(motion::put_ahead(context, &ahead.bend, &m.state)?)
+    }
+
+    /// What the trajectories that were bent last have beside a parabola.
+    pub fn lean(&self, context: &Context, ahead: &Ahead) -> Result<()> {
+        let cells = self.cells(ahead);
+        Ok(bend::lean(context, &ahead.field, &cells, &ahead.lean)?)
+    }
+
+    fn cells<'a>(&'a self, ahead: &'a Ahead) -> bend::Cells<'a> {
+        bend::Cells {
+            flow: &self.matched.flow,
+            phase: &self.matched.phase,
             cues: &self.cues,
             change: &self.head,
             future: &ahead.future,
-        };
-        bend::bend(context, &ahead.field, &cells, &ahead.bend)?;
-        motion::update(context, &self.head, &m.summary, None, &m.state)?;
-        Ok(motion::put_ahead(context, &ahead.bend, &m.state)?)
+        }
     }
 }
 

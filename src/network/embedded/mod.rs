@@ -255,7 +255,7 @@ impl Network {
     /// The motion at a phase between two encoded pictures, those that [`Network::search`] had last; it stays in
     /// the workspace.
     ///
-    /// If motion follows no trajectories, it is found once a pair, in the middle, and carried to the phase: several phases
+    /// It is found once a pair, in the middle, and carried to the phase: several phases
     /// cost little more than one, and their motion is of one piece (what that costs and gains: `training/runs.md`).
     ///
     /// # Errors
@@ -269,10 +269,6 @@ impl Network {
         phase: &PhaseMap,
     ) -> Result<&'w Motion> {
         const MIDDLE: PhaseMap = PhaseMap::Uniform(0.5);
-        if ws.follows {
-            self.estimate_at(ws, [left, right], phase)?;
-            return Ok(&ws.motion);
-        }
         if ws.state_is == StateIs::Other {
             self.estimate_at(ws, [left, right], &MIDDLE)?;
             ws.state_is = StateIs::Middle;
@@ -460,12 +456,18 @@ impl Workspace {
         }
         let (context, difference) = (&self.context, &self.motion.difference);
         let (state, carried) = (&self.refiner.matched.state, &self.carried);
+        let ahead = self.followed();
         context.pool().install(|| {
             if keeps {
                 carry::keep(context, difference, state)?;
+                ahead.map_or(Ok(()), |ahead| self.decoder.lean(context, ahead))?;
             }
             self.phases.fill(context, phase)?;
-            carry::carry(context, state, &self.phases.fine(phase), carried)?;
+            let phase = &self.phases.fine(phase);
+            carry::carry(context, state, phase, carried)?;
+            if let Some(ahead) = ahead {
+                bend::put_lean(context, &ahead.lean, phase, carried)?;
+            }
             carry::difference(context, carried, difference)?;
             self.conclude(carried)
         })
@@ -544,13 +546,20 @@ impl Workspace {
         Motions {
             found: &self.found,
             past: &self.past,
-            ahead: self.ahead.as_deref().filter(|_| self.follows),
+            ahead: self.followed(),
         }
+    }
+
+    /// What trajectories need, where they are followed.
+    fn followed(&self) -> Option<&Ahead> {
+        self.ahead.as_deref().filter(|_| self.follows)
     }
 
     /// Lets motion be even again, but for what the pair before tells.
     pub fn follow_none(&mut self) {
-        self.follows = false;
+        if std::mem::take(&mut self.follows) {
+            self.state_is = StateIs::Other;
+        }
     }
 
     /// What the workspace runs on.

@@ -229,9 +229,11 @@ fn trajectories_agree() {
     both.estimate([&a, &b]);
     both.look_ahead(&b, Some((&c, 0.8)));
     both.estimate([&a, &b]);
+    both.carry([&a, &b]);
     both.proceed([&b, &c], Some(1.25));
     both.look_ahead(&c, None);
     both.estimate([&b, &c]);
+    both.carry([&b, &c]);
     both.got.follow_none();
     both.want.follow_none();
     both.estimate([&b, &c]);
