@@ -30,10 +30,13 @@ mod predictor;
 mod retime;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "cuda")]
+mod there;
 
 use coherence::Check;
 pub use coherence::{Coherence, TURBULENT, Turbulence};
 use engine::{Engine, Features};
+use pair::Next;
 use predictor::Predictor;
 pub use retime::{Labels, Retiming};
 
@@ -428,12 +431,17 @@ impl Interpolator {
         if self.engine.on_card().is_none() {
             self.fill_thumbnail(&mut parts)?;
         }
-        Ok(Arc::new(Encoded {
+        Ok(self.encoded(parts))
+    }
+
+    /// Of parts that were just filled.
+    fn encoded(&self, parts: Box<Parts>) -> Arc<Encoded> {
+        Arc::new(Encoded {
             parts: Some(parts),
             fetched: OnceLock::new(),
             pool: self.pool.clone(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
-        }))
+        })
     }
 
     fn fill_thumbnail(&self, parts: &mut Parts) -> Result<()> {
@@ -557,7 +565,8 @@ impl Interpolator {
         if looks && score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        self.search(left.1, right, after, settings)?;
+        let after = after.map(Next::from);
+        self.search(left.1, (Some(right.0), right.1), after, settings)?;
         self.engine
             .estimate(&one.features, &other.features, phase)?;
         let suspicious = looks && score > SUSPICIOUS;
@@ -601,7 +610,8 @@ impl Interpolator {
         if known.is_some_and(|score| looks && score > threshold) {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        self.search(left.1, right, after, settings)?;
+        let after = after.map(Next::from);
+        self.search(left.1, (Some(right.0), right.1), after, settings)?;
         let sides = [&left.1.parts().features, &right.1.parts().features];
         self.engine.estimate(sides[0], sides[1], phase)?;
         if let Some(card) = self.engine.on_card() {

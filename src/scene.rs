@@ -33,7 +33,7 @@ const STILL: f32 = 0.95;
 const LEAST: f32 = 0.05;
 
 /// What is kept of a picture to find cuts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Thumbnail {
     cells: Cells,
     /// The same at half the size.

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[path = "common/checkpoints.rs"]
 mod checkpoints;
+#[path = "cuda/memory.rs"]
+mod memory;
 
 /// As cargo names it.
 const PLUGIN: &str = "libgstvideointerpolate.so";
@@ -64,12 +66,10 @@ fn driver() -> &'static Path {
     FOLDER.get_or_init(|| {
         let folder = scratch("driver");
         let source = root().join("tests/cuda/driver.c");
-        compile(
-            "gcc",
-            &["-Wall", "-Werror"],
-            &source,
-            &folder.join("libcuda.so.1"),
-        );
+        let options = ["-Wall", "-Werror"];
+        compile("gcc", &options, &source, &folder.join("libcuda.so.1"));
+        let decoder = root().join("tests/cuda/decoder.c");
+        compile("gcc", &options, &decoder, &folder.join("libnvcuvid.so.1"));
         folder
     })
 }

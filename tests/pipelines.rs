@@ -248,6 +248,18 @@ fn curves_runs() {
     run("curves.launch");
 }
 
+/// Where there is no such card, `tests/cuda/memory.rs` runs the line with a decoder and an encoder of the CPU.
+#[test]
+fn cuda_runs() {
+    init();
+    let found = ["nvh264dec", "nvh264enc"].map(gst::ElementFactory::find);
+    if found.iter().any(Option::is_none) {
+        println!("skipped: this machine has no NVIDIA card with a decoder and an encoder");
+        return;
+    }
+    run("cuda.launch");
+}
+
 /// Names of the files that have a launch line.
 fn lines() -> Vec<String> {
     let entries = std::fs::read_dir(folder()).expect("the folder");

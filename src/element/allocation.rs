@@ -7,6 +7,7 @@ use gst_base::subclass::prelude::*;
 use gst_video::{VideoMeta, VideoOverlayCompositionMeta};
 
 use super::bridge::{self, Stream};
+use super::cuda_memory;
 use super::imp::VideoInterpolate;
 use super::state::Downstream;
 
@@ -32,7 +33,28 @@ impl VideoInterpolate {
             }
         }
         self.state().downstream = downstream;
+        if let Some(caps) = caps_on_card(query) {
+            let pools: Vec<_> = query.allocation_pools().collect();
+            let (min, max) = pools.first().map_or((0, 0), |(.., min, max)| (*min, *max));
+            let (pool, size) = self.pool_on_card(&caps, min, max)?;
+            match pools.is_empty() {
+                true => query.add_allocation_pool(Some(&pool), size, min, max),
+                false => query.set_nth_allocation_pool(0, Some(&pool), size, min, max),
+            }
+        }
         self.parent_decide_allocation(query)
+    }
+
+    fn pool_on_card(
+        &self,
+        caps: &gst::Caps,
+        min: u32,
+        max: u32,
+    ) -> Result<(gst::BufferPool, u32), gst::LoggableError> {
+        let element = self.obj();
+        let device = self.wanted_device();
+        self.sharing
+            .pool(element.upcast_ref(), &device, (caps, min, max))
     }
 
     pub(super) fn propose(
@@ -40,6 +62,11 @@ impl VideoInterpolate {
         decided: Option<&gst::query::Allocation>,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
+        if let Some(caps) = caps_on_card(query).filter(|_| decided.is_some()) {
+            // the parent's would be of system memory
+            let (pool, size) = self.pool_on_card(&caps, 0, 0)?;
+            query.add_allocation_pool(Some(&pool), size, 0, 0);
+        }
         self.parent_propose_allocation(decided, query)?;
         if decided.is_none() {
             // passthrough: downstream has answered
@@ -72,6 +99,11 @@ impl VideoInterpolate {
             pool.set_flushing(flushing);
         }
     }
+}
+
+/// The caps that memory is asked for, if that is a card's.
+fn caps_on_card(query: &gst::query::Allocation) -> Option<gst::Caps> {
+    query.get_owned().0.filter(|caps| cuda_memory::has(caps))
 }
 
 /// Asks for at least `needed` buffers in every pool of the answer.

@@ -7,6 +7,7 @@ use gst::prelude::*;
 use gst_video::prelude::*;
 
 use super::caps::{self, FORMATS};
+use super::cuda_memory;
 use crate::curves::Problem;
 use crate::error::Error;
 use crate::picture::{Color, Format, Picture, PictureMut};
@@ -146,6 +147,11 @@ impl Stream {
         })
     }
 
+    /// Whether the pictures lie in a card's memory; both pads have the same.
+    pub fn is_on_card(&self) -> bool {
+        cuda_memory::has(&self.caps)
+    }
+
     /// The output rate; meaningless in passthrough.
     pub fn rate(&self) -> FrameRate {
         FrameRate {
@@ -275,6 +281,14 @@ pub fn layout(buffer: &gst::BufferRef, stream: &Stream) -> Result<Layout, Failur
 }
 
 impl Layout {
+    /// Of each plane of the format where it begins, and bytes from a row to the next; those of [`layout`] are all within the buffer.
+    #[cfg(feature = "cuda")]
+    pub fn planes(&self, format: Format) -> impl Iterator<Item = (usize, usize)> {
+        let planes = self.offset.iter().zip(&self.stride);
+        let planes = planes.map(|(offset, stride)| (*offset, *stride as usize));
+        planes.take(format.planes())
+    }
+
     /// Whether the planes of the format lie at the same places.
     pub fn has_planes_of(&self, other: &Layout, stream: &Stream) -> bool {
         let n = stream.format.planes();

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use gst_video::VideoFormat;
 
+use super::cuda_memory;
 use crate::picture::Format;
 
 const MAX_RATE: gst::Fraction = gst::Fraction::new_raw(i32::MAX, 1);
@@ -47,7 +48,7 @@ pub const FORMATS: [(VideoFormat, Format); 30] = [
 ];
 
 /// Both pads: raw video of [`FORMATS`] in system memory, alone, with overlays as metas, or as
-/// fields.
+/// fields; in a card's memory where that can be used.
 ///
 /// It says nothing of a rate, so that caps which say nothing of it stay as they are.
 pub fn template() -> gst::Caps {
@@ -70,6 +71,10 @@ pub fn template() -> gst::Caps {
                 .field("interlace-mode", "alternate")
                 .build(),
         );
+        if cuda_memory::is_offered() {
+            let builder = gst_video::VideoCapsBuilder::new().features([cuda_memory::FEATURE]);
+            caps.merge(builder.format_list(cuda_memory::FORMATS).build());
+        }
         for structure in caps.make_mut().iter_mut() {
             structure.remove_field("framerate");
         }

@@ -110,7 +110,20 @@ impl VideoInterpolate {
             drop(state);
             drop(kept);
         }
-        BaseTransformImplExt::parent_query(self, direction, query)
+        // others may have a context that is older
+        let answered = BaseTransformImplExt::parent_query(self, direction, query);
+        match query.view_mut() {
+            gst::QueryViewMut::Context(query) if !answered => {
+                self.sharing.answer(&self.wanted_device(), query)
+            }
+            _ => answered,
+        }
+    }
+
+    /// What the network is to run on; the CPU where that cannot be.
+    pub(super) fn wanted_device(&self) -> String {
+        let wanted = self.settings().wanted_model();
+        wanted.map_or("cpu".into(), |wanted| wanted.device)
     }
 
     fn on_latency(&self, query: &mut gst::query::Latency) -> bool {

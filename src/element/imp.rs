@@ -12,6 +12,7 @@ use gst_base::subclass::prelude::*;
 use gst_video::VideoInfo;
 use gst_video::subclass::prelude::*;
 
+use super::cuda_memory::Sharing;
 use super::model::Model;
 use super::properties::{self, Change, Settings};
 use super::state::{Engine, State};
@@ -26,6 +27,7 @@ pub struct VideoInterpolate {
     state: Mutex<State>,
     engine: Mutex<Option<Engine>>,
     pub(super) model: Model,
+    pub(super) sharing: Sharing,
 }
 
 /// A panic in another thread leaves plain data behind, at worst of an unfinished frame.
@@ -146,6 +148,11 @@ impl ElementImpl for VideoInterpolate {
         &TEMPLATES
     }
 
+    fn set_context(&self, context: &gst::Context) {
+        self.sharing.set(context);
+        self.parent_set_context(context);
+    }
+
     fn change_state(
         &self,
         transition: gst::StateChange,
@@ -167,7 +174,10 @@ impl ElementImpl for VideoInterpolate {
         let result = self.parent_change_state(transition);
         match transition {
             gst::StateChange::PausedToReady => self.model.forgive(),
-            gst::StateChange::ReadyToNull => self.model.clear(),
+            gst::StateChange::ReadyToNull => {
+                self.model.clear();
+                self.sharing.forget();
+            }
             _ => (),
         }
         result

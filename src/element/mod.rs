@@ -64,6 +64,7 @@ use gst::prelude::*;
 mod allocation;
 mod bridge;
 mod caps;
+mod cuda_memory;
 mod economy;
 mod events;
 mod imp;
@@ -81,6 +82,7 @@ mod show;
 mod state;
 mod stats;
 mod streaming;
+mod there;
 mod tiers;
 
 pub use keyframes::VideoKeyframes;

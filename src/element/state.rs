@@ -1,7 +1,7 @@
 //! What the element remembers between two calls.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::bridge::Stream;
@@ -58,17 +58,33 @@ impl Source {
         interpolator: &mut Interpolator,
         picture: &Picture,
     ) -> Result<Arc<Encoded>, Error> {
-        let slot = || self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = slot().clone();
-        if let Some(known) = known.filter(|known| interpolator.fits(known)) {
-            return Ok(known);
+        match self.known(interpolator) {
+            Some(known) => Ok(known),
+            None => self.encode(|| interpolator.encode(picture)),
         }
+    }
+
+    /// What the network that runs saw of it, if it did.
+    pub fn known(&self, interpolator: &Interpolator) -> Option<Arc<Encoded>> {
+        let known = self.slot().clone();
+        known.filter(|known| interpolator.fits(known))
+    }
+
+    /// Keeps what `encode` makes of it.
+    pub fn encode(
+        &self,
+        encode: impl FnOnce() -> Result<Arc<Encoded>, Error>,
+    ) -> Result<Arc<Encoded>, Error> {
         // first, for its memory may be the card's
-        let old = slot().take();
+        let old = self.slot().take();
         drop(old);
-        let made = interpolator.encode(picture)?;
-        *slot() = Some(made.clone());
+        let made = encode()?;
+        *self.slot() = Some(made.clone());
         Ok(made)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Encoded>>> {
+        self.encoded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn mark_used(&self) {

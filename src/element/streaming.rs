@@ -14,8 +14,10 @@ use super::bridge::{self, Failure, Mapped, Stream};
 use super::economy::Economy;
 use super::imp::VideoInterpolate;
 use super::model::Loaded;
+use super::properties::Show;
 use super::qos::{FULL_QUALITY, HELD_QUALITY, Verdict};
 use super::state::{Engine, Source, State};
+use super::there::Between;
 use super::{allocation, meta, stats, tiers};
 use crate::interpolator::{After, Interpolator, Outcome, Turbulence};
 use crate::kernels::{Context, PhaseMap};
@@ -396,7 +398,8 @@ impl VideoInterpolate {
         held: bool,
     ) -> Result<gst::Buffer, Stopped> {
         source.mark_used();
-        let movable = self.state().downstream.video_meta;
+        // who takes a card's memory reads where the planes lie from it
+        let movable = source.stream.is_on_card() || self.state().downstream.video_meta;
         let map = self.latest_map(source, at)?;
         let is_map = map.is_some();
         let mut buffer = if let Some(map) = map {
@@ -457,8 +460,20 @@ impl VideoInterpolate {
             (settings.engine(phase.span), settings.show)
         };
         let retimed = self.retimed(left, right, phase)?;
+        let is_seen_here = retimed.is_some() || show != Show::None;
+        let between = Between {
+            sides: [left, right],
+            after,
+            phase,
+        };
         let (outcome, took, coherence) = self.with_engine(left, |engine| {
             let began = Instant::now();
+            if !is_seen_here
+                && let Some(outcome) = between.make(engine, &settings, buffer.make_mut())?
+            {
+                let coherence = (engine.can_look_for_turbulence(), engine.turbulence());
+                return Ok((outcome, began.elapsed(), coherence));
+            }
             let (l, r) = (
                 Mapped::new(&left.buffer, &left.stream)?,
                 Mapped::new(&right.buffer, &right.stream)?,

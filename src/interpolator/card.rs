@@ -15,9 +15,10 @@ mod real {
     use super::Arc;
     use crate::error::Result;
     use crate::kernels::PhaseMap;
-    use crate::kernels::cuda::picture::Sheet;
+    use crate::kernels::cuda::picture::{DevicePicture, Sheet};
     use crate::kernels::cuda::{Card, DevicePhase};
     use crate::kernels::device::{Gpu, Pinned, Queue, Staging};
+    use crate::kernels::picture::cuda::differ;
     use crate::kernels::view::cuda::{self as view, Views};
     use crate::kernels::view::size;
     use crate::network::Motion;
@@ -43,6 +44,8 @@ mod real {
         canvas: Canvas,
         /// Flow, mask and confidence once somebody asks for them; on the CPU.
         found: [Tensor; 3],
+        /// Whether two pictures differ, see [`differ`]; there and on the CPU.
+        differ: [Tensor; 2],
     }
 
     /// What there is of a source picture beside what the network makes of it.
@@ -87,6 +90,7 @@ mod real {
                 ],
                 canvas,
                 found: [found(4)?, found(1)?, found(1)?],
+                differ: [zeros((1, 1), 1, &device)?, zeros((1, 1), 1, &Device::Cpu)?],
             })
         }
 
@@ -124,6 +128,43 @@ mod real {
         ) -> Result<&Tensor> {
             self.gpu
                 .upload_picture(picture, &seen.sheet, &self.staging)?;
+            self.look(seen, bytes)
+        }
+
+        /// As [`OnCard::see`], of a picture that others have on a card. It may not have been read before [`OnCard::wait_for`] returns.
+        ///
+        /// # Errors
+        /// Another format or size, or the card fails.
+        ///
+        /// # Safety
+        /// Its planes lie there, and stay until then.
+        pub unsafe fn see_there(
+            &self,
+            picture: &DevicePicture,
+            seen: &Seen,
+            bytes: Option<&[Tensor; 2]>,
+        ) -> Result<&Tensor> {
+            // SAFETY: as the caller promises.
+            unsafe { self.gpu.bring_picture(picture, &seen.sheet) }?;
+            self.look(seen, bytes)
+        }
+
+        /// Waits until a picture was read and its thumbnail is there.
+        ///
+        /// # Errors
+        /// The card has failed.
+        pub fn wait_for(&self, seen: &Seen) -> Result<()> {
+            Ok(lock(&seen.means).bytes().map(drop)?)
+        }
+
+        /// Waits until nothing is queued, or the card has failed.
+        pub fn settle(&self) {
+            // who asks has an error of its own to tell
+            let _ = self.gpu.settle();
+        }
+
+        /// What [`OnCard::see`] makes of the planes.
+        fn look(&self, seen: &Seen, bytes: Option<&[Tensor; 2]>) -> Result<&Tensor> {
             let queue = Queue::new(&self.gpu);
             let bytes = bytes.map(|[whole, half]| {
                 Ok::<_, candle_core::Error>([queue.bytes(whole)?, queue.bytes(half)?])
@@ -218,18 +259,54 @@ mod real {
             Ok(self.gpu.download(made, out)?)
         }
 
-        /// See [`Canvas::make`].
+        /// As [`OnCard::paint`], and sends the picture on its way, see [`OnCard::take`].
         ///
         /// # Errors
         /// Sizes that do not fit, or the card fails.
         pub fn make(&self, sides: [&Seen; 2], motion: &Motion, phase: &PhaseMap) -> Result<()> {
+            self.paint(sides, motion, phase)?;
+            self.gpu.download_picture(&self.canvas.sheet, &self.staging)
+        }
+
+        /// See [`Canvas::make`].
+        ///
+        /// # Errors
+        /// Sizes that do not fit, or the card fails.
+        pub fn paint(&self, sides: [&Seen; 2], motion: &Motion, phase: &PhaseMap) -> Result<()> {
             let queue = Queue::new(&self.gpu);
             let phase = self.phases(&queue, phase)?;
             let sides = sides.map(|seen| &seen.sheet);
             let launches = self.canvas.make(&queue, sides, motion, &phase)?;
             // SAFETY: these are the arguments of the kernels, made of tensors on this card.
-            unsafe { queue.run(launches) }?;
-            self.gpu.download_picture(&self.canvas.sheet, &self.staging)
+            unsafe { queue.run(launches) }
+        }
+
+        /// Copies the picture that was made last, or a source picture, to where others have room for it on a card.
+        ///
+        /// # Errors
+        /// Another format or size, or the card fails.
+        ///
+        /// # Safety
+        /// There is room for its planes, which nobody else looks at meanwhile.
+        pub unsafe fn give(&self, source: Option<&Seen>, out: &DevicePicture) -> Result<()> {
+            let sheet = source.map_or(&self.canvas.sheet, |seen| &seen.sheet);
+            // SAFETY: as the caller promises.
+            unsafe { self.gpu.give_picture(sheet, out) }
+        }
+
+        /// Whether two pictures are the same to the bit.
+        ///
+        /// # Errors
+        /// The card fails.
+        pub fn same(&self, sides: [&Seen; 2]) -> Result<bool> {
+            let queue = Queue::new(&self.gpu);
+            let [left, right] = sides.map(|seen| seen.sheet.all_on(&queue));
+            let [there, here] = &self.differ;
+            let launches = differ([&left?, &right?], &queue.raster(there)?)?;
+            // SAFETY: these are the arguments of the kernels, made of tensors on this card.
+            unsafe { queue.run(launches.into()) }?;
+            self.gpu.download(there, here)?;
+            Ok(here.flatten_all()?.to_vec1::<f32>()?[0] == 0.0)
         }
 
         /// Fills `out` with the picture that was made last, once it is there.
@@ -326,6 +403,10 @@ mod none {
         }
 
         pub fn make(&self, _: [&Seen; 2], _: &Motion, _: &PhaseMap) -> Result<()> {
+            match *self {}
+        }
+
+        pub fn same(&self, _: [&Seen; 2]) -> Result<bool> {
             match *self {}
         }
 

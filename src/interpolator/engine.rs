@@ -9,6 +9,8 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::picture::DevicePicture;
 use crate::kernels::device::Gpu;
 use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{Context, PhaseMap, confidence, view};
@@ -112,6 +114,27 @@ impl Engine {
         match (self, out) {
             (Self::Embedded(e), Features::Embedded(out)) => e.encode(picture, view, out),
             (Self::Full(e), Features::Full(out)) => e.encode(picture, view, out),
+            _ => Err(foreign()),
+        }
+    }
+
+    /// As [`Engine::encode`], of a picture that others have on a card, for a network that makes whole pictures there; it has been read
+    /// when the call returns.
+    ///
+    /// # Errors
+    /// Another network, or the card fails.
+    ///
+    /// # Safety
+    /// Its planes lie there.
+    #[cfg(feature = "cuda")]
+    pub unsafe fn encode_there(
+        &mut self,
+        picture: &DevicePicture,
+        out: &mut Features,
+    ) -> Result<()> {
+        match (self, out) {
+            // SAFETY: as the caller promises.
+            (Self::Embedded(e), Features::Embedded(out)) => unsafe { e.encode_there(picture, out) },
             _ => Err(foreign()),
         }
     }

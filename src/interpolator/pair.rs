@@ -7,6 +7,26 @@ use crate::kernels::{PhaseMap, change, still};
 use crate::picture::Picture;
 use crate::scene;
 
+/// The picture after the right one.
+#[derive(Clone, Copy)]
+pub(super) struct Next<'a> {
+    /// None where pictures lie on a card.
+    pub picture: Option<&'a Picture<'a>>,
+    pub encoded: &'a Encoded,
+    /// See [`After::interval`].
+    pub interval: f32,
+}
+
+impl<'a> From<After<'a>> for Next<'a> {
+    fn from(after: After<'a>) -> Self {
+        Self {
+            picture: Some(after.picture),
+            encoded: after.encoded,
+            interval: after.interval,
+        }
+    }
+}
+
 impl Interpolator {
     /// Looked for once a pair, not once a phase; leaves how far the two are apart in `change`.
     pub(super) fn relation(
@@ -51,7 +71,7 @@ impl Interpolator {
     }
 
     /// Leaves how far two pictures are apart where nothing moves, and what stands still in them.
-    fn change(&self, left: &Parts, right: &Parts) -> Result<()> {
+    pub(super) fn change(&self, left: &Parts, right: &Parts) -> Result<()> {
         if let Some(card) = self.engine.on_card() {
             return card.relate(&left.features, &right.features);
         }
@@ -60,12 +80,21 @@ impl Interpolator {
         Ok(still::edges(&self.context, luma, &self.standing)?)
     }
 
-    /// Once a pair, not once a phase.
+    /// Whether two pictures that lie on a card are the same to the bit; waits until their thumbnails are there.
+    pub(super) fn repeated_there(&self, left: &Encoded, right: &Encoded) -> Result<bool> {
+        let alike = self.thumbnail(left)? == self.thumbnail(right)?;
+        match self.engine.on_card().filter(|_| alike) {
+            Some(card) => card.same([&left.parts().features, &right.parts().features]),
+            None => Ok(false),
+        }
+    }
+
+    /// Once a pair, not once a phase; there is no right picture where it lies on a card.
     pub(super) fn search(
         &mut self,
         left: &Encoded,
-        right: (&Picture, &Encoded),
-        after: Option<After>,
+        right: (Option<&Picture>, &Encoded),
+        after: Option<Next>,
         settings: &Settings,
     ) -> Result<()> {
         let pair = [left.serial, right.1.serial];
@@ -118,8 +147,8 @@ impl Interpolator {
     /// Lets the motion of the pair follow trajectories, to the picture `after` it as well if that belongs to it.
     fn look_ahead(
         &mut self,
-        right: (&Picture, &Encoded),
-        after: Option<After>,
+        right: (Option<&Picture>, &Encoded),
+        after: Option<Next>,
         settings: &Settings,
     ) -> Result<()> {
         let parts = right.1.parts();
@@ -144,17 +173,22 @@ impl Interpolator {
     /// Time of the pair over that from its right picture to the one after; `None` if that tells nothing of the pair's motion.
     fn pace(
         &self,
-        right: (&Picture, &Encoded),
-        after: &After,
+        right: (Option<&Picture>, &Encoded),
+        after: &Next,
         settings: &Settings,
     ) -> Result<Option<f32>> {
-        let picture = after.picture;
-        picture.expect(self.format, self.width, self.height)?;
+        if let Some(picture) = after.picture {
+            picture.expect(self.format, self.width, self.height)?;
+        }
         self.engine.expect(&after.encoded.parts().features)?;
         let score = scene::score(self.thumbnail(right.1)?, self.thumbnail(after.encoded)?);
         let threshold = settings.scene_threshold;
         let is_cut = threshold > 0.0 && score > threshold;
-        let tells = !is_cut && !scene::repeated(right.0, picture);
+        let repeated = || match (right.0, after.picture) {
+            (Some(right), Some(after)) => Ok(scene::repeated(right, after)),
+            _ => self.repeated_there(right.1, after.encoded),
+        };
+        let tells = !is_cut && !repeated()?;
         let pace = settings.interval / after.interval;
         Ok((tells && PACES.contains(&pace)).then_some(pace))
     }

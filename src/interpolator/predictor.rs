@@ -167,7 +167,7 @@ impl Interpolator {
             motion: super::Motion::Linear,
             ..*settings
         };
-        self.search(left.1, right, None, &settings)?;
+        self.search(left.1, (Some(right.0), right.1), None, &settings)?;
         let phase = PhaseMap::Uniform(NEAR);
         self.engine
             .estimate(&one.features, &other.features, &phase)?;

@@ -24,6 +24,7 @@ use super::raster::{Source, write};
 use crate::error::{Error, Result};
 use crate::picture::{Picture, PictureMut};
 
+mod exchange;
 mod graphs;
 mod staging;
 

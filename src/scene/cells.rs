@@ -10,7 +10,7 @@ const NOISE: f32 = 0.01;
 const WEIGHTS: [f32; 3] = [1.0, 16.0, 16.0];
 
 /// A small picture: planes of luma, U and V, behind each other.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cells {
     pub width: usize,
     pub height: usize,

@@ -20,8 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, UNSUPPORTED_PTX = 222,
-       NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
+       UNSUPPORTED_PTX = 222, NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
 enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MEMORY_POOLS = 115 };
 /* What memory holds that was not written, or has been freed. */
 enum { GARBAGE = 0x7f };
@@ -52,18 +52,22 @@ static int unlock(int result) {
 static int failed;
 
 static size_t used, peak;
-static long allocations, locked, up, down, uploads, downloads, waits, launches, graphs, replays;
+static long allocations, locked, up, down, uploads, downloads, waits, launches, graphs, replays, contexts;
+/* Of rows: to the card, from it, within it. */
+static long planes[3], between;
 
 /* Bytes of the card at most; allocations of the card's memory and of page-locked memory; bytes copied to the card and from it, in
    how many copies; how often somebody waited; launches, those of graphs
-   with them; graphs that were made, and how often one was launched. */
+   with them; graphs that were made, and how often one was launched. Of copies of rows, which are none of the former, those to the card, from it and within it,
+   and of these between contexts; contexts that were created. */
 __attribute__((destructor)) static void report(void) {
   const char *path = getenv("DRIVER_REPORT");
   FILE *file = path && allocations ? fopen(path, "w") : NULL;
   if (!file) return;
   fprintf(file, "peak %zu\nallocations %ld\nlocked %ld\nup %ld\ndown %ld\nuploads %ld\ndownloads %ld\nwaits %ld\nlaunches %ld\n"
-          "graphs %ld\nreplays %ld\n",
-          peak, allocations, locked, up, down, uploads, downloads, waits, launches, graphs, replays);
+          "graphs %ld\nreplays %ld\nplanes up %ld\nplanes down %ld\nplanes within %ld\nbetween %ld\ncontexts %ld\n",
+          peak, allocations, locked, up, down, uploads, downloads, waits, launches, graphs, replays, planes[0], planes[1], planes[2],
+          between, contexts);
   fclose(file);
 }
 
@@ -84,10 +88,63 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
   }
   return SUCCESS;
 }
-int cuDevicePrimaryCtxRetain(void **context, int device) { static int one; *context = &one; return SUCCESS; }
+
+/* Each has a stream that is used where none is named. */
+struct context {
+  struct stream *unnamed;
+};
+static struct stream *new_stream(struct context *context, int waits_for_unnamed);
+
+/* Of a thread; the last is current. */
+enum { MOST_CURRENT = 16 };
+static __thread struct context *stack[MOST_CURRENT];
+static __thread int depth;
+static struct context *current(void) { return depth ? stack[depth - 1] : NULL; }
+
+static struct context *new_context(void) {
+  struct context *context = calloc(1, sizeof *context);
+  context->unnamed = new_stream(context, 1);
+  return context;
+}
+static struct context *primary(void) {
+  static struct context *one;
+  if (!one) one = new_context();
+  return one;
+}
+int cuDevicePrimaryCtxRetain(struct context **context, int device) {
+  lock();
+  *context = primary();
+  return unlock(SUCCESS);
+}
 int cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
-int cuCtxSetCurrent(void *context) { return SUCCESS; }
-int cuCtxGetCurrent(void **context) { return cuDevicePrimaryCtxRetain(context, 0); }
+int cuCtxSetCurrent(struct context *context) {
+  if (!depth) depth = 1;
+  stack[depth - 1] = context;
+  return SUCCESS;
+}
+int cuCtxGetCurrent(struct context **context) { *context = current(); return SUCCESS; }
+int cuCtxPushCurrent_v2(struct context *context) {
+  if (depth == MOST_CURRENT) return INVALID_CONTEXT;
+  stack[depth++] = context;
+  return SUCCESS;
+}
+int cuCtxPopCurrent_v2(struct context **context) {
+  if (!depth) return INVALID_CONTEXT;
+  if (context) *context = current();
+  depth--;
+  return SUCCESS;
+}
+int cuCtxCreate_v2(struct context **context, unsigned flags, int device) {
+  lock();
+  contexts++;
+  *context = new_context();
+  return unlock(cuCtxPushCurrent_v2(*context));
+}
+/* It is never freed: nothing of it is used any more. */
+int cuCtxDestroy_v2(struct context *context) { return SUCCESS; }
+int cuDeviceCanAccessPeer(int *can, int device, int peer) { *can = 0; return SUCCESS; }
+int cuCtxEnablePeerAccess(struct context *peer, unsigned flags) { return INVALID_CONTEXT; }
+int cuCtxDisablePeerAccess(struct context *peer) { return INVALID_CONTEXT; }
 int cuGetErrorString(int error, const char **text) { *text = "as the test wants it"; return SUCCESS; }
 int cuGetErrorName(int error, const char **text) { *text = "error"; return SUCCESS; }
 
@@ -114,6 +171,8 @@ struct work {
       const char *from;
       char *to;
       size_t bytes;
+      /* where they are many they lie so far apart; none: the bytes are one piece */
+      size_t rows, from_pitch, to_pitch;
     } copy;
     struct {
       char *to;
@@ -136,6 +195,9 @@ struct graph {
 
 /* How much of a stream was queued, and is done; what is not. While it captures, that goes to a graph. */
 struct stream {
+  struct context *context;
+  /* what is queued in the context's unnamed stream waits for what was queued here, and the other way round */
+  int waits_for_unnamed;
   struct graph *captures;
   long queued, done;
   struct work *first, **last;
@@ -177,7 +239,17 @@ static void launch(struct work *work) {
   if (!failed && work->launch.run) work->launch.run(work->launch.name, work->launch.grid, work->launch.block, arguments);
 }
 
+static void copy_rows(struct work *work) {
+  for (size_t y = 0; y < work->copy.rows; y++)
+    memcpy(work->copy.to + y * work->copy.to_pitch, work->copy.from + y * work->copy.from_pitch, work->copy.bytes);
+  planes[work->copy.way]++;
+}
+
 static void copy(struct work *work) {
+  if (work->copy.rows) {
+    copy_rows(work);
+    return;
+  }
   memcpy(work->copy.to, work->copy.from ? work->copy.from : work->rest, work->copy.bytes);
   if (work->copy.way == UP) up += work->copy.bytes, uploads++;
   if (work->copy.way == DOWN) down += work->copy.bytes, downloads++;
@@ -211,12 +283,21 @@ static void wait_until(struct stream *stream, long until) {
   run_until(stream, until);
 }
 
-int cuStreamCreate(void **out, unsigned flags) {
+static struct stream *new_stream(struct context *context, int waits_for_unnamed) {
   struct stream *stream = calloc(1, sizeof *stream);
-  lock();
+  stream->context = context;
+  stream->waits_for_unnamed = waits_for_unnamed;
   stream->last = &stream->first;
   stream->next = streams;
-  streams = *out = stream;
+  streams = stream;
+  return stream;
+}
+
+int cuStreamCreate(struct stream **out, unsigned flags) {
+  enum { NON_BLOCKING = 1 };
+  if (!current()) return INVALID_CONTEXT;
+  lock();
+  *out = new_stream(current(), !(flags & NON_BLOCKING));
   return unlock(SUCCESS);
 }
 /* It is never freed: others may wait for what was in it. */
@@ -225,8 +306,20 @@ int cuStreamDestroy_v2(struct stream *stream) {
   run_until(stream, stream->queued);
   return unlock(SUCCESS);
 }
+int cuStreamDestroy(struct stream *stream) { return cuStreamDestroy_v2(stream); }
+
+/* The stream that is meant, once what the unnamed one waits for is done; none if it is not of the current context. */
+static struct stream *named(struct stream *stream) {
+  if (!current()) return NULL;
+  if (stream) return stream->context == current() ? stream : NULL;
+  for (struct stream *other = streams; other; other = other->next)
+    if (other->context == current() && other->waits_for_unnamed) run_until(other, other->queued);
+  return current()->unnamed;
+}
+
 int cuStreamSynchronize(struct stream *stream) {
   lock();
+  if (!stream && !(stream = named(NULL))) return unlock(INVALID_CONTEXT);
   if (stream->captures) return unlock(CAPTURE_UNSUPPORTED);
   wait_until(stream, stream->queued);
   return unlock(failed);
@@ -328,6 +421,7 @@ int cuMemAllocAsync(address *to, size_t bytes, struct stream *stream) {
 }
 int cuMemFreeAsync(address memory, struct stream *stream) {
   lock();
+  if (!(stream = named(stream))) return unlock(INVALID_CONTEXT);
   struct work *work = new_work(FREE, 0);
   work->freed = (char *)memory;
   queue(stream, work);
@@ -337,6 +431,7 @@ int cuMemFreeAsync(address memory, struct stream *stream) {
 }
 int cuMemsetD8Async(address to, unsigned char value, size_t bytes, struct stream *stream) {
   lock();
+  if (!(stream = named(stream))) return unlock(INVALID_CONTEXT);
   struct work *work = new_work(FILL, 0);
   work->fill.to = (char *)to;
   work->fill.value = value;
@@ -397,6 +492,7 @@ static struct work *queue_copy(struct stream *stream, int way, char *to, const c
 }
 int cuMemcpyHtoDAsync_v2(address to, const void *from, size_t bytes, struct stream *stream) {
   lock();
+  if (!(stream = named(stream))) return unlock(INVALID_CONTEXT);
   if (*find_locked(from))
     queue_copy(stream, UP, (char *)to, from, 0, bytes);
   else
@@ -405,12 +501,14 @@ int cuMemcpyHtoDAsync_v2(address to, const void *from, size_t bytes, struct stre
 }
 int cuMemcpyDtoHAsync_v2(void *to, address from, size_t bytes, struct stream *stream) {
   lock();
+  if (!(stream = named(stream))) return unlock(INVALID_CONTEXT);
   queue_copy(stream, DOWN, to, (const char *)from, 0, bytes);
   if (!*find_locked(to)) wait_until(stream, stream->queued);
   return unlock(failed);
 }
 int cuMemcpyDtoDAsync_v2(address to, address from, size_t bytes, struct stream *stream) {
   lock();
+  if (!(stream = named(stream))) return unlock(INVALID_CONTEXT);
   queue_copy(stream, WITHIN, (char *)to, (const char *)from, 0, bytes);
   return unlock(failed);
 }
@@ -475,6 +573,7 @@ static struct work *new_launch(const char *name, void **arguments) {
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, struct stream *stream, void **arguments, void **extra) {
   lock();
+  if (!(stream = named(stream))) return unlock(INVALID_CONTEXT);
   struct work *work = new_launch(function, arguments);
   if (!work) return unlock(NOT_FOUND);
   memcpy(work->launch.grid, (unsigned[]){gx, gy, gz}, sizeof work->launch.grid);
@@ -482,3 +581,154 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
   queue(stream, work);
   return unlock(failed);
 }
+
+/* Memory that is not of a stream, as GStreamer's library has it: in a context, rows apart by a multiple of so much. */
+enum { PITCH = 512 };
+struct allocated {
+  char *first;
+  size_t bytes;
+  struct context *context;
+  struct allocated *next;
+};
+static struct allocated *all_allocated;
+
+static struct allocated **find_allocated(address memory) {
+  struct allocated **place = &all_allocated;
+  while (*place && !(memory >= (address)(*place)->first && memory < (address)(*place)->first + (*place)->bytes))
+    place = &(*place)->next;
+  return place;
+}
+
+int cuMemAlloc_v2(address *to, size_t bytes) {
+  if (!current()) return INVALID_CONTEXT;
+  struct allocated *new = calloc(1, sizeof *new);
+  *new = (struct allocated){malloc(bytes), bytes, current(), NULL};
+  memset(new->first, GARBAGE, bytes);
+  lock();
+  new->next = all_allocated;
+  all_allocated = new;
+  *to = (address)new->first;
+  return unlock(SUCCESS);
+}
+int cuMemAllocPitch_v2(address *to, size_t *pitch, size_t width, size_t height, unsigned element) {
+  *pitch = (width + PITCH - 1) / PITCH * PITCH;
+  return cuMemAlloc_v2(to, *pitch * height);
+}
+/* It waits for all that is queued. */
+int cuMemFree_v2(address memory) {
+  lock();
+  for (struct stream *stream = streams; stream; stream = stream->next) run_until(stream, stream->queued);
+  struct allocated **place = find_allocated(memory), *old = *place;
+  if (!old) return unlock(INVALID_VALUE);
+  *place = old->next;
+  release(old->first);
+  free(old);
+  return unlock(SUCCESS);
+}
+int cuMemAllocHost_v2(void **to, size_t bytes) { return cuMemHostAlloc(to, bytes, 0); }
+int cuMemAllocHost(void **to, size_t bytes) { return cuMemAllocHost_v2(to, bytes); }
+
+int cuPointerGetAttribute(void *value, int attribute, address memory) {
+  enum { CONTEXT = 1 };
+  lock();
+  struct allocated *found = *find_allocated(memory);
+  if (!found || attribute != CONTEXT) return unlock(INVALID_VALUE);
+  *(struct context **)value = found->context;
+  return unlock(SUCCESS);
+}
+
+/* A side of a copy of rows, as in the driver's structures. */
+enum { HOST = 1, DEVICE = 2 };
+struct side {
+  int type;
+  char *memory;
+  size_t pitch;
+};
+
+/* Whether the card may touch the memory in this context. */
+static int is_reached(const struct side *side, struct context *context) {
+  struct allocated *found = *find_allocated((address)side->memory);
+  return side->type == HOST || !found || found->context == context;
+}
+
+static int queue_rows(struct stream *stream, struct side from, struct side to, size_t bytes, size_t rows) {
+  struct work *work = queue_copy(stream, from.type == HOST ? UP : to.type == HOST ? DOWN : WITHIN, to.memory, from.memory, 0, bytes);
+  work->copy.rows = rows;
+  work->copy.from_pitch = from.pitch;
+  work->copy.to_pitch = to.pitch;
+  /* of memory that is not page-locked */
+  int is_host = from.type == HOST || to.type == HOST;
+  if (is_host && !*find_locked(from.type == HOST ? from.memory : to.memory)) run_until(stream, stream->queued);
+  return failed;
+}
+
+struct memcpy2d {
+  size_t from_x, from_y;
+  int from_type;
+  char *from_host;
+  address from_device;
+  void *from_array;
+  size_t from_pitch, to_x, to_y;
+  int to_type;
+  char *to_host;
+  address to_device;
+  void *to_array;
+  size_t to_pitch, bytes, rows;
+};
+int cuMemcpy2DAsync_v2(const struct memcpy2d *copy, struct stream *stream) {
+  struct side from = {copy->from_type, copy->from_type == HOST ? copy->from_host : (char *)copy->from_device, copy->from_pitch};
+  struct side to = {copy->to_type, copy->to_type == HOST ? copy->to_host : (char *)copy->to_device, copy->to_pitch};
+  lock();
+  if (!(stream = named(stream)) || !is_reached(&from, current()) || !is_reached(&to, current())) return unlock(INVALID_CONTEXT);
+  return unlock(queue_rows(stream, from, to, copy->bytes, copy->rows));
+}
+int cuMemcpy2D_v2(const struct memcpy2d *copy) {
+  int result = cuMemcpy2DAsync_v2(copy, NULL);
+  return result ? result : cuStreamSynchronize(NULL);
+}
+
+struct memcpy3d_peer {
+  size_t from_x, from_y, from_z, from_level;
+  int from_type;
+  char *from_host;
+  address from_device;
+  void *from_array;
+  struct context *from_context;
+  size_t from_pitch, from_height, to_x, to_y, to_z, to_level;
+  int to_type;
+  char *to_host;
+  address to_device;
+  void *to_array;
+  struct context *to_context;
+  size_t to_pitch, to_height, bytes, rows, depth;
+};
+int cuMemcpy3DPeerAsync(const struct memcpy3d_peer *copy, struct stream *stream) {
+  struct side from = {copy->from_type, (char *)copy->from_device, copy->from_pitch};
+  struct side to = {copy->to_type, (char *)copy->to_device, copy->to_pitch};
+  lock();
+  int is_device = from.type == DEVICE && to.type == DEVICE && copy->depth == 1;
+  int is_reached_so = is_reached(&from, copy->from_context) && is_reached(&to, copy->to_context);
+  if (!is_device || !is_reached_so || !(stream = named(stream))) return unlock(INVALID_CONTEXT);
+  between++;
+  return unlock(queue_rows(stream, from, to, copy->bytes, copy->rows));
+}
+
+/* What GStreamer's library looks for, 1.22 or 1.24, and nobody calls. */
+#define ABSENT(name) int name(void) { return NOT_FOUND; }
+ABSENT(cuGraphicsMapResources)
+ABSENT(cuGraphicsUnmapResources)
+ABSENT(cuGraphicsResourceSetMapFlags_v2)
+ABSENT(cuGraphicsSubResourceGetMappedArray)
+ABSENT(cuGraphicsResourceGetMappedPointer_v2)
+ABSENT(cuGraphicsUnregisterResource)
+ABSENT(cuTexObjectCreate)
+ABSENT(cuTexObjectDestroy)
+ABSENT(cuGraphicsGLRegisterImage)
+ABSENT(cuGraphicsGLRegisterBuffer)
+ABSENT(cuGLGetDevices)
+ABSENT(cuGLGetDevices_v2)
+ABSENT(cuIpcGetEventHandle)
+ABSENT(cuIpcOpenEventHandle)
+ABSENT(cuIpcGetMemHandle)
+ABSENT(cuIpcOpenMemHandle)
+ABSENT(cuIpcCloseMemHandle)

@@ -7,6 +7,8 @@ use candle_core::{DType, Tensor};
 use super::{Features, explained, foreign, new_motion, zeros};
 use crate::error::Result;
 use crate::interpolator::card::{OnCard, Seen};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::picture::DevicePicture;
 use crate::kernels::{Context, PhaseMap, luma, phases, resample, view};
 use crate::network::{self, Motion, Network};
 use crate::picture::{Format, Picture, PictureMut};
@@ -124,13 +126,9 @@ impl Embedded {
         out: &mut EmbeddedFeatures,
     ) -> Result<()> {
         let (network, workspace) = (&self.network, &mut self.workspace);
-        let place = workspace.context().clone();
-        let mut see = |view: &Tensor, out: &mut network::Encoded| match &self.halved {
-            Some(halved) => {
-                view::halve(&place, view, &halved.seen)?;
-                network.encode(workspace, &halved.seen, out)
-            }
-            None => network.encode(workspace, view, out),
+        let halved = self.halved.as_ref();
+        let mut see = |view: &Tensor, out: &mut network::Encoded| {
+            encode_view(network, workspace, halved, view, out)
         };
         if let (Some(card), Some(seen)) = (&self.card, &out.seen) {
             return card.run(|| {
@@ -143,6 +141,43 @@ impl Embedded {
             luma::gather(&self.context, &pixels, whole, half)?;
         }
         see(view, &mut out.encoded)
+    }
+
+    /// As [`Embedded::encode`], of a picture that others have on a card; it has been read when the call returns.
+    ///
+    /// # Errors
+    /// The network is not on a card; else those of the card.
+    ///
+    /// # Safety
+    /// Its planes lie there.
+    #[cfg(feature = "cuda")]
+    pub(super) unsafe fn encode_there(
+        &mut self,
+        picture: &DevicePicture,
+        out: &mut EmbeddedFeatures,
+    ) -> Result<()> {
+        let (network, workspace) = (&self.network, &mut self.workspace);
+        let (Some(card), Some(seen)) = (&self.card, &out.seen) else {
+            return Err(foreign());
+        };
+        let encoded = card.run(|| {
+            // SAFETY: as the caller promises; it is waited for below.
+            let view = unsafe { card.see_there(picture, seen, out.bytes.as_ref()) }?;
+            encode_view(
+                network,
+                workspace,
+                self.halved.as_ref(),
+                view,
+                &mut out.encoded,
+            )
+        });
+        match encoded {
+            Ok(()) => card.run(|| card.wait_for(seen)),
+            Err(_) => {
+                card.settle();
+                encoded
+            }
+        }
     }
 
     /// Does something with the network where that runs.
@@ -196,6 +231,22 @@ impl Embedded {
     }
 }
 
+/// Encodes the view of a picture, halved where the network sees it so.
+fn encode_view(
+    network: &Network,
+    workspace: &mut network::Workspace,
+    halved: Option<&Halved>,
+    view: &Tensor,
+    out: &mut network::Encoded,
+) -> Result<()> {
+    let Some(halved) = halved else {
+        return network.encode(workspace, view, out);
+    };
+    let place = workspace.context().clone();
+    view::halve(&place, view, &halved.seen)?;
+    network.encode(workspace, &halved.seen, out)
+}
+
 /// The built-in network on a card, which makes whole pictures.
 #[derive(Clone, Copy)]
 pub struct Painter<'a> {
@@ -247,6 +298,40 @@ impl<'a> Painter<'a> {
         let sides = [seen(sides[0])?, seen(sides[1])?];
         let motion = self.network.motion();
         self.card.run(|| self.card.make(sides, motion, phase))
+    }
+
+    /// As [`Painter::make`], but the picture stays there.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, or the card fails.
+    #[cfg(feature = "cuda")]
+    pub fn paint(self, sides: [&Features; 2], phase: &PhaseMap) -> Result<()> {
+        let sides = [seen(sides[0])?, seen(sides[1])?];
+        let motion = self.network.motion();
+        self.card.run(|| self.card.paint(sides, motion, phase))
+    }
+
+    /// Copies the picture that was made last, or a `source` picture, to where others have room for it on a card.
+    ///
+    /// # Errors
+    /// Another format or size, or the card fails.
+    ///
+    /// # Safety
+    /// There is room for its planes, which nobody else looks at meanwhile.
+    #[cfg(feature = "cuda")]
+    pub unsafe fn give(self, source: Option<&Features>, out: &DevicePicture) -> Result<()> {
+        let source = source.map(seen).transpose()?;
+        // SAFETY: as the caller promises.
+        self.card.run(|| unsafe { self.card.give(source, out) })
+    }
+
+    /// Whether two pictures are the same to the bit.
+    ///
+    /// # Errors
+    /// The card fails.
+    pub fn same(self, sides: [&Features; 2]) -> Result<bool> {
+        let sides = [seen(sides[0])?, seen(sides[1])?];
+        self.card.run(|| self.card.same(sides))
     }
 
     /// Fills `out` with the picture that was made last, once it is there.

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor, bail};
 
+#[cfg(feature = "cuda")]
+use super::DeviceRaster;
 use super::{Argument, Card};
 #[cfg(feature = "cuda")]
 use crate::error::Error;
@@ -75,6 +77,12 @@ impl Sheet {
         let bytes = self.format.row_bytes(plane, self.width as u32);
         let rows = self.format.rows(plane, self.height as u32);
         (0..rows).map(move |y| first + y * stride..first + y * stride + bytes)
+    }
+
+    /// All bytes, `[1, n, 1]`; those between rows are 0 as long as nobody else writes them.
+    #[cfg(feature = "cuda")]
+    pub fn all_on(&self, card: &dyn Card) -> candle_core::Result<DeviceRaster<u8>> {
+        card.bytes(&self.bytes)
     }
 
     /// Where the picture lies.

@@ -37,6 +37,11 @@
 //   int count                             values of a row
 //   Raster<float> out                     [1, 1, 1]
 // One block of 32 threads.
+//
+// picture_differ: 1 where any byte of two pieces of memory is another; nothing is written else.
+//   Raster<const u8> left, right          [1, n, 1]
+//   Raster<float> out                     [1, 1, 1]
+// Grid: blocks of 256 threads over n, a thread a byte.
 #include "../cuda/common.cuh"
 
 // The value of this thread.
@@ -141,3 +146,10 @@ KERNEL picture_mean(Raster<const float> left, Raster<const float> right, int cou
     *out.at(0, 0) = (means[0] + means[1]) / 2.0f;
 }
 EXPORT_COOPERATIVE(picture_mean)
+
+KERNEL picture_differ(Raster<const u8> left, Raster<const u8> right, Raster<float> out) {
+    int x = column();
+    // whoever writes writes the same
+    if (left.has(0, x) && *left.at(0, x) != *right.at(0, x)) *out.at(0, 0) = 1.0f;
+}
+EXPORT(picture_differ)

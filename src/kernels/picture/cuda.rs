@@ -142,6 +142,24 @@ pub fn blend(
     Ok(launch.raster(motion).raster(out))
 }
 
+/// Writes 1 where any byte differs, else 0.
+///
+/// # Errors
+/// The shapes differ, or it is more than one row.
+pub fn differ(
+    [left, right]: [&DeviceRaster<u8>; 2],
+    out: &DeviceRaster,
+) -> candle_core::Result<[Launch; 2]> {
+    left.expect("the left side", (1, left.width), 1)?;
+    right.expect("the right side", left.size(), 1)?;
+    out.expect("an answer", (1, 1), 1)?;
+    let mut launch = Launch::new("picture", "picture_differ");
+    launch.block = [256, 1, 1];
+    launch.grid = [(left.width as u32).div_ceil(launch.block[0]), 1, 1];
+    let launch = launch.raster(left).raster(right).raster(out);
+    Ok([fill(0.0, out)?, launch])
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{Device, Tensor};
@@ -321,6 +339,30 @@ mod tests {
     }
 
     #[test]
+    fn a_single_byte_makes_a_difference() {
+        let answer = zeros(&[1, 1, 1]);
+        for len in [1, 255, 256, 257, 1000] {
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
+            let tensor = |bytes: &[u8]| Tensor::from_slice(bytes, (1, len, 1), &Device::Cpu);
+            let left = tensor(&bytes).unwrap();
+            let differ = |right: &Tensor| {
+                // what was there before does not count
+                for launch in differ([&input(&left), &input(right)], &output(&answer)).unwrap() {
+                    run([launch]);
+                }
+                answer.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0]
+            };
+            assert_eq!(differ(&tensor(&bytes).unwrap()), 0.0, "{len}");
+            for at in [0, len / 2, len - 1] {
+                let mut other = bytes.clone();
+                other[at] ^= 0x80;
+                assert_eq!(differ(&tensor(&other).unwrap()), 1.0, "{at} of {len}");
+                assert_eq!(differ(&tensor(&bytes).unwrap()), 0.0, "{at} of {len}");
+            }
+        }
+    }
+
+    #[test]
     fn other_shapes_are_refused() {
         let [one, other] = [zeros(&[3, 4, 3]), zeros(&[3, 5, 3])];
         let [one, other] = [output(&one), output(&other)];
@@ -329,5 +371,10 @@ mod tests {
         assert!(add_weighted(1.0, None, &one, &other).is_err());
         assert!(add_clamped([&one, &other], &one).is_err());
         assert!(extend(&one, (4, 4)).is_err() && extend(&one, (0, 4)).is_err());
+        let room = |n: usize| Tensor::zeros((1, n, 1), candle_core::DType::U8, &Device::Cpu);
+        let [few, many] = [room(3).unwrap(), room(4).unwrap()];
+        let answer = output(&zeros(&[1, 1, 1]));
+        assert!(differ([&input(&few), &input(&many)], &answer).is_err());
+        assert!(differ([&input(&few), &input(&few)], &one).is_err());
     }
 }

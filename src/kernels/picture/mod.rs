@@ -11,7 +11,7 @@ use super::warp::Taps;
     feature = "cuda",
     all(test, target_arch = "x86_64", target_os = "linux")
 ))]
-mod cuda;
+pub mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -194,7 +194,7 @@ fn mean(raster: &Raster) -> f32 {
 
 /// What becomes of each value by itself.
 #[derive(Debug, Clone, Copy)]
-enum Change {
+pub enum Change {
     /// It loses so much.
     Lower(f32),
     /// It is multiplied.

@@ -1,0 +1,15 @@
+/* A libnvcuvid.so.1 for the tests, that decodes nothing: GStreamer has its elements for memory of cards only where there is one. */
+#define ABSENT(name) int name(void) { return 801; /* not supported */ }
+ABSENT(cuvidCtxLockCreate)
+ABSENT(cuvidCtxLockDestroy)
+ABSENT(cuvidCtxLock)
+ABSENT(cuvidCtxUnlock)
+ABSENT(cuvidCreateDecoder)
+ABSENT(cuvidDestroyDecoder)
+ABSENT(cuvidDecodePicture)
+ABSENT(cuvidCreateVideoParser)
+ABSENT(cuvidParseVideoData)
+ABSENT(cuvidDestroyVideoParser)
+ABSENT(cuvidMapVideoFrame64)
+ABSENT(cuvidUnmapVideoFrame64)
+ABSENT(cuvidGetDecoderCaps)
