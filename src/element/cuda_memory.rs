@@ -39,7 +39,7 @@ pub fn has(caps: &gst::CapsRef) -> bool {
 }
 
 #[cfg(feature = "cuda")]
-pub use real::{Sharing, There, is_offered};
+pub use real::{Sharing, There, depend, is_offered};
 
 #[cfg(feature = "cuda")]
 mod real {
@@ -158,6 +158,18 @@ mod real {
                 false
             }
         }
+    }
+
+    /// Lets GStreamer, which remembers the caps of a plugin, look at them anew where what they depend on has come or gone.
+    pub fn depend(plugin: &gst::Plugin) {
+        const FOLDERS: [&str; 3] = [
+            "/usr/lib/x86_64-linux-gnu",
+            "/usr/lib64",
+            "/usr/lib/wsl/lib",
+        ];
+        let names = [DRIVER, LIBRARY].map(|name| name.to_str().unwrap_or_default());
+        let flags = gst::PluginDependencyFlags::empty();
+        plugin.add_dependency(&["LD_LIBRARY_PATH"], &FOLDERS, &names, flags);
     }
 
     /// A buffer mapped for the card: its planes lie there as long as this lives.
@@ -390,7 +402,7 @@ mod real {
 }
 
 #[cfg(not(feature = "cuda"))]
-pub use none::{Sharing, is_offered};
+pub use none::{Sharing, depend, is_offered};
 
 #[cfg(not(feature = "cuda"))]
 mod none {
@@ -400,6 +412,9 @@ mod none {
     pub fn is_offered() -> bool {
         false
     }
+
+    /// A build without CUDA depends on nothing.
+    pub fn depend(_: &gst::Plugin) {}
 
     /// There is none: the build is without CUDA.
     #[derive(Default)]

@@ -40,6 +40,9 @@
  * #GstVideoInterpolate:curves shows objects elsewhere between two frames than even motion has them: a curve of distance over time for
  * each label of the masks that #videomaskattach has put on the frames.
  *
+ * In a build with CUDA, where GStreamer's library for the memory of NVIDIA cards is installed, both pads take pictures that lie there
+ * (`memory:CUDAMemory`), and those that are made by the built-in network on a card stay there.
+ *
  * Interlaced video is refused at another rate; put `deinterlace` before the element.
  *
  * ## Example launch lines
@@ -110,6 +113,9 @@ pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
         LatencyMode::static_type(),
     ] {
         type_.mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    }
+    if let Some(plugin) = plugin {
+        cuda_memory::depend(plugin);
     }
     mask_attach::register(plugin)?;
     gst::Element::register(

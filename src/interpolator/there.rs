@@ -24,10 +24,13 @@ impl Interpolator {
     /// # Safety
     /// Its planes lie there, all that is to be in them.
     pub(crate) unsafe fn encode_there(&mut self, picture: &DevicePicture) -> Result<Arc<Encoded>> {
-        let mut parts = self.parts()?;
-        // SAFETY: as the caller promises.
-        unsafe { self.engine.encode_there(picture, &mut parts.features) }?;
-        Ok(self.encoded(parts))
+        // the caller's thread keeps the context that is current there
+        self.on_threads(|this| {
+            let mut parts = this.parts()?;
+            // SAFETY: as the caller promises.
+            unsafe { this.engine.encode_there(picture, &mut parts.features) }?;
+            Ok(this.encoded(parts))
+        })
     }
 
     /// As [`Interpolator::interpolate_before`], into a picture on a card, which is there when the call returns; `after` is what comes after
