@@ -17,8 +17,7 @@ use super::model::Loaded;
 use super::properties::Show;
 use super::qos::{FULL_QUALITY, HELD_QUALITY, Verdict};
 use super::state::{Engine, Source, State};
-use super::there::Between;
-use super::{allocation, meta, stats, tiers};
+use super::{allocation, meta, stats, there, tiers};
 use crate::interpolator::{After, Interpolator, Outcome, Turbulence};
 use crate::kernels::{Context, PhaseMap};
 use crate::network::{self, Variant};
@@ -461,18 +460,15 @@ impl VideoInterpolate {
         };
         let retimed = self.retimed(left, right, phase)?;
         let is_seen_here = retimed.is_some() || show != Show::None;
-        let between = Between {
-            sides: [left, right],
-            after,
-            phase,
-        };
         let (outcome, took, coherence) = self.with_engine(left, |engine| {
             let began = Instant::now();
-            if !is_seen_here
-                && let Some(outcome) = between.make(engine, &settings, buffer.make_mut())?
-            {
-                let coherence = (engine.can_look_for_turbulence(), engine.turbulence());
-                return Ok((outcome, began.elapsed(), coherence));
+            if !is_seen_here {
+                let (sides, out) = ([&**left, &**right], buffer.make_mut());
+                let made = there::make(engine, sides, after, phase, &settings, out)?;
+                if let Some(outcome) = made {
+                    let coherence = (engine.can_look_for_turbulence(), engine.turbulence());
+                    return Ok((outcome, began.elapsed(), coherence));
+                }
             }
             let (l, r) = (
                 Mapped::new(&left.buffer, &left.stream)?,

@@ -1,79 +1,54 @@
 //! The way of pictures that lie on a card, and stay there.
 
-use std::sync::Arc;
-
-use super::bridge::Failure;
-use super::state::Source;
-use crate::interpolator::{Interpolator, Outcome, Settings};
-use crate::schedule::{Outer, Phase};
-
-/// A place between two source pictures.
-pub struct Between<'a> {
-    pub sides: [&'a Arc<Source>; 2],
-    pub after: Option<&'a Outer<Arc<Source>>>,
-    pub phase: Phase,
-}
-
-#[cfg(not(feature = "cuda"))]
-impl Between<'_> {
-    /// Nothing: a build without CUDA has no pictures there.
-    pub fn make(
-        &self,
-        _: &mut Interpolator,
-        _: &Settings,
-        _: &mut gst::BufferRef,
-    ) -> Result<Option<Outcome>, Failure> {
-        Ok(None)
-    }
-}
+#[cfg(feature = "cuda")]
+pub use real::make;
 
 #[cfg(feature = "cuda")]
 mod real {
+    use std::sync::Arc;
+
+    use super::super::bridge::Failure;
     use super::super::cuda_memory::There;
-    use super::{Arc, Between, Failure, Interpolator, Outcome, Settings, Source};
+    use super::super::state::Source;
     use crate::error::Error;
-    use crate::interpolator::{Encoded, SceneAction};
+    use crate::interpolator::{Encoded, Interpolator, Outcome, SceneAction, Settings};
     use crate::kernels::PhaseMap;
+    use crate::schedule::{Outer, Phase};
 
-    impl Between<'_> {
-        /// Lets the card make the picture there, of pictures that lie there; none, and nothing is done, where they do not, or the CPU has
-        /// a part in it: then all can be mapped for that.
-        pub fn make(
-            &self,
-            engine: &mut Interpolator,
-            settings: &Settings,
-            out: &mut gst::BufferRef,
-        ) -> Result<Option<Outcome>, Failure> {
-            let [left, right] = self.sides;
-            let blends = settings.scene_action == SceneAction::Blend;
-            if !left.stream.is_on_card() || !engine.is_on_card() || blends {
-                return Ok(None);
-            }
-            let Some(sides) = both(encode(engine, left)?, encode(engine, right)?) else {
-                return Ok(None);
-            };
-            let after = match self.after {
-                Some(outer) => match encode(engine, &outer.frame)? {
-                    Some(encoded) => Some((encoded, outer.span as f32)),
-                    None => return Ok(None),
-                },
-                None => None,
-            };
-            let Some(out) = There::writable(out, &left.stream) else {
-                return Ok(None);
-            };
-            let after = after.as_ref().map(|(encoded, span)| (&**encoded, *span));
-            let phase = PhaseMap::Uniform(self.phase.as_f32());
-            let sides = [&*sides[0], &*sides[1]];
-            // SAFETY: the buffer is ours alone, and mapped until the call returns.
-            let made =
-                unsafe { engine.interpolate_there(after, sides, &phase, settings, out.picture()) };
-            Ok(Some(made?))
+    /// Lets the card make the picture there between two that lie there; none, and nothing is done, where they do not, or the CPU has a
+    /// part in it: then all can be mapped for that.
+    pub fn make(
+        engine: &mut Interpolator,
+        [left, right]: [&Source; 2],
+        after: Option<&Outer<Arc<Source>>>,
+        phase: Phase,
+        settings: &Settings,
+        out: &mut gst::BufferRef,
+    ) -> Result<Option<Outcome>, Failure> {
+        let blends = settings.scene_action == SceneAction::Blend;
+        if !left.stream.is_on_card() || !engine.is_on_card() || blends {
+            return Ok(None);
         }
-    }
-
-    fn both<T>(left: Option<T>, right: Option<T>) -> Option<[T; 2]> {
-        Some([left?, right?])
+        let (Some(one), Some(other)) = (encode(engine, left)?, encode(engine, right)?) else {
+            return Ok(None);
+        };
+        let after = match after {
+            Some(outer) => match encode(engine, &outer.frame)? {
+                Some(encoded) => Some((encoded, outer.span as f32)),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let Some(out) = There::writable(out, &left.stream) else {
+            return Ok(None);
+        };
+        let after = after.as_ref().map(|(encoded, span)| (&**encoded, *span));
+        let phase = PhaseMap::Uniform(phase.as_f32());
+        let sides = [&*one, &*other];
+        // SAFETY: the buffer is ours alone, and mapped until the call returns.
+        let made =
+            unsafe { engine.interpolate_there(after, sides, &phase, settings, out.picture()) };
+        Ok(Some(made?))
     }
 
     /// What the network sees of a picture, if that lies on a card.
@@ -87,5 +62,30 @@ mod real {
         // SAFETY: it is mapped until the call returns.
         let encoded = source.encode(|| unsafe { engine.encode_there(there.picture()) });
         encoded.map(Some)
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+pub use none::make;
+
+#[cfg(not(feature = "cuda"))]
+mod none {
+    use std::sync::Arc;
+
+    use super::super::bridge::Failure;
+    use super::super::state::Source;
+    use crate::interpolator::{Interpolator, Outcome, Settings};
+    use crate::schedule::{Outer, Phase};
+
+    /// Nothing: a build without CUDA has no pictures there.
+    pub fn make(
+        _: &mut Interpolator,
+        _: [&Source; 2],
+        _: Option<&Outer<Arc<Source>>>,
+        _: Phase,
+        _: &Settings,
+        _: &mut gst::BufferRef,
+    ) -> Result<Option<Outcome>, Failure> {
+        Ok(None)
     }
 }
