@@ -272,8 +272,14 @@ mod real {
             if context.context_type() == CONTEXT
                 && let Ok(found) = found
             {
-                self.known().get_or_insert(found);
+                self.keep(found);
             }
+        }
+
+        /// Knows a context, unless one is known; answers with that which is. What is let go of is so without the lock.
+        fn keep(&self, found: gst::Object) -> gst::Object {
+            let mut known = self.known();
+            known.get_or_insert_with(|| found.clone()).clone()
         }
 
         /// Lets go of it.
@@ -296,8 +302,7 @@ mod real {
             let Some(context) = known.or_else(own) else {
                 return false;
             };
-            let context = self.known().get_or_insert(context).clone();
-            let shared = for_elements(library, &context);
+            let shared = for_elements(library, &self.keep(context));
             query.set_context(&shared);
             true
         }
@@ -314,9 +319,8 @@ mod real {
                 return Ok(known);
             }
             let own = own_card(library, device).or_else(|| any_card(library));
-            let own = own.ok_or("there is no context of a card")?;
+            let own = self.keep(own.ok_or("there is no context of a card")?);
             let shared = for_elements(library, &own);
-            *self.known() = Some(own.clone());
             element.set_context(&shared);
             let message = gst::message::HaveContext::builder(shared).src(element);
             // without a bus there is nobody to tell

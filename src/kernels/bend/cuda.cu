@@ -226,14 +226,8 @@ KERNEL bend_put_lean(Raster<const float> lean, Phases phases, Raster<float> stat
     if (!state.has(y, x)) return;
     float t = phases.at(y, x), *cell = state.at(y, x);
     float gone_x = (t - 0.5f) * (cell[2] - cell[0]), gone_y = (t - 0.5f) * (cell[3] - cell[1]);
-    Taps ty = taps(0.5f * ((float)y - gone_y) - 0.25f, lean.height), tx = taps(0.5f * ((float)x - gone_x) - 0.25f, lean.width);
-    float share = 2.0f / (3.0f / 32.0f) * t * (1.0f - t) * (1.0f - 2.0f * t);
-    for (int c = 0; c < 2; c++) {
-        float above = lerp(lean.at(ty.first, tx.first)[c], lean.at(ty.first, tx.second)[c], tx.share);
-        float below = lerp(lean.at(ty.second, tx.first)[c], lean.at(ty.second, tx.second)[c], tx.share);
-        float by = share * lerp(above, below, ty.share);
-        cell[c] -= by;
-        cell[2 + c] -= by;
-    }
+    float2 there = sample(lean, 0, 0, 0, 0.5f * ((float)x - gone_x) - 0.25f, 0.5f * ((float)y - gone_y) - 0.25f);
+    float share = 2.0f / (3.0f / 32.0f) * t * (1.0f - t) * (1.0f - 2.0f * t), by[2] = {share * there.x, share * there.y};
+    for (int i = 0; i < 4; i++) cell[i] -= by[i % 2];
 }
 EXPORT(bend_put_lean)

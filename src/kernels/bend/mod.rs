@@ -9,7 +9,6 @@ use candle_core::Tensor;
 use super::hypotheses::{self, ACCELERATION, CUES, HYPOTHESES, limited, sample};
 use super::motion::{CHANGE, FLOW, STATE, sigmoid, with_phases};
 use super::raster::{Raster, Source, write};
-use super::warp::Taps;
 use super::{Context, PhaseMap};
 use crate::trajectory::{Clues, Field, Vector};
 
@@ -162,15 +161,10 @@ fn lean_cell(lean: &Raster, (y, x): (usize, usize), t: f32, cell: &mut [f32]) {
         // centres of cells half as large, seen from those of the lean
         0.5 * (at as f32 - gone) - 0.25
     };
-    let (ty, tx) = (
-        Taps::new(place(y, 1), lean.height),
-        Taps::new(place(x, 0), lean.width),
-    );
-    let mix = |a: f32, b: f32, share: f32| a + share * (b - a);
+    let there = sample(lean, (0, 0), 0, [place(x, 0), place(y, 1)]);
     let share = share_of_lean(t);
     for c in 0..2 {
-        let row = |y: usize| mix(lean.at(y, tx.first)[c], lean.at(y, tx.second)[c], tx.share);
-        let by = share * mix(row(ty.first), row(ty.second), ty.share);
+        let by = share * there[c];
         cell[FLOW + c] -= by;
         cell[FLOW + 2 + c] -= by;
     }
