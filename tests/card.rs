@@ -12,13 +12,15 @@ use gstvideointerpolate::kernels::{Context, PhaseMap, Precision};
 use gstvideointerpolate::network::checkpoint::Checkpoint;
 use gstvideointerpolate::network::published::Published;
 use gstvideointerpolate::network::{Model, Variant};
-use gstvideointerpolate::picture::{Channel, Format};
+use gstvideointerpolate::picture::{Channel, Format, Picture};
 
 #[path = "card/bench.rs"]
 mod bench;
 #[path = "common/checkpoints.rs"]
 mod checkpoints;
 mod common;
+#[path = "card/quality.rs"]
+mod quality;
 
 use checkpoints::{fixtures, hashed, tensors, waves};
 use common::Owned;
@@ -128,17 +130,17 @@ fn convolutions_of_all_shapes_agree() {
 
 /// The networks that there are fixtures of whose names begin so.
 fn networks(family: &str) -> Vec<(String, Published)> {
-    let some = std::env::var(SOME).ok();
-    let chosen = |name: &String| {
-        let mut names = some.iter().flat_map(|some| some.split(','));
-        some.is_none() || names.any(|n| n == name)
-    };
     let load = |name: String| {
         let checkpoint = Checkpoint::of(&name, tensors(&name));
         (name, Published::load(&checkpoint, None).unwrap())
     };
-    let names = fixtures(family).into_iter().filter(chosen);
+    let names = fixtures(family).into_iter().filter(|n| is_chosen(n));
     names.map(load).collect()
+}
+
+/// Whether a network is one to run.
+fn is_chosen(name: &str) -> bool {
+    std::env::var(SOME).map_or(true, |some| some.split(',').any(|n| n == name))
 }
 
 /// The networks that pictures are made with, one that adds something to what motion makes and one that does not.
@@ -409,16 +411,38 @@ fn the_picture_of(
 
 /// Fails where a code of 8 bits is more than [`CODES`] off. The PSNR of all components, in dB.
 fn same_picture(want: &Owned, found: &Owned, size: (u32, u32)) -> f64 {
+    let (want, found) = (want.picture(), found.picture());
+    each_code(size, [&want, &found], |channel, at, [w, f]| {
+        assert!((w - f).abs() <= CODES, "{channel:?} at {at:?}: {f} for {w}");
+    });
+    psnr(&want, &found)
+}
+
+/// The PSNR of all components of two pictures in I420, in dB; infinite where they are the same.
+fn psnr(want: &Picture, found: &Picture) -> f64 {
     let (mut squares, mut count) = (0.0, 0.0);
+    each_code(
+        (want.width() as u32, want.height() as u32),
+        [want, found],
+        |_, _, [w, f]| {
+            (squares, count) = (squares + (w - f) * (w - f), count + 1.0);
+        },
+    );
+    10.0 * (255.0 * 255.0 * count / squares).log10()
+}
+
+/// Both pictures' codes of all components, and where they are.
+fn each_code(
+    size: (u32, u32),
+    pictures: [&Picture; 2],
+    mut look: impl FnMut(Channel, (usize, usize), [f64; 2]),
+) {
     for c in Format::I420.components() {
         for y in 0..c.height(size.1 as usize) {
             for x in 0..c.width(size.0 as usize) {
-                let [w, f] = [want, found].map(|o| c.load(o.picture().row(c.plane, y), x));
-                let off = (f64::from(w) - f64::from(f)).abs();
-                assert!(off <= CODES, "{:?} at {x},{y}: {f} for {w}", c.channel);
-                (squares, count) = (squares + off * off, count + 1.0);
+                let codes = pictures.map(|p| f64::from(c.load(p.row(c.plane, y), x)));
+                look(c.channel, (x, y), codes);
             }
         }
     }
-    10.0 * (255.0 * 255.0 * count / squares).log10()
 }

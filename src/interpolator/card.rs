@@ -14,13 +14,13 @@ mod real {
     use super::super::canvas::Canvas;
     use super::Arc;
     use crate::error::Result;
-    use crate::kernels::PhaseMap;
     use crate::kernels::cuda::picture::{DevicePicture, Sheet};
     use crate::kernels::cuda::{Card, DevicePhase};
     use crate::kernels::device::{Gpu, Pinned, Queue, Staging};
     use crate::kernels::picture::cuda::differ;
     use crate::kernels::view::cuda::{self as view, Views};
     use crate::kernels::view::size;
+    use crate::kernels::{Context, PhaseMap};
     use crate::network::Motion;
     use crate::picture::{Format, Picture, PictureMut};
     use crate::scene::Thumbnail;
@@ -32,6 +32,8 @@ mod real {
     #[derive(Debug)]
     pub struct OnCard {
         gpu: Arc<Gpu>,
+        /// Whose threads copy pictures to and from page-locked memory.
+        cpu: Context,
         shape: (Format, usize, usize),
         /// What pictures pass through.
         staging: Staging,
@@ -64,7 +66,7 @@ mod real {
         /// # Errors
         /// The card has too little memory.
         pub fn new(
-            gpu: &Arc<Gpu>,
+            (gpu, context): (&Arc<Gpu>, &Context),
             shape: (Format, usize, usize),
             (view, coarse): (Tensor, (usize, usize)),
         ) -> Result<Self> {
@@ -80,6 +82,7 @@ mod real {
             let (width, height) = Thumbnail::size(view_of_picture);
             Ok(Self {
                 gpu: gpu.clone(),
+                cpu: context.on(None),
                 shape,
                 staging: gpu.staging(&canvas.sheet)?,
                 view,
@@ -127,7 +130,7 @@ mod real {
             bytes: Option<&[Tensor; 2]>,
         ) -> Result<&Tensor> {
             self.gpu
-                .upload_picture(picture, &seen.sheet, &self.staging)?;
+                .upload_picture(&self.cpu, picture, &seen.sheet, &self.staging)?;
             self.look(seen, bytes)
         }
 
@@ -315,7 +318,7 @@ mod real {
         /// Another format or size, or the card has failed.
         pub fn take(&self, out: &mut PictureMut) -> Result<()> {
             self.gpu
-                .take_picture(&self.canvas.sheet, out, &self.staging)
+                .take_picture(&self.cpu, &self.canvas.sheet, out, &self.staging)
         }
 
         /// Flow, mask and confidence of the last picture that was made, on the CPU.
@@ -345,8 +348,8 @@ mod none {
 
     use super::Arc;
     use crate::error::Result;
-    use crate::kernels::PhaseMap;
     use crate::kernels::device::Gpu;
+    use crate::kernels::{Context, PhaseMap};
     use crate::network::Motion;
     use crate::picture::{Format, Picture, PictureMut};
     use crate::scene::Thumbnail;
@@ -361,7 +364,7 @@ mod none {
 
     impl OnCard {
         pub fn new(
-            gpu: &Arc<Gpu>,
+            (gpu, _): (&Arc<Gpu>, &Context),
             _: (Format, usize, usize),
             _: (Tensor, (usize, usize)),
         ) -> Result<Self> {

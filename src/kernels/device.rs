@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 #[cfg(feature = "cuda")]
-pub use super::gpu::{Counts, Gpu};
+pub use super::gpu::{Counts, Gpu, Time};
 #[cfg(feature = "cuda")]
 pub(crate) use super::gpu::{Pinned, Queue, Staging};
 

@@ -13,23 +13,26 @@ use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{CudaDevice, Storage, Tensor, bail};
 
-use super::Precision;
 use super::conv::Filter;
 use super::conv::narrow::DeviceFilter;
 use super::cuda::lists::Lists;
 use super::cuda::picture::Sheet;
 use super::cuda::{Card, DeviceRaster, Half, Launch};
 use super::device::{name, problem};
-use super::raster::{Source, write};
+use super::raster::{Source, for_each_row, write};
+use super::{Context, Precision};
 use crate::error::{Error, Result};
 use crate::picture::{Picture, PictureMut};
 
 mod exchange;
 mod graphs;
 mod staging;
+mod times;
 
 use graphs::Graph;
 pub use staging::{Pinned, Staging};
+use times::Marks;
+pub use times::Time;
 
 /// Oldest driver, by the CUDA that it is for: what the kernels are compiled with.
 const LEAST_DRIVER: i32 = 13_000;
@@ -55,6 +58,8 @@ pub struct Gpu {
     /// The stream that is told what becomes a graph, by one at a time.
     capturing: Mutex<Arc<CudaStream>>,
     counts: Mutex<Counts>,
+    /// While somebody asks for times.
+    marks: Mutex<Option<Marks>>,
 }
 
 /// What was loaded, by the folder's name, and of it by the kernel's.
@@ -114,6 +119,7 @@ impl Gpu {
             lists: Mutex::default(),
             capturing: Mutex::new(capturing),
             counts: Mutex::default(),
+            marks: Mutex::default(),
         });
         open.push(Arc::downgrade(&gpu));
         Ok(gpu)
@@ -208,8 +214,16 @@ impl Gpu {
             counts.launches += 1;
             counts.flop += launch.flop;
         });
+        let (stream, name) = (self.device.cuda_stream(), launch.function);
+        let before = self.mark(&stream)?;
         // SAFETY: as the caller promises.
-        unsafe { self.launch_in(&self.device.cuda_stream(), launch) }
+        unsafe { self.launch_in(&stream, launch) }?;
+        if let (Some(before), Some(after)) = (before, self.mark(&stream)?)
+            && let Some(marks) = &mut *lock(&self.marks)
+        {
+            marks.push((name, [before, after]));
+        }
+        Ok(())
     }
 
     /// Tells a stream of a launch.
@@ -369,20 +383,28 @@ impl Gpu {
         Pinned::new(&self.device.cuda_stream(), bytes)
     }
 
-    /// Queues a copy of the samples of a picture to the card; the picture has been read when the call returns.
+    /// Queues a copy of the samples of a picture to the card; the picture has been read, on the threads of `cpu`, when the call returns.
     ///
     /// # Errors
     /// Another format or size, or the card fails.
-    pub fn upload_picture(&self, from: &Picture, to: &Sheet, through: &Staging) -> Result<()> {
+    pub fn upload_picture(
+        &self,
+        cpu: &Context,
+        from: &Picture,
+        to: &Sheet,
+        through: &Staging,
+    ) -> Result<()> {
         let there = to.on(&Queue::new(self))?;
         from.expect(there.format, there.width as u32, there.height as u32)?;
         let mut here = lock(&through.arriving);
         here.expect(to.room())?;
         let bytes = here.bytes()?;
         for plane in 0..there.format.planes() {
-            for (y, at) in to.rows(plane).enumerate() {
-                bytes[at].copy_from_slice(from.row(plane, y));
-            }
+            let (at, stride) = to.rows(plane);
+            for_each_row(cpu, &mut bytes[at], stride, |y, to| {
+                let from = from.row(plane, y);
+                to[..from.len()].copy_from_slice(from);
+            });
         }
         self.count(|counts| counts.up += to.room() as u64);
         // SAFETY: the staging is as large as the sheet, whose memory is of this card's stream.
@@ -402,19 +424,31 @@ impl Gpu {
         Ok(unsafe { here.download(&self.device.cuda_stream(), there.planes[0].0) }?)
     }
 
-    /// Takes over the samples of the picture, as that of a sheet, that was downloaded last, once they are there.
+    /// Takes over the samples of the picture, as that of a sheet, that was downloaded last, once they are there, on the threads of `cpu`.
     ///
     /// # Errors
     /// Another format or size, or the card has failed.
-    pub fn take_picture(&self, like: &Sheet, to: &mut PictureMut, through: &Staging) -> Result<()> {
+    pub fn take_picture(
+        &self,
+        cpu: &Context,
+        like: &Sheet,
+        to: &mut PictureMut,
+        through: &Staging,
+    ) -> Result<()> {
         like.expect(to)?;
         let mut here = lock(&through.leaving);
         here.expect(like.room())?;
         let bytes = here.bytes()?;
-        for plane in 0..to.format().planes() {
-            for (y, at) in like.rows(plane).enumerate() {
-                to.row_mut(plane, y).copy_from_slice(&bytes[at]);
-            }
+        let (format, width, height) = (to.format(), to.width() as u32, to.height() as u32);
+        let planes = to.planes_mut().iter_mut().enumerate();
+        for (plane, to) in planes.take(format.planes()) {
+            let (at, stride) = like.rows(plane);
+            let (from, row) = (&bytes[at], format.row_bytes(plane, width));
+            let all = to.stride * format.rows(plane, height);
+            let (rows, _) = to.data.split_at_mut(all.min(to.data.len()));
+            for_each_row(cpu, rows, to.stride, |y, to| {
+                to[..row].copy_from_slice(&from[y * stride..][..row]);
+            });
         }
         Ok(())
     }

@@ -4,12 +4,13 @@
 //! scripts/cuda.sh cargo test --release --features cuda --test card -- --ignored --nocapture bench
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device as Place, Tensor};
 use gstvideointerpolate::interpolator::{Interpolator, Options, Settings};
-use gstvideointerpolate::kernels::device::{Counts, Gpu};
+use gstvideointerpolate::kernels::device::{Counts, Gpu, Time};
 use gstvideointerpolate::kernels::{Context, PhaseMap, Precision};
 use gstvideointerpolate::network::published::{self, Published};
 use gstvideointerpolate::network::{Model, Network, Variant};
@@ -17,11 +18,13 @@ use gstvideointerpolate::picture::Format;
 
 use super::checkpoints::waves;
 use super::common::Owned;
-use super::{card, moved, networks};
+use super::{card, is_chosen, moved, networks};
 
 /// Sizes to time, as `1280x720,1920x1080`; and frames of each, of which the median counts.
 const SIZES: (&str, &str) = ("CARD_SIZES", "1280x720,1920x1080,3840x2160");
 const FRAMES: (&str, &str) = ("CARD_FRAMES", "20");
+/// Prints the times of each kernel, too, unless it is empty.
+const KERNELS: (&str, &str) = ("CARD_KERNELS", "");
 /// Floats of a copy whose bandwidth is measured: 64 MiB.
 const COPIED: usize = 1 << 24;
 const PHASE: PhaseMap = PhaseMap::Uniform(0.5);
@@ -68,6 +71,8 @@ struct Cost {
     /// Of the network alone, all that it reads and finds lying on the card.
     network: f64,
     counts: Counts,
+    /// Of each kernel, launched by itself.
+    kernels: BTreeMap<&'static str, Time>,
 }
 
 fn measure(
@@ -106,7 +111,12 @@ fn measure(
         graphs: after.graphs - before.graphs,
         flop: after.flop - before.flop,
     };
-    let whole = median(count, frame);
+    let whole = median(count, &mut frame);
+    let once = || {
+        frame();
+        Ok(())
+    };
+    let kernels = gpu.timed(once).unwrap();
     let size = (size.1 as usize, size.0 as usize);
     let network = match model {
         Model::Embedded(network) => of_embedded(gpu, network, &context, size, count),
@@ -116,6 +126,7 @@ fn measure(
         whole,
         network,
         counts,
+        kernels,
     }
 }
 
@@ -182,6 +193,16 @@ fn of_published(
     median(count, frame)
 }
 
+fn print_kernels(times: &BTreeMap<&'static str, Time>) {
+    let mut times: Vec<_> = times.iter().collect();
+    times.sort_by(|(_, a), (_, b)| b.ms.total_cmp(&a.ms));
+    for (name, time) in &times {
+        println!("    {name}: {} times, {:.3} ms", time.runs, time.ms);
+    }
+    let all: f64 = times.iter().map(|(_, time)| time.ms).sum();
+    println!("    all kernels: {all:.3} ms");
+}
+
 #[test]
 #[ignore = "a table, no test"]
 fn bench() {
@@ -197,9 +218,10 @@ fn bench() {
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     let all = Variant::ALL.map(|v| Precision::ALL.map(|p| (v, p)));
-    let built_in = all.into_iter().flatten().map(|(v, p)| {
+    let built_in = all.into_iter().flatten().filter_map(|(v, p)| {
         let name = format!("{} {}", v.name(), p.name());
-        (name, Model::from(v.network().unwrap()), p)
+        let chosen = is_chosen(v.name()) || is_chosen(&name);
+        chosen.then(|| (name, Model::from(v.network().unwrap()), p))
     });
     let published = networks("")
         .into_iter()
@@ -221,6 +243,9 @@ fn bench() {
                 mega(c.flop) / 1e3,
                 c.graphs
             );
+            if !setting(KERNELS).is_empty() {
+                print_kernels(&cost.kernels);
+            }
         }
     }
 }

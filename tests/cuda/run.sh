@@ -37,7 +37,7 @@ for size in 1280x720 1920x1080; do
         table+="| $size | $device | $(time_of $size $device) |"$'\n'
     done
 done
-CARD_NETWORKS=rife-4.25,rife-d,ifrnet,film,amt-s,ema-small "$here/bin/card" --ignored --nocapture bench 2>&1 | grep -E '^\||GB/s|panicked' >"$scratch/bench"
+CARD_NETWORKS=fast,balanced,high,rife-4.25,rife-d,ifrnet,film,amt-s,ema-small "$here/bin/card" --ignored --nocapture bench 2>&1 | grep -E '^\||GB/s|panicked' >"$scratch/bench"
 
 echo
 echo "tests of the card: $verdict"

@@ -63,7 +63,7 @@ impl Embedded {
                 }
                 None => workspace.view(),
             };
-            let on = |gpu| OnCard::new(gpu, shape, (seen()?, (h, w)));
+            let on = |gpu| OnCard::new((gpu, context), shape, (seen()?, (h, w)));
             let card = context.gpu().map(on);
             Ok((workspace, halved, card.transpose()?))
         };

@@ -70,13 +70,12 @@ impl Sheet {
         picture.expect(self.format, self.width as u32, self.height as u32)
     }
 
-    /// Which of the bytes are the rows of a plane.
+    /// Which of the bytes are the rows of a plane, and how far apart rows are.
     #[cfg(feature = "cuda")]
-    pub fn rows(&self, plane: usize) -> impl Iterator<Item = Range<usize>> {
+    pub fn rows(&self, plane: usize) -> (Range<usize>, usize) {
         let (first, stride) = self.planes[plane];
-        let bytes = self.format.row_bytes(plane, self.width as u32);
         let rows = self.format.rows(plane, self.height as u32);
-        (0..rows).map(move |y| first + y * stride..first + y * stride + bytes)
+        (first..first + rows * stride, stride)
     }
 
     /// All bytes, `[1, n, 1]`; those between rows are 0 as long as nobody else writes them.

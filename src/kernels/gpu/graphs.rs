@@ -39,7 +39,7 @@ impl Gpu {
     /// # Safety
     /// As [`Gpu::run`].
     pub unsafe fn run_all(&self, launches: Vec<Launch>) -> candle_core::Result<()> {
-        let known = match launches.len() >= LEAST {
+        let known = match launches.len() >= LEAST && !self.is_timed() {
             true => lock(&self.lists).run(&launches),
             false => Known::Plain,
         };

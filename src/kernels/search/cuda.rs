@@ -11,7 +11,7 @@ const PATCH_BYTES: usize = 7 * size_of::<f32>();
 /// By direction, and by parity of row and column.
 const TURNS: i32 = 2 * 4 * PASSES as i32;
 /// A level of no more patches a turn is searched by one launch.
-const FEW: usize = 128;
+const FEW: usize = 32;
 
 /// What is known of one level between the launches.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,54 @@
+//! How long each kernel takes, for benches.
+
+use std::collections::BTreeMap;
+
+use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, sys};
+
+use super::{Gpu, lock};
+use crate::error::Result;
+
+/// Events around each run of a kernel.
+pub(super) type Marks = Vec<(&'static str, [CudaEvent; 2])>;
+
+/// Of all runs of a kernel.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Time {
+    pub runs: usize,
+    /// From when one before was done to when this one was, in milliseconds.
+    pub ms: f64,
+}
+
+impl Gpu {
+    /// What the kernels that are run meanwhile take, by their name; each is launched by itself, not in a graph.
+    ///
+    /// # Errors
+    /// The card fails.
+    pub fn timed(&self, run: impl FnOnce() -> Result<()>) -> Result<BTreeMap<&'static str, Time>> {
+        *lock(&self.marks) = Some(Marks::new());
+        let done = run();
+        let marks = lock(&self.marks).take().unwrap_or_default();
+        done?;
+        let mut times = BTreeMap::<_, Time>::new();
+        for (name, [before, after]) in &marks {
+            let time = times.entry(*name).or_default();
+            time.runs += 1;
+            time.ms += f64::from(before.elapsed_ms(after).w()?);
+        }
+        Ok(times)
+    }
+
+    /// Whether somebody asks for times.
+    pub(super) fn is_timed(&self) -> bool {
+        lock(&self.marks).is_some()
+    }
+
+    /// Marks where the stream is now, if somebody asks for times.
+    pub(super) fn mark(&self, stream: &CudaStream) -> candle_core::Result<Option<CudaEvent>> {
+        if !self.is_timed() {
+            return Ok(None);
+        }
+        let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+        stream.record_event(flags).w().map(Some)
+    }
+}
