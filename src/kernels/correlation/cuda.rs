@@ -47,7 +47,7 @@ pub fn expected(
     scores.expect("the scores", scores.size(), DISPLACEMENTS)?;
     out.expect("the expected displacement", scores.size(), 2)?;
     let launch = Launch::new("correlation", "expected");
-    let launch = launch.tiles(scores.size(), [8, 1], [256, 1]);
+    let launch = launch.tiles(scores.size(), [64, 1], [256, 1]);
     Ok(launch.raster(scores).with(sharpness).raster(out))
 }
 

@@ -1,18 +1,40 @@
-// `correlation::reference::softmax_mean` by a warp.
+// `correlation::reference::softmax_mean` by four threads.
 #pragma once
 #include "../cuda/common.cuh"
 
 const int RADIUS = 2, SIDE = 2 * RADIUS + 1, DISPLACEMENTS = SIDE * SIDE;
+// Threads that share the scores of a pixel, side by side, and most scores of one: the first one has displacements 0, 4, 8 and so on.
+const int LANES = 4, EACH = (DISPLACEMENTS + LANES - 1) / LANES;
 
-// The mean displacement (x, y) under the softmax of sharpness * scores: thread d has the score of displacement d, all get the answer.
-__device__ inline float2 softmax_mean(float score, float sharpness) {
-    int d = threadIdx.x % WARP;
-    bool is = d < DISPLACEMENTS;
-    float scaled = score * sharpness;
-    float top = warp_max(is ? scaled : -INFINITY);
-    float p = is ? expf(scaled - top) : 0.0f;
-    float total = warp_sum(p), dx = warp_sum(p * (float)(d % SIDE - RADIUS)), dy = warp_sum(p * (float)(d / SIDE - RADIUS));
-    return {dx / total, dy / total};
+__device__ inline int lane_of_pixel() { return (int)threadIdx.x % LANES; }
+
+// All four get the sum.
+__device__ inline float pixel_sum(float value) {
+    value += __shfl_xor_sync(ALL, value, 1);
+    return value + __shfl_xor_sync(ALL, value, 2);
+}
+__device__ inline float pixel_max(float value) {
+    value = fmaxf(value, __shfl_xor_sync(ALL, value, 1));
+    return fmaxf(value, __shfl_xor_sync(ALL, value, 2));
+}
+
+// The mean displacement (x, y) under the softmax of sharpness * scores, for all four; all threads of a warp come here.
+__device__ inline float2 softmax_mean(const float scores[EACH], float sharpness) {
+    float top = -INFINITY, total = 0.0f, dx = 0.0f, dy = 0.0f;
+#pragma unroll
+    for (int i = 0, d = lane_of_pixel(); i < EACH; i++, d += LANES)
+        if (d < DISPLACEMENTS) top = fmaxf(top, scores[i] * sharpness);
+    top = pixel_max(top);
+#pragma unroll
+    for (int i = 0, d = lane_of_pixel(); i < EACH; i++, d += LANES) {
+        if (d >= DISPLACEMENTS) continue;
+        float p = expf(scores[i] * sharpness - top);
+        total += p;
+        dx += p * (float)(d % SIDE - RADIUS);
+        dy += p * (float)(d / SIDE - RADIUS);
+    }
+    total = pixel_sum(total);
+    return {pixel_sum(dx) / total, pixel_sum(dy) / total};
 }
 
 // `Axis::new`: what to subtract on the left, and to add on the right, for step i of an axis at phase t.

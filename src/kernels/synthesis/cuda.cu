@@ -4,20 +4,20 @@
 // synthesis_copy: a thread a byte; for planes that have bytes of no component, before all else.
 //   Component left, out                   a plane's bytes as samples
 //   int bytes, rows                       of a row, and how many
-// synthesise: a thread a sample of a group: components whose samples lie side by side in one plane.
+// synthesise: a thread four samples of a group, side by side: components whose samples lie side by side in one plane.
 //   Picture left, right, out              the group's components alone
 //   int offset                            bytes from the start of a row to the group's first component
 //   int cell                              pixels of a cell of flow and mask along a side: 4 or 1
 //   Raster<const float> flow, mask        [h, w, 4] and [h, w, 1]
-// Grids: 128 x 2 threads over the bytes, or over the samples of a component.
+// Grids: 128 x 2 threads over the bytes; 32 x 8 threads over fours of samples of a component.
 //
 // Planes are read and written where they lie, whatever their steps: nothing is repacked. The threads of sixteen bytes vote whether
 // they stand still. A warp reads 4 rows of both pictures near each other, mostly from the cache: of 8 bits a sample moves 3 bytes,
-// for some 300 operations (four cells of flow and mask to fixed point, which neighbours share but each thread makes): arithmetic limits.
+// for some 170 operations (flow and mask of a column of cells to fixed point once for the samples beside it): arithmetic limits.
 #include "../cuda/picture.cuh"
 #include "../moved/moved.cuh"
 
-const int STATIC_FLOW = 1 << (FLOW_BITS - 1), SEGMENT = 16, VALUES = 5;
+const int STATIC_FLOW = 1 << (FLOW_BITS - 1), SEGMENT = 16, VALUES = 5, SAMPLES = 4;
 
 KERNEL synthesis_copy(Component left, Component out, int bytes, int rows) {
     int x = column(), y = row();
@@ -34,19 +34,33 @@ __device__ void bases_of(const Raster<const float>& flow, int cell, const Compon
     for (int i = 0; i < 4; i++) base[i] = base_of(middle[i]);
 }
 
-// Flow and weight of a sample: x and y to the left, x and y to the right, from the base on; the left one's weight.
-__device__ void source_of(const Raster<const float>& flow, const Raster<const float>& mask, const Component& c, int y, int x,
-                          const int base[4], int source[VALUES]) {
-    Between py = place_of(y, c.sub_y), px = place_of(x, c.sub_x);
+// Flow and weight, on a row, in a column of cells: x and y to the left, x and y to the right, from the base on; the left one's weight.
+__device__ void column_of(const Raster<const float>& flow, const Raster<const float>& mask, const Between& py, int cx, const int base[4],
+                          int values[VALUES]) {
     int y0 = inside(py.first, flow.height), y1 = inside(py.first + 1, flow.height);
-    int columns[2][VALUES];
-    for (int i = 0; i < 2; i++) {
-        int cx = inside(px.first + i, flow.width);
-        const float *above = flow.at(y0, cx), *below = flow.at(y1, cx);
-        for (int k = 0; k < 4; k++) columns[i][k] = between(steps(above[k], base[k]), steps(below[k], base[k]), py.eighths);
-        columns[i][4] = between(weight(*mask.at(y0, cx)), weight(*mask.at(y1, cx)), py.eighths);
+    cx = inside(cx, flow.width);
+    const float *above = flow.at(y0, cx), *below = flow.at(y1, cx);
+    for (int k = 0; k < 4; k++) values[k] = between(steps(above[k], base[k]), steps(below[k], base[k]), py.eighths);
+    values[4] = between(weight(*mask.at(y0, cx)), weight(*mask.at(y1, cx)), py.eighths);
+}
+
+// The same of so many samples from x on, between the columns of cells.
+__device__ void sources_of(const Raster<const float>& flow, const Raster<const float>& mask, const Component& c, int y, int x, int count,
+                           const int base[4], int sources[SAMPLES][VALUES]) {
+    Between py = place_of(y, c.sub_y);
+    int column = place_of(x, c.sub_x).first, left[VALUES], right[VALUES];
+    column_of(flow, mask, py, column, base, left);
+    column_of(flow, mask, py, column + 1, base, right);
+#pragma unroll
+    for (int i = 0; i < SAMPLES; i++) {
+        Between px = place_of(x + i, c.sub_x);
+        if (i < count && px.first > column) {
+            column++;
+            for (int k = 0; k < VALUES; k++) left[k] = right[k];
+            column_of(flow, mask, py, column + 1, base, right);
+        }
+        for (int k = 0; k < VALUES; k++) sources[i][k] = between(left[k], right[k], px.eighths);
     }
-    for (int k = 0; k < VALUES; k++) source[k] = between(columns[0][k], columns[1][k], px.eighths);
 }
 
 // The same from flow and mask on the pixels: the mean of those that a sample covers.
@@ -100,12 +114,16 @@ __device__ bool same_bytes(const Component& left, const Component& right, int of
     return same;
 }
 
-// Whether all samples of this thread's segment stand still; all threads of a warp ask.
-__device__ bool all_still(bool still, int step) {
+// Which of a thread's samples, a bit each, lie in a segment all of whose samples stand still; all threads of a warp ask.
+__device__ unsigned standing(unsigned still, int step) {
+    const unsigned all = (1u << SAMPLES) - 1;
     int length = step <= 1 ? SEGMENT : step <= 2 ? SEGMENT / 2 : step <= 4 ? SEGMENT / 4 : SEGMENT / 8;
-    unsigned votes = __ballot_sync(ALL, still) >> (threadIdx.x % WARP / length * length);
-    unsigned segment = (1u << length) - 1;
-    return (votes & segment) == segment;
+    unsigned votes = __ballot_sync(ALL, still == all);
+    if (length < SAMPLES) return (still & still >> 1 & 5u) * 3u;
+    int threads = length / SAMPLES;
+    votes >>= threadIdx.x % WARP / threads * threads;
+    unsigned segment = (1u << threads) - 1;
+    return (votes & segment) == segment ? all : 0;
 }
 
 __device__ void make_sample(const Picture& left, const Picture& right, const Picture& out, int y, int x, const int base[4],
@@ -133,32 +151,48 @@ __device__ void make_sample(const Picture& left, const Picture& right, const Pic
     }
 }
 
-KERNEL synthesise(Picture left, Picture right, Picture out, int offset, int cell, Raster<const float> flow,
-                  Raster<const float> mask) {
-    int x = column(), y = row();
-    const Component& first = out.components[0];
-    // The same for all of a warp, which lies along a row.
-    if (y >= first.height(out.height)) return;
-    bool has = x < first.width(out.width), still = true;
-    int base[4], source[VALUES];
-    if (has) {
-        bases_of(flow, cell, first, out, y, x, base);
-        if (cell == CELL)
-            source_of(flow, mask, first, y, x, base, source);
-        else
-            source_of_pixels(flow, mask, first, y, x, base, source);
-        for (int i = 0; i < 4; i++) still &= base[i] == 0 && abs(source[i]) < STATIC_FLOW;
-        still = still && same_bytes(left.components[0], right.components[0], offset, y, x);
-    }
-    still = all_still(still, first.step);
-    if (!has) return;
-    if (!still) return make_sample(left, right, out, y, x, base, source);
+// With the bits that no code uses.
+__device__ void copy_sample(const Picture& left, const Picture& out, int y, int x) {
     for (int i = 0; i < out.count; i++) {
-        // With the bits that no code uses.
         const u8* from = left.components[i].at(y, x);
         u8* to = out.components[i].at(y, x);
         to[0] = from[0];
         if (out.components[i].size == 2) to[1] = from[1];
+    }
+}
+
+KERNEL synthesise(Picture left, Picture right, Picture out, int offset, int cell, Raster<const float> flow,
+                  Raster<const float> mask) {
+    int x = SAMPLES * column(), y = row();
+    const Component& first = out.components[0];
+    // The same for all of a warp, which lies along a row.
+    if (y >= first.height(out.height)) return;
+    int count = min(max(first.width(out.width) - x, 0), SAMPLES);
+    unsigned still = 0;
+    int base[4], sources[SAMPLES][VALUES];
+    if (count > 0) {
+        // Of all four: a tile has more pixels than they.
+        bases_of(flow, cell, first, out, y, x, base);
+        if (cell == CELL) sources_of(flow, mask, first, y, x, count, base, sources);
+    }
+#pragma unroll
+    for (int i = 0; i < SAMPLES; i++) {
+        bool rests = true;
+        if (i < count) {
+            if (cell != CELL) source_of_pixels(flow, mask, first, y, x + i, base, sources[i]);
+            for (int k = 0; k < 4; k++) rests &= base[k] == 0 && abs(sources[i][k]) < STATIC_FLOW;
+            rests = rests && same_bytes(left.components[0], right.components[0], offset, y, x + i);
+        }
+        still |= (unsigned)rests << i;
+    }
+    still = standing(still, first.step);
+#pragma unroll
+    for (int i = 0; i < SAMPLES; i++) {
+        if (i >= count) continue;
+        if (still >> i & 1)
+            copy_sample(left, out, y, x + i);
+        else
+            make_sample(left, right, out, y, x + i, base, sources[i]);
     }
 }
 EXPORT_COOPERATIVE(synthesise)

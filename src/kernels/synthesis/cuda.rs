@@ -4,6 +4,9 @@ use super::{Lattice, groups};
 use crate::kernels::cuda::picture::DevicePicture;
 use crate::kernels::cuda::{DeviceRaster, Launch};
 
+/// Of a thread, along a row.
+const SAMPLES: u32 = 4;
+
 /// As [`super::synthesise`].
 ///
 /// # Errors
@@ -21,14 +24,14 @@ pub fn synthesise(
     );
     flow.expect("flow", cells, 4)?;
     mask.expect("mask", cells, 1)?;
-    let tiles = |launch: Launch, size| launch.tiles(size, [128, 2], [128, 2]);
     let (mut copies, mut launches, mut copied) = (Vec::new(), Vec::new(), [false; 4]);
     for group in groups(out.format) {
         let first = group.first();
         if !group.whole && !std::mem::replace(&mut copied[first.plane], true) {
             let bytes = out.format.row_bytes(first.plane, out.width as u32);
             let rows = out.format.rows(first.plane, out.height as u32);
-            let copy = tiles(Launch::new("synthesis", "synthesis_copy"), (rows, bytes));
+            let copy = Launch::new("synthesis", "synthesis_copy");
+            let copy = copy.tiles((rows, bytes), [128, 2], [128, 2]);
             let copy = copy
                 .with(left.bytes(first.plane))
                 .with(out.bytes(first.plane));
@@ -36,7 +39,8 @@ pub fn synthesise(
         }
         let of = |picture: &DevicePicture| picture.of(&group.components);
         let samples = (first.height(out.height), first.width(out.width));
-        let launch = tiles(Launch::new("synthesis", "synthesise"), samples);
+        let launch = Launch::new("synthesis", "synthesise");
+        let launch = launch.tiles(samples, [32 * SAMPLES, 8], [32, 8]);
         let launch = launch.with(of(left)?).with(of(right)?).with(of(out)?);
         let launch = launch.with(first.offset as i32);
         let launch = launch.with(lattice.pixels() as i32);
