@@ -339,8 +339,8 @@ impl Interpolator {
         Self::with_context(model, format, (width, height), &context, options)
     }
 
-    /// As [`Interpolator::with_options`]. The network runs on the context's card if it has one; all else runs on the
-    /// CPU, but for the pictures of the built-in network, which its card makes.
+    /// As [`Interpolator::with_options`]. The network runs on the context's card if it has one, and the pictures are made there; what else
+    /// there is to do is done on the CPU.
     ///
     /// # Errors
     /// The size is empty or too large, or the card has too little memory.

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use candle_core::{Device as Place, Tensor};
-use gstvideointerpolate::interpolator::{After, Interpolator, Motion, Options, Outcome, Settings};
+use gstvideointerpolate::interpolator::{
+    After, Beyond, Findings, Interpolator, Motion, Options, Outcome, Settings,
+};
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
 use gstvideointerpolate::kernels::device::{Device, Gpu};
 use gstvideointerpolate::kernels::{Context, PhaseMap, Precision};
@@ -301,8 +303,17 @@ fn the_pictures_of_a_stream_are_the_same() {
 #[test]
 fn cuts_are_found_where_the_cpu_finds_them() {
     let Some(gpu) = card() else { return };
-    let model = Model::Embedded(Variant::Fast.network().unwrap());
-    let (format, size) = (Format::I420, (150, 98));
+    let built_in = Model::Embedded(Variant::Fast.network().unwrap());
+    cuts_are_found(&gpu, &built_in, (150, 98), 9);
+    if let Some((_, network)) = networks(PICTURES[0]).pop() {
+        let model = Model::Published(Arc::new(network));
+        cuts_are_found(&gpu, &model, (70, 50), 5);
+    }
+}
+
+/// Between so many pictures, after each third of which there is a cut.
+fn cuts_are_found(gpu: &Arc<Gpu>, model: &Model, size: (u32, u32), count: usize) {
+    let format = Format::I420;
     // blocks of random brightness, others after each third picture
     let block = |scene: usize, x: f32, y: f32| {
         let place = [scene as f32, (x / 12.0).floor(), (y / 12.0).floor()];
@@ -313,8 +324,8 @@ fn cuts_are_found_where_the_cpu_finds_them() {
         let by = 2.0 * i as f32;
         Owned::painted(format, size, 3, |_: Channel, x, y| block(i / 3, x - by, y))
     };
-    let pictures: Vec<_> = (0..9).map(picture).collect();
-    let [want, found] = contexts(&gpu, Precision::Single).map(|context| {
+    let pictures: Vec<_> = (0..count).map(picture).collect();
+    let [want, found] = contexts(gpu, Precision::Single).map(|context| {
         let made =
             Interpolator::with_context(model.clone(), format, size, &context, Options::default());
         let mut interpolator = made.unwrap();
@@ -339,6 +350,70 @@ fn cuts_are_found_where_the_cpu_finds_them() {
             same_picture(one, other, size);
         }
     }
+}
+
+#[test]
+fn what_the_cpu_is_told_of_motion_is_the_same() {
+    let Some(gpu) = card() else { return };
+    let published = PICTURES.map(|family| networks(family).pop());
+    let published = published.into_iter().flatten();
+    let published = published.map(|(_, network)| Model::Published(Arc::new(network)));
+    let built_in = Model::Embedded(Variant::Fast.network().unwrap());
+    for model in published.chain([built_in]) {
+        let told = contexts(&gpu, Precision::Single).map(|context| told(&model, &context));
+        let [(want, one), (found, other)] = &told;
+        for (what, (want, found)) in ["flow", "mask", "confidence"]
+            .iter()
+            .zip(want.iter().zip(found))
+        {
+            close(&format!("{} {what}", model.name()), found, want, MOTION);
+        }
+        same_picture(one, other, TOLD);
+    }
+}
+
+/// Width and height.
+const TOLD: (u32, u32) = (70, 50);
+
+/// What was found between two pictures, and the one that is predicted beyond them, which the CPU makes.
+fn told(model: &Model, context: &Context) -> ([Vec<f32>; 3], Owned) {
+    let (format, options) = (Format::I420, Options::default());
+    let made = Interpolator::with_context(model.clone(), format, TOLD, context, options);
+    let mut interpolator = made.unwrap();
+    let pictures = [0.0, 3.0].map(|by| moved(TOLD, by));
+    let pictures = pictures.each_ref().map(Owned::picture);
+    let [left, right] = pictures
+        .each_ref()
+        .map(|p| (p, interpolator.encode(p).unwrap()));
+    let sides = [(left.0, &*left.1), (right.0, &*right.1)];
+    let (settings, phase) = (Settings::default(), PhaseMap::Uniform(0.3));
+    let mut out = Owned::new(format, TOLD, 5);
+    let to = &mut out.picture_mut();
+    let made = interpolator.interpolate(sides[0], sides[1], &phase, &settings, to);
+    assert_eq!(made.unwrap(), Outcome::Interpolated);
+    let Some(Findings::Motion {
+        flow,
+        mask,
+        confidence,
+        ..
+    }) = interpolator.findings()
+    else {
+        panic!("no motion");
+    };
+    let found = [flow, mask, confidence].map(values);
+    let beyond = Beyond {
+        ahead: 0.5,
+        taken_back: 0.0,
+    };
+    let made = interpolator.extrapolate(
+        sides[0],
+        sides[1],
+        beyond,
+        &settings,
+        &mut out.picture_mut(),
+    );
+    assert_eq!(made.unwrap(), Outcome::Interpolated);
+    (found, out)
 }
 
 /// Some texture that has moved.

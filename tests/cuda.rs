@@ -463,7 +463,7 @@ fn nothing_is_allocated_after_the_first_pair() {
         }
         assert!(many.number("launches") > pair.number("launches"));
     }
-    // here a third picture is looked at, or what crosses over is no picture
+    // here a third picture is looked at, or the network is another
     let others = [OTHERS[0], OTHERS[3]].map(|name| format!("model={}", written(name).display()));
     let all = ["motion=trajectory".into(), model()];
     for properties in all.into_iter().chain(others) {
@@ -472,31 +472,47 @@ fn nothing_is_allocated_after_the_first_pair() {
         for what in ["allocations", "locked"] {
             assert_eq!(few.number(what), many.number(what), "{properties} {what}");
         }
+        assert_crossed((64, 48), (&few, &many), properties, (0, 0));
     }
+}
+
+/// Fails unless of each of the four frames that one run has more a picture went up, and what was made of it came down, with so many
+/// bytes in so many pieces beside it.
+fn assert_crossed(
+    (width, height): (usize, usize),
+    (few, many): (&Report, &Report),
+    properties: &str,
+    (beside, copies): (u64, u64),
+) {
+    let picture = (width * height * 3 / 2) as u64;
+    // what cuts are looked for in: of a picture so small three values of each 2x2 pixels
+    let thumbnail = (width * height / 4 * 3 * size_of::<f32>()) as u64;
+    let a_frame = |name: &str| (many.number(name) - few.number(name)) / 4;
+    assert_eq!(a_frame("up"), picture, "{properties}");
+    assert_eq!(a_frame("uploads"), 1, "{properties}");
+    assert_eq!(
+        a_frame("down"),
+        picture + thumbnail + beside,
+        "{properties}"
+    );
+    assert_eq!(a_frame("downloads"), 2 + copies, "{properties}");
+    // until the thumbnail is there, and until the picture is
+    assert_eq!(a_frame("waits"), 2 + copies, "{properties}");
 }
 
 #[test]
 fn pictures_alone_cross_over_in_one_piece() {
     let (width, height) = (64, 48);
-    let picture = (width * height * 3 / 2) as u64;
     let size = format!("{width}x{height}");
-    // what cuts are looked for in: of a picture so small three values of each 2x2 pixels
-    let thumbnail = (width * height / 4 * 3 * size_of::<f32>()) as u64;
     // the motion comes down where it is to be seen: flow, mask and confidence of each 4x4 pixels; a map stands in for the source, too
     let maps = 2 * (width * height / 16 * 6 * size_of::<f32>()) as u64;
-    for (properties, beside, copies) in [("", 0, 0), ("scale=0.5", 0, 0), ("show=flow", maps, 6)] {
+    for (properties, beside) in [
+        ("", (0, 0)),
+        ("scale=0.5", (0, 0)),
+        ("show=flow", (maps, 6)),
+    ] {
         let [few, many] = [4, 8].map(|frames| double((frames, &size), properties, &[]).1);
-        let a_frame = |name: &str| (many.number(name) - few.number(name)) / 4;
-        assert_eq!(a_frame("up"), picture, "{properties}");
-        assert_eq!(a_frame("uploads"), 1, "{properties}");
-        assert_eq!(
-            a_frame("down"),
-            picture + thumbnail + beside,
-            "{properties}"
-        );
-        assert_eq!(a_frame("downloads"), 2 + copies, "{properties}");
-        // until the thumbnail is there, and until the picture is
-        assert_eq!(a_frame("waits"), 2 + copies, "{properties}");
+        assert_crossed((width, height), (&few, &many), properties, beside);
     }
 }
 
@@ -570,12 +586,7 @@ fn the_bench_of_cards_counts_what_crosses_over() {
             row[7].parse::<u64>().is_ok_and(|launches| launches > 0),
             "{log}"
         );
-        let [up, down] = [5, 6].map(|i| row[i].parse::<f64>().expect("megabytes"));
-        match network.as_str() {
-            // three colours up and five values of motion down, all floats
-            NETWORK => assert!((down / up - 5.0 / 3.0).abs() < 0.05, "{log}"),
-            // a picture of 64 x 48 in 4:2:0 each way, and a thumbnail down: three floats of each 2x2 pixels
-            _ => assert_eq!([row[5], row[6]], ["0.005", "0.014"], "{log}"),
-        }
+        // a picture of 64 x 48 in 4:2:0 each way, and a thumbnail down: three floats of each 2x2 pixels
+        assert_eq!([row[5], row[6]], ["0.005", "0.014"], "{log}");
     }
 }

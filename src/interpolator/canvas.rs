@@ -2,10 +2,14 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::card::Along;
 use crate::error::Result;
+use crate::kernels::color::cuda as color;
 use crate::kernels::confidence::cuda::{self as confidence, Judgement};
 use crate::kernels::cuda::picture::{DevicePicture, Sheet};
 use crate::kernels::cuda::{Card, DevicePhase, Launch};
+use crate::kernels::luma::cuda as luma;
+use crate::kernels::picture::cuda::quarter;
 use crate::kernels::still::cuda as still;
 use crate::kernels::synthesis::Lattice;
 use crate::kernels::synthesis::cuda::synthesise;
@@ -15,37 +19,42 @@ use crate::picture::Format;
 /// Memory for what lies between motion and picture, `[h, w, 1]` each at a quarter of the padded picture's size, and for the picture.
 #[derive(Debug)]
 pub struct Canvas {
-    /// See [`crate::kernels::change::change`]: in each cell by itself, and around it.
+    /// Room for what is told of each cell by itself.
     cells: Tensor,
-    change: Tensor,
+    /// See [`crate::kernels::change::change`].
+    pub change: Tensor,
     /// See [`crate::kernels::still`].
-    edges: Tensor,
+    pub edges: Tensor,
     kept: Tensor,
-    /// What the motion is trusted, and the mask that the picture is made with.
+    /// What the motion is trusted.
     pub confidence: Tensor,
-    pub mask: Tensor,
+    /// The mask that the picture is made with, on the lattice of the motion.
+    mask: Tensor,
+    lattice: Lattice,
     /// Where the picture is made.
     pub sheet: Sheet,
 }
 
 impl Canvas {
-    /// For pictures of this format, width and height, whose motion has so many cells.
+    /// For pictures of this format, width and height, of so many cells, that are made along motion on this lattice.
     ///
     /// # Errors
     /// Those of the allocation.
     pub fn new(
         (format, width, height): (Format, usize, usize),
         (h, w): (usize, usize),
+        lattice: Lattice,
         device: &Device,
     ) -> Result<Self> {
-        let zeros = || Tensor::zeros((h, w, 1), DType::F32, device);
+        let zeros = |times: usize| Tensor::zeros((times * h, times * w, 1), DType::F32, device);
         Ok(Self {
-            cells: zeros()?,
-            change: zeros()?,
-            edges: zeros()?,
-            kept: zeros()?,
-            confidence: zeros()?,
-            mask: zeros()?,
+            cells: zeros(1)?,
+            change: zeros(1)?,
+            edges: zeros(1)?,
+            kept: zeros(1)?,
+            confidence: zeros(1)?,
+            mask: zeros(Lattice::Quarter.pixels() / lattice.pixels())?,
+            lattice,
             sheet: Sheet::new(format, (width, height), device)?,
         })
     }
@@ -85,34 +94,73 @@ impl Canvas {
         Ok((launch, &self.kept))
     }
 
-    /// Makes the picture between the two of the last [`Canvas::relate`]: the motion is judged, the picture made, and what stands
-    /// still kept.
+    /// Fills flow and difference of a `motion` from `flow`, `[4 h, 4 w, 4]`: the first with its means, the second from both pictures' luma
+    /// moved by these, see [`crate::kernels::luma::differences`].
     ///
     /// # Errors
     /// Sizes that do not fit.
+    pub fn coarsen(
+        &self,
+        card: &dyn Card,
+        luma: [&Tensor; 2],
+        flow: &Tensor,
+        motion: &Motion,
+    ) -> Result<Vec<Launch>> {
+        let luma = [card.bytes(luma[0])?, card.bytes(luma[1])?];
+        let (flow, coarse) = (card.raster(flow)?, card.raster(&motion.flow)?);
+        let (cells, out) = (card.raster(&self.cells)?, card.raster(&motion.difference)?);
+        Ok(vec![
+            quarter(&flow, &coarse)?,
+            luma::differences([&luma[0], &luma[1]], &coarse, 1.0, &[&cells])?,
+            still::around(&cells, &out)?,
+        ])
+    }
+
+    /// Makes the picture between the two of the last [`Canvas::relate`]: the motion is judged, the picture made, what it is `along` adds to it
+    /// added, and what stands still kept.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, or motion on another lattice.
     pub fn make(
         &self,
         card: &dyn Card,
         sides: [&Sheet; 2],
-        motion: &Motion,
+        along: &Along,
         phase: &DevicePhase,
     ) -> Result<Vec<Launch>> {
-        let difference = card.raster(&motion.difference)?;
+        let difference = card.raster(along.difference)?;
         let judged = Judgement {
             confidence: &card.raster(&self.confidence)?,
             mask: &card.raster(&self.mask)?,
         };
-        let (change, mask) = (card.raster(&self.change)?, card.raster(&motion.mask)?);
+        let (change, mask) = (card.raster(&self.change)?, card.raster(along.mask)?);
         let judge = confidence::judge(&difference, &change, &mask, phase, &judged)?;
         let [left, right, out] = [sides[0], sides[1], &self.sheet].map(|sheet| sheet.on(card));
         let (sides, out): ([DevicePicture; 2], _) = ([left?, right?], out?);
         let sides = sides.each_ref();
-        let motion = (&card.raster(&motion.flow)?, judged.mask, Lattice::Quarter);
+        let motion = (&card.raster(along.flow)?, judged.mask, along.lattice);
         let mut launches = vec![judge];
         launches.extend(synthesise(sides, motion, &out)?);
+        if let Some((residual, colors)) = along.residual {
+            let own = residual.narrow(0, 0, out.height)?;
+            let own = card.raster(&own.narrow(1, 0, out.width)?)?;
+            launches.extend(color::add(&own, sides, colors, &out)?);
+        }
         let (edges, kept) = (card.raster(&self.edges)?, card.raster(&self.kept)?);
         launches.extend(still::keep(&edges, &difference, &kept, sides, &out)?);
         Ok(launches)
+    }
+
+    /// The mask that the last picture was made with, of cells, and what has to be launched for it.
+    ///
+    /// # Errors
+    /// None that memory of this canvas has.
+    pub fn mask_of_cells(&self, card: &dyn Card) -> Result<(Option<Launch>, &Tensor)> {
+        if self.lattice == Lattice::Quarter {
+            return Ok((None, &self.mask));
+        }
+        let (mask, cells) = (card.raster(&self.mask)?, card.raster(&self.cells)?);
+        Ok((Some(quarter(&mask, &cells)?), &self.cells))
     }
 }
 
@@ -121,9 +169,10 @@ mod tests {
     use candle_core::Tensor;
 
     use super::*;
+    use crate::kernels::color::residual;
     use crate::kernels::cuda::emulation::{Host, input, run};
     use crate::kernels::testing::{Random, bytes, contexts, zeros};
-    use crate::kernels::{PhaseMap, change, confidence, still, synthesis};
+    use crate::kernels::{PhaseMap, change, confidence, luma, picture, still, synthesis};
     use crate::picture::owned::{Noise, Owned};
     use crate::picture::{Picture, PictureMut};
 
@@ -156,30 +205,104 @@ mod tests {
         (0..from.format.rows(plane, size.1)).map(row).collect()
     }
 
-    /// What the CPU makes of the same.
+    /// What the CPU makes of the same; the mask that it is made with.
     fn wanted(
         luma: [&Tensor; 2],
         sides: [&Picture; 2],
-        (motion, phase): (&Motion, &PhaseMap),
+        (along, phase): (&Along, &PhaseMap),
         out: &mut PictureMut,
-    ) {
+    ) -> Tensor {
         let (plain, _) = contexts();
-        let (h, w, _) = motion.mask.dims3().unwrap();
-        let [cells, change, trust, mask] = [0; 4].map(|_| zeros(&[h, w, 1]));
+        let (h, w, _) = along.difference.dims3().unwrap();
+        let [cells, change, trust] = [0; 3].map(|_| zeros(&[h, w, 1]));
+        let mask = zeros(along.mask.dims());
         let standing = still::Space::new((h, w)).unwrap();
         change::change(&plain, luma, &cells, &change).unwrap();
         still::edges(&plain, luma, &standing).unwrap();
-        confidence::estimate(&plain, &motion.difference, &change, &trust).unwrap();
-        confidence::toward_nearer(&plain, &motion.mask, &trust, phase, &mask).unwrap();
-        let along = (&motion.flow, &mask, Lattice::Quarter);
-        synthesis::synthesise(&plain, sides[0], sides[1], along, out).unwrap();
-        still::keep(&plain, &standing, &motion.difference, sides, out).unwrap();
+        confidence::estimate(&plain, along.difference, &change, &trust).unwrap();
+        confidence::toward_nearer(&plain, along.mask, &trust, phase, &mask).unwrap();
+        let motion = (along.flow, &mask, along.lattice);
+        synthesis::synthesise(&plain, sides[0], sides[1], motion, out).unwrap();
+        if let Some((residual, _)) = along.residual {
+            residual::add(&plain, residual, sides, out).unwrap();
+        }
+        still::keep(&plain, &standing, along.difference, sides, out).unwrap();
+        if along.lattice == Lattice::Quarter {
+            return mask;
+        }
+        let coarse = zeros(&[h, w, 1]);
+        picture::quarter(&plain, &mask, &coarse).unwrap();
+        coarse
+    }
+
+    /// Values of 0 to 1.
+    fn shares(random: &mut Random, shape: &[usize]) -> Tensor {
+        ((random.dense(shape, 0.5) + 0.5).unwrap() * 0.9).unwrap()
+    }
+
+    const SIZE: (u32, u32) = (75, 37);
+    /// Of the padded picture.
+    const CELLS: (usize, usize) = (12, 20);
+
+    /// Fails unless the pictures along some motion on a lattice are those of the CPU.
+    fn check(format: Format, lattice: Lattice) {
+        let (mut random, host) = (Random(21), Host::default());
+        let mut noise = Noise::new(3);
+        let left = Owned::new(format, SIZE, 3).noise(&mut noise);
+        let mut right = Owned::new(format, SIZE, 0).noise(&mut noise);
+        for p in 0..format.planes() {
+            for y in (0..format.rows(p, SIZE.1)).step_by(2) {
+                right.row(p, y).copy_from_slice(left.picture().row(p, y));
+            }
+        }
+        let (l, r) = (left.picture(), right.picture());
+        let one = random.dense(&[48, 80, 1], 0.5);
+        let luma = [bytes(&one), bytes(&(one * 0.9).unwrap())];
+        let (h, w) = CELLS;
+        let finer = Lattice::Quarter.pixels() / lattice.pixels();
+        let residual = random.dense(&[48, 96, 3], 0.1);
+        let along = Along {
+            flow: &random.dense(&[finer * h, finer * w, 4], 9.0),
+            mask: &shares(&mut random, &[finer * h, finer * w, 1]),
+            lattice,
+            difference: &shares(&mut random, &[h, w, 1]),
+            residual: (lattice == Lattice::Full).then_some((&residual, l.color())),
+        };
+        let plane = shares(&mut random, &[h / 2, w / 2, 1]);
+        let phases = [
+            (PhaseMap::Uniform(0.6), DevicePhase::Uniform(0.6)),
+            (
+                PhaseMap::Plane(plane.squeeze(2).unwrap()),
+                DevicePhase::Plane(input(&plane)),
+            ),
+        ];
+        let shape = (format, SIZE.0 as usize, SIZE.1 as usize);
+        let canvas = Canvas::new(shape, CELLS, lattice, &Device::Cpu).unwrap();
+        let sheet = || Sheet::new(format, (shape.1, shape.2), &Device::Cpu).unwrap();
+        let sheets = [sheet(), sheet()];
+        fill(&sheets[0], &l);
+        fill(&sheets[1], &r);
+        for (phase, on_card) in phases {
+            let mut want = Owned::new(format, SIZE, 0);
+            let luma = luma.each_ref();
+            let mask = wanted(luma, [&l, &r], (&along, &phase), &mut want.picture_mut());
+            run(canvas.relate(&host, luma).unwrap());
+            let made = canvas.make(&host, sheets.each_ref(), &along, &on_card);
+            run(made.unwrap());
+            let (launch, found) = canvas.mask_of_cells(&host).unwrap();
+            run(launch);
+            assert_eq!(values(found), values(&mask), "{format:?} {lattice:?}");
+            for p in 0..format.planes() {
+                for (y, row) in rows(&canvas.sheet, p, SIZE).iter().enumerate() {
+                    let want = want.picture();
+                    assert_eq!(row, want.row(p, y), "{format:?} plane {p} row {y}");
+                }
+            }
+        }
     }
 
     #[test]
     fn a_picture_has_the_bits_of_the_cpus() {
-        let mut random = Random(21);
-        let host = Host::default();
         for format in [
             Format::I420,
             Format::Nv12,
@@ -188,55 +311,43 @@ mod tests {
             Format::Rgbx,
             Format::Gray8,
         ] {
-            let size = (75u32, 37u32);
-            let cells = (12, 20);
-            let mut noise = Noise::new(3);
-            let left = Owned::new(format, size, 3).noise(&mut noise);
-            let mut right = Owned::new(format, size, 0).noise(&mut noise);
-            for p in 0..format.planes() {
-                for y in (0..format.rows(p, size.1)).step_by(2) {
-                    right.row(p, y).copy_from_slice(left.picture().row(p, y));
-                }
-            }
-            let (l, r) = (left.picture(), right.picture());
-            let one = random.dense(&[48, 80, 1], 0.5);
-            let luma = [bytes(&one), bytes(&(one * 0.9).unwrap())];
-            let part = |tensor: Tensor| ((tensor + 0.5).unwrap() * 0.5).unwrap();
-            let motion = Motion {
-                flow: random.dense(&[cells.0, cells.1, 4], 9.0),
-                mask: part(random.dense(&[cells.0, cells.1, 1], 0.5)),
-                difference: part(random.dense(&[cells.0, cells.1, 1], 0.4)),
-                confidence: zeros(&[cells.0, cells.1, 1]),
-            };
-            let plane = part(random.dense(&[cells.0 / 2, cells.1 / 2, 1], 0.4));
-            let phases = [
-                (PhaseMap::Uniform(0.6), DevicePhase::Uniform(0.6)),
-                (
-                    PhaseMap::Plane(plane.squeeze(2).unwrap()),
-                    DevicePhase::Plane(input(&plane)),
-                ),
-            ];
-            let shape = (format, size.0 as usize, size.1 as usize);
-            let canvas = Canvas::new(shape, cells, &Device::Cpu).unwrap();
-            let sheet = || Sheet::new(format, (shape.1, shape.2), &Device::Cpu).unwrap();
-            let sheets = [sheet(), sheet()];
-            fill(&sheets[0], &l);
-            fill(&sheets[1], &r);
-            for (phase, on_card) in phases {
-                let mut want = Owned::new(format, size, 0);
-                let luma = luma.each_ref();
-                wanted(luma, [&l, &r], (&motion, &phase), &mut want.picture_mut());
-                run(canvas.relate(&host, luma).unwrap());
-                let made = canvas.make(&host, sheets.each_ref(), &motion, &on_card);
-                run(made.unwrap());
-                for p in 0..format.planes() {
-                    for (y, row) in rows(&canvas.sheet, p, size).iter().enumerate() {
-                        let want = want.picture();
-                        assert_eq!(row, want.row(p, y), "{format:?} plane {p} row {y}");
-                    }
-                }
-            }
+            check(format, Lattice::Quarter);
+            check(format, Lattice::Full);
         }
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn motion_of_pixels_is_told_for_cells_as_on_the_cpu() {
+        let (mut random, host, (plain, _)) = (Random(23), Host::default(), contexts());
+        let (h, w) = CELLS;
+        let shape = (Format::I420, SIZE.0 as usize, SIZE.1 as usize);
+        let canvas = Canvas::new(shape, CELLS, Lattice::Full, &Device::Cpu).unwrap();
+        let luma = [0; 2].map(|_| bytes(&random.dense(&[4 * h, 4 * w, 1], 0.5)));
+        let luma = luma.each_ref();
+        // padded further than the view, with the mask behind
+        let whole = random.dense(&[4 * h + 16, 4 * w + 16, 5], 9.0);
+        let whole = whole.narrow(0, 0, 4 * h).unwrap();
+        let whole = whole.narrow(1, 0, 4 * w).unwrap();
+        let flow = whole.narrow(2, 0, 4).unwrap();
+        let motion = || Motion {
+            flow: zeros(&[h, w, 4]),
+            mask: zeros(&[h, w, 1]),
+            difference: zeros(&[h, w, 1]),
+            confidence: zeros(&[h, w, 1]),
+        };
+        let (want, got) = (motion(), motion());
+        let (warped, cells) = (luma::Warped::new(CELLS).unwrap(), zeros(&[h, w, 1]));
+        picture::quarter(&plain, &flow, &want.flow).unwrap();
+        let sides = warped.warp(&plain, luma, &want.flow, 1.0).unwrap();
+        luma::differences(&plain, sides, &cells).unwrap();
+        change::around(&plain, &cells, &want.difference).unwrap();
+        run(canvas.coarsen(&host, luma, &flow, &got).unwrap());
+        assert_eq!(values(&got.flow), values(&want.flow));
+        assert_eq!(values(&got.difference), values(&want.difference));
     }
 
     #[test]
@@ -244,7 +355,7 @@ mod tests {
         let mut random = Random(22);
         let (h, w) = (12, 20);
         let shape = (Format::I420, 75, 37);
-        let canvas = Canvas::new(shape, (h, w), &Device::Cpu).unwrap();
+        let canvas = Canvas::new(shape, (h, w), Lattice::Quarter, &Device::Cpu).unwrap();
         let [flow, left, right] = [4, 1, 1].map(|channels| random.dense(&[h, w, channels], 0.5));
         let (out, (plain, _)) = (zeros(&[h, w, 1]), contexts());
         let evidence = confidence::Evidence {
@@ -257,7 +368,6 @@ mod tests {
         let launch = canvas.disagree(&Host::default(), [&left, &right], 0.1, along);
         let (launch, made) = launch.unwrap();
         run([launch]);
-        let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(values(made), values(&out));
     }
 }

@@ -1,6 +1,50 @@
-//! What the built-in network needs of a card beside its own memory: pictures go there once, and come back made.
+//! What a network needs of a card beside its own memory: pictures go there once, and come back made.
 
 use std::sync::Arc;
+
+use candle_core::Tensor;
+
+use crate::kernels::synthesis::Lattice;
+use crate::network::Motion;
+use crate::picture::Color;
+
+/// What a picture is made along.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+pub struct Along<'a> {
+    /// `[h, w, 4]` and `[h, w, 1]` on the lattice, as [`Motion`] has them.
+    pub flow: &'a Tensor,
+    pub mask: &'a Tensor,
+    pub lattice: Lattice,
+    /// `[h, w, 1]` at a quarter of the padded picture's size, see [`Motion::difference`].
+    pub difference: &'a Tensor,
+    /// Red, green and blue that are added, `[h, w, 3]` of the picture or larger, and the colours of both sides.
+    pub residual: Option<(&'a Tensor, Color)>,
+}
+
+impl<'a> From<&'a Motion> for Along<'a> {
+    fn from(motion: &'a Motion) -> Self {
+        Self {
+            flow: &motion.flow,
+            mask: &motion.mask,
+            lattice: Lattice::Quarter,
+            difference: &motion.difference,
+            residual: None,
+        }
+    }
+}
+
+/// What is made of a source picture beside its view and its thumbnail; all of it lies on the card.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+pub struct Beside<'a> {
+    /// Its luma in bytes, see [`crate::kernels::luma::gather`].
+    pub bytes: Option<&'a [Tensor; 2]>,
+    /// Its mean luma of 2x2 pixels and of 4x4, -0.5 to 0.5.
+    pub luma: Option<[&'a Tensor; 2]>,
+    /// Red, green and blue, `[h, w, 3]` of the picture, from what its codes stand for.
+    pub colors: Option<(&'a Tensor, Color)>,
+}
 
 #[cfg(feature = "cuda")]
 pub use real::{OnCard, Seen};
@@ -12,12 +56,15 @@ mod real {
     use candle_core::{DType, Device, Tensor};
 
     use super::super::canvas::Canvas;
-    use super::Arc;
+    use super::{Along, Arc, Beside};
     use crate::error::Result;
+    use crate::kernels::color::cuda as color;
     use crate::kernels::cuda::picture::{DevicePicture, Sheet};
     use crate::kernels::cuda::{Card, DevicePhase};
     use crate::kernels::device::{Gpu, Pinned, Queue, Staging};
     use crate::kernels::picture::cuda::differ;
+    use crate::kernels::resample::cuda as resample;
+    use crate::kernels::synthesis::Lattice;
     use crate::kernels::view::cuda::{self as view, Views};
     use crate::kernels::view::size;
     use crate::kernels::{Context, PhaseMap};
@@ -44,7 +91,7 @@ mod real {
         /// Planes of phases, `[h, w, 1]`: what the network takes, and for the picture.
         planes: [Tensor; 2],
         canvas: Canvas,
-        /// Flow, mask and confidence once somebody asks for them; on the CPU.
+        /// Flow, mask and confidence at a quarter of the size once somebody asks for them; on the CPU.
         found: [Tensor; 3],
         /// Whether two pictures differ, see [`differ`]; there and on the CPU.
         differ: [Tensor; 2],
@@ -60,8 +107,8 @@ mod real {
     }
 
     impl OnCard {
-        /// For pictures of this format, width and height, with room for their view; planes of phases have the `coarse` size where
-        /// the network takes them.
+        /// For pictures of this format, width and height, with room for their view, that are made along motion on this lattice; planes
+        /// of phases have the `coarse` size where the network takes them there.
         ///
         /// # Errors
         /// The card has too little memory.
@@ -69,6 +116,7 @@ mod real {
             (gpu, context): (&Arc<Gpu>, &Context),
             shape: (Format, usize, usize),
             (view, coarse): (Tensor, (usize, usize)),
+            lattice: Lattice,
         ) -> Result<Self> {
             let device = gpu.device();
             let (h, w) = size(shape.2, shape.1);
@@ -77,7 +125,7 @@ mod real {
                 Tensor::zeros((h, w, c), DType::F32, device)
             };
             let found = |channels| zeros(cells, channels, &Device::Cpu);
-            let canvas = Canvas::new(shape, cells, &device)?;
+            let canvas = Canvas::new(shape, cells, lattice, &device)?;
             let view_of_picture = (shape.1.div_ceil(2), shape.2.div_ceil(2));
             let (width, height) = Thumbnail::size(view_of_picture);
             Ok(Self {
@@ -119,19 +167,14 @@ mod real {
             })
         }
 
-        /// Sends a picture to the card; its view there. Fills its luma in bytes, too, where the network makes none of that size.
+        /// Sends a picture to the card; its view there. Fills what else is wanted of it.
         ///
         /// # Errors
         /// Another format or size, or the card fails.
-        pub fn see(
-            &self,
-            picture: &Picture,
-            seen: &Seen,
-            bytes: Option<&[Tensor; 2]>,
-        ) -> Result<&Tensor> {
+        pub fn see(&self, picture: &Picture, seen: &Seen, beside: &Beside) -> Result<&Tensor> {
             self.gpu
                 .upload_picture(&self.cpu, picture, &seen.sheet, &self.staging)?;
-            self.look(seen, bytes)
+            self.look(seen, beside)
         }
 
         /// As [`OnCard::see`], of a picture that others have on a card. It may not have been read before [`OnCard::wait_for`] returns.
@@ -145,11 +188,11 @@ mod real {
             &self,
             picture: &DevicePicture,
             seen: &Seen,
-            bytes: Option<&[Tensor; 2]>,
+            beside: &Beside,
         ) -> Result<&Tensor> {
             // SAFETY: as the caller promises.
             unsafe { self.gpu.bring_picture(picture, &seen.sheet) }?;
-            self.look(seen, bytes)
+            self.look(seen, beside)
         }
 
         /// Waits until a picture was read and its thumbnail is there.
@@ -167,29 +210,39 @@ mod real {
         }
 
         /// What [`OnCard::see`] makes of the planes.
-        fn look(&self, seen: &Seen, bytes: Option<&[Tensor; 2]>) -> Result<&Tensor> {
+        fn look(&self, seen: &Seen, beside: &Beside) -> Result<&Tensor> {
             let queue = Queue::new(&self.gpu);
-            let bytes = bytes.map(|[whole, half]| {
+            let sheet = seen.sheet.on(&queue)?;
+            let both = |[one, other]: [&Tensor; 2]| -> candle_core::Result<_> {
+                Ok([queue.raster(one)?, queue.raster(other)?])
+            };
+            let bytes = beside.bytes.map(|[whole, half]| {
                 Ok::<_, candle_core::Error>([queue.bytes(whole)?, queue.bytes(half)?])
             });
-            let bytes = bytes.transpose()?;
+            let (bytes, luma) = (bytes.transpose()?, beside.luma.map(both).transpose()?);
             let views = Views {
                 view: &queue.raster(&self.view)?,
                 bytes: bytes.as_ref().map(|[whole, half]| [whole, half]),
-                luma: None,
+                luma: luma.as_ref().map(|[half, _]| half),
             };
             let (_, width, height) = self.shape;
             let (width, height) = (width.div_ceil(2), height.div_ceil(2));
             let of_picture = self.view.narrow(0, 0, height)?.narrow(1, 0, width)?;
             let side = Thumbnail::side((width, height));
-            let launches = vec![
-                view::view(&seen.sheet.on(&queue)?, &views)?,
+            let mut launches = vec![
+                view::view(&sheet, &views)?,
                 view::thumbnail(
                     &queue.raster(&of_picture)?,
                     side,
                     &queue.raster(&self.means)?,
                 )?,
             ];
+            if let Some([half, quarter]) = &luma {
+                launches.push(resample::half(half, quarter)?);
+            }
+            if let Some((out, color)) = beside.colors {
+                launches.push(color::to_rgb(&sheet, color, &queue.raster(out)?)?);
+            }
             // SAFETY: these are the arguments of the kernels, made of tensors on this card.
             unsafe { queue.run(launches) }?;
             self.gpu.fetch(&self.means, &mut lock(&seen.means))?;
@@ -241,6 +294,17 @@ mod real {
             unsafe { queue.run(launches) }
         }
 
+        /// See [`Canvas::coarsen`].
+        ///
+        /// # Errors
+        /// Sizes that do not fit, or the card fails.
+        pub fn coarsen(&self, luma: [&Tensor; 2], flow: &Tensor, motion: &Motion) -> Result<()> {
+            let queue = Queue::new(&self.gpu);
+            let launches = self.canvas.coarsen(&queue, luma, flow, motion)?;
+            // SAFETY: these are the arguments of the kernels, made of tensors on this card.
+            unsafe { queue.run(launches) }
+        }
+
         /// Fills `out`, on the CPU, with what [`Canvas::disagree`] makes.
         ///
         /// # Errors
@@ -266,8 +330,8 @@ mod real {
         ///
         /// # Errors
         /// Sizes that do not fit, or the card fails.
-        pub fn make(&self, sides: [&Seen; 2], motion: &Motion, phase: &PhaseMap) -> Result<()> {
-            self.paint(sides, motion, phase)?;
+        pub fn make(&self, sides: [&Seen; 2], along: &Along, phase: &PhaseMap) -> Result<()> {
+            self.paint(sides, along, phase)?;
             self.gpu.download_picture(&self.canvas.sheet, &self.staging)
         }
 
@@ -275,11 +339,11 @@ mod real {
         ///
         /// # Errors
         /// Sizes that do not fit, or the card fails.
-        pub fn paint(&self, sides: [&Seen; 2], motion: &Motion, phase: &PhaseMap) -> Result<()> {
+        pub fn paint(&self, sides: [&Seen; 2], along: &Along, phase: &PhaseMap) -> Result<()> {
             let queue = Queue::new(&self.gpu);
             let phase = self.phases(&queue, phase)?;
             let sides = sides.map(|seen| &seen.sheet);
-            let launches = self.canvas.make(&queue, sides, motion, &phase)?;
+            let launches = self.canvas.make(&queue, sides, along, &phase)?;
             // SAFETY: these are the arguments of the kernels, made of tensors on this card.
             unsafe { queue.run(launches) }
         }
@@ -326,11 +390,37 @@ mod real {
         /// # Errors
         /// The card has failed.
         pub fn found(&self, motion: &Motion) -> Result<&[Tensor; 3]> {
-            let there = [&motion.flow, &self.canvas.mask, &self.canvas.confidence];
+            let queue = Queue::new(&self.gpu);
+            let (launch, mask) = self.canvas.mask_of_cells(&queue)?;
+            // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+            unsafe { queue.run(launch.into_iter().collect()) }?;
+            let there = [&motion.flow, mask, &self.canvas.confidence];
             for (there, here) in there.into_iter().zip(&self.found) {
                 self.gpu.download(there, here)?;
             }
             Ok(&self.found)
+        }
+
+        /// Fills what the CPU has of the last pair where it makes the picture itself: how far its pictures are apart around each cell, its edges,
+        /// and the motion's difference. Answers the motion's flow.
+        ///
+        /// # Errors
+        /// Sizes that do not fit, or the card has failed.
+        pub fn bring(
+            &self,
+            motion: &Motion,
+            [change, edges, difference]: [&Tensor; 3],
+        ) -> Result<&Tensor> {
+            let flow = &self.found[0];
+            for (there, here) in [
+                (&self.canvas.change, change),
+                (&self.canvas.edges, edges),
+                (&motion.difference, difference),
+                (&motion.flow, flow),
+            ] {
+                self.gpu.download(there, here)?;
+            }
+            Ok(flow)
         }
     }
 
@@ -346,9 +436,10 @@ pub use none::{OnCard, Seen};
 mod none {
     use candle_core::Tensor;
 
-    use super::Arc;
+    use super::{Along, Arc, Beside};
     use crate::error::Result;
     use crate::kernels::device::Gpu;
+    use crate::kernels::synthesis::Lattice;
     use crate::kernels::{Context, PhaseMap};
     use crate::network::Motion;
     use crate::picture::{Format, Picture, PictureMut};
@@ -367,6 +458,7 @@ mod none {
             (gpu, _): (&Arc<Gpu>, &Context),
             _: (Format, usize, usize),
             _: (Tensor, (usize, usize)),
+            _: Lattice,
         ) -> Result<Self> {
             match **gpu {}
         }
@@ -379,7 +471,7 @@ mod none {
             match *self {}
         }
 
-        pub fn see(&self, _: &Picture, _: &Seen, _: Option<&[Tensor; 2]>) -> Result<&Tensor> {
+        pub fn see(&self, _: &Picture, _: &Seen, _: &Beside) -> Result<&Tensor> {
             match *self {}
         }
 
@@ -405,7 +497,11 @@ mod none {
             match *self {}
         }
 
-        pub fn make(&self, _: [&Seen; 2], _: &Motion, _: &PhaseMap) -> Result<()> {
+        pub fn coarsen(&self, _: [&Tensor; 2], _: &Tensor, _: &Motion) -> Result<()> {
+            match *self {}
+        }
+
+        pub fn make(&self, _: [&Seen; 2], _: &Along, _: &PhaseMap) -> Result<()> {
             match *self {}
         }
 
@@ -418,6 +514,10 @@ mod none {
         }
 
         pub fn found(&self, _: &Motion) -> Result<&[Tensor; 3]> {
+            match *self {}
+        }
+
+        pub fn bring(&self, _: &Motion, _: [&Tensor; 3]) -> Result<&Tensor> {
             match *self {}
         }
     }

@@ -16,13 +16,15 @@ use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{Context, PhaseMap, confidence, view};
 use crate::network::published::Options;
 use crate::network::{Model, Motion};
-use crate::picture::{Format, Picture, PictureMut};
+use crate::picture::{Color, Format, Picture, PictureMut};
 
 mod embedded;
 mod full;
+mod painter;
 
-use embedded::{Embedded, EmbeddedFeatures, Painter};
+use embedded::{Embedded, EmbeddedFeatures};
 use full::{Full, FullFeatures};
+use painter::Painter;
 
 /// A network with its memory for pictures of one size.
 pub enum Engine {
@@ -53,6 +55,14 @@ impl Features {
             Self::Full(features) => &features.cell_luma,
         }
     }
+
+    /// What its codes stand for, where the network has seen its colours.
+    fn color(&self) -> Option<Color> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Full(features) => Some(features.color),
+        }
+    }
 }
 
 impl Engine {
@@ -74,9 +84,11 @@ impl Engine {
                 let places = (shape, view, halved);
                 Self::Embedded(Box::new(Embedded::new(network, context, places)?))
             }
-            Model::Published(network) => Self::Full(Box::new(Full::new(
-                network, context, picture, view, options,
-            )?)),
+            Model::Published(network) => {
+                let shape = (format, picture.1, picture.0);
+                let full = Full::new(network, context, (shape, view), options)?;
+                Self::Full(Box::new(full))
+            }
         })
     }
 
@@ -97,16 +109,22 @@ impl Engine {
         }
     }
 
-    /// The network that makes whole pictures on a card.
+    /// What makes whole pictures, where the network runs on a card.
     pub fn on_card(&self) -> Option<Painter<'_>> {
         match self {
-            Self::Embedded(network) => network.painter(),
-            Self::Full(_) => None,
+            Self::Embedded(engine) => engine.painter(),
+            Self::Full(engine) => engine.painter(),
         }
     }
 
-    /// Fills `features` from a picture and its view; a network that makes whole pictures on a card makes the view there, and does not
-    /// look at this one.
+    /// Whether it takes pictures that others have on a card, see [`Engine::encode_there`].
+    #[cfg(feature = "cuda")]
+    pub fn takes_from_card(&self) -> bool {
+        matches!(self, Self::Embedded(engine) if engine.painter().is_some())
+    }
+
+    /// Fills `features` from a picture and its view; where pictures are made on a card the view is made there, too, and nobody looks at
+    /// this one.
     ///
     /// # Errors
     /// They were made for another engine.
@@ -118,7 +136,7 @@ impl Engine {
         }
     }
 
-    /// As [`Engine::encode`], of a picture that others have on a card, for a network that makes whole pictures there; it has been read
+    /// As [`Engine::encode`], of a picture that others have on a card, for a network that takes it there; it has been read
     /// when the call returns.
     ///
     /// # Errors
@@ -238,7 +256,7 @@ impl Engine {
         }
     }
 
-    /// What was found last, at a quarter of the padded picture's size; where the network makes whole pictures on a card, it lies there.
+    /// What was found last, at a quarter of the padded picture's size; where pictures are made on a card, it lies there.
     pub fn motion(&self) -> &Motion {
         match self {
             Self::Embedded(engine) => engine.motion(),

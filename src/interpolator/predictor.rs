@@ -9,7 +9,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::kernels::prediction::{Course, Prediction};
 use crate::kernels::synthesis::{Lattice, synthesise};
-use crate::kernels::{PhaseMap, still};
+use crate::kernels::{PhaseMap, confidence, still};
 use crate::picture::{Picture, PictureMut};
 
 /// The phase at which a network is asked for the motion of the right picture's own pixels; FILM goes to its last one before.
@@ -61,8 +61,9 @@ impl Predictor {
 impl Interpolator {
     /// Makes a picture beyond `right`, the last one there is, from its motion since `left`; both in time order, each with what
     /// [`Interpolator::encode`] made of it. Where pairs follow one another, each the left picture's with what was the right one, the motion before tells of
-    /// acceleration. [`Outcome::Last`] where both pictures are the same, what is to be made differs from the right one by
-    /// nothing to be seen, or pictures are made on a card, for which there is no such way; [`Outcome::Cut`] where they do not belong together: then there is no motion to go on with.
+    /// acceleration. It is made on the CPU; from a card what was found of the pair is fetched for that, once. [`Outcome::Last`] where both
+    /// pictures are the same, or what is to be made differs from the right one by nothing to be seen; [`Outcome::Cut`] where they do
+    /// not belong together: then there is no motion to go on with.
     ///
     /// # Errors
     /// As [`Interpolator::interpolate`]; a time that is negative or no number.
@@ -84,9 +85,6 @@ impl Interpolator {
         if !(beyond.ahead >= 0.0 && beyond.ahead.is_finite() && beyond.taken_back >= 0.0) {
             let message = format!("a time ahead of {beyond:?}, expected 0 or more");
             return Err(Error::Candle(candle_core::Error::Msg(message)));
-        }
-        if self.engine.on_card().is_some() {
-            return Ok(Outcome::Last);
         }
         let relation = self.relation(left, right)?;
         let looks = settings.scene_threshold > 0.0;
@@ -173,14 +171,24 @@ impl Interpolator {
             .estimate(&one.features, &other.features, &phase)?;
         predictor.failed =
             suspicious && self.disagreement(left.1, right.1, &phase)? > FAILED_MOTION;
-        self.engine.trust(&self.context, &self.change)?;
-        let motion = self.engine.motion();
+        let (motion, difference) = (self.engine.motion(), &predictor.difference);
+        let flow = match self.engine.on_card() {
+            Some(card) => card.bring([&self.change, &self.standing.edges, difference])?,
+            None => {
+                difference.slice_set(&motion.difference, 0, 0)?;
+                &motion.flow
+            }
+        };
+        confidence::estimate(
+            &self.context,
+            difference,
+            &self.change,
+            &predictor.confidence,
+        )?;
         let pace = before.filter(|(known, _)| known[1] == pair[0]);
         let pace = pace.map(|(_, interval)| settings.interval / interval);
         let pace = pace.filter(|pace| PACES.contains(pace));
-        predictor.prediction.advance(&motion.flow, pace)?;
-        predictor.difference.slice_set(&motion.difference, 0, 0)?;
-        predictor.confidence.slice_set(&motion.confidence, 0, 0)?;
+        predictor.prediction.advance(flow, pace)?;
         predictor.pair = Some((pair, settings.interval));
         Ok(())
     }

@@ -11,9 +11,9 @@ use crate::kernels::cuda::picture::DevicePicture;
 use crate::scene;
 
 impl Interpolator {
-    /// Whether whole pictures are made on a card: those of the built-in network, where that runs on one.
+    /// Whether pictures may lie on a card, and stay there: with the built-in network, where that runs on one.
     pub(crate) fn is_on_card(&self) -> bool {
-        self.engine.on_card().is_some()
+        self.engine.takes_from_card()
     }
 
     /// As [`Interpolator::encode`], of a picture on a card, where pictures are made on one; it has been read when the call returns.

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use super::{Features, explained, foreign, new_motion, zeros};
+#[cfg(feature = "cuda")]
+use super::foreign;
+use super::{Painter, explained, new_motion, zeros};
 use crate::error::Result;
-use crate::interpolator::card::{OnCard, Seen};
+use crate::interpolator::card::{Beside, OnCard, Seen};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::picture::DevicePicture;
+use crate::kernels::synthesis::Lattice;
 use crate::kernels::{Context, PhaseMap, luma, phases, resample, view};
 use crate::network::{self, Motion, Network};
-use crate::picture::{Format, Picture, PictureMut};
-use crate::scene::Thumbnail;
+use crate::picture::{Format, Picture};
 
 /// The built-in network. Where it runs on a card, pictures are made there, too.
 pub struct Embedded {
@@ -39,7 +41,7 @@ pub struct EmbeddedFeatures {
     /// Which level of luma is that of cells: those of a half-size picture are its 2x2 pixels.
     pub(super) cells: usize,
     /// What there is of it on the card.
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
 }
 
 impl Embedded {
@@ -63,7 +65,10 @@ impl Embedded {
                 }
                 None => workspace.view(),
             };
-            let on = |gpu| OnCard::new((gpu, context), shape, (seen()?, (h, w)));
+            let on = |gpu| {
+                let room = (seen()?, (h, w));
+                OnCard::new((gpu, context), shape, room, Lattice::Quarter)
+            };
             let card = context.gpu().map(on);
             Ok((workspace, halved, card.transpose()?))
         };
@@ -131,8 +136,9 @@ impl Embedded {
             encode_view(network, workspace, halved, view, out)
         };
         if let (Some(card), Some(seen)) = (&self.card, &out.seen) {
+            let beside = beside(out.bytes.as_ref());
             return card.run(|| {
-                let view = card.see(picture, seen, out.bytes.as_ref())?;
+                let view = card.see(picture, seen, &beside)?;
                 see(view, &mut out.encoded)
             });
         }
@@ -160,9 +166,10 @@ impl Embedded {
         let (Some(card), Some(seen)) = (&self.card, &out.seen) else {
             return Err(foreign());
         };
+        let beside = beside(out.bytes.as_ref());
         let encoded = card.run(|| {
             // SAFETY: as the caller promises; it is waited for below.
-            let view = unsafe { card.see_there(picture, seen, out.bytes.as_ref()) }?;
+            let view = unsafe { card.see_there(picture, seen, &beside) }?;
             encode_view(
                 network,
                 workspace,
@@ -219,8 +226,8 @@ impl Embedded {
 
     /// Its way to whole pictures, if it runs on a card.
     pub(super) fn painter(&self) -> Option<Painter<'_>> {
-        let (network, card) = (self, self.card.as_ref()?);
-        Some(Painter { network, card })
+        let card = self.card.as_ref()?;
+        Some(Painter::new(card, self.motion(), None))
     }
 
     pub(super) fn motion(&self) -> &Motion {
@@ -228,6 +235,14 @@ impl Embedded {
             Some(halved) => &halved.motion,
             None => self.workspace.motion(),
         }
+    }
+}
+
+/// What is made of a picture on a card: its luma in bytes, where the network makes none of that size.
+fn beside(bytes: Option<&[Tensor; 2]>) -> Beside<'_> {
+    Beside {
+        bytes,
+        ..Beside::default()
     }
 }
 
@@ -245,119 +260,6 @@ fn encode_view(
     let place = workspace.context().clone();
     view::halve(&place, view, &halved.seen)?;
     network.encode(workspace, &halved.seen, out)
-}
-
-/// The built-in network on a card, which makes whole pictures.
-#[derive(Clone, Copy)]
-pub struct Painter<'a> {
-    network: &'a Embedded,
-    card: &'a OnCard,
-}
-
-impl<'a> Painter<'a> {
-    /// Fills the thumbnail of a picture, once the card has seen it: it may not have encoded it yet.
-    ///
-    /// # Errors
-    /// The card has failed.
-    pub fn thumbnail(self, of: &Features, out: &mut Thumbnail) -> Result<()> {
-        let seen = seen(of)?;
-        self.card.run(|| self.card.thumbnail(seen, out))
-    }
-
-    /// Sees how far two pictures are apart, and what stands still in both; once a pair.
-    ///
-    /// # Errors
-    /// Sizes that do not fit, or the card fails.
-    pub fn relate(self, left: &Features, right: &Features) -> Result<()> {
-        let luma = [left.luma(), right.luma()];
-        self.card.run(|| self.card.relate(luma))
-    }
-
-    /// Fills `out`, on the CPU, as [`confidence::disagree`](crate::kernels::confidence::disagree) does.
-    ///
-    /// # Errors
-    /// Sizes that do not fit, or the card fails.
-    pub fn disagree(
-        self,
-        [left, right]: [&Features; 2],
-        brightness: f32,
-        phase: &PhaseMap,
-        out: &Tensor,
-    ) -> Result<()> {
-        let luma = [left.cell_luma(), right.cell_luma()];
-        let along = (&self.network.motion().flow, phase);
-        self.card
-            .run(|| self.card.disagree(luma, brightness, along, out))
-    }
-
-    /// Lets the card make the picture from the motion found last between the pair related last, and send it.
-    ///
-    /// # Errors
-    /// Sizes that do not fit, or the card fails.
-    pub fn make(self, sides: [&Features; 2], phase: &PhaseMap) -> Result<()> {
-        let sides = [seen(sides[0])?, seen(sides[1])?];
-        let motion = self.network.motion();
-        self.card.run(|| self.card.make(sides, motion, phase))
-    }
-
-    /// As [`Painter::make`], but the picture stays there.
-    ///
-    /// # Errors
-    /// Sizes that do not fit, or the card fails.
-    #[cfg(feature = "cuda")]
-    pub fn paint(self, sides: [&Features; 2], phase: &PhaseMap) -> Result<()> {
-        let sides = [seen(sides[0])?, seen(sides[1])?];
-        let motion = self.network.motion();
-        self.card.run(|| self.card.paint(sides, motion, phase))
-    }
-
-    /// Copies the picture that was made last, or a `source` picture, to where others have room for it on a card.
-    ///
-    /// # Errors
-    /// Another format or size, or the card fails.
-    ///
-    /// # Safety
-    /// There is room for its planes, which nobody else looks at meanwhile.
-    #[cfg(feature = "cuda")]
-    pub unsafe fn give(self, source: Option<&Features>, out: &DevicePicture) -> Result<()> {
-        let source = source.map(seen).transpose()?;
-        // SAFETY: as the caller promises.
-        self.card.run(|| unsafe { self.card.give(source, out) })
-    }
-
-    /// Whether two pictures are the same to the bit.
-    ///
-    /// # Errors
-    /// The card fails.
-    pub fn same(self, sides: [&Features; 2]) -> Result<bool> {
-        let sides = [seen(sides[0])?, seen(sides[1])?];
-        self.card.run(|| self.card.same(sides))
-    }
-
-    /// Fills `out` with the picture that was made last, once it is there.
-    ///
-    /// # Errors
-    /// Another format or size, or the card has failed.
-    pub fn take(self, out: &mut PictureMut) -> Result<()> {
-        self.card.run(|| self.card.take(out))
-    }
-
-    /// Flow, mask and confidence of the last picture that was made, on the CPU.
-    ///
-    /// # Errors
-    /// The card has failed.
-    pub fn found(self) -> Result<&'a [Tensor; 3]> {
-        let motion = self.network.motion();
-        self.card.run(|| self.card.found(motion))
-    }
-}
-
-/// What there is of a picture on a card.
-fn seen(features: &Features) -> Result<&Seen> {
-    match features {
-        Features::Embedded(f) => f.seen.as_ref().ok_or_else(foreign),
-        Features::Full(_) => Err(foreign()),
-    }
 }
 
 /// What lies between a picture and a network that sees it at half its size.

@@ -1,36 +1,50 @@
-//! A published network: it answers with motion, and some with more, at full size.
+//! A published network: it answers with motion, and some with more, at full size. On a card it makes whole pictures.
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Tensor};
 
+use super::painter::{Painter, Whole};
 use super::{explained, foreign, new_motion, zeros};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::interpolator::card::{Beside, OnCard, Seen};
 use crate::kernels::color::residual;
-use crate::kernels::device::Gpu;
 use crate::kernels::luma::Warped;
 use crate::kernels::synthesis::{Lattice, synthesise};
 use crate::kernels::{Context, PhaseMap, change, color, confidence, luma, picture, resample, view};
 use crate::network::Motion;
 use crate::network::published::{self, Options, Published};
-use crate::picture::{Picture, PictureMut};
+use crate::picture::{Color, Format, Picture, PictureMut};
 
-/// A published network. It may run on a card; all else is done on the CPU.
+/// A published network. Where it runs on a card, pictures are made there, too.
 pub struct Full {
     network: Arc<Published>,
-    context: Context,
-    /// Where what the network sees and finds crosses over, if it runs on a card.
-    crossing: Option<Crossing>,
     workspace: published::Workspace,
+    /// What it has found, where it lies in the workspace.
+    whole: Whole,
     /// Its motion made smaller, and what is told from it.
     pub(super) motion: Motion,
+    /// Room for the mean luma of 2x2 pixels.
+    half_luma: Tensor,
+    place: Place,
+    view: (usize, usize),
+}
+
+/// Where pictures are made: where the network runs.
+enum Place {
+    Card(Box<OnCard>),
+    Cpu(Room),
+}
+
+/// What making them on the CPU needs.
+struct Room {
+    context: Context,
     /// The mask to use, at full size.
     mask: Tensor,
     /// Room for the luma of both sides, warped.
     warped: Warped,
     /// Room for how far they are apart.
     cells: Tensor,
-    view: (usize, usize),
 }
 
 /// What is kept of one picture.
@@ -39,45 +53,61 @@ pub struct FullFeatures {
     encoded: published::Encoded,
     /// See [`luma::gather`].
     pub(super) bytes: [Tensor; 2],
-    half_luma: Tensor,
     pub(super) cell_luma: Tensor,
+    /// What its codes stand for.
+    pub(super) color: Color,
+    /// What there is of it on the card.
+    pub(super) seen: Option<Seen>,
 }
 
 impl Full {
+    /// For pictures of this format, width and height, and their view.
     pub(super) fn new(
         network: Arc<Published>,
         context: &Context,
-        picture: (usize, usize),
-        view: (usize, usize),
+        (shape, view): ((Format, usize, usize), (usize, usize)),
         options: Options,
     ) -> Result<Self> {
-        let (full, quarter) = ((2 * view.0, 2 * view.1), (view.0 / 2, view.1 / 2));
-        let explain = |e| explained(context.gpu(), e);
-        let workspace = network.workspace(context, picture, options);
-        let workspace = workspace.map_err(explain)?;
-        let crossing = workspace.gpu().map(|gpu| Crossing::new(gpu, &workspace));
-        Ok(Self {
-            crossing: crossing.transpose().map_err(explain)?,
-            workspace,
-            context: context.on(None),
-            network,
-            motion: new_motion(quarter, &Device::Cpu)?,
-            mask: zeros(full, 1)?,
-            warped: Warped::new(quarter)?,
-            cells: zeros(quarter, 1)?,
-            view,
-        })
+        let new = || -> Result<_> {
+            let workspace = network.workspace(context, (shape.2, shape.1), options)?;
+            let (whole, device) = (whole(&workspace, view)?, context.device());
+            let room = |channels| Tensor::zeros((view.0, view.1, channels), DType::F32, &device);
+            let place = match context.gpu() {
+                Some(gpu) => {
+                    let seen = (room(view::CHANNELS)?, (view.0 / 4, view.1 / 4));
+                    Place::Card(Box::new(OnCard::new((gpu, context), shape, seen, Lattice::Full)?))
+                }
+                None => Place::Cpu(Room::new(context, view)?),
+            };
+            Ok(Self {
+                motion: new_motion((view.0 / 2, view.1 / 2), &device)?,
+                half_luma: room(1)?,
+                network: network.clone(),
+                workspace,
+                whole,
+                place,
+                view,
+            })
+        };
+        new().map_err(|e| explained(context.gpu(), e))
     }
 
     pub(super) fn features(&self) -> Result<FullFeatures> {
-        let (h, w) = self.view;
-        let encoded = self.network.encoded(&self.workspace);
-        Ok(FullFeatures {
-            encoded: encoded.map_err(|e| explained(self.workspace.gpu(), e))?,
-            bytes: [luma::room((2 * h, 2 * w))?, luma::room((h, w))?],
-            half_luma: zeros((h, w), 1)?,
-            cell_luma: zeros((h / 2, w / 2), 1)?,
-        })
+        let ((h, w), device) = (self.view, self.half_luma.device());
+        let new = || -> Result<_> {
+            let bytes = |h, w| Tensor::zeros((h, w, 1), DType::U8, device);
+            Ok(FullFeatures {
+                encoded: self.network.encoded(&self.workspace)?,
+                bytes: [bytes(2 * h, 2 * w)?, bytes(h, w)?],
+                cell_luma: Tensor::zeros((h / 2, w / 2, 1), DType::F32, device)?,
+                color: Color::BT709,
+                seen: match &self.place {
+                    Place::Card(card) => Some(card.seen()?),
+                    Place::Cpu(_) => None,
+                },
+            })
+        };
+        new().map_err(|e| explained(self.workspace.gpu(), e))
     }
 
     pub(super) fn expect(&self, features: &FullFeatures) -> Result<()> {
@@ -88,6 +118,14 @@ impl Full {
         }
     }
 
+    /// Its way to whole pictures, if it runs on a card.
+    pub(super) fn painter(&self) -> Option<Painter<'_>> {
+        match &self.place {
+            Place::Card(card) => Some(Painter::new(card, &self.motion, Some(&self.whole))),
+            Place::Cpu(_) => None,
+        }
+    }
+
     pub(super) fn encode(
         &mut self,
         picture: &Picture,
@@ -95,22 +133,33 @@ impl Full {
         out: &mut FullFeatures,
     ) -> Result<()> {
         self.expect(out)?;
-        let context = &self.context;
-        let pixels = view.narrow(2, 0, view::LUMA)?;
-        luma::gather(context, &pixels, &out.bytes[0], &out.bytes[1])?;
-        resample::mean(context, &pixels, &out.half_luma)?;
-        resample::half(context, &out.half_luma, &out.cell_luma)?;
-        let Some(crossing) = &self.crossing else {
-            color::to_rgb(context, picture, &out.encoded.colors()?)?;
-            return self.network.encode(&mut self.workspace, &mut out.encoded);
-        };
-        let gpu = crossing.gpu.clone();
-        gpu.check()?;
-        color::to_rgb(context, picture, &crossing.colors[0])?;
-        let encoded = crossing.send(&self.workspace, &out.encoded);
-        let encoded =
-            encoded.and_then(|()| self.network.encode(&mut self.workspace, &mut out.encoded));
-        encoded.map_err(|e| gpu.explain(e))
+        out.color = picture.color();
+        let (network, workspace) = (&self.network, &mut self.workspace);
+        let colors = out.encoded.colors()?;
+        match &self.place {
+            Place::Card(card) => {
+                let colors = colors.narrow(0, 0, picture.height())?;
+                let colors = colors.narrow(1, 0, picture.width())?;
+                let beside = Beside {
+                    bytes: Some(&out.bytes),
+                    luma: Some([&self.half_luma, &out.cell_luma]),
+                    colors: Some((&colors, out.color)),
+                };
+                let seen = out.seen.as_ref().ok_or_else(foreign)?;
+                card.run(|| {
+                    card.see(picture, seen, &beside)?;
+                    network.encode(workspace, &mut out.encoded)
+                })
+            }
+            Place::Cpu(Room { context, .. }) => {
+                let pixels = view.narrow(2, 0, view::LUMA)?;
+                luma::gather(context, &pixels, &out.bytes[0], &out.bytes[1])?;
+                resample::mean(context, &pixels, &self.half_luma)?;
+                resample::half(context, &self.half_luma, &out.cell_luma)?;
+                color::to_rgb(context, picture, &colors)?;
+                network.encode(workspace, &mut out.encoded)
+            }
+        }
     }
 
     pub(super) fn estimate(
@@ -119,98 +168,77 @@ impl Full {
         right: &FullFeatures,
         phase: &PhaseMap,
     ) -> Result<()> {
-        self.find(left, right, phase)
-            .map_err(|e| explained(self.workspace.gpu(), e))?;
-        let (context, own) = (&self.context, self.own_motion()?);
-        picture::quarter(context, &own.narrow(2, 0, 4)?, &self.motion.flow)?;
-        picture::quarter(context, &own.narrow(2, 4, 1)?, &self.motion.mask)?;
-        let luma = [&left.bytes[0], &right.bytes[0]];
-        let sides = self.warped.warp(context, luma, &self.motion.flow, 1.0)?;
-        luma::differences(context, sides, &self.cells)?;
-        change::around(context, &self.cells, &self.motion.difference)
-    }
-
-    /// Runs the network, and fetches what it finds.
-    fn find(&mut self, left: &FullFeatures, right: &FullFeatures, phase: &PhaseMap) -> Result<()> {
-        if let Some(crossing) = &self.crossing {
-            crossing.gpu.check()?;
-        }
         let (network, workspace) = (&self.network, &mut self.workspace);
-        network.estimate(workspace, &left.encoded, &right.encoded, phase)?;
-        match &self.crossing {
-            Some(crossing) => crossing.fetch(workspace),
-            None => Ok(()),
+        let mut find = || network.estimate(workspace, &left.encoded, &right.encoded, phase);
+        let (flow, motion) = (&self.whole.flow, &self.motion);
+        let luma = [&left.bytes[0], &right.bytes[0]];
+        match &self.place {
+            Place::Card(card) => card.run(|| {
+                find()?;
+                card.coarsen(luma, flow, motion)
+            }),
+            Place::Cpu(room) => {
+                find()?;
+                picture::quarter(&room.context, flow, &motion.flow)?;
+                let sides = room.warped.warp(&room.context, luma, &motion.flow, 1.0)?;
+                luma::differences(&room.context, sides, &room.cells)?;
+                change::around(&room.context, &room.cells, &motion.difference)
+            }
         }
     }
 
-    /// The motion without what it has beyond the padding of the views.
-    fn own_motion(&self) -> Result<Tensor> {
-        let crossing = self.crossing.as_ref();
-        let motion = crossing.map_or(self.workspace.motion(), |c| &c.motion);
-        let motion = motion.narrow(0, 0, 2 * self.view.0)?;
-        Ok(motion.narrow(1, 0, 2 * self.view.1)?)
-    }
-
+    /// Decides the mask of a picture that is made on the CPU; `mask` has it at a quarter of the size.
     pub(super) fn judge(&self, phase: &PhaseMap, mask: &Tensor) -> Result<()> {
-        let (context, full) = (&self.context, self.own_motion()?.narrow(2, 4, 1)?);
-        let confidence = &self.motion.confidence;
-        confidence::toward_nearer(context, &full, confidence, phase, &self.mask)?;
-        Ok(picture::quarter(context, &self.mask, mask)?)
+        let room = self.room()?;
+        let (context, trust) = (&room.context, &self.motion.confidence);
+        confidence::toward_nearer(context, &self.whole.mask, trust, phase, &room.mask)?;
+        Ok(picture::quarter(context, &room.mask, mask)?)
     }
 
+    /// Makes the picture on the CPU.
     pub(super) fn synthesise(
         &self,
         [left, right]: [&Picture; 2],
         out: &mut PictureMut,
     ) -> Result<()> {
-        let flow = self.own_motion()?.narrow(2, 0, 4)?;
-        let motion = (&flow, &self.mask, Lattice::Full);
-        synthesise(&self.context, left, right, motion, out)?;
-        let crossing = self.crossing.as_ref();
-        let residual = crossing.map_or(self.workspace.residual(), |c| c.residual.as_ref());
-        match residual {
-            Some(residual) => residual::add(&self.context, residual, [left, right], out),
+        let room = self.room()?;
+        let motion = (&self.whole.flow, &room.mask, Lattice::Full);
+        synthesise(&room.context, left, right, motion, out)?;
+        match &self.whole.residual {
+            Some(residual) => residual::add(&room.context, residual, [left, right], out),
             None => Ok(()),
         }
     }
+
+    fn room(&self) -> Result<&Room> {
+        match &self.place {
+            Place::Cpu(room) => Ok(room),
+            Place::Card(_) => Err(Error::Candle(candle_core::Error::Msg(
+                "pictures are made on the card".into(),
+            ))),
+        }
+    }
 }
 
-/// What lies on the CPU of a network that runs on a card.
-struct Crossing {
-    gpu: Arc<Gpu>,
-    /// Colours on their way to the card: on the CPU, and there.
-    colors: [Tensor; 2],
-    /// The motion that it has found, and what it adds, if it adds something.
-    motion: Tensor,
-    residual: Option<Tensor>,
-}
-
-impl Crossing {
-    fn new(gpu: &Arc<Gpu>, workspace: &published::Workspace) -> Result<Self> {
-        let size = workspace.padded();
-        let colors = zeros(size, published::RGB)?;
-        let residual = workspace.residual();
-        let residual = residual.map(|_| zeros(size, published::RGB));
+impl Room {
+    fn new(context: &Context, view: (usize, usize)) -> Result<Self> {
+        let quarter = (view.0 / 2, view.1 / 2);
         Ok(Self {
-            gpu: gpu.clone(),
-            colors: [colors.clone(), colors.to_device(&gpu.device())?],
-            motion: zeros(size, workspace.motion().dims3()?.2)?,
-            residual: residual.transpose()?,
+            context: context.clone(),
+            mask: zeros((2 * view.0, 2 * view.1), 1)?,
+            warped: Warped::new(quarter)?,
+            cells: zeros(quarter, 1)?,
         })
     }
+}
 
-    fn send(&self, workspace: &published::Workspace, encoded: &published::Encoded) -> Result<()> {
-        let [here, there] = &self.colors;
-        self.gpu.upload(here, there)?;
-        workspace.set_colors(encoded, there)
-    }
-
-    /// Waits until the card is done.
-    fn fetch(&self, workspace: &published::Workspace) -> Result<()> {
-        self.gpu.download(workspace.motion(), &self.motion)?;
-        if let Some((there, here)) = workspace.residual().zip(self.residual.as_ref()) {
-            self.gpu.download(there, here)?;
-        }
-        Ok(())
-    }
+/// What a network finds, without what it has beyond the padding of the views.
+fn whole(workspace: &published::Workspace, (h, w): (usize, usize)) -> Result<Whole> {
+    let motion = workspace.motion().narrow(0, 0, 2 * h)?;
+    let motion = motion.narrow(1, 0, 2 * w)?;
+    Ok(Whole {
+        flow: motion.narrow(2, 0, 4)?,
+        mask: motion.narrow(2, 4, 1)?,
+        residual: workspace.residual().cloned(),
+    })
 }

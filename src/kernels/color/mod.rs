@@ -11,8 +11,14 @@ use super::Context;
 use super::raster::write;
 use super::resample::between;
 use crate::error::Result;
-use crate::picture::{Color, Component, Picture};
+use crate::picture::{Color, Component, Format, Picture};
 
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+#[cfg_attr(not(test), allow(dead_code))]
+pub(crate) mod cuda;
 pub mod residual;
 #[cfg(test)]
 mod tests;
@@ -55,12 +61,11 @@ enum Colors {
 }
 
 impl Colors {
-    fn of(picture: &Picture) -> Self {
-        let color = picture.color();
+    fn of(format: Format, color: Color) -> Self {
         let luma = |c: Component| (c, Span::new(&c, color, false));
         let chroma = |c: Component| (c, Span::new(&c, color, true));
-        match *picture.format().components() {
-            [r, g, b, ..] if picture.format().is_rgb() => Colors::Rgb([r, g, b]),
+        match *format.components() {
+            [r, g, b, ..] if format.is_rgb() => Colors::Rgb([r, g, b]),
             [y, u, v, ..] => Colors::Yuv([luma(y), chroma(u), chroma(v)]),
             // No format has two components; its first would be luma.
             [y, ..] => Colors::Gray(y, Span::new(&y, color, false)),
@@ -75,7 +80,7 @@ impl Colors {
 /// # Errors
 /// `out` is smaller than the picture, or has not three channels.
 pub fn to_rgb(context: &Context, picture: &Picture, out: &Tensor) -> Result<()> {
-    let colors = Colors::of(picture);
+    let colors = Colors::of(picture.format(), picture.color());
     let matrix = Matrix::new(picture.color());
     let out = out.narrow(0, 0, picture.height())?;
     let out = out.narrow(1, 0, picture.width())?;

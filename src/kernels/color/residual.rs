@@ -13,7 +13,7 @@ use super::{Colors, Span};
 use crate::error::Result;
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, Source};
-use crate::picture::{Component, Picture, PictureMut};
+use crate::picture::{Color, Component, Format, Picture, PictureMut};
 
 /// Codes of 8 bits by which all differences are made smaller.
 pub const NOISE: f32 = 1.0;
@@ -21,7 +21,7 @@ pub const NOISE: f32 = 1.0;
 const SEGMENT: usize = 8;
 
 /// A component, its share of red, green and blue, and the codes of a whole unit of each.
-type Part = (Component, [f32; 3]);
+pub(super) type Part = (Component, [f32; 3]);
 
 /// Adds `residual`, `[h, w, 3]` or larger, of red, green and blue, to `out`, which was made from
 /// `sides`.
@@ -43,7 +43,7 @@ pub fn add(
     let residual = Source::lock(&residual);
     let residual = residual.raster()?;
     residual.expect("a residual", residual.size(), 3)?;
-    let parts = parts(left);
+    let parts = parts(left.format(), left.color());
     for (i, plane) in out.planes_mut().iter_mut().enumerate() {
         let own: Vec<_> = parts.iter().filter(|(c, _)| c.plane == i).collect();
         let Some((first, _)) = own.first() else {
@@ -65,8 +65,7 @@ pub fn add(
 }
 
 /// Which components take what of red, green and blue.
-fn parts(picture: &Picture) -> Vec<Part> {
-    let color = picture.color();
+pub(super) fn parts(format: Format, color: Color) -> Vec<Part> {
     let (kr, kb) = (color.kr, color.kb);
     let luma = [kr, 1.0 - kr - kb, kb];
     let codes = |span: &Span, shares: [f32; 3]| shares.map(|s| s / span.step);
@@ -75,7 +74,7 @@ fn parts(picture: &Picture) -> Vec<Part> {
         shares[of] = 0.5;
         shares
     };
-    match Colors::of(picture) {
+    match Colors::of(format, color) {
         Colors::Gray(c, span) => vec![(c, codes(&span, luma))],
         Colors::Rgb(all) => {
             let part = |(i, c): (usize, Component)| {
@@ -93,8 +92,13 @@ fn parts(picture: &Picture) -> Vec<Part> {
     }
 }
 
+/// [`NOISE`] in a component's own codes.
+pub(super) fn noise(c: &Component) -> f32 {
+    NOISE * (1u32 << (c.depth - 8)) as f32
+}
+
 fn add_row(residual: &Raster, (c, shares): &Part, y: usize, rows: [&[u8]; 2], out: &mut [u8]) {
-    let noise = NOISE * (1u32 << (c.depth - 8)) as f32;
+    let noise = noise(c);
     let width = c.width(residual.width);
     for first in (0..width).step_by(SEGMENT) {
         let end = width.min(first + SEGMENT);

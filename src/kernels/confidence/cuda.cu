@@ -5,6 +5,11 @@
 //   Raster<const float> difference, change, mask   [h, w, 1] each
 //   Phases phases                         a plane of them has a value for 2x2 cells
 //   Raster<float> confidence, out         [h, w, 1] each: the confidence, and the mask to use
+// confidence_judge_finer: the same for a mask that is `finer` times as large each way; a thread a value of the mask, the first one of
+// a cell writes its confidence.
+//   int finer
+//   as confidence_judge, but             mask, out [finer h, finer w, 1]
+// Grid: 32 x 8 threads over the mask.
 // confidence_disagree:
 //   Raster<const float> flow, left, right   [h, w, 4] in pixels, and the mean luma of cells, [h, w, 1] each
 //   float brightness
@@ -48,6 +53,17 @@ KERNEL confidence_judge(Raster<const float> difference, Raster<const float> chan
     *out.at(y, x) = turned(*mask.at(y, x), trust, phase_of(phases, y, x) <= 0.5f ? 1.0f : 0.0f);
 }
 EXPORT(confidence_judge)
+
+KERNEL confidence_judge_finer(int finer, Raster<const float> difference, Raster<const float> change, Raster<const float> mask,
+                              Phases phases, Raster<float> confidence, Raster<float> out) {
+    int x = column(), y = row();
+    if (!out.has(y, x)) return;
+    int cy = y / finer, cx = x / finer;
+    float trust = confidence_of(CODES * (OF_DIFFERENCE * *difference.at(cy, cx) + OF_CHANGE * *change.at(cy, cx)));
+    if (y % finer == 0 && x % finer == 0) *confidence.at(cy, cx) = trust;
+    *out.at(y, x) = turned(*mask.at(y, x), trust, phase_of(phases, cy, cx) <= 0.5f ? 1.0f : 0.0f);
+}
+EXPORT(confidence_judge_finer)
 
 // Luma at a cell moved by (fx, fy) pixels.
 __device__ float moved_luma(const Raster<const float>& luma, int y, int x, float fx, float fy) {

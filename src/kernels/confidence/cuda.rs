@@ -2,15 +2,15 @@
 
 use crate::kernels::cuda::{DevicePhase, DeviceRaster, Launch, RawPhase};
 
-/// What [`judge`] fills, `[h, w, 1]` each.
+/// What [`judge`] fills.
 pub struct Judgement<'a> {
-    /// As [`super::estimate`] does.
+    /// As [`super::estimate`] does, `[h, w, 1]`.
     pub confidence: &'a DeviceRaster,
-    /// As [`super::toward_nearer`] does.
+    /// As [`super::toward_nearer`] does, as large as the mask.
     pub mask: &'a DeviceRaster,
 }
 
-/// As [`super::estimate`] and [`super::toward_nearer`], for a mask as large as the confidence.
+/// As [`super::estimate`] and [`super::toward_nearer`], for a mask that is some whole number of times as large as the confidence.
 ///
 /// # Errors
 /// Sizes that do not fit.
@@ -21,18 +21,27 @@ pub fn judge(
     phase: &DevicePhase,
     out: &Judgement,
 ) -> candle_core::Result<Launch> {
-    let size = mask.size();
-    for (what, raster) in [
-        ("the difference", difference),
-        ("the change", change),
-        ("the mask", mask),
-        ("confidence", out.confidence),
-        ("the mask to use", out.mask),
+    let (h, w) = difference.size();
+    let finer = (mask.height / h).max(1);
+    let (size, fine) = ((h, w), (finer * h, finer * w));
+    for (what, raster, size) in [
+        ("the difference", difference, size),
+        ("the change", change, size),
+        ("the mask", mask, fine),
+        ("confidence", out.confidence, size),
+        ("the mask to use", out.mask, fine),
     ] {
         raster.expect(what, size, 1)?;
     }
-    let launch = Launch::new("confidence", "confidence_judge").pixels(size);
-    let launch = launch.raster(difference).raster(change).raster(mask);
+    let launch = match finer {
+        1 => Launch::new("confidence", "confidence_judge"),
+        _ => Launch::new("confidence", "confidence_judge_finer").with(finer as i32),
+    };
+    let launch = launch
+        .pixels(fine)
+        .raster(difference)
+        .raster(change)
+        .raster(mask);
     let launch = launch.with(phases(phase)?);
     Ok(launch.raster(out.confidence).raster(out.mask))
 }
@@ -120,12 +129,13 @@ mod tests {
     fn judgements_are_the_same() {
         let mut random = Random(5);
         let (plain, _) = contexts();
-        for size in SIZES {
+        for (size, finer) in SIZES.into_iter().flat_map(|s| [1, 3, 4].map(|f| (s, f))) {
+            let fine = (finer * size.0, finer * size.1);
             for scale in [0.05, 1.0, f32::NAN, f32::INFINITY] {
                 let [difference, change] = [0; 2].map(|_| random.tensor(size, 1, scale));
-                let mask = (random.tensor(size, 1, 0.5) + 0.5).unwrap();
+                let mask = (random.tensor(fine, 1, 0.5) + 0.5).unwrap();
                 for (phase, on_device, _) in phases(&mut random, size) {
-                    let [want, got] = [0, 1].map(|_| (Out::new(size, 1), Out::new(size, 1)));
+                    let [want, got] = [0, 1].map(|_| (Out::new(size, 1), Out::new(fine, 1)));
                     let confidence = want.0.tensor();
                     door::estimate(&plain, &difference, &change, &confidence).unwrap();
                     door::toward_nearer(&plain, &mask, &confidence, &phase, &want.1.tensor())

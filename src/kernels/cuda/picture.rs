@@ -165,22 +165,30 @@ impl DevicePicture {
             unused: 0,
         };
         for (raw, c) in raw.components.iter_mut().zip(components) {
-            let (address, stride) = self.planes[c.plane];
-            if c.size() == 2 && !(address | stride as u64).is_multiple_of(2) {
-                bail!("plane {} of a picture lies at odd addresses", c.plane);
-            }
-            *raw = RawComponent {
-                data: address + c.offset as u64,
-                stride: stride as i64,
-                step: c.step as i32,
-                size: c.size() as i32,
-                sub_x: c.sub_x as i32,
-                sub_y: c.sub_y as i32,
-                shift: c.shift as i32,
-                max: c.max() as i32,
-            };
+            *raw = self.component(c)?;
         }
         Ok(raw)
+    }
+
+    /// A component as a kernel gets it.
+    ///
+    /// # Errors
+    /// Samples of 16 bits at odd addresses.
+    pub fn component(&self, c: &Component) -> candle_core::Result<RawComponent> {
+        let (address, stride) = self.planes[c.plane];
+        if c.size() == 2 && !(address | stride as u64).is_multiple_of(2) {
+            bail!("plane {} of a picture lies at odd addresses", c.plane);
+        }
+        Ok(RawComponent {
+            data: address + c.offset as u64,
+            stride: stride as i64,
+            step: c.step as i32,
+            size: c.size() as i32,
+            sub_x: c.sub_x as i32,
+            sub_y: c.sub_y as i32,
+            shift: c.shift as i32,
+            max: c.max() as i32,
+        })
     }
 
     /// The bytes of a plane, as if they were the samples of a component.

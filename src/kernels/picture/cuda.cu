@@ -25,6 +25,9 @@
 //   Raster<const float> left, right       [h, w, c]
 //   Raster<const float> motion            [h, w, 5]
 //   Raster<float> out                     [h, w, c]
+// picture_quarter: means of 4x4 pixels.
+//   Raster<const float> full              [4 h, 4 w, c]
+//   Raster<float> out                     [h, w, c]
 // Grids: blocks of 32 x 8 threads over (h, w c), a thread a value.
 //
 // picture_row_sums: of all channels. A warp a row.
@@ -116,6 +119,17 @@ KERNEL picture_blend(Raster<const float> left, Raster<const float> right, Raster
     out.at(v.y, v.x)[v.c] = fetched(left, v, m) * m[MASK] + fetched(right, v, m + 2) * (1.0f - m[MASK]);
 }
 EXPORT(picture_blend)
+
+KERNEL picture_quarter(Raster<const float> full, Raster<float> out) {
+    const int CELL = 4;
+    Value v = value_of(out);
+    if (!out.has(v.y, v.x)) return;
+    float sum = 0.0f;
+    for (int y = CELL * v.y; y < CELL * (v.y + 1); y++)
+        for (int x = CELL * v.x; x < CELL * (v.x + 1); x++) sum += full.at(y, x)[v.c] / (float)(CELL * CELL);
+    out.at(v.y, v.x)[v.c] = sum;
+}
+EXPORT(picture_quarter)
 
 KERNEL picture_row_sums(Raster<const float> values, Raster<float> out) {
     int y = blockIdx.x, count = values.width * values.channels;

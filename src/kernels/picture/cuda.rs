@@ -1,6 +1,6 @@
 //! The launches of `cuda.cu`.
 
-use super::{CONCLUSION, Change, check_edge};
+use super::{CELL, CONCLUSION, Change, check_edge};
 use crate::kernels::cuda::{DeviceRaster, Launch};
 
 /// With a thread for each value of `out`.
@@ -140,6 +140,16 @@ pub fn blend(
     motion.expect("the motion", left.size(), CONCLUSION)?;
     let launch = values("picture_blend", out).raster(left).raster(right);
     Ok(launch.raster(motion).raster(out))
+}
+
+/// As [`super::quarter`].
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn quarter(full: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result<Launch> {
+    let size = (CELL * out.height, CELL * out.width);
+    full.expect("what is made smaller", size, out.channels)?;
+    Ok(values("picture_quarter", out).raster(full).raster(out))
 }
 
 /// Writes 1 where any byte differs, else 0.
@@ -314,6 +324,27 @@ mod tests {
     }
 
     #[test]
+    fn quarters_are_the_same() {
+        let mut random = Random(5);
+        let (plain, _) = contexts();
+        for size in SIZES {
+            // channels beside those that are read
+            let full = random.tensor((CELL * size.0, CELL * size.1), CONCLUSION, 9.0);
+            for (first, channels) in [(0, 4), (4, 1)] {
+                let part = full.narrow(2, first, channels).unwrap();
+                let from = input(&part);
+                same(
+                    "quarter",
+                    || Out::new(size, channels),
+                    |o| door::quarter(&plain, &part, o).unwrap(),
+                    |o| quarter(&from, o),
+                    0.0,
+                );
+            }
+        }
+    }
+
+    #[test]
     fn means_are_the_same() {
         let mut random = Random(4);
         let (plain, _) = contexts();
@@ -370,6 +401,7 @@ mod tests {
         assert!(map(&one, Change::Sigmoid, &other).is_err());
         assert!(add_weighted(1.0, None, &one, &other).is_err());
         assert!(add_clamped([&one, &other], &one).is_err());
+        assert!(quarter(&one, &other).is_err());
         assert!(extend(&one, (4, 4)).is_err() && extend(&one, (0, 4)).is_err());
         let room = |n: usize| Tensor::zeros((1, n, 1), candle_core::DType::U8, &Device::Cpu);
         let [few, many] = [room(3).unwrap(), room(4).unwrap()];

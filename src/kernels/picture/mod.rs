@@ -15,6 +15,9 @@ pub mod cuda;
 #[cfg(test)]
 mod tests;
 
+/// Pixels of a cell along a side.
+const CELL: usize = 4;
+
 /// Fills `out`, `[h, w, c]`, with both `sides`, `[h, w, c]` each, warped and weighted by `motion`,
 /// `[h, w, 5]`: flow to the left (x, y) and to the right (x, y) in pixels, the left one's weight.
 ///
@@ -89,7 +92,6 @@ pub fn copy(context: &Context, picture: &Tensor, out: &Tensor) -> candle_core::R
 /// # Errors
 /// Sizes that do not fit.
 pub fn quarter(context: &Context, full: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    const CELL: usize = 4;
     let full = Source::lock(full);
     let full = full.raster()?;
     write("quarter", out, |mut out| {

@@ -41,7 +41,7 @@ const DISAGREEMENT: f32 = 6.0;
 #[derive(Debug)]
 pub struct Space {
     /// Edges in each cell, `[h, w, 1]`.
-    edges: Tensor,
+    pub(crate) edges: Tensor,
     /// 1 where samples that are the same are kept, `[h, w, 1]`.
     kept: Tensor,
 }

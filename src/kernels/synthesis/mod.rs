@@ -109,7 +109,7 @@ pub enum Lattice {
 
 impl Lattice {
     /// Pixels of a cell along a side.
-    fn pixels(self) -> usize {
+    pub fn pixels(self) -> usize {
         match self {
             Self::Quarter => 4,
             Self::Full => 1,
