@@ -30,11 +30,16 @@ use common::Owned;
 /// Sums of up to 9 * 160 products of values and weights below 1, in another order: each step loses at most half a
 /// unit in the last place of a partial sum of up to 100. Winograd's way on the CPU loses ten times as much.
 const SUMS: f32 = 2e-3;
+/// The same where the factors are rounded to 16 bits, which lose 2^-12 of their size each.
+const HALF_SUMS: f32 = 2e-2;
 /// Flow in pixels, relative to the larger of 1 and the CPU's, and mask: what sums in another order become through
 /// all layers, as between the CPU and the authors' code in `tests/published.rs`.
 const MOTION: f32 = 1e-2;
 /// Colours of a network's own picture, full scale being 1: what that motion moves them by.
 const COLORS: f32 = 2e-3;
+/// Motion and colours with factors of 16 bits, of the networks of [`HALVED`].
+const HALF_MOTION: f32 = 5e-2;
+const HALF_COLORS: f32 = 1e-2;
 /// Codes of 8 bits that a picture may differ by, where a place moves by [`MOTION`] in front of an edge.
 const CODES: f64 = 2.0;
 /// PSNR of the pictures made with features of 16 bits, in dB, beside those of the CPU: what differs is below a code in nearly all places.
@@ -88,7 +93,17 @@ fn tensor(name: &str, shape: &[usize]) -> Tensor {
 #[test]
 fn convolutions_of_all_shapes_agree() {
     let Some(gpu) = card() else { return };
-    let [cpu, card] = contexts(&gpu, Precision::Single);
+    for precision in Precision::ALL {
+        convolutions_agree(&gpu, precision);
+    }
+}
+
+fn convolutions_agree(gpu: &Arc<Gpu>, precision: Precision) {
+    let [cpu, card] = contexts(gpu, precision);
+    let tolerance = match precision {
+        Precision::Single => SUMS,
+        Precision::Half => HALF_SUMS,
+    };
     for (kernel, stride) in [(1, 1), (2, 1), (3, 1), (3, 2), (7, 2)] {
         for (inputs, outputs) in [
             (&[3][..], 16),
@@ -96,7 +111,10 @@ fn convolutions_of_all_shapes_agree() {
             (&[96, 64], 33),
             (&[64], 130),
         ] {
-            let what = format!("{kernel}x{kernel} by {stride}, {inputs:?} to {outputs}");
+            let what = format!(
+                "{kernel}x{kernel} by {stride}, {inputs:?} to {outputs}, {}",
+                precision.name()
+            );
             let all: usize = inputs.iter().sum();
             let weight = tensor(&what, &[outputs, all, kernel, kernel]);
             let bias = tensor("bias", &[outputs]);
@@ -125,7 +143,7 @@ fn convolutions_of_all_shapes_agree() {
                     .unwrap();
                 values(&room)
             });
-            close(&what, &made[1], &made[0], SUMS);
+            close(&what, &made[1], &made[0], tolerance);
         }
     }
 }
@@ -187,9 +205,30 @@ fn made(network: &Published, context: &Context, phase: &PhaseMap) -> [Vec<f32>; 
 #[test]
 fn every_network_makes_the_same() {
     let Some(gpu) = card() else { return };
-    let [cpu, card] = contexts(&gpu, Precision::Single);
     let networks = networks("");
     assert!(!networks.is_empty(), "no networks to run");
+    let tolerances = (MOTION, COLORS);
+    networks_make_the_same((&gpu, Precision::Single), networks, tolerances);
+}
+
+/// One of each family, the last RIFE among them.
+const HALVED: [&str; 5] = ["rife-4.25", "ifrnet-s", "film", "ema-small", "amt-s"];
+
+#[test]
+fn networks_make_nearly_the_same_with_sixteen_bits() {
+    let Some(gpu) = card() else { return };
+    let networks = networks("").into_iter();
+    let networks = networks.filter(|(name, _)| HALVED.contains(&name.as_str()));
+    let tolerances = (HALF_MOTION, HALF_COLORS);
+    networks_make_the_same((&gpu, Precision::Half), networks, tolerances);
+}
+
+fn networks_make_the_same(
+    (gpu, precision): (&Arc<Gpu>, Precision),
+    networks: impl IntoIterator<Item = (String, Published)>,
+    (motion, colors): (f32, f32),
+) {
+    let [cpu, card] = contexts(gpu, precision);
     for (name, network) in networks {
         let (h, w) = network
             .workspace(&cpu, (50, 70), Options::default())
@@ -199,8 +238,9 @@ fn every_network_makes_the_same() {
         let plane = ((plane * 0.3).unwrap() + 0.5).unwrap();
         for phase in [PhaseMap::Uniform(0.3), PhaseMap::Plane(plane)] {
             let [want, found] = [&cpu, &card].map(|c| made(&network, c, &phase));
-            close(&name, &found[0], &want[0], MOTION);
-            close(&name, &found[1], &want[1], COLORS);
+            let name = format!("{name} {}", precision.name());
+            close(&name, &found[0], &want[0], motion);
+            close(&name, &found[1], &want[1], colors);
         }
     }
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
 
+use super::embedded::Network;
 use super::embedded::config::VIEW;
-use super::embedded::{Network, Workspace};
-use super::published::{Options, Published, RGB};
-use super::{Encoded, Model, Motion};
+use super::published::{ITERATIONS, Options, Published, RGB};
+use super::{Model, Motion};
 use crate::error::{Error, Result};
 use crate::kernels::device::Gpu;
 use crate::kernels::{CARD_VARIABLE, Context, PhaseMap, Precision};
@@ -26,10 +26,19 @@ const TOLERANCE: f32 = 1e-2;
 const HALF_TOLERANCE: f32 = 5e-2;
 /// Height of the features that are timed, and their width for each multiprocessor of a card: several blocks of every kernel for each.
 const TIMED: usize = 32;
+/// Height of the pictures that published networks are timed with, and their width for each multiprocessor.
+const TIMED_LINES: usize = 256;
+const TIMED_COLUMNS: usize = 8;
+/// One halving of FILM's runs all its kernels.
+const OPTIONS: Options = Options {
+    scale: None,
+    recursion: 1,
+    iterations: ITERATIONS,
+};
 /// How often each precision is timed; the least counts.
 const ROUNDS: usize = 4;
 
-/// Runs the network on two small pictures, on the CPU and on the card. The built-in one is tried with features of either precision, unless
+/// Runs the network on two small pictures, on the CPU and on the card, there with features of either precision, unless
 /// [`CARD_VARIABLE`] names one: the answer is that which is right and takes less time.
 ///
 /// # Errors
@@ -42,16 +51,13 @@ pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Precision> {
         let found = motion(model, &card).map_err(|e| gpu.explain(e))?;
         compare(model, gpu, precision, largest(&found, &want))
     };
-    let Model::Embedded(network) = model else {
-        return agrees(Precision::Single);
-    };
     let named = std::env::var(CARD_VARIABLE).unwrap_or_default();
     if let Some(named) = Precision::ALL.into_iter().find(|p| p.name() == named) {
         return agrees(named);
     }
     agrees(Precision::Single)?;
     match agrees(Precision::Half) {
-        Ok(_) => fastest(network, &context, gpu).map_err(|e| gpu.explain(e)),
+        Ok(_) => fastest(model, &context, gpu).map_err(|e| gpu.explain(e)),
         Err(_) => Ok(Precision::Single),
     }
 }
@@ -74,16 +80,19 @@ fn compare(model: &Model, gpu: &Gpu, precision: Precision, largest: f32) -> Resu
 }
 
 /// The precision with which the card makes motion faster.
-fn fastest(network: &Network, context: &Context, gpu: &Arc<Gpu>) -> Result<Precision> {
+fn fastest(model: &Model, context: &Context, gpu: &Arc<Gpu>) -> Result<Precision> {
     let new = |precision| {
         let card = context.on(Some(gpu.clone())).with_precision(precision);
-        Timed::new(network, &card, gpu.multiprocessors()?)
+        match model {
+            Model::Embedded(network) => timed_embedded(network, &card, gpu.multiprocessors()?),
+            Model::Published(network) => timed_published(network, &card, gpu.multiprocessors()?),
+        }
     };
-    let [mut single, mut half] = [new(Precision::Single)?, new(Precision::Half)?];
+    let mut frames = [new(Precision::Single)?, new(Precision::Half)?];
     let mut least = [Duration::MAX; 2];
     for _ in 0..ROUNDS {
-        for (least, timed) in least.iter_mut().zip([&mut single, &mut half]) {
-            *least = timed.frame(network)?.min(*least);
+        for (least, frame) in least.iter_mut().zip(&mut frames) {
+            *least = time(gpu, frame)?.min(*least);
         }
     }
     Ok(match least[1] < least[0] {
@@ -92,37 +101,50 @@ fn fastest(network: &Network, context: &Context, gpu: &Arc<Gpu>) -> Result<Preci
     })
 }
 
-/// Pictures of nothing, for which a card needs as long as for others.
-struct Timed {
-    workspace: Workspace,
-    view: Tensor,
-    sides: [Encoded; 2],
+/// Makes a new picture each time, of pictures of nothing, for which a card needs as long as for others.
+type Frame<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
+
+/// How long one new picture takes.
+fn time(gpu: &Gpu, frame: &mut Frame) -> Result<Duration> {
+    let device = gpu.device();
+    device.synchronize()?;
+    let began = Instant::now();
+    frame()?;
+    device.synchronize()?;
+    Ok(began.elapsed())
 }
 
-impl Timed {
-    fn new(network: &Network, context: &Context, multiprocessors: usize) -> Result<Self> {
-        let (h, w) = (2 * TIMED, 2 * TIMED * multiprocessors.max(1));
-        let workspace = network.workspace(context, h, w)?;
-        Ok(Self {
-            view: Tensor::zeros((h, w, VIEW), DType::F32, &context.device())?,
-            sides: [workspace.encoded()?, workspace.encoded()?],
-            workspace,
-        })
-    }
+fn timed_embedded<'a>(
+    network: &'a Network,
+    context: &Context,
+    multiprocessors: usize,
+) -> Result<Frame<'a>> {
+    let (h, w) = (2 * TIMED, 2 * TIMED * multiprocessors.max(1));
+    let mut workspace = network.workspace(context, h, w)?;
+    let view = Tensor::zeros((h, w, VIEW), DType::F32, &context.device())?;
+    let mut sides = [workspace.encoded()?, workspace.encoded()?];
+    Ok(Box::new(move || {
+        network.encode(&mut workspace, &view, &mut sides[1])?;
+        let [left, right] = &sides;
+        network.search(&mut workspace, left, right, None)?;
+        network.estimate(&mut workspace, left, right, &PhaseMap::Uniform(0.5))?;
+        Ok(())
+    }))
+}
 
-    /// How long one new picture takes.
-    fn frame(&mut self, network: &Network) -> Result<Duration> {
-        let device = self.view.device().clone();
-        device.synchronize()?;
-        let began = Instant::now();
-        let ws = &mut self.workspace;
-        network.encode(ws, &self.view, &mut self.sides[1])?;
-        let [left, right] = &self.sides;
-        network.search(ws, left, right, None)?;
-        network.estimate(ws, left, right, &PhaseMap::Uniform(0.5))?;
-        device.synchronize()?;
-        Ok(began.elapsed())
-    }
+fn timed_published<'a>(
+    network: &'a Published,
+    context: &Context,
+    multiprocessors: usize,
+) -> Result<Frame<'a>> {
+    let size = (TIMED_LINES, TIMED_COLUMNS * multiprocessors.max(1));
+    let mut workspace = network.workspace(context, size, OPTIONS)?;
+    let mut sides = [network.encoded(&workspace)?, network.encoded(&workspace)?];
+    Ok(Box::new(move || {
+        network.encode(&mut workspace, &mut sides[1])?;
+        let [left, right] = &sides;
+        network.estimate(&mut workspace, left, right, &PhaseMap::Uniform(0.5))
+    }))
 }
 
 /// The largest relative difference; infinite where one is no number.
@@ -156,12 +178,7 @@ fn motion_of_embedded(network: &Network, context: &Context) -> Result<Vec<f32>> 
 }
 
 fn motion_of_published(network: &Published, context: &Context) -> Result<Vec<f32>> {
-    // one halving of FILM's runs all its kernels
-    let options = Options {
-        recursion: 1,
-        ..Options::default()
-    };
-    let mut workspace = network.workspace(context, SIZE, options)?;
+    let mut workspace = network.workspace(context, SIZE, OPTIONS)?;
     let [mut left, mut right] = [network.encoded(&workspace)?, network.encoded(&workspace)?];
     for (encoded, moved) in [(&mut left, 0.0), (&mut right, MOTION)] {
         let picture = paint(moved)?.to_device(&context.device())?;

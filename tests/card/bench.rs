@@ -223,9 +223,10 @@ fn bench() {
         let chosen = is_chosen(v.name()) || is_chosen(&name);
         chosen.then(|| (name, Model::from(v.network().unwrap()), p))
     });
-    let published = networks("")
-        .into_iter()
-        .map(|(name, n)| (name, Model::Published(Arc::new(n)), Precision::Single));
+    let published = networks("").into_iter().flat_map(|(name, network)| {
+        let model = Model::Published(Arc::new(network));
+        Precision::ALL.map(|p| (format!("{name} {}", p.name()), model.clone(), p))
+    });
     let models: Vec<_> = built_in.chain(published).collect();
     for size in setting(SIZES).split(',') {
         let (w, h) = size.split_once('x').expect("a size as 1280x720");

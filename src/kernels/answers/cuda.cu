@@ -5,7 +5,7 @@
 //   Answers answers                       each [h', w', 8 or 16] on a lattice of its own
 //   Phases phase                          a plane has a cell for 8x8 pixels
 //   float scale                           pixels of a cell of the output
-//   Raster<float> out                     [h, w, 2c + 8 or 2c + 16]
+//   Raster<float> out                     [h, w, 2c + 8 or 2c + 16]; of __half: assemble_half
 // conclude: their sum, flow in pixels and the left one's weight.
 //   Answers answers
 //   Raster<float> out                     [h, w, 5]
@@ -13,7 +13,7 @@
 //   Phases phase, float cell
 //   Raster<float> out                     [h, w, 1]
 // Grid: blocks of 32 x 8 threads over (h, w).
-#include "../cuda/common.cuh"
+#include "../cuda/half.cuh"
 
 const int MOST = 5, MOTION = 8, FEATURES = 8, MASK = 4, PHASE = 5;
 const float PHASE_CELL = 8.0f;
@@ -36,6 +36,25 @@ __device__ float sample(const Raster<const float>& from, const Taps& y, const Ta
     return mix(above, below, y.share);
 }
 
+// Channels that a thread reads and writes at once.
+const int GROUP = 8;
+typedef Run<float, GROUP> Group;
+
+// A group of channels from `c` on.
+__device__ Group sample_group(const Raster<const float>& from, const Taps& y, const Taps& x, int c) {
+    Group corners[2][2] = {
+        {read_run<GROUP>(from.at(y.first, x.first) + c), read_run<GROUP>(from.at(y.first, x.second) + c)},
+        {read_run<GROUP>(from.at(y.second, x.first) + c), read_run<GROUP>(from.at(y.second, x.second) + c)},
+    };
+    Group found;
+    for (int i = 0; i < GROUP; i++) {
+        float above = mix(corners[0][0].values[i], corners[0][1].values[i], x.share);
+        float below = mix(corners[1][0].values[i], corners[1][1].values[i], x.share);
+        found.values[i] = mix(above, below, y.share);
+    }
+    return found;
+}
+
 struct Motion {
     float flow[4], mask;
 };
@@ -46,10 +65,10 @@ __device__ Motion motion(const Answers& answers, int y, int x) {
     for (int i = 0; i < answers.count; i++) {
         const Raster<const float>& answer = answers.values[i];
         float scale = answers.scales[i];
-        Taps ty = of(y, scale, answer.height), tx = of(x, scale, answer.width);
-        for (int c = 0; c < 4; c++) sum.flow[c] += scale * sample(answer, ty, tx, c);
+        Group found = sample_group(answer, of(y, scale, answer.height), of(x, scale, answer.width), 0);
+        for (int c = 0; c < 4; c++) sum.flow[c] += scale * found.values[c];
         bool counts = !answers.replaced || i + 1 == answers.count;
-        sum.mask += (counts ? 1.0f : 0.0f) * sample(answer, ty, tx, MASK);
+        sum.mask += (counts ? 1.0f : 0.0f) * found.values[MASK];
     }
     return sum;
 }
@@ -61,68 +80,78 @@ __device__ float phase_in(const Phases& phase, int y, int x, float cell) {
     return sample(phase.plane, of(y, scale, phase.plane.height), of(x, scale, phase.plane.width), 0);
 }
 
-// The up to four pixels that a cell is the mean of.
+// The up to four pixels that a cell is the mean of; others have no weight. All loops over them are unrolled, so that they are in registers.
+const int PIXELS = 4;
 struct Pixels {
-    int count, y[4], x[4];
-    float weight[4];
+    int y[PIXELS], x[PIXELS];
+    float weight[PIXELS];
 };
 
 __device__ Pixels pixels(int y, int x, float scale, int height, int width) {
     Taps ty = of(y, 1.0f / scale, height), tx = of(x, 1.0f / scale, width);
     float wy[2] = {1.0f - ty.share, ty.share}, wx[2] = {1.0f - tx.share, tx.share};
-    Pixels all = {0, {}, {}, {}};
-    for (int i = 0; i < 4; i++) {
-        float below = wy[i / 2], right = wx[i % 2];
-        if (!(below > 0.0f && right > 0.0f)) continue;
-        all.y[all.count] = i / 2 ? ty.second : ty.first;
-        all.x[all.count] = i % 2 ? tx.second : tx.first;
-        all.weight[all.count++] = below * right;
+    Pixels all;
+#pragma unroll
+    for (int i = 0; i < PIXELS; i++) {
+        all.y[i] = i / 2 ? ty.second : ty.first;
+        all.x[i] = i % 2 ? tx.second : tx.first;
+        all.weight[i] = max(wy[i / 2], 0.0f) * max(wx[i % 2], 0.0f);
     }
     return all;
 }
 
-// Fills `to` with the means of a side's channels, each of its pixels where its motion leads.
-__device__ void warped(const Raster<const float>& side, const Pixels& pixels, const Motion* motions, int first, float* to) {
-    Taps ty[4], tx[4];
-    for (int i = 0; i < pixels.count; i++) {
-        ty[i] = taps((float)pixels.y[i] + motions[i].flow[first + 1], side.height);
-        tx[i] = taps((float)pixels.x[i] + motions[i].flow[first], side.width);
-    }
-    for (int c = 0; c < side.channels; c++) {
-        float sum = 0.0f;
-        for (int i = 0; i < pixels.count; i++) sum += pixels.weight[i] * sample(side, ty[i], tx[i], c);
-        to[c] = sum;
+// Writes the means of a side's channels, each of its pixels where its motion from `first` on leads.
+template <class T>
+__device__ void warped(const Raster<const float>& side, const Pixels& pixels, const Motion (&motions)[PIXELS], int first, T* to) {
+    for (int c = 0; c < side.channels; c += GROUP) {
+        Group sum = {};
+#pragma unroll
+        for (int i = 0; i < PIXELS; i++) {
+            if (!(pixels.weight[i] > 0.0f)) continue;
+            Taps ty = taps((float)pixels.y[i] + motions[i].flow[first + 1], side.height);
+            Taps tx = taps((float)pixels.x[i] + motions[i].flow[first], side.width);
+            Group found = sample_group(side, ty, tx, c);
+            for (int k = 0; k < GROUP; k++) sum.values[k] += pixels.weight[i] * found.values[k];
+        }
+        write_run<GROUP>(to + c, sum);
     }
 }
 
-KERNEL assemble(Raster<const float> left, Raster<const float> right, Answers answers, Phases phase, float scale,
-                Raster<float> out) {
+template <class T>
+__device__ void assembled(const Raster<const float>& left, const Raster<const float>& right, const Answers& answers, const Phases& phase,
+                          float scale, const Raster<T>& out) {
     int y = row(), x = column();
     if (!out.has(y, x)) return;
     Pixels all = pixels(y, x, scale, left.height, left.width);
-    Motion motions[4];
-    for (int i = 0; i < all.count; i++) motions[i] = motion(answers, all.y[i], all.x[i]);
-    float* to = out.at(y, x);
-    warped(left, all, motions, 0, to);
-    warped(right, all, motions, 2, to + left.channels);
-    float* tail = to + 2 * left.channels;
-    int rest = out.channels - 2 * left.channels;
-    for (int c = 0; c < rest; c++) tail[c] = 0.0f;
-    for (int i = 0; i < all.count; i++) {
+    Motion motions[PIXELS];
+    Group tail = {}, features = {};
+    bool passes = out.channels > 2 * left.channels + MOTION && answers.count > 0;
+#pragma unroll
+    for (int i = 0; i < PIXELS; i++) {
         float weight = all.weight[i];
-        for (int c = 0; c < 4; c++) tail[c] += weight * motions[i].flow[c] / scale;
-        tail[MASK] += weight * motions[i].mask;
-        tail[PHASE] += weight * phase_in(phase, all.y[i], all.x[i], 1.0f);
-        if (rest == MOTION || answers.count == 0) continue;
+        if (!(weight > 0.0f)) continue;
+        motions[i] = motion(answers, all.y[i], all.x[i]);
+        for (int c = 0; c < 4; c++) tail.values[c] += weight * motions[i].flow[c] / scale;
+        tail.values[MASK] += weight * motions[i].mask;
+        tail.values[PHASE] += weight * phase_in(phase, all.y[i], all.x[i], 1.0f);
+        if (!passes) continue;
         const Raster<const float>& last = answers.values[answers.count - 1];
         float cell = answers.scales[answers.count - 1];
-        Taps ty = of(all.y[i], cell, last.height), tx = of(all.x[i], cell, last.width);
-        for (int c = 0; c < FEATURES; c++) tail[MOTION + c] += weight * sample(last, ty, tx, MOTION + c);
+        Group found = sample_group(last, of(all.y[i], cell, last.height), of(all.x[i], cell, last.width), MOTION);
+        for (int k = 0; k < FEATURES; k++) features.values[k] += weight * found.values[k];
     }
+    T* to = out.at(y, x);
+    warped(left, all, motions, 0, to);
+    warped(right, all, motions, 2, to + left.channels);
+    write_run<GROUP>(to + 2 * left.channels, tail);
+    if (out.channels > 2 * left.channels + MOTION) write_run<GROUP>(to + 2 * left.channels + MOTION, features);
 }
-EXPORT(assemble)
 
-KERNEL conclude(Answers answers, Raster<float> out) {
+#define ASSEMBLE(NAME, T)     KERNEL NAME(Raster<const float> left, Raster<const float> right, const __grid_constant__ Answers answers, Phases phase, float scale,                 Raster<T> out) {         assembled(left, right, answers, phase, scale, out);     }     EXPORT(NAME)
+ASSEMBLE(assemble, float)
+ASSEMBLE(assemble_half, __half)
+
+KERNEL conclude(const __grid_constant__ Answers answers, Raster<float> out) {
     int y = row(), x = column();
     if (!out.has(y, x)) return;
     Motion found = motion(answers, y, x);

@@ -7,9 +7,13 @@ use candle_core::bail;
 #[cfg(feature = "cuda")]
 use super::{Answer, PhaseMap};
 use super::{MOST, Masks, check_conclusion, check_input};
-use crate::kernels::cuda::{Argument, DevicePhase, DeviceRaster, Launch, RawPhase, RawRaster};
 #[cfg(feature = "cuda")]
-use crate::kernels::device::Gpu;
+use crate::kernels::cuda::Card;
+use crate::kernels::cuda::{
+    Argument, DevicePhase, DeviceRaster, Features, Launch, RawPhase, RawRaster,
+};
+#[cfg(feature = "cuda")]
+use crate::kernels::device::{Gpu, Queue};
 use crate::kernels::raster::Geometry;
 
 /// The folder of the kernels.
@@ -68,18 +72,19 @@ pub fn assemble(
     answers: &DeviceAnswers,
     phase: &DevicePhase,
     scale: f32,
-    out: &DeviceRaster,
+    out: Features,
 ) -> candle_core::Result<Launch> {
-    check_input([left, right], answers.geometries(), scale, out)?;
+    check_input([left, right], answers.geometries(), scale, &out)?;
     let phase = raw_phase(phase)?;
-    Ok(Launch::new(MODULE, "assemble")
+    let function = out.function(&[], ["assemble", "assemble_half"])?;
+    Ok(Launch::new(MODULE, function)
         .pixels(out.size())
         .raster(left)
         .raster(right)
         .with(answers.raw()?)
         .with(phase)
         .with(scale)
-        .raster(out))
+        .with(out.raw()))
 }
 
 /// As [`super::conclude`].
@@ -133,7 +138,7 @@ pub fn assemble_on(
         &answers,
         &phase,
         scale,
-        &gpu.raster(out)?,
+        Queue::new(gpu).features(out)?,
     )?;
     // SAFETY: these are the arguments of the kernel, made of tensors on this card.
     unsafe { gpu.run(launch) }

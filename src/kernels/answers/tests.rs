@@ -152,12 +152,15 @@ fn sizes_that_do_not_fit_are_refused() {
 /// Fused nowhere, in the same order: only the exponential differs.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 const OF_CARDS: f32 = 1e-6;
+/// The same where they are rounded to 16 bits: half a unit in the last place, relative.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+const HALF: f32 = 1.0 / 2048.0 + OF_CARDS;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
 fn kernels_for_cards_assemble_and_conclude_as_the_plain_ones() {
     use super::cuda::{self, DeviceAnswers};
-    use crate::kernels::cuda::{DevicePhase, emulation};
+    use crate::kernels::cuda::{DevicePhase, Features, emulation};
     use crate::kernels::testing::Out;
 
     let (plain, _) = contexts();
@@ -203,16 +206,18 @@ fn kernels_for_cards_assemble_and_conclude_as_the_plain_ones() {
             let before = (&borrowed(&answers)[..], masks);
             assemble(&plain, both, before, &phase, scale, &want).unwrap();
             let both = sides.each_ref().map(emulation::input);
-            let launch = cuda::assemble(
-                both.each_ref(),
-                &on_card,
-                &place,
-                scale,
-                &emulation::output(&room.tensor()),
-            );
-            emulation::run(launch);
+            let run = |out| {
+                let launch = cuda::assemble(both.each_ref(), &on_card, &place, scale, out);
+                emulation::run(launch);
+            };
+            run(Features::F32(emulation::output(&room.tensor())));
             let want: Vec<f32> = want.flatten_all().unwrap().to_vec1().unwrap();
             close(&name, &room.values(), &want, OF_CARDS);
+            let [halves, _] = emulation::halves(&zeros(&[size.0, size.1, channels]));
+            run(Features::F16(emulation::output(&halves)));
+            let halves = halves.to_dtype(candle_core::DType::F32).unwrap();
+            let halves: Vec<f32> = halves.flatten_all().unwrap().to_vec1().unwrap();
+            close(&name, &halves, &want, HALF);
 
             let rooms = [0, 1].map(|_| Out::new((h, w), CONCLUSION));
             let [want, made] = rooms.each_ref().map(Out::tensor);

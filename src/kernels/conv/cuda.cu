@@ -6,12 +6,12 @@
 //   Raster<float> out                     [ceil(h / stride), ceil(w / stride), outputs]
 // Grid: x: tiles of PIXELS over all pixels of `out`, y: tiles of OUTPUTS; blocks of 256 threads.
 //
-// add: the sum of two tensors. A thread a value.
-//   Raster<float> a, b, out               [h, w, c]
+// add, add_half: the sum of two tensors. A thread a value.
+//   Raster<T> a, b, out                   [h, w, c]
 // Grid: blocks of 32 x 8 threads over (h, w c).
 //
 // Each product of 4x4 reads eight values of shared memory; sums are fused (`fmaf`), tap by tap, channel by channel.
-#include "../cuda/common.cuh"
+#include "../cuda/half.cuh"
 
 const int MAX_INPUTS = 6;
 const int THREADS = 256;
@@ -103,9 +103,15 @@ EXPORT_COOPERATIVE(convolve_wide)
 KERNEL convolve_narrow(Convolution job, Raster<float> out) { convolve<256, 16>(job, out); }
 EXPORT_COOPERATIVE(convolve_narrow)
 
-KERNEL add(Raster<const float> a, Raster<const float> b, Raster<float> out) {
+template <class T>
+__device__ void sum(const Raster<T>& a, const Raster<T>& b, const Raster<T>& out) {
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (!out.has(y, x)) return;
-    out.at(y, x)[c] = a.at(y, x)[c] + b.at(y, x)[c];
+    write(out.at(y, x) + c, read(a.at(y, x) + c) + read(b.at(y, x) + c));
 }
+
+KERNEL add(Raster<float> a, Raster<float> b, Raster<float> out) { sum(a, b, out); }
 EXPORT(add)
+
+KERNEL add_half(Raster<__half> a, Raster<__half> b, Raster<__half> out) { sum(a, b, out); }
+EXPORT(add_half)

@@ -6,10 +6,12 @@ use std::sync::{Mutex, PoisonError};
 #[cfg(feature = "cuda")]
 use candle_core::{Device, Tensor, WithDType};
 
+#[cfg(feature = "cuda")]
+use super::dense::Dense;
 use super::{Activation, Filter, MAX_INPUTS, check, flop};
 #[cfg(feature = "cuda")]
 use crate::kernels::Precision;
-use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
+use crate::kernels::cuda::{Argument, DeviceRaster, Features, Launch, RawRaster};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::Gpu;
 use crate::kernels::raster::Geometry;
@@ -40,18 +42,15 @@ const NARROW: Tiles = Tiles {
 ///
 /// # Errors
 /// Sizes that do not fit.
-pub(super) fn add(
-    a: &DeviceRaster,
-    b: &DeviceRaster,
-    out: &DeviceRaster,
-) -> candle_core::Result<Launch> {
+pub(super) fn add(a: Features, b: Features, out: Features) -> candle_core::Result<Launch> {
     out.expect("a sum", a.size(), a.channels)?;
     b.expect("a summand", a.size(), a.channels)?;
-    Ok(Launch::new("conv", "add")
+    let function = out.function(&[a, b], ["add", "add_half"])?;
+    Ok(Launch::new("conv", function)
         .pixels((out.height, out.width * out.channels))
-        .raster(a)
-        .raster(b)
-        .raster(out))
+        .with(a.raw())
+        .with(b.raw())
+        .with(out.raw()))
 }
 
 /// A convolution as a kernel gets it.
@@ -155,12 +154,16 @@ impl Filter {
     #[cfg(feature = "cuda")]
     pub(super) fn apply_on(
         &self,
-        gpu: &Gpu,
+        (gpu, products): (&Gpu, Precision),
         inputs: &[&Tensor],
         residual: Option<&Tensor>,
         activation: Activation,
         out: &Tensor,
     ) -> candle_core::Result<()> {
+        if products == Precision::Half {
+            let (dense, weights) = (Dense::one(self), &self.dense_on_card);
+            return dense.apply_on(gpu, weights, inputs, residual, activation, out);
+        }
         let weights = self.weights_on(gpu)?;
         let inputs = inputs.iter().map(|input| gpu.raster(input));
         let inputs = inputs.collect::<candle_core::Result<Vec<_>>>()?;

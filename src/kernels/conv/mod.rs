@@ -5,6 +5,10 @@
 use candle_core::{Tensor, bail};
 
 use super::Context;
+#[cfg(feature = "cuda")]
+use super::cuda::Card;
+#[cfg(feature = "cuda")]
+use super::device::Queue;
 use super::raster::{Geometry, Raster, RasterMut, Source, write};
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -14,6 +18,11 @@ mod cpu;
     all(test, target_arch = "x86_64", target_os = "linux")
 ))]
 mod cuda;
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+mod dense;
 #[cfg(any(
     feature = "cuda",
     all(test, target_arch = "x86_64", target_os = "linux")
@@ -68,6 +77,8 @@ pub struct Filter {
     on_card: cuda::OnCard,
     #[cfg(feature = "cuda")]
     narrow_on_card: [cuda::OnCard; 2],
+    #[cfg(feature = "cuda")]
+    dense_on_card: cuda::OnCard,
 }
 
 impl Filter {
@@ -102,6 +113,8 @@ impl Filter {
             on_card: cuda::OnCard::default(),
             #[cfg(feature = "cuda")]
             narrow_on_card: Default::default(),
+            #[cfg(feature = "cuda")]
+            dense_on_card: cuda::OnCard::default(),
         };
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         let filter = Self {
@@ -152,6 +165,8 @@ impl Filter {
     /// Fills `out`, `[ceil(h / stride), ceil(w / stride), outputs]`, from the concatenation of
     /// `inputs`, each `[h, w, c]`: `activation(conv(reading(inputs)) + bias + residual)`.
     ///
+    /// On a card with [`super::Precision::Half`] the factors are rounded to 16 bits, and each tensor may be of `f32` or `f16`.
+    ///
     /// # Errors
     /// Sizes that do not fit.
     pub fn apply(
@@ -167,7 +182,8 @@ impl Filter {
         }
         #[cfg(feature = "cuda")]
         if let Some(gpu) = context.gpu() {
-            return self.apply_on(gpu, inputs, residual, activation, out);
+            let way = (&**gpu, context.precision());
+            return self.apply_on(way, inputs, residual, activation, out);
         }
         let sources: [_; MAX_INPUTS] =
             std::array::from_fn(|i| inputs.get(i).map(|t| Source::lock(t)));
@@ -204,7 +220,8 @@ fn flop([kernel, inputs, outputs]: [usize; 3], (height, width): (usize, usize)) 
 pub fn add(context: &Context, a: &Tensor, b: &Tensor, out: &Tensor) -> candle_core::Result<()> {
     #[cfg(feature = "cuda")]
     if let Some(gpu) = context.gpu() {
-        let launch = cuda::add(&gpu.raster(a)?, &gpu.raster(b)?, &gpu.raster(out)?)?;
+        let card = Queue::new(gpu);
+        let launch = cuda::add(card.features(a)?, card.features(b)?, card.features(out)?)?;
         // SAFETY: these are the arguments of the kernel, made of tensors on this card.
         return unsafe { gpu.run(launch) };
     }

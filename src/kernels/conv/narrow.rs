@@ -10,7 +10,7 @@ use crate::kernels::cuda::{Argument, Features, Half, Launch};
 /// [`Features`] as the kernel gets them.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
-struct RawPart {
+pub(super) struct RawPart {
     data: u64,
     channels: i32,
     pixel: i32,
@@ -30,6 +30,17 @@ impl From<Features> for RawPart {
             pixel: features.pixel as i32,
             row: features.row as i32,
             half,
+        }
+    }
+}
+
+impl RawPart {
+    /// Every n-th pixel of every n-th row.
+    pub(super) fn every(self, n: usize) -> Self {
+        Self {
+            pixel: self.pixel * n as i32,
+            row: self.row * n as i32,
+            ..self
         }
     }
 }

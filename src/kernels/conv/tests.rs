@@ -499,16 +499,25 @@ fn kernels_for_cards_convolve_as_the_plain_ones() {
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
 fn kernels_for_cards_add() {
-    use crate::kernels::cuda::emulation;
+    use crate::kernels::cuda::Features::{F16, F32};
+    use crate::kernels::cuda::emulation::{self, halves};
 
     let mut random = Random(12);
+    let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     for size in SIZES {
         let [a, b] = [0, 1].map(|_| random.tensor(size, 5, 1.0));
         let out = Out::new(size, 5);
-        let [x, y] = [&a, &b].map(emulation::input);
-        let made = emulation::output(&out.tensor());
-        emulation::run(super::cuda::add(&x, &y, &made));
-        let want: Vec<f32> = (a + b).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-        assert_eq!(out.values(), want, "{size:?}");
+        let [x, y] = [&a, &b].map(|t| F32(emulation::input(t)));
+        let made = F32(emulation::output(&out.tensor()));
+        emulation::run(super::cuda::add(x, y, made));
+        assert_eq!(out.values(), values(&(&a + &b).unwrap()), "{size:?}");
+
+        let ([a, whole_a], [b, whole_b]) = (halves(&a), halves(&b));
+        let [out, _] = halves(&zeros(&[size.0, size.1, 5]));
+        let [x, y] = [&a, &b].map(|t| F16(emulation::input(t)));
+        emulation::run(super::cuda::add(x, y, F16(emulation::output(&out))));
+        let [_, want] = halves(&(whole_a + whole_b).unwrap());
+        let out = out.to_dtype(candle_core::DType::F32).unwrap();
+        assert_eq!(values(&out), values(&want), "{size:?}");
     }
 }

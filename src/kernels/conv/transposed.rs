@@ -8,8 +8,17 @@
 
 use candle_core::{DType, Device, Tensor, bail};
 
+#[cfg(feature = "cuda")]
+use super::OnCard;
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+use super::dense::Dense;
 use super::{Activation, Filter};
 use crate::kernels::Context;
+#[cfg(feature = "cuda")]
+use crate::kernels::Precision;
 
 /// Size of the kernel.
 const KERNEL: usize = 4;
@@ -32,6 +41,8 @@ pub struct Transposed {
     outputs: usize,
     /// What follows.
     activation: Activation,
+    #[cfg(feature = "cuda")]
+    on_card: OnCard,
 }
 
 impl Transposed {
@@ -65,6 +76,8 @@ impl Transposed {
             factor,
             outputs: outputs.len(),
             activation: Activation::Linear,
+            #[cfg(feature = "cuda")]
+            on_card: OnCard::default(),
         })
     }
 
@@ -112,12 +125,23 @@ impl Transposed {
             factor: 2,
             outputs,
             activation: Activation::Linear,
+            #[cfg(feature = "cuda")]
+            on_card: OnCard::default(),
         })
     }
 
     /// How many times as high and wide as the input the output is.
     pub fn factor(&self) -> usize {
         self.factor
+    }
+
+    /// As cards with tensor cores make it: all places in one go.
+    #[cfg(any(
+        feature = "cuda",
+        all(test, target_arch = "x86_64", target_os = "linux")
+    ))]
+    pub(super) fn dense(&self) -> Dense<'_> {
+        Dense::places(&self.filters, self.factor)
     }
 
     /// Fills the channels from `first` on of `out`, `[factor h, factor w, first + outputs or more]`
@@ -137,6 +161,12 @@ impl Transposed {
         let (h, w) = (height / n, width / n);
         if !out.is_contiguous() || channels < first + self.outputs {
             bail!("the output of a transposed convolution is {out:?}");
+        }
+        #[cfg(feature = "cuda")]
+        if let (Some(gpu), Precision::Half) = (context.gpu(), context.precision()) {
+            let (own, out) = (&self.on_card, out.narrow(2, first, self.outputs)?);
+            let dense = self.dense();
+            return dense.apply_on(gpu, own, inputs, None, self.activation, &out);
         }
         let places = out.reshape((h, n, w, n, channels))?;
         for (i, filter) in self.filters.iter().enumerate() {

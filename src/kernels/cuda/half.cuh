@@ -30,3 +30,37 @@ __device__ inline float2 unpack(unsigned word) {
     memcpy(&both, &word, sizeof word);
     return __half22float2(both);
 }
+
+// N numbers that are read and written at once; they lie as 16 bytes, or all of them, do.
+template <class T, int N>
+struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Run {
+    T values[N];
+};
+
+// N numbers from `from` on, at once where they are aligned.
+template <int N>
+__device__ inline Run<float, N> read_run(const float* from) {
+    if ((size_t)from % alignof(Run<float, N>) == 0) return *(const Run<float, N>*)from;
+    Run<float, N> run;
+    for (int i = 0; i < N; i++) run.values[i] = from[i];
+    return run;
+}
+template <int N>
+__device__ inline void write_run(float* to, const Run<float, N>& run) {
+    if ((size_t)to % alignof(Run<float, N>) == 0) {
+        *(Run<float, N>*)to = run;
+    } else {
+        for (int i = 0; i < N; i++) to[i] = run.values[i];
+    }
+}
+template <int N>
+__device__ inline void write_run(__half* to, const Run<float, N>& run) {
+    typedef Run<unsigned, N / 2> Words;
+    if ((size_t)to % alignof(Words) == 0) {
+        Words words;
+        for (int i = 0; i < N / 2; i++) words.values[i] = pack(run.values[2 * i], run.values[2 * i + 1]);
+        *(Words*)to = words;
+    } else {
+        for (int i = 0; i < N; i++) write(to + i, run.values[i]);
+    }
+}

@@ -34,6 +34,9 @@ struct alignas(8) int2 {
 struct alignas(8) uint2 {
     unsigned x, y;
 };
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
 struct alignas(8) float2 {
     float x, y;
 };
@@ -292,6 +295,29 @@ inline void mma(float (&d)[4], const uint32_t (&a)[4], uint2 b) {
     multiply<8>(older, {a[2], a[3]}, {b.y});
     multiply<16>(d, {a[0], a[1], a[2], a[3]}, {b.x, b.y});
     if (memcmp(older, d, sizeof d)) fail("cards of different age multiply otherwise");
+}
+
+// What a thread has begun to copy to shared memory, in groups: it is done as late as can be, so that a missing wait shows.
+struct Copy {
+    uint4* to;
+    const void* from;
+    bool has;
+};
+static std::vector<std::vector<Copy>> copies[MOST];
+
+inline std::vector<std::vector<Copy>>& begun() {
+    if (current < 0) fail("a copy in a kernel that is not exported as cooperative");
+    if (copies[current].empty()) copies[current].emplace_back();
+    return copies[current];
+}
+inline void copy_async(uint4* to, const void* from, bool has) { begun().back().push_back({to, from, has}); }
+inline void commit_async() { begun().emplace_back(); }
+inline void wait_async(size_t but) {
+    std::vector<std::vector<Copy>>& groups = begun();
+    while (groups.size() > but + 1) {
+        for (const Copy& copy : groups.front()) *copy.to = copy.has ? *(const uint4*)copy.from : uint4{0, 0, 0, 0};
+        groups.erase(groups.begin());
+    }
 }
 
 }  // namespace host

@@ -21,6 +21,34 @@ struct Part {
     }
 };
 
+// N values from index `at` of the part's on, which are aligned as `Run`s are.
+template <int N>
+__device__ inline void load_run(const Part& part, long long at, float (&values)[N]) {
+    if (part.half) {
+        Run<unsigned, N / 2> run = *(const Run<unsigned, N / 2>*)((const __half*)part.data + at);
+        for (int i = 0; i < N / 2; i++) {
+            float2 both = unpack(run.values[i]);
+            values[2 * i] = both.x;
+            values[2 * i + 1] = both.y;
+        }
+    } else {
+        Run<float, N> run = *(const Run<float, N>*)((const float*)part.data + at);
+        for (int i = 0; i < N; i++) values[i] = run.values[i];
+    }
+}
+template <int N>
+__device__ inline void store_run(const Part& part, long long at, const float (&values)[N]) {
+    if (part.half) {
+        Run<unsigned, N / 2> run;
+        for (int i = 0; i < N / 2; i++) run.values[i] = pack(values[2 * i], values[2 * i + 1]);
+        *(Run<unsigned, N / 2>*)((__half*)part.data + at) = run;
+    } else {
+        Run<float, N> run;
+        for (int i = 0; i < N; i++) run.values[i] = values[i];
+        *(Run<float, N>*)((float*)part.data + at) = run;
+    }
+}
+
 struct Job {
     Part parts[MOST_PARTS];
     // Null where there is none.

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::Result;
+use crate::kernels::Context;
 use crate::kernels::conv::{Filter, Transposed};
 use crate::network::checkpoint::Checkpoint;
 
@@ -148,9 +149,28 @@ impl Buffer {
     /// # Errors
     /// As [`zeros`].
     pub fn new(device: &Device, shapes: impl IntoIterator<Item = [usize; 3]>) -> Result<Self> {
+        Self::of(device, DType::F32, shapes)
+    }
+
+    /// The same for features that nothing but convolutions reads: of the context's precision.
+    ///
+    /// # Errors
+    /// As [`zeros`].
+    pub fn features(
+        context: &Context,
+        shapes: impl IntoIterator<Item = [usize; 3]>,
+    ) -> Result<Self> {
+        Self::of(&context.device(), context.precision().dtype(), shapes)
+    }
+
+    fn of(
+        device: &Device,
+        dtype: DType,
+        shapes: impl IntoIterator<Item = [usize; 3]>,
+    ) -> Result<Self> {
         let sizes = shapes.into_iter().map(|[h, w, c]| h * w * c);
         let most = sizes.max().unwrap_or(0).max(1);
-        Ok(Self(zeros(device, [most, 1, 1])?.flatten_all()?))
+        Ok(Self(Tensor::zeros(most, dtype, device)?))
     }
 
     /// A tensor that lies at its beginning; what was there shows through.

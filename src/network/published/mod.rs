@@ -257,7 +257,7 @@ impl Published {
             Net::Rife(net) => {
                 let scale = options.scale(size, MOST_LINES);
                 let padded = net.padded(size, scale);
-                let space = net.space(&device, padded, scale, options.iterations)?;
+                let space = net.space(context, padded, scale, options.iterations)?;
                 (padded, Space::Rife(Box::new(space)), net.has_residual())
             }
             Net::Ifrnet(net) => {

@@ -135,15 +135,15 @@ impl Rife {
         self.refined.is_some()
     }
 
-    /// Memory for pictures of a padded size. One with references goes `iterations` steps to a phase.
+    /// Memory for pictures of a padded size, to be run on `context`. One with references goes `iterations` steps to a phase.
     pub fn space(
         &self,
-        device: &Device,
+        context: &Context,
         size: (usize, usize),
         scale: f32,
         iterations: u32,
     ) -> Result<Space> {
-        Space::new(self, device, size, scale, iterations)
+        Space::new(self, context, size, scale, iterations)
     }
 
     /// Adds to a picture its features.
@@ -567,11 +567,12 @@ pub struct Space {
 impl Space {
     fn new(
         rife: &Rife,
-        device: &Device,
+        context: &Context,
         size: (usize, usize),
         scale: f32,
         iterations: u32,
     ) -> Result<Self> {
+        let device = &context.device();
         let scales: Vec<_> = rife.version.scales.iter().map(|s| s / scale).collect();
         let blocks = || rife.blocks.iter().zip(&scales);
         let sizes: Vec<_> = blocks()
@@ -579,7 +580,7 @@ impl Space {
             .collect();
         let head = rife.head.as_ref();
         let head = head.map(|h| [size.0.div_ceil(2), size.1.div_ceil(2), h.width]);
-        let body = || Buffer::new(device, sizes.iter().map(Sizes::body).chain(head));
+        let body = || Buffer::features(context, sizes.iter().map(Sizes::body).chain(head));
         let answer = |s: &Sizes| {
             let n = rife.last_factor();
             let shape = [n * s.quarter.0, n * s.quarter.1, rife.answer_channels()];
@@ -594,8 +595,8 @@ impl Space {
         Ok(Self {
             size,
             refined: refined.transpose()?,
-            input: Buffer::new(device, inputs)?,
-            middle: Buffer::new(device, sizes.iter().flat_map(|s| [s.middle(), s.body()]))?,
+            input: Buffer::features(context, inputs)?,
+            middle: Buffer::features(context, sizes.iter().flat_map(|s| [s.middle(), s.body()]))?,
             body: [body()?, body()?],
             answers: sizes.iter().map(answer).collect::<Result<_>>()?,
             scales,

@@ -1,0 +1,607 @@
+//! The launches of `dense/cuda.cu`: convolutions of all shapes on tensor cores, for many channels.
+
+#[cfg(feature = "cuda")]
+use candle_core::Tensor;
+use candle_core::bail;
+
+#[cfg(feature = "cuda")]
+use super::OnCard;
+use super::narrow::RawPart;
+use super::{Activation, Filter, MAX_INPUTS, check, flop};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::Card;
+use crate::kernels::cuda::{Argument, Features, Half, Launch};
+#[cfg(feature = "cuda")]
+use crate::kernels::device::{Gpu, Queue};
+
+/// Channels of a group and of a step; a step's are of four groups, which may be of different taps.
+const GROUP: usize = 8;
+const STEP: usize = 32;
+/// Most parities of a transposed convolution.
+const PARITIES: usize = 4;
+/// Bits of `whole` behind those of the inputs.
+const RESIDUAL: usize = MAX_INPUTS;
+const OUT: usize = MAX_INPUTS + 1;
+/// Blocks from which on a card is taken to be busy: small tiles where large ones are fewer.
+const BUSY: usize = 200;
+
+/// How the work is cut into blocks.
+struct Tile {
+    function: &'static str,
+    pixels: usize,
+    outputs: usize,
+    threads: u32,
+}
+
+const fn tile(function: &'static str, pixels: usize, outputs: usize, threads: u32) -> Tile {
+    Tile {
+        function,
+        pixels,
+        outputs,
+        threads,
+    }
+}
+
+/// From large to small, of outputs that a thread has eight and four of side by side.
+const WIDE: [Tile; 4] = [
+    tile("dense_128_64", 128, 64, 128),
+    tile("dense_128_32", 128, 32, 128),
+    tile("dense_64_32", 64, 32, 128),
+    tile("dense_32_32", 32, 32, 64),
+];
+const THIN: [Tile; 2] = [
+    tile("dense_128_16", 128, 16, 128),
+    tile("dense_64_16", 64, 16, 128),
+];
+/// Outputs of a warp with such tiles.
+const WIDE_OUTPUTS: usize = 32;
+const THIN_OUTPUTS: usize = 16;
+
+/// The kernel's `Dense`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct RawDense {
+    parts: [RawPart; MAX_INPUTS],
+    residual: RawPart,
+    out: RawPart,
+    weights: u64,
+    count: i32,
+    steps: i32,
+    kernel: i32,
+    stride: i32,
+    height: i32,
+    width: i32,
+    out_height: i32,
+    out_width: i32,
+    outputs: i32,
+    padded: i32,
+    reading: i32,
+    leaky: i32,
+    whole: u32,
+    each: i32,
+    spread: i32,
+    place_row: i32,
+    place_pixel: i32,
+    top: [i32; PARITIES],
+    left: [i32; PARITIES],
+    unused: i32,
+}
+
+// SAFETY: plain numbers without bytes between them.
+unsafe impl Argument for RawDense {}
+
+/// A convolution as it is multiplied: of one filter, or of those that make the places within a pixel of a transposed convolution's input.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dense<'a> {
+    /// Place by place, row by row.
+    filters: &'a [Filter],
+    /// Places along a side; parities along a side, which are read through taps of their own.
+    factor: usize,
+    parities: usize,
+}
+
+impl<'a> Dense<'a> {
+    /// Of one filter.
+    pub fn one(filter: &'a Filter) -> Self {
+        Self {
+            filters: std::slice::from_ref(filter),
+            factor: 1,
+            parities: 1,
+        }
+    }
+
+    /// Of those that make the places within a pixel of a transposed convolution's input, `factor` along a side.
+    pub fn places(filters: &'a [Filter], factor: usize) -> Self {
+        Self {
+            filters,
+            factor,
+            parities: 2,
+        }
+    }
+
+    fn first(&self) -> &'a Filter {
+        &self.filters[0]
+    }
+
+    /// Places along a side of a parity.
+    fn spread(&self) -> usize {
+        self.factor / self.parities
+    }
+
+    /// Outputs of a parity: those of its places one after the other.
+    fn outputs(&self) -> usize {
+        self.first().outputs * self.spread().pow(2)
+    }
+
+    /// Outputs of a warp.
+    fn warp(&self) -> usize {
+        match self.outputs() {
+            0..=THIN_OUTPUTS => THIN_OUTPUTS,
+            _ => WIDE_OUTPUTS,
+        }
+    }
+
+    fn padded(&self) -> usize {
+        self.outputs().next_multiple_of(self.warp())
+    }
+
+    fn steps(&self) -> usize {
+        let Filter { kernel, inputs, .. } = self.first();
+        let channels = kernel * kernel * inputs.next_multiple_of(GROUP);
+        channels.div_ceil(STEP)
+    }
+
+    /// The filter, and its output, that makes an output of a parity.
+    fn maker(&self, parity: usize, output: usize) -> (&'a Filter, usize) {
+        let (each, spread) = (self.first().outputs, self.spread());
+        let place = output / each;
+        let y = parity / self.parities * spread + place / spread;
+        let x = parity % self.parities * spread + place % spread;
+        (&self.filters[y * self.factor + x], output % each)
+    }
+
+    /// What the kernel reads, in words: of each parity by step and output the factors of 16 bits, then biases and slopes. Outputs are
+    /// padded with zeros, and so is each tap's channels to whole groups.
+    pub fn weights(&self) -> Vec<u32> {
+        let mut words = Vec::new();
+        for parity in 0..self.parities.pow(2) {
+            for step in 0..self.steps() {
+                for row in 0..self.padded() {
+                    let halves = |k: usize| {
+                        let value = self.weight(parity, step * STEP + k, packed(row, self.warp()));
+                        let most = Half::MAX.to_f32();
+                        u32::from(Half::from_f32(value.clamp(-most, most)).to_bits())
+                    };
+                    words.extend(
+                        (0..STEP)
+                            .step_by(2)
+                            .map(|k| halves(k) | halves(k + 1) << 16),
+                    );
+                }
+            }
+            let lists: [fn(&Filter) -> &[f32]; 2] = [|f| &f.bias, |f| &f.slopes];
+            for of in lists {
+                let value = |output| match output < self.outputs() {
+                    true => {
+                        let (filter, output) = self.maker(parity, output);
+                        of(filter)[output].to_bits()
+                    }
+                    false => 0,
+                };
+                words.extend((0..self.padded()).map(value));
+            }
+        }
+        words
+    }
+
+    /// Factor `k` of an output of a parity; 0 beyond the channels and the outputs.
+    fn weight(&self, parity: usize, k: usize, output: usize) -> f32 {
+        let Filter { kernel, inputs, .. } = self.first();
+        let channels = inputs.next_multiple_of(GROUP);
+        let (tap, channel) = (k / channels, k % channels);
+        if tap >= kernel * kernel || channel >= *inputs || output >= self.outputs() {
+            return 0.0;
+        }
+        let (filter, output) = self.maker(parity, output);
+        filter.weight[(output * inputs + channel) * kernel * kernel + tap]
+    }
+
+    /// As [`Filter::apply`]; what [`Dense::weights`] has made lies at the address `weights`, a multiple of 16. Of a transposed convolution
+    /// `out` has `factor` times the height and width.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn launch(
+        &self,
+        weights: u64,
+        inputs: &[Features],
+        residual: Option<Features>,
+        activation: Activation,
+        out: Features,
+    ) -> candle_core::Result<Launch> {
+        let size = self.check(inputs, residual, out)?;
+        let filter = self.first();
+        let mut job = RawDense {
+            parts: Default::default(),
+            residual: residual.map(RawPart::from).unwrap_or_default(),
+            out: RawPart::from(out).every(self.factor),
+            weights,
+            count: inputs.len() as i32,
+            steps: self.steps() as i32,
+            kernel: filter.kernel as i32,
+            stride: filter.stride as i32,
+            height: inputs[0].height as i32,
+            width: inputs[0].width as i32,
+            out_height: size.0 as i32,
+            out_width: size.1 as i32,
+            outputs: self.outputs() as i32,
+            padded: self.padded() as i32,
+            reading: i32::from(filter.reading == Activation::Leaky),
+            leaky: i32::from(activation == Activation::Leaky),
+            whole: u32::from(is_aligned(out)) << OUT
+                | u32::from(residual.is_some_and(is_aligned)) << RESIDUAL,
+            each: filter.outputs as i32,
+            spread: self.spread() as i32,
+            place_row: out.row as i32,
+            place_pixel: out.pixel as i32,
+            top: [0; PARITIES],
+            left: [0; PARITIES],
+            unused: 0,
+        };
+        for (i, input) in inputs.iter().enumerate() {
+            job.parts[i] = RawPart::from(*input);
+            job.whole |= u32::from(is_aligned(*input)) << i;
+        }
+        for parity in 0..self.parities.pow(2) {
+            let (top, left) = self.maker(parity, 0).0.pad;
+            (job.top[parity], job.left[parity]) = (top as i32, left as i32);
+        }
+        let tile = self.tile(size.0 * size.1);
+        let mut launch = self.cut(Launch::new("dense", tile.function), tile, size);
+        launch.flop = flop([filter.kernel, filter.inputs, filter.outputs], out.size());
+        Ok(launch.with(job))
+    }
+
+    /// The same launch with such tiles of an output of this size.
+    fn cut(&self, mut launch: Launch, tile: &Tile, (h, w): (usize, usize)) -> Launch {
+        launch.function = tile.function;
+        launch.grid = [
+            (h * w).div_ceil(tile.pixels) as u32,
+            (self.padded() / tile.outputs) as u32,
+            self.parities.pow(2) as u32,
+        ];
+        launch.block = [tile.threads, 1, 1];
+        launch
+    }
+
+    /// [`Dense::launch`] of tensors on a card, whose weights are kept in `on_card`.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, no memory for the weights, or the card fails.
+    #[cfg(feature = "cuda")]
+    pub fn apply_on(
+        &self,
+        gpu: &Gpu,
+        on_card: &OnCard,
+        inputs: &[&Tensor],
+        residual: Option<&Tensor>,
+        activation: Activation,
+        out: &Tensor,
+    ) -> candle_core::Result<()> {
+        let card = Queue::new(gpu);
+        let weights = on_card.keep(gpu, || self.weights())?;
+        let inputs = inputs.iter().map(|input| card.features(input));
+        let inputs = inputs.collect::<candle_core::Result<Vec<_>>>()?;
+        let residual = residual.map(|r| card.features(r)).transpose()?;
+        let (address, out) = (gpu.raster::<u32>(&weights)?.address(), card.features(out)?);
+        let launch = self.launch(address, &inputs, residual, activation, out)?;
+        // SAFETY: these are the arguments of the kernel, made of tensors on this card.
+        unsafe { gpu.run(launch) }
+    }
+
+    /// The tile for so many pixels: the largest one of which there are enough.
+    fn tile(&self, pixels: usize) -> &'static Tile {
+        let (padded, parities) = (self.padded(), self.parities.pow(2));
+        let tiles: &[Tile] = match self.warp() {
+            THIN_OUTPUTS => &THIN,
+            _ => &WIDE,
+        };
+        let mut fitting = tiles.iter().filter(|t| padded.is_multiple_of(t.outputs));
+        let blocks = |t: &Tile| pixels.div_ceil(t.pixels) * (padded / t.outputs) * parities;
+        let found = fitting.find(|t| blocks(t) >= BUSY);
+        found.unwrap_or(&tiles[tiles.len() - 1])
+    }
+
+    /// The size of what a parity's place makes.
+    fn check(
+        &self,
+        inputs: &[Features],
+        residual: Option<Features>,
+        out: Features,
+    ) -> candle_core::Result<(usize, usize)> {
+        if inputs.len() > MAX_INPUTS {
+            bail!("{} inputs, expected 1 to {MAX_INPUTS}", inputs.len());
+        }
+        let mut each = *out;
+        (each.height, each.width) = (out.height / self.factor, out.width / self.factor);
+        let inputs = inputs.iter().map(|input| **input);
+        check(self.first(), inputs, residual.map(|r| *r), &each)?;
+        let (size, factor) = (each.size(), self.factor);
+        out.expect(
+            "the output of a transposed convolution",
+            (factor * size.0, factor * size.1),
+            out.channels,
+        )?;
+        if i32::try_from(size.0 * size.1).is_err() {
+            bail!("a convolution of {size:?} pixels is too large for the device's kernels");
+        }
+        Ok(size)
+    }
+}
+
+/// The output whose factors are row `row` of a step: of each warp's `outputs` a thread has a pair from each eight rows, and these lie side
+/// by side.
+fn packed(row: usize, outputs: usize) -> usize {
+    let (first, row) = (row / outputs * outputs, row % outputs);
+    let (tile, column) = (row / 8, row % 8);
+    first + column / 2 * (outputs / 4) + tile * 2 + column % 2
+}
+
+/// Whether groups of channels lie at multiples of 16 bytes.
+fn is_aligned(features: Features) -> bool {
+    let (address, size) = match features {
+        Features::F32(raster) => (raster.address(), 4),
+        Features::F16(raster) => (raster.address(), 2),
+    };
+    let apart = [features.pixel, features.row];
+    address.is_multiple_of(16) && apart.iter().all(|n| (n * size).is_multiple_of(16))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+
+    use super::*;
+    use crate::kernels::cuda::emulation::{self, halves, input, output};
+    use crate::kernels::testing::{Out, Random, close, contexts, zeros};
+
+    /// Sums of up to 2,000 products of numbers below 1 in another order.
+    const TOLERANCE: f32 = 5e-5;
+    /// Half a unit in the last place of a number of 16 bits, relative.
+    const HALF: f32 = 1.0 / 2048.0;
+    /// Channels beside those that are read: groups lie at multiples of 16 bytes, or not.
+    const ALIGNED: usize = 8;
+    const APART: usize = 3;
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        let tensor = tensor.to_dtype(DType::F32).unwrap();
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// `[outputs, inputs, k, k]`; weights of 16 bits.
+    fn filter(random: &mut Random, [outputs, inputs, k]: [usize; 3], stride: usize) -> Filter {
+        let [_, weight] = halves(&random.dense(&[outputs, inputs, k, k], 1.0));
+        let bias = random.dense(&[outputs], 1.0);
+        let slopes = (0..outputs).map(|_| random.value()).collect();
+        let filter = Filter::new(&weight, &bias, stride).unwrap();
+        filter.with_slopes(slopes).unwrap()
+    }
+
+    /// The same values in 16 bits and in 32, with others beside them.
+    fn features(random: &mut Random, (h, w): (usize, usize), c: usize, gap: usize) -> [Tensor; 2] {
+        let both = halves(&random.dense(&[h, w, c + gap], 1.0));
+        both.map(|t| t.narrow(2, gap, c).unwrap())
+    }
+
+    fn on_device(tensor: &Tensor) -> Features {
+        match tensor.dtype() {
+            DType::F16 => Features::F16(input(tensor)),
+            _ => Features::F32(input(tensor)),
+        }
+    }
+
+    fn run(
+        dense: Dense,
+        inputs: &[&Tensor],
+        residual: Option<&Tensor>,
+        activation: Activation,
+        out: Features,
+    ) {
+        let weights = dense.weights();
+        let inputs: Vec<_> = inputs.iter().map(|t| on_device(t)).collect();
+        let residual = residual.map(on_device);
+        let launch = dense.launch(weights.as_ptr() as u64, &inputs, residual, activation, out);
+        emulation::run([launch.unwrap()]);
+    }
+
+    /// Runs a convolution on the CPU and here, of features of 16 bits and of 32, and compares each value.
+    fn check(
+        name: &str,
+        filter: &Filter,
+        inputs: &[[Tensor; 2]],
+        residual: Option<&[Tensor; 2]>,
+        activation: Activation,
+    ) {
+        let (h, w, _) = inputs[0][0].dims3().unwrap();
+        let size = (h.div_ceil(filter.stride), w.div_ceil(filter.stride));
+        let shape = [size.0, size.1, filter.outputs];
+        let of = |i: usize| inputs.iter().map(|t| &t[i]).collect::<Vec<_>>();
+        let (plain, _) = contexts();
+        let want = zeros(&shape);
+        filter
+            .apply(&plain, &of(1), residual.map(|r| &r[1]), activation, &want)
+            .unwrap();
+        let want = values(&want);
+
+        let got = Out::new(size, filter.outputs);
+        let out = Features::F32(output(&got.tensor()));
+        let dense = Dense::one(filter);
+        run(dense, &of(1), residual.map(|r| &r[0]), activation, out);
+        close(&format!("{name}, f32"), &got.values(), &want, TOLERANCE);
+
+        let [got, _] = halves(&zeros(&shape));
+        let out = Features::F16(output(&got));
+        run(dense, &of(0), residual.map(|r| &r[1]), activation, out);
+        close(
+            &format!("{name}, f16"),
+            &values(&got),
+            &want,
+            HALF + TOLERANCE,
+        );
+    }
+
+    #[test]
+    fn every_shape_agrees() {
+        let mut random = Random(1);
+        for (k, stride) in [(1, 1), (2, 1), (3, 1), (3, 2), (7, 2)] {
+            for (inputs, outputs) in [(3, 5), (8, 16), (40, 33), (64, 64)] {
+                let filter = filter(&mut random, [outputs, inputs, k], stride);
+                for (size, gap) in [((1, 1), APART), ((9, 14), ALIGNED), ((5, 37), APART)] {
+                    let input = features(&mut random, size, inputs, gap);
+                    let name = format!("{k}x{k} by {stride}, {inputs} to {outputs}, {size:?}");
+                    check(&name, &filter, &[input], None, Activation::Linear);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn residual_and_activations_agree_over_several_inputs() {
+        let mut random = Random(3);
+        for (parts, reading) in [
+            (&[24, 16, 8, 5][..], Activation::Linear),
+            (&[3, 1, 16, 12, 2, 9], Activation::Linear),
+            (&[16, 9], Activation::Leaky),
+        ] {
+            for (outputs, gap) in [(40, ALIGNED), (13, APART)] {
+                let shape = [outputs, parts.iter().sum(), 3];
+                let mut filter = filter(&mut random, shape, 1);
+                let size = (7, 19);
+                let mut inputs = Vec::new();
+                for c in parts {
+                    inputs.push(features(&mut random, size, *c, gap));
+                }
+                if reading == Activation::Leaky {
+                    // what is activated is rounded after that: values that lose nothing
+                    let whole = |t: &Tensor| {
+                        (t.to_dtype(DType::F32).unwrap() * 8.0)
+                            .unwrap()
+                            .round()
+                            .unwrap()
+                            * 0.625
+                    };
+                    inputs = inputs
+                        .iter()
+                        .map(|[_, t]| halves(&whole(t).unwrap()))
+                        .collect();
+                    filter = filter.reading(reading);
+                }
+                let residual = features(&mut random, size, outputs, gap);
+                let name = format!("{parts:?} to {outputs}");
+                check(&name, &filter, &inputs, Some(&residual), Activation::Leaky);
+            }
+        }
+    }
+
+    #[test]
+    fn every_tile_agrees() {
+        let mut random = Random(4);
+        for (outputs, tiles) in [(64, &WIDE[..]), (16, &THIN)] {
+            let filter = filter(&mut random, [outputs, 32, 3], 1);
+            let (dense, size) = (Dense::one(&filter), (11, 29));
+            let input = features(&mut random, size, 32, ALIGNED);
+            let (plain, _) = contexts();
+            let want = zeros(&[size.0, size.1, outputs]);
+            let linear = Activation::Linear;
+            filter
+                .apply(&plain, &[&input[1]], None, linear, &want)
+                .unwrap();
+            let weights = dense.weights();
+            for tile in tiles {
+                let got = Out::new(size, outputs);
+                let out = Features::F32(output(&got.tensor()));
+                let inputs = [on_device(&input[0])];
+                let launch = dense.launch(weights.as_ptr() as u64, &inputs, None, linear, out);
+                emulation::run([dense.cut(launch.unwrap(), tile, size)]);
+                close(tile.function, &got.values(), &values(&want), TOLERANCE);
+            }
+        }
+    }
+
+    #[test]
+    fn transposed_convolutions_agree() {
+        use super::super::Transposed;
+
+        let mut random = Random(9);
+        let ((plain, _), size) = (contexts(), (5, 11));
+        let input = features(&mut random, size, 24, ALIGNED);
+        let [_, weight] = halves(&random.dense(&[24, 32, 4, 4], 1.0));
+        let bias = random.dense(&[32], 1.0);
+        // sums of which lose nothing
+        let repeated = (random.dense(&[10, 24, 2, 2], 64.0).round().unwrap() / 64.0).unwrap();
+        let repeated = Transposed::repeating(&repeated, &random.dense(&[10], 1.0));
+        let spread = |spread, outputs: &[_]| Transposed::new(&weight, &bias, spread, outputs);
+        let all: Vec<_> = (0..32).map(Some).collect();
+        for (name, transposed, outputs, first) in [
+            ("plain", spread(1, &all), 32, 0),
+            ("few", spread(1, &all[..5]), 5, 3),
+            ("spread", spread(2, &all[..8]), 8, 0),
+            ("odd", spread(2, &[Some(1), None, Some(0)]), 3, 1),
+            ("repeated", repeated, 10, 2),
+        ] {
+            let slopes: Vec<_> = (0..outputs).map(|_| random.value()).collect();
+            let transposed = transposed.unwrap().with_slopes(&slopes).unwrap();
+            let n = transposed.factor();
+            let [want, got] = [0, 1].map(|_| zeros(&[n * size.0, n * size.1, first + outputs + 3]));
+            transposed
+                .apply(&plain, &[&input[1]], first, &want)
+                .unwrap();
+            let out = output(&got.narrow(2, first, outputs).unwrap());
+            let leaky = Activation::Leaky;
+            run(
+                transposed.dense(),
+                &[&input[0]],
+                None,
+                leaky,
+                Features::F32(out),
+            );
+            close(name, &values(&got), &values(&want), TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_for_sixteen_bits_stays_a_number() {
+        let mut random = Random(7);
+        let (size, most) = ((5, 9), Half::MAX.to_f32());
+        // a filter that hands on its input
+        let weight = Tensor::eye(16, DType::F32, &Device::Cpu).unwrap();
+        let weight = weight.reshape((16, 16, 1, 1)).unwrap();
+        let filter = Filter::new(&weight, &zeros(&[16]), 1).unwrap();
+        for scale in [7e4, 1e9, f32::MAX] {
+            let part = random.tensor(size, 16, scale);
+            let [out, _] = halves(&zeros(&[size.0, size.1, 16]));
+            let to = Features::F16(output(&out));
+            run(Dense::one(&filter), &[&part], None, Activation::Linear, to);
+            for (got, x) in values(&out).iter().zip(values(&part)) {
+                let want = Half::from_f32(x.clamp(-most, most)).to_f32();
+                assert_eq!(*got, want, "{x}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut random = Random(5);
+        let strided = filter(&mut random, [8, 4, 3], 2);
+        let values = random.tensor((6, 6), 4, 1.0);
+        let one = on_device(&values);
+        let run = |inputs: &[Features], out: &Tensor| {
+            let out = Features::F32(output(out));
+            Dense::one(&strided).launch(16, inputs, None, Activation::Linear, out)
+        };
+        assert!(run(&[one], &zeros(&[3, 3, 8])).is_ok());
+        assert!(run(&[one], &zeros(&[3, 4, 8])).is_err());
+        assert!(run(&[one, one], &zeros(&[3, 3, 8])).is_err());
+        assert!(run(&[], &zeros(&[3, 3, 8])).is_err());
+    }
+}
