@@ -75,7 +75,12 @@ impl Full {
             let place = match context.gpu() {
                 Some(gpu) => {
                     let seen = (room(view::CHANNELS)?, (view.0 / 4, view.1 / 4));
-                    Place::Card(Box::new(OnCard::new((gpu, context), shape, seen, Lattice::Full)?))
+                    Place::Card(Box::new(OnCard::new(
+                        (gpu, context),
+                        shape,
+                        seen,
+                        Lattice::Full,
+                    )?))
                 }
                 None => Place::Cpu(Room::new(context, view)?),
             };
