@@ -19,16 +19,18 @@ use super::cuda::lists::Lists;
 use super::cuda::picture::Sheet;
 use super::cuda::{Card, DeviceRaster, Half, Launch};
 use super::device::{name, problem};
-use super::raster::{Source, for_each_row, write};
+use super::raster::{Source, write};
 use super::{Context, Precision};
 use crate::error::{Error, Result};
-use crate::picture::{Picture, PictureMut};
+use crate::picture::{Picture, PictureMut, Plane, PlaneMut};
 
+mod copies;
 mod exchange;
 mod graphs;
 mod staging;
 mod times;
 
+use copies::{Rows, copy};
 use graphs::Graph;
 pub use staging::{Pinned, Staging};
 use times::Marks;
@@ -399,13 +401,17 @@ impl Gpu {
         let mut here = lock(&through.arriving);
         here.expect(to.room())?;
         let bytes = here.bytes()?;
-        for plane in 0..there.format.planes() {
+        let (format, width, height) = (from.format(), from.width() as u32, from.height() as u32);
+        let mut rest = bytes;
+        let planes = (0..format.planes()).map(|plane| {
             let (at, stride) = to.rows(plane);
-            for_each_row(cpu, &mut bytes[at], stride, |y, to| {
-                let from = from.row(plane, y);
-                to[..from.len()].copy_from_slice(from);
-            });
-        }
+            // planes lie one behind the other
+            let (data, behind) = std::mem::take(&mut rest).split_at_mut(at.len());
+            rest = behind;
+            let (rows, bytes) = (format.rows(plane, height), format.row_bytes(plane, width));
+            Rows::new(rows, bytes, from.plane(plane), PlaneMut { data, stride })
+        });
+        copy(cpu, planes);
         self.count(|counts| counts.up += to.room() as u64);
         // SAFETY: the staging is as large as the sheet, whose memory is of this card's stream.
         Ok(unsafe { here.upload(&self.device.cuda_stream(), there.planes[0].0) }?)
@@ -441,15 +447,17 @@ impl Gpu {
         let bytes = here.bytes()?;
         let (format, width, height) = (to.format(), to.width() as u32, to.height() as u32);
         let planes = to.planes_mut().iter_mut().enumerate();
-        for (plane, to) in planes.take(format.planes()) {
+        let planes = planes.take(format.planes()).map(|(plane, to)| {
             let (at, stride) = like.rows(plane);
-            let (from, row) = (&bytes[at], format.row_bytes(plane, width));
-            let all = to.stride * format.rows(plane, height);
-            let (rows, _) = to.data.split_at_mut(all.min(to.data.len()));
-            for_each_row(cpu, rows, to.stride, |y, to| {
-                to[..row].copy_from_slice(&from[y * stride..][..row]);
-            });
-        }
+            let from = Plane {
+                data: &bytes[at],
+                stride,
+            };
+            let (data, stride) = (&mut *to.data, to.stride);
+            let (rows, bytes) = (format.rows(plane, height), format.row_bytes(plane, width));
+            Rows::new(rows, bytes, from, PlaneMut { data, stride })
+        });
+        copy(cpu, planes);
         Ok(())
     }
 
