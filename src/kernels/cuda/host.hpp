@@ -23,6 +23,7 @@
 #define __shared__ static
 #define __launch_bounds__(...)
 #define __forceinline__ inline
+#define __noinline__ __attribute__((noinline))
 #define KERNEL static void
 
 using std::max;
@@ -342,6 +343,8 @@ T __shfl_sync(unsigned mask, T value, int from) {
     return host::shuffle(mask, value, from);
 }
 inline void __syncwarp(unsigned mask) { host::exchange(mask, 0, host::lane()); }
+inline int __ffs(unsigned bits) { return __builtin_ffs((int)bits); }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline unsigned __ballot_sync(unsigned mask, int vote) { return host::exchange(mask, vote != 0, -1); }
 
 // How many parameters a kernel has, and how large each is; -1 if there is none of that name.

@@ -3,23 +3,30 @@
 // search_start: a thread a patch, z the direction. Level level.
 // Grid: 32 x 8 threads over the patches (rows, columns), z 2.
 //
-// search_refine: 8 threads a patch. Level level, int turn, int turns: of the 24 turns of a level (3 passes by 2 directions by 4 parities of
-// row and column) so many from `turn` on. Patches of one turn do not depend on each other, those of the next do: either one launch a turn, or,
-// where a turn has few patches, one block that makes all turns.
+// search_refine: a warp a patch. Level level, int turn, int turns: of the 15 turns of a level so many from `turn` on. Patches of one turn do
+// not depend on each other, those of the next do: either one launch a turn, or, where a turn has few patches, one block that makes all turns.
+// A patch looks at those above, left, right and below, so that those whose row and column have parities of one sum go together: 3 turns for
+// a pass and a direction. The first pass takes both directions at once.
 // Grid: at most 256 threads a block along x; where `turns` is more than 1 a single block.
 //
 // search_blend: a thread a sample, z the direction. Level level, Raster<float> forth, back [h, w, 2].
 // Grid: 32 x 8 threads over (h, w), z 2.
 //
-// A thread has one column of a patch's 8 x 8 samples, of the template and its Gauss-Newton steps 24 values in registers. Sums run down
-// the columns, then over them as a tree by shuffles among the 8: the order of the reference. Luma is read where it lies,
-// coordinates clamped, in place of a copy with a border. Threads of other patches in a warp go other ways; only the 8 wait for each other.
+// A warp is four groups of 8 threads; each group compares the patch to another place, if there are so many to look at, and what they found
+// is judged in the reference's order. A thread has one column of the patch's 8 x 8 samples, of the template and its Gauss-Newton steps 24
+// values in registers. Sums run down the columns, then over them as a tree by shuffles: the order of the reference. Luma is read where it
+// lies, coordinates clamped, in place of a copy with a border.
 //
-// Limited by latency: at 480 x 270 samples a turn has 2,000 patches, 16,000 threads, each some ten fits of 18 reads (from the first
-// cache) and 12 shuffles; with up to 168 registers a thread, blocks are small so that they spread over the whole card. The coarse levels are short because one launch makes them.
+// Limited by latency where a level has few patches: reads and comparisons that wait for each other, at least what a patch is, what is around
+// it, what it shows, where that leads, and up to three steps. At 480 x 270 samples a turn has 2,000 to 8,000 patches and is limited by
+// instructions, some 200 a comparison. The code is kept short (repeated patterns apart): each launch has to fetch it anew.
 #include "../cuda/common.cuh"
 
 const int PATCH = 8, STRIDE = PATCH / 2, MARGIN = PATCH + 2, MOST_THREADS = 256;
+// Of 8 threads in a warp.
+const int GROUPS = (int)WARP / PATCH;
+// Patches whose row and column have parities that sum to 0, 1 and 2.
+const int DIAGONALS = 3;
 const float AREA = (float)(PATCH * PATCH), CODE = 1.0f / 255.0f;
 
 struct Patch {
@@ -41,7 +48,7 @@ struct Level {
 
 // One direction.
 struct Search {
-    const Raster<const float>&own, &other, &finer, &coarser;
+    Raster<const float> own, other, finer, coarser;
     Patch* grid;
     const Patch* opposite;
     int rows, columns, pass;
@@ -75,29 +82,54 @@ __device__ Place place_of(const Raster<const float>& plane, int y, int x, float 
     return {(int)py - MARGIN, (int)px - MARGIN, py - truncf(py), px - truncf(px)};
 }
 
-// The threads of a patch, of which this one has column `lane`.
-struct Lanes {
-    unsigned mask;
-    int lane;
+// A column of a plane, its ends repeated.
+struct Column {
+    const float* top;
+    int height, row;
 
-    // Of the columns' sums, for all.
-    __device__ float sum(float value) const {
-        value += __shfl_xor_sync(mask, value, 1);
-        value += __shfl_xor_sync(mask, value, 2);
-        return value + __shfl_xor_sync(mask, value, 4);
-    }
-    __device__ float products(const float a[PATCH], const float b[PATCH]) const {
-        float column = 0.0f;
-        for (int i = 0; i < PATCH; i++) column = fmaf(a[i], b[i], column);
-        return sum(column);
-    }
-    __device__ float total(const float a[PATCH]) const {
-        float column = 0.0f;
-        for (int i = 0; i < PATCH; i++) column = fmaf(a[i], 1.0f, column);
-        return sum(column);
-    }
+    __device__ Column(const Raster<const float>& plane, int x)
+        : top(plane.at(0, inside(x, plane.width))), height(plane.height), row(plane.row) {}
+    __device__ float at(int y) const { return top[(long long)inside(y, height) * row]; }
 };
 
+// This thread in its warp: it has one column of the patch that its group of 8 compares. All threads of a warp go the same way.
+struct Lanes {
+    int lane, group, column;
+
+    // Over the columns of this group, neighbours first, of four values: of which sum a thread has, see `of`.
+    __device__ float sums(float a, float b, float c, float d) const {
+        bool odd = lane & 1, upper = lane & 2;
+        float first = (odd ? c : a) + __shfl_xor_sync(ALL, odd ? a : c, 1);
+        float second = (odd ? d : b) + __shfl_xor_sync(ALL, odd ? b : d, 1);
+        float sum = (upper ? second : first) + __shfl_xor_sync(ALL, upper ? first : second, 2);
+        return sum + __shfl_xor_sync(ALL, sum, 4);
+    }
+    // For all threads: the sum of the `which`-th value over the columns of a group.
+    __device__ float of(float sums, int group, int which) const {
+        return __shfl_sync(ALL, sums, group * PATCH + which / 2 + which % 2 * 2);
+    }
+    // Of how many groups something is so.
+    __device__ int groups(bool so) const { return __popc(__ballot_sync(ALL, so)) / PATCH; }
+};
+
+// What is read of a patch's column, and of those beside it, to know its gradients.
+struct Samples {
+    float middle[PATCH + 2], left[PATCH], right[PATCH];
+
+    __device__ Samples(const Lanes& lanes, const Raster<const float>& plane, int y, int x) {
+        Column a(plane, x + lanes.column - 1), b(plane, x + lanes.column), c(plane, x + lanes.column + 1);
+        for (int i = 0; i < PATCH + 2; i++) middle[i] = b.at(y + i - 1);
+        for (int i = 0; i < PATCH; i++) {
+            left[i] = a.at(y + i);
+            right[i] = c.at(y + i);
+        }
+    }
+    __device__ float luma(int i) const { return middle[i + 1]; }
+    __device__ float slope_x(int i) const { return 0.5f * (right[i] - left[i]); }
+    __device__ float slope_y(int i) const { return 0.5f * (middle[i + 2] - middle[i]); }
+};
+
+// A column of what is compared.
 struct Template {
     float luma[PATCH];
     float variance;
@@ -107,47 +139,80 @@ struct Template {
 
 __device__ float variance_of(float sum, float squares) { return fmaxf(squares - sum * sum / AREA, 0.0f); }
 
-__device__ void steps_of(const Lanes& lanes, const float gx[PATCH], const float gy[PATCH], Template& out) {
+// Of the gradients over a patch: sums along x and y, and sums of the products.
+struct Gradients {
+    float x, y, xx, yy;
+
+    __device__ Gradients(const Lanes& lanes, const Samples& samples) : x(0.0f), y(0.0f), xx(0.0f), yy(0.0f) {
+        for (int i = 0; i < PATCH; i++) {
+            float gx = samples.slope_x(i), gy = samples.slope_y(i);
+            x += gx;
+            y += gy;
+            xx = fmaf(gx, gx, xx);
+            yy = fmaf(gy, gy, yy);
+        }
+        float sums = lanes.sums(x, y, xx, yy);
+        x = lanes.of(sums, 0, 0);
+        y = lanes.of(sums, 0, 1);
+        xx = lanes.of(sums, 0, 2);
+        yy = lanes.of(sums, 0, 3);
+    }
+    __device__ float slope(int axis) const { return axis == 0 ? variance_of(x, xx) : variance_of(y, yy); }
+};
+
+__device__ void make(const Lanes& lanes, const Samples& samples, Template& out) {
     const float NOISE = 0.5f * CODE * CODE * AREA;
-    float x = lanes.total(gx), y = lanes.total(gy);
-    float sum_xx = lanes.products(gx, gx), sum_xy = lanes.products(gx, gy), sum_yy = lanes.products(gy, gy);
-    out.slopes[0] = variance_of(x, sum_xx);
-    out.slopes[1] = variance_of(y, sum_yy);
-    float xx = sum_xx - x * x / AREA + NOISE, xy = sum_xy - x * y / AREA, yy = sum_yy - y * y / AREA + NOISE;
+    Gradients sums(lanes, samples);
+    out.slopes[0] = sums.slope(0);
+    out.slopes[1] = sums.slope(1);
+    float total = 0.0f, squares = 0.0f, products = 0.0f;
+    for (int i = 0; i < PATCH; i++) {
+        out.luma[i] = samples.luma(i);
+        total += out.luma[i];
+        squares = fmaf(out.luma[i], out.luma[i], squares);
+        products = fmaf(samples.slope_x(i), samples.slope_y(i), products);
+    }
+    float rest = lanes.sums(total, squares, products, 0.0f);
+    out.variance = variance_of(lanes.of(rest, 0, 0), lanes.of(rest, 0, 1));
+    float x = sums.x, y = sums.y;
+    float xx = sums.xx - x * x / AREA + NOISE, xy = lanes.of(rest, 0, 2) - x * y / AREA, yy = sums.yy - y * y / AREA + NOISE;
     float scale = 1.0f / fmaxf(xx * yy - xy * xy, NOISE * NOISE);
     float a = yy * scale, b = -xy * scale, d = xx * scale;
     float mean_x = x / AREA, mean_y = y / AREA;
     for (int i = 0; i < PATCH; i++) {
-        out.steps[0][i] = a * (gx[i] - mean_x) + b * (gy[i] - mean_y);
-        out.steps[1][i] = b * (gx[i] - mean_x) + d * (gy[i] - mean_y);
+        float from_x = samples.slope_x(i) - mean_x, from_y = samples.slope_y(i) - mean_y;
+        out.steps[0][i] = a * from_x + b * from_y;
+        out.steps[1][i] = b * from_x + d * from_y;
     }
 }
 
-__device__ void make(const Lanes& lanes, const Raster<const float>& own, int y, int x, Template& out) {
-    float gx[PATCH], gy[PATCH];
-    int column = x + lanes.lane;
-    for (int i = 0; i < PATCH; i++) {
-        out.luma[i] = at(own, y + i, column);
-        gx[i] = 0.5f * (at(own, y + i, column + 1) - at(own, y + i, column - 1));
-        gy[i] = 0.5f * (at(own, y + i + 1, column) - at(own, y + i - 1, column));
-    }
-    out.variance = variance_of(lanes.total(out.luma), lanes.products(out.luma, out.luma));
-    steps_of(lanes, gx, gy, out);
-}
-
-__device__ Patch fit(const Lanes& lanes, const Template& own, const Raster<const float>& other, int y, int x, float fx, float fy) {
+// Differences of a column to where a flow leads.
+__device__ void differ(const Lanes& lanes, const float luma[PATCH], const Raster<const float>& other, int y, int x, float fx, float fy,
+                       float out[PATCH]) {
     Place place = place_of(other, y, x, fx, fy);
-    float difference[PATCH];
-    int column = place.x + lanes.lane;
-    float above = fused(at(other, place.y, column), at(other, place.y, column + 1), place.share_x);
+    Column left(other, place.x + lanes.column), right(other, place.x + lanes.column + 1);
+    float across[PATCH + 1];
+    for (int i = 0; i <= PATCH; i++) across[i] = fused(left.at(place.y + i), right.at(place.y + i), place.share_x);
+    for (int i = 0; i < PATCH; i++) out[i] = fused(across[i], across[i + 1], place.share_y) - luma[i];
+}
+
+// How each group's flow fits, for `found_by`.
+__device__ float fit(const Lanes& lanes, const Template& own, const Raster<const float>& other, int y, int x, float fx, float fy) {
+    float difference[PATCH], total = 0.0f, squares = 0.0f, step_x = 0.0f, step_y = 0.0f;
+    differ(lanes, own.luma, other, y, x, fx, fy, difference);
     for (int i = 0; i < PATCH; i++) {
-        int row = place.y + i + 1;
-        float below = fused(at(other, row, column), at(other, row, column + 1), place.share_x);
-        difference[i] = fused(above, below, place.share_y) - own.luma[i];
-        above = below;
+        total += difference[i];
+        squares = fmaf(difference[i], difference[i], squares);
+        step_x = fmaf(own.steps[0][i], difference[i], step_x);
+        step_y = fmaf(own.steps[1][i], difference[i], step_y);
     }
-    float cost = variance_of(lanes.total(difference), lanes.products(difference, difference));
-    return {{fx, fy}, cost, {lanes.products(own.steps[0], difference), lanes.products(own.steps[1], difference)}, 0, 0};
+    return lanes.sums(total, squares, step_x, step_y);
+}
+
+// For all threads: what a group has found.
+__device__ Patch found_by(const Lanes& lanes, float fits, int group, float fx, float fy) {
+    float cost = variance_of(lanes.of(fits, group, 0), lanes.of(fits, group, 1));
+    return {{fx, fy}, cost, {lanes.of(fits, group, 2), lanes.of(fits, group, 3)}, 0, 0};
 }
 
 __device__ float distance(const float a[2], const float b[2]) { return fabsf(a[0] - b[0]) + fabsf(a[1] - b[1]); }
@@ -161,78 +226,98 @@ const int LONGEST = 12, LEAST_ALIKE = 2;
 // A patch whose period is asked for, along an axis (0: x).
 struct Pattern {
     const Lanes& lanes;
-    const Template& patch;
     const Raster<const float>& own;
     int y, x, axis;
+    float luma[PATCH], variance;
 
-    __device__ float cost(float by) const { return fit(lanes, patch, own, y, x, axis == 0 ? by : 0.0f, axis == 0 ? 0.0f : by).cost; }
+    __device__ Pattern(const Lanes& lanes, const Raster<const float>& own, int y, int x)
+        : lanes(lanes), own(own), y(y), x(x), axis(0) {
+        Column column(own, x + lanes.column);
+        float total = 0.0f, squares = 0.0f;
+        for (int i = 0; i < PATCH; i++) {
+            luma[i] = column.at(y + i);
+            total += luma[i];
+            squares = fmaf(luma[i], luma[i], squares);
+        }
+        float sums = lanes.sums(total, squares, 0.0f, 0.0f);
+        variance = variance_of(lanes.of(sums, 0, 0), lanes.of(sums, 0, 1));
+    }
+    // Of the patch that lies `by` away, each group's, to this thread that of `group`.
+    __device__ float cost(float by, int group) const {
+        float difference[PATCH], total = 0.0f, squares = 0.0f;
+        differ(lanes, luma, own, y, x, axis == 0 ? by : 0.0f, axis == 0 ? 0.0f : by, difference);
+        for (int i = 0; i < PATCH; i++) {
+            total += difference[i];
+            squares = fmaf(difference[i], difference[i], squares);
+        }
+        float sums = lanes.sums(total, squares, 0.0f, 0.0f);
+        return variance_of(lanes.of(sums, group, 0), lanes.of(sums, group, 1));
+    }
     __device__ bool has(float by) const {
         float to = (float)(axis == 0 ? x : y) + by;
         return to >= 0.0f && to + (float)STRIDE < (float)(axis == 0 ? own.width : own.height);
     }
+    // Each group looks at one place.
     __device__ bool repeats_after(float period) const {
-        int insides = 0, alike = 0;
-#pragma unroll 1
-        for (int i = 0; i < 4; i++) {
-            float by = (i % 2 == 0 ? 1.0f : -1.0f) * (i < 2 ? 1.0f : 2.0f) * period;
-            if (!has(by)) continue;
-            insides++;
-            if (cost(by) < ALIKE * patch.variance * fabsf(by) / period) alike++;
-        }
+        float by = (lanes.group % 2 == 0 ? 1.0f : -1.0f) * (lanes.group < 2 ? 1.0f : 2.0f) * period;
+        bool is_alike = cost(by, lanes.group) < ALIKE * variance * fabsf(by) / period;
+        int insides = lanes.groups(has(by)), alike = lanes.groups(has(by) && is_alike);
         return alike >= LEAST_ALIKE && alike + 1 >= insides;
+    }
+    // 0 where there is none.
+    __device__ float period() const {
+        float side = has((float)LONGEST) ? 1.0f : -1.0f;
+        // Thread i has that of i samples away.
+        float own_cost = 0.0f;
+#pragma unroll 1
+        for (int by = 0; by < LONGEST + 2; by += GROUPS) {
+            float found = cost(side * (float)(by + lanes.group), lanes.lane % GROUPS);
+            if (lanes.lane / GROUPS == by / GROUPS) own_cost = found;
+        }
+        bool is_one = lanes.lane < LONGEST + 2;
+        unsigned unlike = __ballot_sync(ALL, is_one && own_cost > UNLIKE * variance);
+        float before = __shfl_sync(ALL, own_cost, max(lanes.lane - 1, 0)), after = __shfl_sync(ALL, own_cost, min(lanes.lane + 1, 31));
+        bool is_least = lanes.lane <= LONGEST && own_cost <= before && own_cost < after;
+        // Beyond the first that is unlike; none where there is no such one.
+        unsigned least = __ballot_sync(ALL, is_least && (unlike & ((1u << lanes.lane) - 1)) != 0);
+        before -= own_cost;
+        after -= own_cost;
+        float vertex = (float)lanes.lane + 0.5f * (before - after) / (before + after);
+#pragma unroll 1
+        for (; least; least &= least - 1) {
+            float period = __shfl_sync(ALL, vertex, __ffs(least) - 1);
+            if (repeats_after(period)) return period;
+        }
+        return 0.0f;
     }
 };
 
-// `pattern::period`; 0 where there is none.
-__device__ float period_along(const Lanes& lanes, const Template& patch, const Raster<const float>& own, int y, int x, int axis) {
-    if (patch.variance < LEAST) return 0.0f;
-    Pattern pattern = {lanes, patch, own, y, x, axis};
-    float side = pattern.has((float)LONGEST) ? 1.0f : -1.0f;
-    float costs[LONGEST + 2];
-    int unlike = -1;
+// `pattern::period` along the axes from `first` to `last` (0: x), the first one that there is; 0 where there is none. Few patches are
+// asked, so that the code lies apart.
+__device__ __noinline__ float period_along(Lanes lanes, Raster<const float> own, int y, int x, int first, int last) {
+    Pattern pattern(lanes, own, y, x);
+    if (pattern.variance < LEAST) return 0.0f;
 #pragma unroll 1
-    for (int by = 0; by < LONGEST + 2; by++) {
-        costs[by] = pattern.cost(side * (float)by);
-        if (unlike < 0 && costs[by] > UNLIKE * patch.variance) unlike = by;
-    }
-    if (unlike < 0) return 0.0f;
-#pragma unroll 1
-    for (int by = unlike + 1; by <= LONGEST; by++) {
-        if (!(costs[by] <= costs[by - 1] && costs[by] < costs[by + 1])) continue;
-        float before = costs[by - 1] - costs[by], after = costs[by + 1] - costs[by];
-        float period = (float)by + 0.5f * (before - after) / (before + after);
-        if (pattern.repeats_after(period)) return period;
+    for (pattern.axis = first; pattern.axis <= last; pattern.axis++) {
+        float period = pattern.period();
+        if (period != 0.0f) return period;
     }
     return 0.0f;
-}
-
-__device__ bool is_lost(const Lanes& lanes, const Template& patch, const Raster<const float>& finer, int y, int x) {
-    Template there;
-    int fy = min(2 * y + STRIDE, finer.height), fx = min(2 * x + STRIDE, finer.width);
-    make(lanes, finer, fy, fx, there);
-#pragma unroll 1
-    for (int axis = 0; axis < 2; axis++) {
-        float before = axis == 0 ? there.slopes[0] : there.slopes[1], after = axis == 0 ? patch.slopes[0] : patch.slopes[1];
-        if (!(before > LEAST)) continue;
-        if (before > GONE * after) return true;
-        if (before > LOST * after && period_along(lanes, there, finer, fy, fx, axis) != 0.0f) return true;
-    }
-    return false;
 }
 
 // Which of two places a patch is taken for.
 struct Choice {
     const Lanes& lanes;
-    const Template& patch;
     const Raster<const float>& own;
     int y, x;
+    float variance;
     float start[2];
     bool asked;
     float period;
 
     __device__ float rate(const Patch& found) const {
         const float none[2] = {0.0f, 0.0f};
-        return found.cost + LENGTH * patch.variance * distance(found.flow, none);
+        return found.cost + LENGTH * variance * distance(found.flow, none);
     }
     // Whether what was found is better than the best so far, by this factor and this cost.
     __device__ bool prefers(const Patch& found, const Patch& best, float factor, float more) {
@@ -241,10 +326,9 @@ struct Choice {
         if (!better || further < FAR) return better;
         if (!asked) {
             asked = true;
-            period = period_along(lanes, patch, own, y, x, 0);
-            if (period == 0.0f) period = period_along(lanes, patch, own, y, x, 1);
+            period = period_along(lanes, own, y, x, 0, 1);
         }
-        return period == 0.0f || found.cost + PERIOD * patch.variance * further / period < best.cost;
+        return period == 0.0f || found.cost + PERIOD * variance * further / period < best.cost;
     }
 };
 
@@ -253,22 +337,30 @@ struct Choice {
 const int DESCENTS = 3;
 const float LEAST_GAIN = 0.03f, CLOSE = 0.25f, STILL_FACTOR = 4.0f, STILL_MORE = 0.002f;
 
-// The flow that patch (i, j) starts from.
-__device__ void start_of(const Raster<const float>& coarser, int i, int j, float flow[2]) {
-    flow[0] = flow[1] = 0.0f;
-    if (!coarser.data) return;
-    int y = (i + 1) * STRIDE / 2, x = (j + 1) * STRIDE / 2;
-    for (int k = 0; k < 4; k++) {
-        const float* corner = coarser.at(min(y - 1 + k / 2, coarser.height - 1), min(x - 1 + k % 2, coarser.width - 1));
-        flow[0] += corner[0];
-        flow[1] += corner[1];
+// What lies at the middle of patch (i, j) in the coarser level, if there is one: the samples around.
+struct Corners {
+    float flows[4][2];
+
+    __device__ Corners(const Raster<const float>& coarser, int i, int j) : flows{} {
+        if (!coarser.data) return;
+        int y = (i + 1) * STRIDE / 2, x = (j + 1) * STRIDE / 2;
+        for (int k = 0; k < 4; k++) {
+            const float* corner = coarser.at(min(y - 1 + k / 2, coarser.height - 1), min(x - 1 + k % 2, coarser.width - 1));
+            flows[k][0] = corner[0];
+            flows[k][1] = corner[1];
+        }
     }
-    flow[0] *= 0.5f;
-    flow[1] *= 0.5f;
-}
+    // The flow that the patch starts from.
+    __device__ float start(int axis) const {
+        float sum = 0.0f;
+        for (int k = 0; k < 4; k++) sum += flows[k][axis];
+        return 0.5f * sum;
+    }
+};
 
 __device__ bool is_at_rest(const Patch& patch) { return patch.step[0] == 0.0f && patch.step[1] == 0.0f; }
 
+// All groups follow the same steps.
 __device__ Patch descend(const Lanes& lanes, const Template& patch, const Raster<const float>& other, int y, int x,
                          const Patch& start) {
     Patch best = start;
@@ -277,7 +369,7 @@ __device__ Patch descend(const Lanes& lanes, const Template& patch, const Raster
         float fx = best.flow[0] - best.step[0], fy = best.flow[1] - best.step[1];
         bool near = fabsf(fx - start.flow[0]) <= (float)PATCH && fabsf(fy - start.flow[1]) <= (float)PATCH;
         if (!near || is_at_rest(best)) break;
-        Patch next = fit(lanes, patch, other, y, x, fx, fy);
+        Patch next = found_by(lanes, fit(lanes, patch, other, y, x, fx, fy), 0, fx, fy);
         float gain = best.cost - next.cost;
         if (gain > 0.0f) best = next;
         if (!(gain > LEAST_GAIN * next.cost)) best.step[0] = best.step[1] = 0.0f;
@@ -285,11 +377,14 @@ __device__ Patch descend(const Lanes& lanes, const Template& patch, const Raster
     return best;
 }
 
-// What a patch may take over: of those above, left, right and below, and the opposite of what lies where it leads to.
-// `fresh` are those that may have changed since they were looked at last.
-struct Candidates {
-    float flows[5][2];
-    bool has[5], fresh[5];
+// What a patch may take over, in the order in which it is tried, each known to the thread of that number: in the first pass its own flow
+// and none; those of the patches above, left, right and below; then the opposite of what lies where it leads to.
+enum { START, STILL, ABOVE, LEFT, RIGHT, BELOW, OPPOSITE };
+
+struct Candidate {
+    float flow[2];
+    // Whether there is one, and whether it may have changed since it was looked at last.
+    bool has, fresh;
 };
 
 __device__ int nearest(int i, float flow, int count) {
@@ -299,99 +394,138 @@ __device__ int nearest(int i, float flow, int count) {
 
 __device__ bool is_fresh(const Search& search, const Patch& patch) { return patch.changed + 1 >= search.pass; }
 
-__device__ Candidates around(const Search& search, int i, int j) {
-    Candidates all = {};
-    const int by[4][2] = {{-1, 0}, {0, -1}, {0, 1}, {1, 0}};
-    for (int k = 0; k < 4; k++) {
-        int y = i + by[k][0], x = j + by[k][1];
-        all.has[k] = y >= 0 && y < search.rows && x >= 0 && x < search.columns;
-        if (!all.has[k]) continue;
-        const Patch& patch = search.grid[y * search.columns + x];
-        all.flows[k][0] = patch.flow[0];
-        all.flows[k][1] = patch.flow[1];
-        all.fresh[k] = is_fresh(search, patch);
+__device__ Candidate candidate_of(const Search& search, int i, int j, const Patch& own, int k) {
+    const float none[2] = {0.0f, 0.0f};
+    if (k == START) return {{own.flow[0], own.flow[1]}, search.pass == 0, true};
+    if (k == STILL) return {{0.0f, 0.0f}, search.pass == 0 && distance(own.flow, none) > CLOSE, true};
+    int y = k == ABOVE ? i - 1 : k == BELOW ? i + 1 : i, x = k == LEFT ? j - 1 : k == RIGHT ? j + 1 : j;
+    if (k == OPPOSITE) {
+        y = nearest(i, own.flow[1], search.rows);
+        x = nearest(j, own.flow[0], search.columns);
     }
-    all.has[4] = search.pass > 0;
-    if (!all.has[4]) return all;
-    const Patch& own = search.grid[i * search.columns + j];
-    int y = nearest(i, own.flow[1], search.rows), x = nearest(j, own.flow[0], search.columns);
-    const Patch& there = search.opposite[y * search.columns + x];
-    all.flows[4][0] = -there.flow[0];
-    all.flows[4][1] = -there.flow[1];
-    // It may be another patch than the last time.
-    all.fresh[4] = is_fresh(search, there) || is_fresh(search, own);
-    return all;
+    bool has = k == OPPOSITE ? search.pass > 0 : k < OPPOSITE && y >= 0 && y < search.rows && x >= 0 && x < search.columns;
+    if (!has) return {};
+    const Patch& there = (k == OPPOSITE ? search.opposite : search.grid)[y * search.columns + x];
+    float sign = k == OPPOSITE ? -1.0f : 1.0f;
+    // Opposite, it may be another patch than the last time.
+    bool fresh = is_fresh(search, there) || (k == OPPOSITE && is_fresh(search, own));
+    return {{sign * there.flow[0], sign * there.flow[1]}, true, fresh};
 }
 
 // A patch that moves as those around it do.
-__device__ Patch among(const Patch& patch, const Candidates& near) {
+__device__ Patch among(const Patch& patch, const Candidate& near) {
     float sum[2] = {0.0f, 0.0f};
+    unsigned has = __ballot_sync(ALL, near.has);
     int count = 0;
-    for (int k = 0; k < 4; k++) {
-        if (!near.has[k]) continue;
+    for (int k = ABOVE; k <= BELOW; k++) {
+        float x = __shfl_sync(ALL, near.flow[0], k), y = __shfl_sync(ALL, near.flow[1], k);
+        if (!(has >> k & 1)) continue;
         count++;
-        sum[0] += near.flows[k][0];
-        sum[1] += near.flows[k][1];
+        sum[0] += x;
+        sum[1] += y;
     }
     float share = 1.0f / (float)max(count, 1);
     return {{share * sum[0], share * sum[1]}, patch.cost, {0.0f, 0.0f}, 1, patch.changed};
 }
 
-__device__ Patch refined(const Lanes& lanes, const Search& search, int i, int j, const Patch& patch, const Candidates& near) {
-    bool tried = true;
-    for (int k = 0; k < 5; k++) tried &= !near.has[k] || !near.fresh[k] || distance(near.flows[k], patch.flow) <= CLOSE;
-    if (search.pass > 0 && is_at_rest(patch) && tried) return patch;
-    if (search.pass > 0 && patch.lost) return among(patch, near);
-    int y = i * STRIDE, x = j * STRIDE;
-    Template own;
-    make(lanes, search.own, y, x, own);
-    if (search.pass == 0 && search.finer.data && is_lost(lanes, own, search.finer, y, x)) return among(patch, near);
-    Choice choice = {lanes, own, search.own, y, x, {0.0f, 0.0f}, false, 0.0f};
-    start_of(search.coarser, i, j, choice.start);
-    Patch best = patch;
-    if (search.pass == 0) {
-        best = fit(lanes, own, search.other, y, x, patch.flow[0], patch.flow[1]);
-        const float none[2] = {0.0f, 0.0f};
-        if (distance(patch.flow, none) > CLOSE) {
-            Patch still = fit(lanes, own, search.other, y, x, 0.0f, 0.0f);
-            if (still.cost < best.cost) {
-                still = descend(lanes, own, search.other, y, x, still);
-                if (choice.prefers(still, best, STILL_FACTOR, STILL_MORE)) best = still;
+// One patch, at row and column (i, j), and what its warp knows of it.
+struct Refinement {
+    const Lanes& lanes;
+    const Search& search;
+    int i, j;
+
+    __device__ bool is_lost(const Template& own, const Samples& finer, int y, int x) const {
+        Gradients there(lanes, finer);
+#pragma unroll 1
+        for (int axis = 0; axis < 2; axis++) {
+            float before = there.slope(axis), after = axis == 0 ? own.slopes[0] : own.slopes[1];
+            if (!(before > LEAST)) continue;
+            if (before > GONE * after) return true;
+            if (before > LOST * after && period_along(lanes, search.finer, y, x, axis, axis) != 0.0f) return true;
+        }
+        return false;
+    }
+
+    // The best of those in the set `wanted`. Four at a time are compared to where they lead, a group each; one that turns out to be close
+    // to the best before it is passed over then.
+    __device__ Patch best_of(unsigned wanted, const Candidate& near, const Template& own, Choice& choice, Patch best) const {
+        int y = i * STRIDE, x = j * STRIDE;
+#pragma unroll 1
+        while (wanted) {
+            int mine = START;
+            unsigned rest = wanted;
+            for (int group = 0; group < GROUPS && rest; group++, rest &= rest - 1)
+                if (lanes.group == group) mine = __ffs(rest) - 1;
+            float fx = __shfl_sync(ALL, near.flow[0], mine), fy = __shfl_sync(ALL, near.flow[1], mine);
+            float fits = fit(lanes, own, search.other, y, x, fx, fy);
+#pragma unroll 1
+            for (int group = 0; group < GROUPS && wanted; group++, wanted &= wanted - 1) {
+                int k = __ffs(wanted) - 1;
+                Patch found = found_by(lanes, fits, group, __shfl_sync(ALL, near.flow[0], k), __shfl_sync(ALL, near.flow[1], k));
+                if (k == START) {
+                    best = found;
+                    continue;
+                }
+                bool tried = k == STILL ? found.cost < best.cost : distance(found.flow, best.flow) > CLOSE;
+                if (!tried) continue;
+                if (k == STILL) found = descend(lanes, own, search.other, y, x, found);
+                if (choice.prefers(found, best, k == STILL ? STILL_FACTOR : 1.0f, k == STILL ? STILL_MORE : 0.0f)) best = found;
             }
         }
-    }
-#pragma unroll 1
-    for (int k = 0; k < 5; k++) {
-        if (!near.has[k] || !near.fresh[k] || !(distance(near.flows[k], best.flow) > CLOSE)) continue;
-        Patch found = fit(lanes, own, search.other, y, x, near.flows[k][0], near.flows[k][1]);
-        if (choice.prefers(found, best, 1.0f, 0.0f)) best = found;
-    }
-    Patch found = descend(lanes, own, search.other, y, x, best);
-    if (distance(found.flow, best.flow) > FAR && !choice.prefers(found, best, 1.0f, 0.0f)) {
-        best.step[0] = best.step[1] = 0.0f;
         return best;
     }
-    return found;
-}
+
+    __device__ Patch of(const Patch& patch) const {
+        Candidate near = candidate_of(search, i, j, patch, lanes.lane);
+        bool is_wanted = near.has && near.fresh;
+        bool is_new = is_wanted && !(distance(near.flow, patch.flow) <= CLOSE);
+        unsigned wanted = __ballot_sync(ALL, is_wanted), is_any_new = __ballot_sync(ALL, is_new);
+        bool is_first = search.pass == 0;
+        if (!is_first && is_at_rest(patch) && !is_any_new) return patch;
+        if (!is_first && patch.lost) return among(patch, near);
+        int y = i * STRIDE, x = j * STRIDE;
+        int finer_y = min(2 * y + STRIDE, search.finer.height), finer_x = min(2 * x + STRIDE, search.finer.width);
+        bool may_be_lost = is_first && search.finer.data;
+        // All is read before any of it is waited for.
+        Corners corners(search.coarser, i, j);
+        Samples samples(lanes, search.own, y, x), finer = samples;
+        if (may_be_lost) finer = Samples(lanes, search.finer, finer_y, finer_x);
+        Template own;
+        make(lanes, samples, own);
+        if (may_be_lost && is_lost(own, finer, finer_y, finer_x)) return among(patch, near);
+        Choice choice = {lanes, search.own, y, x, own.variance, {corners.start(0), corners.start(1)}, false, 0.0f};
+        Patch best = best_of(wanted, near, own, choice, patch);
+        Patch found = descend(lanes, own, search.other, y, x, best);
+        if (distance(found.flow, best.flow) > FAR && !choice.prefers(found, best, 1.0f, 0.0f)) {
+            best.step[0] = best.step[1] = 0.0f;
+            return best;
+        }
+        return found;
+    }
+};
 
 // All patches of one turn.
 __device__ void take_turn(const Level& level, int turn) {
-    int pass = turn / 8, direction = turn / 4 % 2, backwards = pass % 2;
-    int row_parity = (turn / 2 % 2) ^ backwards, column_parity = (turn % 2) ^ backwards;
-    Search search = search_of(level, direction, pass);
-    int across = (level.columns - column_parity + 1) / 2, down = (level.rows - row_parity + 1) / 2;
-    int thread = (int)threadIdx.x, patches = (int)blockDim.x / PATCH;
-    Lanes lanes = {0xffu << (thread % 32 / PATCH * PATCH), thread % PATCH};
+    // The first pass, in which no direction looks at what the other one found, is of both.
+    bool is_first = turn < DIAGONALS;
+    int later = turn - DIAGONALS, pass = is_first ? 0 : 1 + later / (2 * DIAGONALS), stage = turn % DIAGONALS;
+    int diagonal = pass % 2 == 0 ? stage : DIAGONALS - 1 - stage;
+    int step = diagonal == 1 ? 1 : 2, across = (level.columns + 1) / 2, down = (level.rows + step - 1) / step;
+    int patches = across * down * (is_first ? 2 : 1), warps = (int)(blockDim.x / WARP), lane = (int)(threadIdx.x % WARP);
+    Lanes lanes = {lane, lane / PATCH, lane % PATCH};
 #pragma unroll 1
-    for (int p = (int)blockIdx.x * patches + thread / PATCH; p < across * down; p += (int)gridDim.x * patches) {
-        int i = 2 * (p / across) + row_parity, j = 2 * (p % across) + column_parity;
+    for (int p = (int)blockIdx.x * warps + (int)(threadIdx.x / WARP); p < patches; p += (int)gridDim.x * warps) {
+        int direction = is_first ? p / (across * down) : later / DIAGONALS % 2;
+        int i = p / across % down * step + diagonal / 2, j = p % across * 2 + (diagonal == 1 ? 1 - i % 2 : diagonal / 2);
+        if (i >= level.rows || j >= level.columns) continue;
+        Search search = search_of(level, direction, pass);
         Patch* patch = &search.grid[i * level.columns + j];
-        Patch before = *patch, found = refined(lanes, search, i, j, before, around(search, i, j));
+        Patch before = *patch, found = Refinement{lanes, search, i, j}.of(before);
         bool same = found.flow[0] == before.flow[0] && found.flow[1] == before.flow[1];
         found.changed = same ? before.changed : pass;
-        // All threads of the patch have read what it was.
-        __syncwarp(lanes.mask);
-        if (lanes.lane == 0) *patch = found;
+        // All threads have read what it was.
+        __syncwarp(ALL);
+        if (lane == 0) *patch = found;
     }
 }
 
@@ -399,12 +533,13 @@ KERNEL search_start(Level level) {
     int j = column(), i = row(), direction = blockIdx.z;
     if (i >= level.rows || j >= level.columns) return;
     Patch patch = {};
-    start_of(level.coarser[direction], i, j, patch.flow);
+    Corners corners(level.coarser[direction], i, j);
+    for (int axis = 0; axis < 2; axis++) patch.flow[axis] = corners.start(axis);
     level.grids[direction][i * level.columns + j] = patch;
 }
 EXPORT(search_start)
 
-KERNEL __launch_bounds__(MOST_THREADS) search_refine(Level level, int turn, int turns) {
+KERNEL __launch_bounds__(MOST_THREADS, 1) search_refine(Level level, int turn, int turns) {
 #pragma unroll 1
     for (int i = 0; i < turns; i++) {
         take_turn(level, turn + i);

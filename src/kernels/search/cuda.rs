@@ -8,10 +8,14 @@ use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
 
 /// Bytes of a patch on the device.
 const PATCH_BYTES: usize = 7 * size_of::<f32>();
-/// By direction, and by parity of row and column.
-const TURNS: i32 = 2 * 4 * PASSES as i32;
-/// A level of no more patches a turn is searched by one launch.
-const FEW: usize = 32;
+/// By the sum of the parities of a patch's row and column.
+const DIAGONALS: usize = 3;
+/// The first pass takes both directions together.
+const TURNS: usize = DIAGONALS * (2 * PASSES - 1);
+/// A level with no more patches of each parity is searched by one launch.
+const FEW: usize = 8;
+/// Threads of a patch.
+const WARP: usize = 32;
 
 /// What is known of one level between the launches.
 #[derive(Debug, Clone, Copy)]
@@ -97,15 +101,17 @@ fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel)
     let mut start = launch("search_start").pixels((rows, columns));
     start.grid[2] = 2;
     let mut launches = vec![start.with(raw)];
-    let a_turn = rows.div_ceil(2) * columns.div_ceil(2);
     // Many small blocks spread over a card; a single one has all threads that a block can have.
-    let (step, blocks, threads) = match a_turn {
-        ..=FEW => (TURNS, 1, 256),
-        _ => (1, (8 * a_turn as u32).div_ceil(64), 64),
-    };
-    for turn in (0..TURNS).step_by(step as usize) {
-        let mut refine = launch("search_refine").with(raw).with(turn).with(step);
-        (refine.grid, refine.block) = ([blocks, 1, 1], [threads, 1, 1]);
+    let few = rows.div_ceil(2) * columns.div_ceil(2) <= FEW;
+    let (step, threads) = if few { (TURNS, 256) } else { (1, 64) };
+    for turn in (0..TURNS).step_by(step) {
+        let blocks = match few {
+            true => 1,
+            false => (WARP * patches_of(turn, (rows, columns))).div_ceil(threads),
+        };
+        let mut refine = launch("search_refine").with(raw);
+        refine = refine.with(turn as i32).with(step as i32);
+        (refine.grid, refine.block) = ([blocks as u32, 1, 1], [threads as u32, 1, 1]);
         launches.push(refine);
     }
     let [forth, back] = &level.flows;
@@ -113,6 +119,16 @@ fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel)
     blend.grid[2] = 2;
     launches.push(blend.with(raw).raster(forth).raster(back));
     launches
+}
+
+/// About how many patches take a turn.
+fn patches_of(turn: usize, (rows, columns): (usize, usize)) -> usize {
+    let directions = if turn < DIAGONALS { 2 } else { 1 };
+    let rows = match turn % DIAGONALS {
+        1 => rows,
+        _ => rows.div_ceil(2),
+    };
+    directions * rows * columns.div_ceil(2)
 }
 
 #[cfg(test)]
