@@ -8,10 +8,10 @@
 //   Raster<T> out                         [h, w, c]
 // Grid: 128 x 2 threads over (h, 8 w).
 //
-// warp_wide: of any number of channels, as they are. A thread a value.
-//   Raster<const float> features          [h, w, c]
+// warp_wide, warp_wide_half: of any number of channels, as they are. A thread a value.
+//   Raster<const T> features              [h, w, c]
 //   Raster<const float> flow              [h, w, 2]
-//   Raster<float> out                     [h, w, c]
+//   Raster<T> out                         [h, w, c]
 // Grid: 32 x 8 threads over (h, w c).
 //
 // Limited by memory: of 16 channels of f32 a pixel reads 64 to 256 bytes (neighbours share theirs in the cache) and writes 64, with
@@ -61,13 +61,18 @@ KERNEL warp_f16(Raster<const __half> features, Raster<const float> flow, float e
 }
 EXPORT_COOPERATIVE(warp_f16)
 
-KERNEL warp_wide(Raster<const float> features, Raster<const float> flow, Raster<float> out) {
+template <class T>
+__device__ void wide(const Raster<const T>& features, const Raster<const float>& flow, const Raster<T>& out) {
     int x = column() / out.channels, c = column() % out.channels, y = row();
     if (!out.has(y, x)) return;
     const float* by = flow.at(y, x);
     Taps ty = taps((float)y + by[1], features.height), tx = taps((float)x + by[0], features.width);
-    float upper = mix(features.at(ty.first, tx.first)[c], features.at(ty.first, tx.second)[c], tx.share);
-    float lower = mix(features.at(ty.second, tx.first)[c], features.at(ty.second, tx.second)[c], tx.share);
-    out.at(y, x)[c] = mix(upper, lower, ty.share);
+    float upper = mix(read(features.at(ty.first, tx.first) + c), read(features.at(ty.first, tx.second) + c), tx.share);
+    float lower = mix(read(features.at(ty.second, tx.first) + c), read(features.at(ty.second, tx.second) + c), tx.share);
+    write(out.at(y, x) + c, mix(upper, lower, ty.share));
 }
+
+KERNEL warp_wide(Raster<const float> features, Raster<const float> flow, Raster<float> out) { wide(features, flow, out); }
 EXPORT(warp_wide)
+KERNEL warp_wide_half(Raster<const __half> features, Raster<const float> flow, Raster<__half> out) { wide(features, flow, out); }
+EXPORT(warp_wide_half)

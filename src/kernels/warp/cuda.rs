@@ -35,15 +35,16 @@ pub fn warp(
 /// # Errors
 /// Sizes that do not fit.
 pub fn warp_wide(
-    features: &DeviceRaster,
+    features: Features,
     flow: &DeviceRaster,
-    out: &DeviceRaster,
+    out: Features,
 ) -> candle_core::Result<Launch> {
     let (size, channels) = (features.size(), features.channels);
     flow.expect("the flow of a warp", size, 2)?;
     out.expect("the output of a warp", size, channels)?;
-    let launch = Launch::new("warp", "warp_wide").pixels((size.0, size.1 * channels));
-    Ok(launch.raster(features).raster(flow).raster(out))
+    let function = features.function(&[out], ["warp_wide", "warp_wide_half"])?;
+    let launch = Launch::new("warp", function).pixels((size.0, size.1 * channels));
+    Ok(launch.with(features.raw()).raster(flow).with(out.raw()))
 }
 
 #[cfg(test)]
@@ -78,7 +79,9 @@ mod tests {
             return;
         }
         let got = Out::new((h, w), channels);
-        run([warp_wide(&input(features), &input(flow), &output(&got.tensor())).unwrap()]);
+        let (from, to) = (input(features), output(&got.tensor()));
+        let (from, to) = (Features::F32(from), Features::F32(to));
+        run([warp_wide(from, &input(flow), to).unwrap()]);
         assert_eq!(got.values(), want.values());
     }
 
@@ -117,10 +120,14 @@ mod tests {
         let [out, _] = halves(&zeros(&[9, 24, 16]));
         let (from, to) = (Features::F16(input(&features)), Features::F16(output(&out)));
         run([warp(from, &input(&flow), Some(EPSILON), to).unwrap()]);
-        let want: Vec<f32> = want.flatten_all().unwrap().to_vec1().unwrap();
-        let got = out.to_dtype(DType::F32).unwrap();
-        let got: Vec<f32> = got.flatten_all().unwrap().to_vec1().unwrap();
-        close("f16", &got, &want, HALF);
+        let values = |t: &Tensor| {
+            let t = t.to_dtype(DType::F32).unwrap();
+            t.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        close("f16", &values(&out), &values(&want), HALF);
+        door::warp(&plain, &rounded, &flow, &want).unwrap();
+        run([warp_wide(from, &input(&flow), to).unwrap()]);
+        close("f16, wide", &values(&out), &values(&want), HALF);
         let whole = output(&zeros(&[9, 24, 16]));
         assert!(warp(from, &input(&flow), None, Features::F32(whole)).is_err());
     }

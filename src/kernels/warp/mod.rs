@@ -6,6 +6,10 @@
 use candle_core::Tensor;
 
 use super::Context;
+#[cfg(feature = "cuda")]
+use super::cuda::Card;
+#[cfg(feature = "cuda")]
+use super::device::Queue;
 use super::raster::{Raster, RasterMut, Source, write};
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -32,11 +36,14 @@ pub fn warp(
     flow: &Tensor,
     out: &Tensor,
 ) -> candle_core::Result<()> {
-    on_card!(context, |gpu| cuda::warp_wide(
-        &gpu.raster(features)?,
-        &gpu.raster(flow)?,
-        &gpu.raster(out)?
-    ));
+    on_card!(context, |gpu| {
+        let card = Queue::new(gpu);
+        cuda::warp_wide(
+            card.features(features)?,
+            &gpu.raster(flow)?,
+            card.features(out)?,
+        )
+    });
     run(context, features, flow, None, out)
 }
 

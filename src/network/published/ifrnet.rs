@@ -12,7 +12,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::layers::zeros;
+use super::layers::{self, zeros};
 use super::pyramid::{self, Decoder, FLOW, LEVELS, Room};
 use super::{Encoded, RGB};
 use crate::error::Result;
@@ -106,23 +106,29 @@ impl Ifrnet {
         })
     }
 
-    /// Memory for pictures of a padded size. A network with references goes `iterations` steps to a
+    /// Memory for pictures of a padded size, to be run on `context`. A network with references goes `iterations` steps to a
     /// phase.
-    pub fn space(&self, device: &Device, (h, w): (usize, usize), iterations: u32) -> Result<Space> {
+    pub fn space(
+        &self,
+        context: &Context,
+        (h, w): (usize, usize),
+        iterations: u32,
+    ) -> Result<Space> {
+        let device = &context.device();
         let zeros = |shape| zeros(device, shape);
         let level = |i: usize| (h >> (i + 1), w >> (i + 1));
         let references = usize::from(self.has_reference);
         let levels = (0..LEVELS).map(|i| {
             let ((h, w), width) = (level(i), self.widths[i]);
-            let room = |c: usize| zeros([h, w, c]);
+            let features = || layers::features(context, [h, w, width]);
             Ok(Level {
-                middle: room(width)?,
+                middle: features()?,
                 features: (0..2 + references)
-                    .map(|_| room(width))
+                    .map(|_| features())
                     .collect::<Result<_>>()?,
-                warped: [room(width)?, room(width)?],
-                flow: room(FLOW)?,
-                room: self.decoders[i].room(device, (h, w))?,
+                warped: [features()?, features()?],
+                flow: zeros([h, w, FLOW])?,
+                room: self.decoders[i].room(context, (h, w))?,
             })
         });
         let (y, x) = level(LEVELS - 1);

@@ -139,6 +139,15 @@ pub fn zeros(device: &Device, shape: [usize; 3]) -> Result<Tensor> {
     Ok(Tensor::zeros(&shape, DType::F32, device)?)
 }
 
+/// The same for features that nothing but convolutions and warps reads: of the context's precision.
+///
+/// # Errors
+/// As [`zeros`].
+pub fn features(context: &Context, shape: [usize; 3]) -> Result<Tensor> {
+    let dtype = context.precision().dtype();
+    Ok(Tensor::zeros(&shape, dtype, &context.device())?)
+}
+
 /// Memory that tensors of several sizes are made in, one at a time.
 #[derive(Debug)]
 pub struct Buffer(Tensor);

@@ -262,7 +262,7 @@ impl Published {
             }
             Net::Ifrnet(net) => {
                 let padded = net.padded(size);
-                let space = net.space(&device, padded, options.iterations)?;
+                let space = net.space(context, padded, options.iterations)?;
                 (padded, Space::Ifrnet(space), true)
             }
             Net::Film(net) => {
@@ -274,7 +274,7 @@ impl Published {
                 (net.padded(size), Space::Ema(Box::new(space)), true)
             }
             Net::Amt(net) => {
-                let space = net.space(&device, size)?;
+                let space = net.space(context, size)?;
                 (net.padded(size), Space::Amt(Box::new(space)), true)
             }
         };

@@ -2,7 +2,7 @@
 //! before, and decoders whose answer is twice as large as what they see. From
 //! `ltkong218/IFRNet: models/IFRNet.py`.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::RGB;
 use super::layers::{self, Slopes, zeros};
@@ -143,12 +143,12 @@ impl Decoder {
     ///
     /// # Errors
     /// A card has too little memory, or fails.
-    pub fn room(&self, device: &Device, (h, w): (usize, usize)) -> Result<Room> {
-        let wide = || zeros(device, [h, w, self.width]);
+    pub fn room(&self, context: &Context, (h, w): (usize, usize)) -> Result<Room> {
+        let wide = || layers::features(context, [h, w, self.width]);
         Ok(Room {
             wide: [wide()?, wide()?, wide()?],
-            side: zeros(device, [h, w, self.side])?,
-            answer: zeros(device, [2 * h, 2 * w, self.outputs])?,
+            side: layers::features(context, [h, w, self.side])?,
+            answer: zeros(&context.device(), [2 * h, 2 * w, self.outputs])?,
         })
     }
 

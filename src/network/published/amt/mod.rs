@@ -115,9 +115,9 @@ impl Amt {
         })
     }
 
-    /// Memory for pictures of `size`.
-    pub fn space(&self, device: &Device, size: (usize, usize)) -> Result<Space> {
-        Space::new(self, device, size)
+    /// Memory for pictures of `size`, to be run on `context`.
+    pub fn space(&self, context: &Context, size: (usize, usize)) -> Result<Space> {
+        Space::new(self, context, size)
     }
 
     /// Fills `motion`, `[h, w, 5]`, with flow in pixels and mask, and `residual`, `[h, w, 3]`, with what the

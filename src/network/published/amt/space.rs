@@ -4,12 +4,13 @@ use candle_core::{Device, Tensor};
 
 use super::{Amt, CELL, COMPARED, COMPARISON, MULTIPLE};
 use crate::error::Result;
+use crate::kernels::Context;
 use crate::kernels::answers::CONCLUSION;
 use crate::kernels::pairs::{self, Moments};
 use crate::kernels::picture::Mean;
 use crate::network::published::RGB;
 use crate::network::published::centred::Centred;
-use crate::network::published::layers::{Buffer, zeros};
+use crate::network::published::layers::{self, Buffer, zeros};
 use crate::network::published::pyramid::{FLOW, LEVELS, Room};
 
 /// Shortest side: the coarsest level that is compared has a cell.
@@ -74,7 +75,8 @@ pub(super) struct Compared {
 }
 
 impl Space {
-    pub(super) fn new(net: &Amt, device: &Device, size: (usize, usize)) -> Result<Self> {
+    pub(super) fn new(net: &Amt, context: &Context, size: (usize, usize)) -> Result<Self> {
+        let device = &context.device();
         let zeros = |shape| zeros(device, shape);
         let centred = Centred::new(size, MULTIPLE, LEAST);
         let (h, w) = centred.whole;
@@ -82,13 +84,14 @@ impl Space {
             let (h, w) = (h >> (i + 1), w >> (i + 1));
             let room = |c: usize| zeros([h, w, c]);
             let width = net.widths[i];
+            let features = || layers::features(context, [h, w, width]);
             Ok(Level {
-                middle: room(width)?,
-                features: [room(width)?, room(width)?],
-                warped: [room(width)?, room(width)?],
+                middle: features()?,
+                features: [features()?, features()?],
+                warped: [features()?, features()?],
                 flow: room(FLOW)?,
                 between: room(width)?,
-                room: net.decoders[i].room(device, (h, w))?,
+                room: net.decoders[i].room(context, (h, w))?,
             })
         });
         let whole = |c: usize| zeros([h, w, c]);
