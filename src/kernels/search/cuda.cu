@@ -1,12 +1,9 @@
 // Dense inverse search. Bits are those of `reference.rs`.
 //
-// search_start: a thread a patch, z the direction. Level level.
-// Grid: 32 x 8 threads over the patches (rows, columns), z 2.
-//
 // search_refine: a warp a patch. Level level, int turn, int turns: of the 15 turns of a level so many from `turn` on. Patches of one turn do
 // not depend on each other, those of the next do: either one launch a turn, or, where a turn has few patches, one block that makes all turns.
 // A patch looks at those above, left, right and below, so that those whose row and column have parities of one sum go together: 3 turns for
-// a pass and a direction. The first pass takes both directions at once.
+// a pass and a direction. The first pass takes both directions at once; a patch starts there from what the coarser level has found.
 // Grid: at most 256 threads a block along x; where `turns` is more than 1 a single block.
 //
 // search_blend: a thread a sample, z the direction. Level level, Raster<float> forth, back [h, w, 2].
@@ -52,12 +49,14 @@ struct Search {
     Patch* grid;
     const Patch* opposite;
     int rows, columns, pass;
+    // The sum of the parities of row and column of the patches whose turn it is.
+    int diagonal;
 };
 
-__device__ Search search_of(const Level& level, int direction, int pass) {
+__device__ Search search_of(const Level& level, int direction, int pass, int diagonal) {
     int d = direction;
     return {level.luma[d], level.luma[1 - d], level.finer[d], level.coarser[d], level.grids[d], level.grids[1 - d],
-            level.rows,    level.columns,     pass};
+            level.rows,    level.columns,     pass,           diagonal};
 }
 
 // The nearest sample inside.
@@ -82,14 +81,19 @@ __device__ Place place_of(const Raster<const float>& plane, int y, int x, float 
     return {(int)py - MARGIN, (int)px - MARGIN, py - truncf(py), px - truncf(px)};
 }
 
-// A column of a plane, its ends repeated.
+// A column of a plane and those to either side, the edge repeated all around.
 struct Column {
-    const float* top;
-    int height, row;
+    const char* top;
+    // Bytes from a row to the next, as one instruction then makes an address; and values from this column to those beside it.
+    int last, row, left, right;
 
-    __device__ Column(const Raster<const float>& plane, int x)
-        : top(plane.at(0, inside(x, plane.width))), height(plane.height), row(plane.row) {}
-    __device__ float at(int y) const { return top[(long long)inside(y, height) * row]; }
+    __device__ Column(const Raster<const float>& plane, int x) : last(plane.height - 1), row(plane.row * (int)sizeof(float)) {
+        int column = inside(x, plane.width);
+        top = (const char*)plane.at(0, column);
+        left = (inside(x - 1, plane.width) - column) * plane.pixel;
+        right = (inside(x + 1, plane.width) - column) * plane.pixel;
+    }
+    __device__ const float* at(int y) const { return (const float*)(top + (long long)min(max(y, 0), last) * row); }
 };
 
 // This thread in its warp: it has one column of the patch that its group of 8 compares. All threads of a warp go the same way.
@@ -117,11 +121,13 @@ struct Samples {
     float middle[PATCH + 2], left[PATCH], right[PATCH];
 
     __device__ Samples(const Lanes& lanes, const Raster<const float>& plane, int y, int x) {
-        Column a(plane, x + lanes.column - 1), b(plane, x + lanes.column), c(plane, x + lanes.column + 1);
-        for (int i = 0; i < PATCH + 2; i++) middle[i] = b.at(y + i - 1);
-        for (int i = 0; i < PATCH; i++) {
-            left[i] = a.at(y + i);
-            right[i] = c.at(y + i);
+        Column column(plane, x + lanes.column);
+        for (int i = 0; i < PATCH + 2; i++) {
+            const float* from = column.at(y + i - 1);
+            middle[i] = *from;
+            if (i == 0 || i > PATCH) continue;
+            left[i - 1] = from[column.left];
+            right[i - 1] = from[column.right];
         }
     }
     __device__ float luma(int i) const { return middle[i + 1]; }
@@ -190,9 +196,12 @@ __device__ void make(const Lanes& lanes, const Samples& samples, Template& out) 
 __device__ void differ(const Lanes& lanes, const float luma[PATCH], const Raster<const float>& other, int y, int x, float fx, float fy,
                        float out[PATCH]) {
     Place place = place_of(other, y, x, fx, fy);
-    Column left(other, place.x + lanes.column), right(other, place.x + lanes.column + 1);
+    Column column(other, place.x + lanes.column);
     float across[PATCH + 1];
-    for (int i = 0; i <= PATCH; i++) across[i] = fused(left.at(place.y + i), right.at(place.y + i), place.share_x);
+    for (int i = 0; i <= PATCH; i++) {
+        const float* from = column.at(place.y + i);
+        across[i] = fused(*from, from[column.right], place.share_x);
+    }
     for (int i = 0; i < PATCH; i++) out[i] = fused(across[i], across[i + 1], place.share_y) - luma[i];
 }
 
@@ -235,7 +244,7 @@ struct Pattern {
         Column column(own, x + lanes.column);
         float total = 0.0f, squares = 0.0f;
         for (int i = 0; i < PATCH; i++) {
-            luma[i] = column.at(y + i);
+            luma[i] = *column.at(y + i);
             total += luma[i];
             squares = fmaf(luma[i], luma[i], squares);
         }
@@ -392,6 +401,13 @@ __device__ int nearest(int i, float flow, int count) {
     return place > 0.0f ? (int)fminf(place, (float)(count - 1)) : 0;
 }
 
+// What is known of a patch: nothing but its start, as long as it has had no turn.
+__device__ Patch patch_at(const Search& search, const Patch* grid, int i, int j) {
+    if (search.pass > 0 || i % 2 + j % 2 < search.diagonal) return grid[i * search.columns + j];
+    Corners corners(search.coarser, i, j);
+    return {{corners.start(0), corners.start(1)}, 0.0f, {0.0f, 0.0f}, 0, 0};
+}
+
 __device__ bool is_fresh(const Search& search, const Patch& patch) { return patch.changed + 1 >= search.pass; }
 
 __device__ Candidate candidate_of(const Search& search, int i, int j, const Patch& own, int k) {
@@ -405,7 +421,7 @@ __device__ Candidate candidate_of(const Search& search, int i, int j, const Patc
     }
     bool has = k == OPPOSITE ? search.pass > 0 : k < OPPOSITE && y >= 0 && y < search.rows && x >= 0 && x < search.columns;
     if (!has) return {};
-    const Patch& there = (k == OPPOSITE ? search.opposite : search.grid)[y * search.columns + x];
+    Patch there = patch_at(search, k == OPPOSITE ? search.opposite : search.grid, y, x);
     float sign = k == OPPOSITE ? -1.0f : 1.0f;
     // Opposite, it may be another patch than the last time.
     bool fresh = is_fresh(search, there) || (k == OPPOSITE && is_fresh(search, own));
@@ -434,11 +450,11 @@ struct Refinement {
     const Search& search;
     int i, j;
 
-    __device__ bool is_lost(const Template& own, const Samples& finer, int y, int x) const {
-        Gradients there(lanes, finer);
+    // By the slopes of what the finer level shows at (y, x), and the patch's own.
+    __device__ bool is_lost(const float there[2], const Template& own, int y, int x) const {
 #pragma unroll 1
         for (int axis = 0; axis < 2; axis++) {
-            float before = there.slope(axis), after = axis == 0 ? own.slopes[0] : own.slopes[1];
+            float before = axis == 0 ? there[0] : there[1], after = axis == 0 ? own.slopes[0] : own.slopes[1];
             if (!(before > LEAST)) continue;
             if (before > GONE * after) return true;
             if (before > LOST * after && period_along(lanes, search.finer, y, x, axis, axis) != 0.0f) return true;
@@ -485,14 +501,18 @@ struct Refinement {
         if (!is_first && patch.lost) return among(patch, near);
         int y = i * STRIDE, x = j * STRIDE;
         int finer_y = min(2 * y + STRIDE, search.finer.height), finer_x = min(2 * x + STRIDE, search.finer.width);
-        bool may_be_lost = is_first && search.finer.data;
+        float finer[2] = {0.0f, 0.0f};
         // All is read before any of it is waited for.
         Corners corners(search.coarser, i, j);
-        Samples samples(lanes, search.own, y, x), finer = samples;
-        if (may_be_lost) finer = Samples(lanes, search.finer, finer_y, finer_x);
+        Samples samples(lanes, search.own, y, x);
+        if (is_first && search.finer.data) {
+            Gradients there(lanes, Samples(lanes, search.finer, finer_y, finer_x));
+            finer[0] = there.slope(0);
+            finer[1] = there.slope(1);
+        }
         Template own;
         make(lanes, samples, own);
-        if (may_be_lost && is_lost(own, finer, finer_y, finer_x)) return among(patch, near);
+        if (is_lost(finer, own, finer_y, finer_x)) return among(patch, near);
         Choice choice = {lanes, search.own, y, x, own.variance, {corners.start(0), corners.start(1)}, false, 0.0f};
         Patch best = best_of(wanted, near, own, choice, patch);
         Patch found = descend(lanes, own, search.other, y, x, best);
@@ -518,26 +538,15 @@ __device__ void take_turn(const Level& level, int turn) {
         int direction = is_first ? p / (across * down) : later / DIAGONALS % 2;
         int i = p / across % down * step + diagonal / 2, j = p % across * 2 + (diagonal == 1 ? 1 - i % 2 : diagonal / 2);
         if (i >= level.rows || j >= level.columns) continue;
-        Search search = search_of(level, direction, pass);
-        Patch* patch = &search.grid[i * level.columns + j];
-        Patch before = *patch, found = Refinement{lanes, search, i, j}.of(before);
+        Search search = search_of(level, direction, pass, diagonal);
+        Patch before = patch_at(search, search.grid, i, j), found = Refinement{lanes, search, i, j}.of(before);
         bool same = found.flow[0] == before.flow[0] && found.flow[1] == before.flow[1];
         found.changed = same ? before.changed : pass;
         // All threads have read what it was.
         __syncwarp(ALL);
-        if (lane == 0) *patch = found;
+        if (lane == 0) search.grid[i * level.columns + j] = found;
     }
 }
-
-KERNEL search_start(Level level) {
-    int j = column(), i = row(), direction = blockIdx.z;
-    if (i >= level.rows || j >= level.columns) return;
-    Patch patch = {};
-    Corners corners(level.coarser[direction], i, j);
-    for (int axis = 0; axis < 2; axis++) patch.flow[axis] = corners.start(axis);
-    level.grids[direction][i * level.columns + j] = patch;
-}
-EXPORT(search_start)
 
 KERNEL __launch_bounds__(MOST_THREADS, 1) search_refine(Level level, int turn, int turns) {
 #pragma unroll 1

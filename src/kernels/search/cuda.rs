@@ -98,9 +98,7 @@ pub fn search(
 /// The launches of one level.
 fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel) -> Vec<Launch> {
     let launch = |function| Launch::new("search", function);
-    let mut start = launch("search_start").pixels((rows, columns));
-    start.grid[2] = 2;
-    let mut launches = vec![start.with(raw)];
+    let mut launches = Vec::new();
     // Many small blocks spread over a card; a single one has all threads that a block can have.
     let few = rows.div_ceil(2) * columns.div_ceil(2) <= FEW;
     let (step, threads) = if few { (TURNS, 256) } else { (1, 64) };
