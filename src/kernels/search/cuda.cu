@@ -20,8 +20,8 @@
 #include "../cuda/common.cuh"
 
 const int PATCH = 8, STRIDE = PATCH / 2, MARGIN = PATCH + 2, MOST_THREADS = 256;
-// Of 8 threads in a warp.
-const int GROUPS = (int)WARP / PATCH;
+// That compare a patch side by side, and the threads of a patch.
+const int GROUPS = 4, THREADS = GROUPS * PATCH;
 // Patches whose row and column have parities that sum to 0, 1 and 2.
 const int DIAGONALS = 3;
 const float AREA = (float)(PATCH * PATCH), CODE = 1.0f / 255.0f;
@@ -59,11 +59,6 @@ __device__ Search search_of(const Level& level, int direction, int pass, int dia
             level.rows,    level.columns,     pass,           diagonal};
 }
 
-// The nearest sample inside.
-__device__ float at(const Raster<const float>& plane, int y, int x) {
-    return *plane.at(inside(y, plane.height), inside(x, plane.width));
-}
-
 __device__ float fused(float a, float b, float t) { return fmaf(t, b - a, a); }
 
 // Where a patch at (y, x) moved by a flow lies: the first of four samples, and the shares of the right and the lower ones.
@@ -96,24 +91,37 @@ struct Column {
     __device__ const float* at(int y) const { return (const float*)(top + (long long)min(max(y, 0), last) * row); }
 };
 
-// This thread in its warp: it has one column of the patch that its group of 8 compares. All threads of a warp go the same way.
+// This thread among those of a patch, which all go the same way: it has one column of the patch that its group of 8 compares.
 struct Lanes {
+    unsigned mask;
+    // Of the first one in the warp.
+    int first;
     int lane, group, column;
 
+    __device__ Lanes() {
+        int thread = (int)(threadIdx.x % WARP);
+        lane = thread % THREADS;
+        first = thread - lane;
+        group = lane / PATCH;
+        column = lane % PATCH;
+        mask = ALL >> (WARP - THREADS) << first;
+    }
     // Over the columns of this group, neighbours first, of four values: of which sum a thread has, see `of`.
     __device__ float sums(float a, float b, float c, float d) const {
         bool odd = lane & 1, upper = lane & 2;
-        float first = (odd ? c : a) + __shfl_xor_sync(ALL, odd ? a : c, 1);
-        float second = (odd ? d : b) + __shfl_xor_sync(ALL, odd ? b : d, 1);
-        float sum = (upper ? second : first) + __shfl_xor_sync(ALL, upper ? first : second, 2);
-        return sum + __shfl_xor_sync(ALL, sum, 4);
+        float first = (odd ? c : a) + __shfl_xor_sync(mask, odd ? a : c, 1);
+        float second = (odd ? d : b) + __shfl_xor_sync(mask, odd ? b : d, 1);
+        float sum = (upper ? second : first) + __shfl_xor_sync(mask, upper ? first : second, 2);
+        return sum + __shfl_xor_sync(mask, sum, 4);
     }
     // For all threads: the sum of the `which`-th value over the columns of a group.
-    __device__ float of(float sums, int group, int which) const {
-        return __shfl_sync(ALL, sums, group * PATCH + which / 2 + which % 2 * 2);
-    }
-    // Of how many groups something is so.
-    __device__ int groups(bool so) const { return __popc(__ballot_sync(ALL, so)) / PATCH; }
+    __device__ float of(float sums, int group, int which) const { return from(sums, group * PATCH + which / 2 + which % 2 * 2); }
+    // What another thread has.
+    __device__ float from(float value, int lane) const { return __shfl_sync(mask, value, first + lane); }
+    // Of which threads something is so, from the lowest bit on.
+    __device__ unsigned which(bool so) const { return (__ballot_sync(mask, so) & mask) >> first; }
+    // Of how many groups.
+    __device__ int groups(bool so) const { return __popc(which(so)) / PATCH; }
 };
 
 // What is read of a patch's column, and of those beside it, to know its gradients.
@@ -266,11 +274,16 @@ struct Pattern {
         float to = (float)(axis == 0 ? x : y) + by;
         return to >= 0.0f && to + (float)STRIDE < (float)(axis == 0 ? own.width : own.height);
     }
-    // Each group looks at one place.
+    // Each group looks at another place.
     __device__ bool repeats_after(float period) const {
-        float by = (lanes.group % 2 == 0 ? 1.0f : -1.0f) * (lanes.group < 2 ? 1.0f : 2.0f) * period;
-        bool is_alike = cost(by, lanes.group) < ALIKE * variance * fabsf(by) / period;
-        int insides = lanes.groups(has(by)), alike = lanes.groups(has(by) && is_alike);
+        int insides = 0, alike = 0;
+#pragma unroll 1
+        for (int i = lanes.group; i < 4; i += GROUPS) {
+            float by = (i % 2 == 0 ? 1.0f : -1.0f) * (i < 2 ? 1.0f : 2.0f) * period;
+            bool is_alike = cost(by, lanes.group) < ALIKE * variance * fabsf(by) / period;
+            insides += lanes.groups(has(by));
+            alike += lanes.groups(has(by) && is_alike);
+        }
         return alike >= LEAST_ALIKE && alike + 1 >= insides;
     }
     // 0 where there is none.
@@ -284,17 +297,18 @@ struct Pattern {
             if (lanes.lane / GROUPS == by / GROUPS) own_cost = found;
         }
         bool is_one = lanes.lane < LONGEST + 2;
-        unsigned unlike = __ballot_sync(ALL, is_one && own_cost > UNLIKE * variance);
-        float before = __shfl_sync(ALL, own_cost, max(lanes.lane - 1, 0)), after = __shfl_sync(ALL, own_cost, min(lanes.lane + 1, 31));
+        unsigned unlike = lanes.which(is_one && own_cost > UNLIKE * variance);
+        float before = lanes.from(own_cost, max(lanes.lane - 1, 0));
+        float after = lanes.from(own_cost, min(lanes.lane + 1, THREADS - 1));
         bool is_least = lanes.lane <= LONGEST && own_cost <= before && own_cost < after;
         // Beyond the first that is unlike; none where there is no such one.
-        unsigned least = __ballot_sync(ALL, is_least && (unlike & ((1u << lanes.lane) - 1)) != 0);
+        unsigned least = lanes.which(is_least && (unlike & ((1u << lanes.lane) - 1)) != 0);
         before -= own_cost;
         after -= own_cost;
         float vertex = (float)lanes.lane + 0.5f * (before - after) / (before + after);
 #pragma unroll 1
         for (; least; least &= least - 1) {
-            float period = __shfl_sync(ALL, vertex, __ffs(least) - 1);
+            float period = lanes.from(vertex, __ffs(least) - 1);
             if (repeats_after(period)) return period;
         }
         return 0.0f;
@@ -429,12 +443,12 @@ __device__ Candidate candidate_of(const Search& search, int i, int j, const Patc
 }
 
 // A patch that moves as those around it do.
-__device__ Patch among(const Patch& patch, const Candidate& near) {
+__device__ Patch among(const Lanes& lanes, const Patch& patch, const Candidate& near) {
     float sum[2] = {0.0f, 0.0f};
-    unsigned has = __ballot_sync(ALL, near.has);
+    unsigned has = lanes.which(near.has);
     int count = 0;
     for (int k = ABOVE; k <= BELOW; k++) {
-        float x = __shfl_sync(ALL, near.flow[0], k), y = __shfl_sync(ALL, near.flow[1], k);
+        float x = lanes.from(near.flow[0], k), y = lanes.from(near.flow[1], k);
         if (!(has >> k & 1)) continue;
         count++;
         sum[0] += x;
@@ -472,12 +486,12 @@ struct Refinement {
             unsigned rest = wanted;
             for (int group = 0; group < GROUPS && rest; group++, rest &= rest - 1)
                 if (lanes.group == group) mine = __ffs(rest) - 1;
-            float fx = __shfl_sync(ALL, near.flow[0], mine), fy = __shfl_sync(ALL, near.flow[1], mine);
+            float fx = lanes.from(near.flow[0], mine), fy = lanes.from(near.flow[1], mine);
             float fits = fit(lanes, own, search.other, y, x, fx, fy);
 #pragma unroll 1
             for (int group = 0; group < GROUPS && wanted; group++, wanted &= wanted - 1) {
                 int k = __ffs(wanted) - 1;
-                Patch found = found_by(lanes, fits, group, __shfl_sync(ALL, near.flow[0], k), __shfl_sync(ALL, near.flow[1], k));
+                Patch found = found_by(lanes, fits, group, lanes.from(near.flow[0], k), lanes.from(near.flow[1], k));
                 if (k == START) {
                     best = found;
                     continue;
@@ -495,10 +509,10 @@ struct Refinement {
         Candidate near = candidate_of(search, i, j, patch, lanes.lane);
         bool is_wanted = near.has && near.fresh;
         bool is_new = is_wanted && !(distance(near.flow, patch.flow) <= CLOSE);
-        unsigned wanted = __ballot_sync(ALL, is_wanted), is_any_new = __ballot_sync(ALL, is_new);
+        unsigned wanted = lanes.which(is_wanted), is_any_new = lanes.which(is_new);
         bool is_first = search.pass == 0;
         if (!is_first && is_at_rest(patch) && !is_any_new) return patch;
-        if (!is_first && patch.lost) return among(patch, near);
+        if (!is_first && patch.lost) return among(lanes, patch, near);
         int y = i * STRIDE, x = j * STRIDE;
         int finer_y = min(2 * y + STRIDE, search.finer.height), finer_x = min(2 * x + STRIDE, search.finer.width);
         float finer[2] = {0.0f, 0.0f};
@@ -512,7 +526,7 @@ struct Refinement {
         }
         Template own;
         make(lanes, samples, own);
-        if (is_lost(finer, own, finer_y, finer_x)) return among(patch, near);
+        if (is_lost(finer, own, finer_y, finer_x)) return among(lanes, patch, near);
         Choice choice = {lanes, search.own, y, x, own.variance, {corners.start(0), corners.start(1)}, false, 0.0f};
         Patch best = best_of(wanted, near, own, choice, patch);
         Patch found = descend(lanes, own, search.other, y, x, best);
@@ -531,10 +545,10 @@ __device__ void take_turn(const Level& level, int turn) {
     int later = turn - DIAGONALS, pass = is_first ? 0 : 1 + later / (2 * DIAGONALS), stage = turn % DIAGONALS;
     int diagonal = pass % 2 == 0 ? stage : DIAGONALS - 1 - stage;
     int step = diagonal == 1 ? 1 : 2, across = (level.columns + 1) / 2, down = (level.rows + step - 1) / step;
-    int patches = across * down * (is_first ? 2 : 1), warps = (int)(blockDim.x / WARP), lane = (int)(threadIdx.x % WARP);
-    Lanes lanes = {lane, lane / PATCH, lane % PATCH};
+    int patches = across * down * (is_first ? 2 : 1), together = (int)blockDim.x / THREADS;
+    Lanes lanes;
 #pragma unroll 1
-    for (int p = (int)blockIdx.x * warps + (int)(threadIdx.x / WARP); p < patches; p += (int)gridDim.x * warps) {
+    for (int p = (int)blockIdx.x * together + (int)threadIdx.x / THREADS; p < patches; p += (int)gridDim.x * together) {
         int direction = is_first ? p / (across * down) : later / DIAGONALS % 2;
         int i = p / across % down * step + diagonal / 2, j = p % across * 2 + (diagonal == 1 ? 1 - i % 2 : diagonal / 2);
         if (i >= level.rows || j >= level.columns) continue;
@@ -543,8 +557,8 @@ __device__ void take_turn(const Level& level, int turn) {
         bool same = found.flow[0] == before.flow[0] && found.flow[1] == before.flow[1];
         found.changed = same ? before.changed : pass;
         // All threads have read what it was.
-        __syncwarp(ALL);
-        if (lane == 0) search.grid[i * level.columns + j] = found;
+        __syncwarp(lanes.mask);
+        if (lanes.lane == 0) search.grid[i * level.columns + j] = found;
     }
 }
 
@@ -567,9 +581,10 @@ __device__ float window(int i) {
 __device__ float weight_of(const Raster<const float>& own, const Raster<const float>& other, int top, int left, int y, int x,
                            const float flow[2]) {
     Place place = place_of(other, top, left, flow[0], flow[1]);
-    int r = y - top, c = x - left, py = place.y + r, px = place.x + c;
-    float above = fused(at(other, py, px), at(other, py, px + 1), place.share_x);
-    float below = fused(at(other, py + 1, px), at(other, py + 1, px + 1), place.share_x);
+    int r = y - top, c = x - left;
+    Column column(other, place.x + c);
+    const float *first = column.at(place.y + r), *second = column.at(place.y + r + 1);
+    float above = fused(*first, first[column.right], place.share_x), below = fused(*second, second[column.right], place.share_x);
     float difference = fused(above, below, place.share_y) - *own.at(y, x);
     return window(r) * window(c) / fmaxf(difference * difference, CODE * CODE);
 }

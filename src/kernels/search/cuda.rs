@@ -14,8 +14,8 @@ const DIAGONALS: usize = 3;
 const TURNS: usize = DIAGONALS * (2 * PASSES - 1);
 /// A level with no more patches of each parity is searched by one launch.
 const FEW: usize = 8;
-/// Threads of a patch.
-const WARP: usize = 32;
+/// Threads of a patch, as in `cuda.cu`.
+const THREADS: usize = 32;
 
 /// What is known of one level between the launches.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +105,7 @@ fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel)
     for turn in (0..TURNS).step_by(step) {
         let blocks = match few {
             true => 1,
-            false => (WARP * patches_of(turn, (rows, columns))).div_ceil(threads),
+            false => (THREADS * patches_of(turn, (rows, columns))).div_ceil(threads),
         };
         let mut refine = launch("search_refine").with(raw);
         refine = refine.with(turn as i32).with(step as i32);
