@@ -1,12 +1,9 @@
 // Dense inverse search. Bits are those of `reference.rs`.
 //
-// search_start: a thread a patch, z the direction. Level level.
-// Grid: 32 x 8 threads over the patches (rows, columns), z 2.
-//
 // search_refine: a warp a patch. Level level, int turn, int turns: of the 15 turns of a level so many from `turn` on. Patches of one turn do
 // not depend on each other, those of the next do: either one launch a turn, or, where a turn has few patches, one block that makes all turns.
 // A patch looks at those above, left, right and below, so that those whose row and column have parities of one sum go together: 3 turns for
-// a pass and a direction. The first pass takes both directions at once.
+// a pass and a direction. The first pass takes both directions at once; a patch starts there from what the coarser level has found.
 // Grid: at most 256 threads a block along x; where `turns` is more than 1 a single block.
 //
 // search_blend: a thread a sample, z the direction. Level level, Raster<float> forth, back [h, w, 2].
@@ -23,8 +20,8 @@
 #include "../cuda/common.cuh"
 
 const int PATCH = 8, STRIDE = PATCH / 2, MARGIN = PATCH + 2, MOST_THREADS = 256;
-// Of 8 threads in a warp.
-const int GROUPS = (int)WARP / PATCH;
+// That compare a patch side by side, and the threads of a patch.
+const int GROUPS = 4, THREADS = GROUPS * PATCH;
 // Patches whose row and column have parities that sum to 0, 1 and 2.
 const int DIAGONALS = 3;
 const float AREA = (float)(PATCH * PATCH), CODE = 1.0f / 255.0f;
@@ -52,17 +49,14 @@ struct Search {
     Patch* grid;
     const Patch* opposite;
     int rows, columns, pass;
+    // The sum of the parities of row and column of the patches whose turn it is.
+    int diagonal;
 };
 
-__device__ Search search_of(const Level& level, int direction, int pass) {
+__device__ Search search_of(const Level& level, int direction, int pass, int diagonal) {
     int d = direction;
     return {level.luma[d], level.luma[1 - d], level.finer[d], level.coarser[d], level.grids[d], level.grids[1 - d],
-            level.rows,    level.columns,     pass};
-}
-
-// The nearest sample inside.
-__device__ float at(const Raster<const float>& plane, int y, int x) {
-    return *plane.at(inside(y, plane.height), inside(x, plane.width));
+            level.rows,    level.columns,     pass,           diagonal};
 }
 
 __device__ float fused(float a, float b, float t) { return fmaf(t, b - a, a); }
@@ -82,34 +76,52 @@ __device__ Place place_of(const Raster<const float>& plane, int y, int x, float 
     return {(int)py - MARGIN, (int)px - MARGIN, py - truncf(py), px - truncf(px)};
 }
 
-// A column of a plane, its ends repeated.
+// A column of a plane and those to either side, the edge repeated all around.
 struct Column {
-    const float* top;
-    int height, row;
+    const char* top;
+    // Bytes from a row to the next, as one instruction then makes an address; and values from this column to those beside it.
+    int last, row, left, right;
 
-    __device__ Column(const Raster<const float>& plane, int x)
-        : top(plane.at(0, inside(x, plane.width))), height(plane.height), row(plane.row) {}
-    __device__ float at(int y) const { return top[(long long)inside(y, height) * row]; }
+    __device__ Column(const Raster<const float>& plane, int x) : last(plane.height - 1), row(plane.row * (int)sizeof(float)) {
+        int column = inside(x, plane.width);
+        top = (const char*)plane.at(0, column);
+        left = (inside(x - 1, plane.width) - column) * plane.pixel;
+        right = (inside(x + 1, plane.width) - column) * plane.pixel;
+    }
+    __device__ const float* at(int y) const { return (const float*)(top + (long long)min(max(y, 0), last) * row); }
 };
 
-// This thread in its warp: it has one column of the patch that its group of 8 compares. All threads of a warp go the same way.
+// This thread among those of a patch, which all go the same way: it has one column of the patch that its group of 8 compares.
 struct Lanes {
+    unsigned mask;
+    // Of the first one in the warp.
+    int first;
     int lane, group, column;
 
+    __device__ Lanes() {
+        int thread = (int)(threadIdx.x % WARP);
+        lane = thread % THREADS;
+        first = thread - lane;
+        group = lane / PATCH;
+        column = lane % PATCH;
+        mask = ALL >> (WARP - THREADS) << first;
+    }
     // Over the columns of this group, neighbours first, of four values: of which sum a thread has, see `of`.
     __device__ float sums(float a, float b, float c, float d) const {
         bool odd = lane & 1, upper = lane & 2;
-        float first = (odd ? c : a) + __shfl_xor_sync(ALL, odd ? a : c, 1);
-        float second = (odd ? d : b) + __shfl_xor_sync(ALL, odd ? b : d, 1);
-        float sum = (upper ? second : first) + __shfl_xor_sync(ALL, upper ? first : second, 2);
-        return sum + __shfl_xor_sync(ALL, sum, 4);
+        float first = (odd ? c : a) + __shfl_xor_sync(mask, odd ? a : c, 1);
+        float second = (odd ? d : b) + __shfl_xor_sync(mask, odd ? b : d, 1);
+        float sum = (upper ? second : first) + __shfl_xor_sync(mask, upper ? first : second, 2);
+        return sum + __shfl_xor_sync(mask, sum, 4);
     }
     // For all threads: the sum of the `which`-th value over the columns of a group.
-    __device__ float of(float sums, int group, int which) const {
-        return __shfl_sync(ALL, sums, group * PATCH + which / 2 + which % 2 * 2);
-    }
-    // Of how many groups something is so.
-    __device__ int groups(bool so) const { return __popc(__ballot_sync(ALL, so)) / PATCH; }
+    __device__ float of(float sums, int group, int which) const { return from(sums, group * PATCH + which / 2 + which % 2 * 2); }
+    // What another thread has.
+    __device__ float from(float value, int lane) const { return __shfl_sync(mask, value, first + lane); }
+    // Of which threads something is so, from the lowest bit on.
+    __device__ unsigned which(bool so) const { return (__ballot_sync(mask, so) & mask) >> first; }
+    // Of how many groups.
+    __device__ int groups(bool so) const { return __popc(which(so)) / PATCH; }
 };
 
 // What is read of a patch's column, and of those beside it, to know its gradients.
@@ -117,11 +129,13 @@ struct Samples {
     float middle[PATCH + 2], left[PATCH], right[PATCH];
 
     __device__ Samples(const Lanes& lanes, const Raster<const float>& plane, int y, int x) {
-        Column a(plane, x + lanes.column - 1), b(plane, x + lanes.column), c(plane, x + lanes.column + 1);
-        for (int i = 0; i < PATCH + 2; i++) middle[i] = b.at(y + i - 1);
-        for (int i = 0; i < PATCH; i++) {
-            left[i] = a.at(y + i);
-            right[i] = c.at(y + i);
+        Column column(plane, x + lanes.column);
+        for (int i = 0; i < PATCH + 2; i++) {
+            const float* from = column.at(y + i - 1);
+            middle[i] = *from;
+            if (i == 0 || i > PATCH) continue;
+            left[i - 1] = from[column.left];
+            right[i - 1] = from[column.right];
         }
     }
     __device__ float luma(int i) const { return middle[i + 1]; }
@@ -190,9 +204,12 @@ __device__ void make(const Lanes& lanes, const Samples& samples, Template& out) 
 __device__ void differ(const Lanes& lanes, const float luma[PATCH], const Raster<const float>& other, int y, int x, float fx, float fy,
                        float out[PATCH]) {
     Place place = place_of(other, y, x, fx, fy);
-    Column left(other, place.x + lanes.column), right(other, place.x + lanes.column + 1);
+    Column column(other, place.x + lanes.column);
     float across[PATCH + 1];
-    for (int i = 0; i <= PATCH; i++) across[i] = fused(left.at(place.y + i), right.at(place.y + i), place.share_x);
+    for (int i = 0; i <= PATCH; i++) {
+        const float* from = column.at(place.y + i);
+        across[i] = fused(*from, from[column.right], place.share_x);
+    }
     for (int i = 0; i < PATCH; i++) out[i] = fused(across[i], across[i + 1], place.share_y) - luma[i];
 }
 
@@ -235,7 +252,7 @@ struct Pattern {
         Column column(own, x + lanes.column);
         float total = 0.0f, squares = 0.0f;
         for (int i = 0; i < PATCH; i++) {
-            luma[i] = column.at(y + i);
+            luma[i] = *column.at(y + i);
             total += luma[i];
             squares = fmaf(luma[i], luma[i], squares);
         }
@@ -257,11 +274,16 @@ struct Pattern {
         float to = (float)(axis == 0 ? x : y) + by;
         return to >= 0.0f && to + (float)STRIDE < (float)(axis == 0 ? own.width : own.height);
     }
-    // Each group looks at one place.
+    // Each group looks at another place.
     __device__ bool repeats_after(float period) const {
-        float by = (lanes.group % 2 == 0 ? 1.0f : -1.0f) * (lanes.group < 2 ? 1.0f : 2.0f) * period;
-        bool is_alike = cost(by, lanes.group) < ALIKE * variance * fabsf(by) / period;
-        int insides = lanes.groups(has(by)), alike = lanes.groups(has(by) && is_alike);
+        int insides = 0, alike = 0;
+#pragma unroll 1
+        for (int i = lanes.group; i < 4; i += GROUPS) {
+            float by = (i % 2 == 0 ? 1.0f : -1.0f) * (i < 2 ? 1.0f : 2.0f) * period;
+            bool is_alike = cost(by, lanes.group) < ALIKE * variance * fabsf(by) / period;
+            insides += lanes.groups(has(by));
+            alike += lanes.groups(has(by) && is_alike);
+        }
         return alike >= LEAST_ALIKE && alike + 1 >= insides;
     }
     // 0 where there is none.
@@ -275,17 +297,18 @@ struct Pattern {
             if (lanes.lane / GROUPS == by / GROUPS) own_cost = found;
         }
         bool is_one = lanes.lane < LONGEST + 2;
-        unsigned unlike = __ballot_sync(ALL, is_one && own_cost > UNLIKE * variance);
-        float before = __shfl_sync(ALL, own_cost, max(lanes.lane - 1, 0)), after = __shfl_sync(ALL, own_cost, min(lanes.lane + 1, 31));
+        unsigned unlike = lanes.which(is_one && own_cost > UNLIKE * variance);
+        float before = lanes.from(own_cost, max(lanes.lane - 1, 0));
+        float after = lanes.from(own_cost, min(lanes.lane + 1, THREADS - 1));
         bool is_least = lanes.lane <= LONGEST && own_cost <= before && own_cost < after;
         // Beyond the first that is unlike; none where there is no such one.
-        unsigned least = __ballot_sync(ALL, is_least && (unlike & ((1u << lanes.lane) - 1)) != 0);
+        unsigned least = lanes.which(is_least && (unlike & ((1u << lanes.lane) - 1)) != 0);
         before -= own_cost;
         after -= own_cost;
         float vertex = (float)lanes.lane + 0.5f * (before - after) / (before + after);
 #pragma unroll 1
         for (; least; least &= least - 1) {
-            float period = __shfl_sync(ALL, vertex, __ffs(least) - 1);
+            float period = lanes.from(vertex, __ffs(least) - 1);
             if (repeats_after(period)) return period;
         }
         return 0.0f;
@@ -392,6 +415,13 @@ __device__ int nearest(int i, float flow, int count) {
     return place > 0.0f ? (int)fminf(place, (float)(count - 1)) : 0;
 }
 
+// What is known of a patch: nothing but its start, as long as it has had no turn.
+__device__ Patch patch_at(const Search& search, const Patch* grid, int i, int j) {
+    if (search.pass > 0 || i % 2 + j % 2 < search.diagonal) return grid[i * search.columns + j];
+    Corners corners(search.coarser, i, j);
+    return {{corners.start(0), corners.start(1)}, 0.0f, {0.0f, 0.0f}, 0, 0};
+}
+
 __device__ bool is_fresh(const Search& search, const Patch& patch) { return patch.changed + 1 >= search.pass; }
 
 __device__ Candidate candidate_of(const Search& search, int i, int j, const Patch& own, int k) {
@@ -405,7 +435,7 @@ __device__ Candidate candidate_of(const Search& search, int i, int j, const Patc
     }
     bool has = k == OPPOSITE ? search.pass > 0 : k < OPPOSITE && y >= 0 && y < search.rows && x >= 0 && x < search.columns;
     if (!has) return {};
-    const Patch& there = (k == OPPOSITE ? search.opposite : search.grid)[y * search.columns + x];
+    Patch there = patch_at(search, k == OPPOSITE ? search.opposite : search.grid, y, x);
     float sign = k == OPPOSITE ? -1.0f : 1.0f;
     // Opposite, it may be another patch than the last time.
     bool fresh = is_fresh(search, there) || (k == OPPOSITE && is_fresh(search, own));
@@ -413,12 +443,12 @@ __device__ Candidate candidate_of(const Search& search, int i, int j, const Patc
 }
 
 // A patch that moves as those around it do.
-__device__ Patch among(const Patch& patch, const Candidate& near) {
+__device__ Patch among(const Lanes& lanes, const Patch& patch, const Candidate& near) {
     float sum[2] = {0.0f, 0.0f};
-    unsigned has = __ballot_sync(ALL, near.has);
+    unsigned has = lanes.which(near.has);
     int count = 0;
     for (int k = ABOVE; k <= BELOW; k++) {
-        float x = __shfl_sync(ALL, near.flow[0], k), y = __shfl_sync(ALL, near.flow[1], k);
+        float x = lanes.from(near.flow[0], k), y = lanes.from(near.flow[1], k);
         if (!(has >> k & 1)) continue;
         count++;
         sum[0] += x;
@@ -434,11 +464,11 @@ struct Refinement {
     const Search& search;
     int i, j;
 
-    __device__ bool is_lost(const Template& own, const Samples& finer, int y, int x) const {
-        Gradients there(lanes, finer);
+    // By the slopes of what the finer level shows at (y, x), and the patch's own.
+    __device__ bool is_lost(const float there[2], const Template& own, int y, int x) const {
 #pragma unroll 1
         for (int axis = 0; axis < 2; axis++) {
-            float before = there.slope(axis), after = axis == 0 ? own.slopes[0] : own.slopes[1];
+            float before = axis == 0 ? there[0] : there[1], after = axis == 0 ? own.slopes[0] : own.slopes[1];
             if (!(before > LEAST)) continue;
             if (before > GONE * after) return true;
             if (before > LOST * after && period_along(lanes, search.finer, y, x, axis, axis) != 0.0f) return true;
@@ -456,12 +486,12 @@ struct Refinement {
             unsigned rest = wanted;
             for (int group = 0; group < GROUPS && rest; group++, rest &= rest - 1)
                 if (lanes.group == group) mine = __ffs(rest) - 1;
-            float fx = __shfl_sync(ALL, near.flow[0], mine), fy = __shfl_sync(ALL, near.flow[1], mine);
+            float fx = lanes.from(near.flow[0], mine), fy = lanes.from(near.flow[1], mine);
             float fits = fit(lanes, own, search.other, y, x, fx, fy);
 #pragma unroll 1
             for (int group = 0; group < GROUPS && wanted; group++, wanted &= wanted - 1) {
                 int k = __ffs(wanted) - 1;
-                Patch found = found_by(lanes, fits, group, __shfl_sync(ALL, near.flow[0], k), __shfl_sync(ALL, near.flow[1], k));
+                Patch found = found_by(lanes, fits, group, lanes.from(near.flow[0], k), lanes.from(near.flow[1], k));
                 if (k == START) {
                     best = found;
                     continue;
@@ -479,20 +509,24 @@ struct Refinement {
         Candidate near = candidate_of(search, i, j, patch, lanes.lane);
         bool is_wanted = near.has && near.fresh;
         bool is_new = is_wanted && !(distance(near.flow, patch.flow) <= CLOSE);
-        unsigned wanted = __ballot_sync(ALL, is_wanted), is_any_new = __ballot_sync(ALL, is_new);
+        unsigned wanted = lanes.which(is_wanted), is_any_new = lanes.which(is_new);
         bool is_first = search.pass == 0;
         if (!is_first && is_at_rest(patch) && !is_any_new) return patch;
-        if (!is_first && patch.lost) return among(patch, near);
+        if (!is_first && patch.lost) return among(lanes, patch, near);
         int y = i * STRIDE, x = j * STRIDE;
         int finer_y = min(2 * y + STRIDE, search.finer.height), finer_x = min(2 * x + STRIDE, search.finer.width);
-        bool may_be_lost = is_first && search.finer.data;
+        float finer[2] = {0.0f, 0.0f};
         // All is read before any of it is waited for.
         Corners corners(search.coarser, i, j);
-        Samples samples(lanes, search.own, y, x), finer = samples;
-        if (may_be_lost) finer = Samples(lanes, search.finer, finer_y, finer_x);
+        Samples samples(lanes, search.own, y, x);
+        if (is_first && search.finer.data) {
+            Gradients there(lanes, Samples(lanes, search.finer, finer_y, finer_x));
+            finer[0] = there.slope(0);
+            finer[1] = there.slope(1);
+        }
         Template own;
         make(lanes, samples, own);
-        if (may_be_lost && is_lost(own, finer, finer_y, finer_x)) return among(patch, near);
+        if (is_lost(finer, own, finer_y, finer_x)) return among(lanes, patch, near);
         Choice choice = {lanes, search.own, y, x, own.variance, {corners.start(0), corners.start(1)}, false, 0.0f};
         Patch best = best_of(wanted, near, own, choice, patch);
         Patch found = descend(lanes, own, search.other, y, x, best);
@@ -511,33 +545,22 @@ __device__ void take_turn(const Level& level, int turn) {
     int later = turn - DIAGONALS, pass = is_first ? 0 : 1 + later / (2 * DIAGONALS), stage = turn % DIAGONALS;
     int diagonal = pass % 2 == 0 ? stage : DIAGONALS - 1 - stage;
     int step = diagonal == 1 ? 1 : 2, across = (level.columns + 1) / 2, down = (level.rows + step - 1) / step;
-    int patches = across * down * (is_first ? 2 : 1), warps = (int)(blockDim.x / WARP), lane = (int)(threadIdx.x % WARP);
-    Lanes lanes = {lane, lane / PATCH, lane % PATCH};
+    int patches = across * down * (is_first ? 2 : 1), together = (int)blockDim.x / THREADS;
+    Lanes lanes;
 #pragma unroll 1
-    for (int p = (int)blockIdx.x * warps + (int)(threadIdx.x / WARP); p < patches; p += (int)gridDim.x * warps) {
+    for (int p = (int)blockIdx.x * together + (int)threadIdx.x / THREADS; p < patches; p += (int)gridDim.x * together) {
         int direction = is_first ? p / (across * down) : later / DIAGONALS % 2;
         int i = p / across % down * step + diagonal / 2, j = p % across * 2 + (diagonal == 1 ? 1 - i % 2 : diagonal / 2);
         if (i >= level.rows || j >= level.columns) continue;
-        Search search = search_of(level, direction, pass);
-        Patch* patch = &search.grid[i * level.columns + j];
-        Patch before = *patch, found = Refinement{lanes, search, i, j}.of(before);
+        Search search = search_of(level, direction, pass, diagonal);
+        Patch before = patch_at(search, search.grid, i, j), found = Refinement{lanes, search, i, j}.of(before);
         bool same = found.flow[0] == before.flow[0] && found.flow[1] == before.flow[1];
         found.changed = same ? before.changed : pass;
         // All threads have read what it was.
-        __syncwarp(ALL);
-        if (lane == 0) *patch = found;
+        __syncwarp(lanes.mask);
+        if (lanes.lane == 0) search.grid[i * level.columns + j] = found;
     }
 }
-
-KERNEL search_start(Level level) {
-    int j = column(), i = row(), direction = blockIdx.z;
-    if (i >= level.rows || j >= level.columns) return;
-    Patch patch = {};
-    Corners corners(level.coarser[direction], i, j);
-    for (int axis = 0; axis < 2; axis++) patch.flow[axis] = corners.start(axis);
-    level.grids[direction][i * level.columns + j] = patch;
-}
-EXPORT(search_start)
 
 KERNEL __launch_bounds__(MOST_THREADS, 1) search_refine(Level level, int turn, int turns) {
 #pragma unroll 1
@@ -558,9 +581,10 @@ __device__ float window(int i) {
 __device__ float weight_of(const Raster<const float>& own, const Raster<const float>& other, int top, int left, int y, int x,
                            const float flow[2]) {
     Place place = place_of(other, top, left, flow[0], flow[1]);
-    int r = y - top, c = x - left, py = place.y + r, px = place.x + c;
-    float above = fused(at(other, py, px), at(other, py, px + 1), place.share_x);
-    float below = fused(at(other, py + 1, px), at(other, py + 1, px + 1), place.share_x);
+    int r = y - top, c = x - left;
+    Column column(other, place.x + c);
+    const float *first = column.at(place.y + r), *second = column.at(place.y + r + 1);
+    float above = fused(*first, first[column.right], place.share_x), below = fused(*second, second[column.right], place.share_x);
     float difference = fused(above, below, place.share_y) - *own.at(y, x);
     return window(r) * window(c) / fmaxf(difference * difference, CODE * CODE);
 }

@@ -14,8 +14,8 @@ const DIAGONALS: usize = 3;
 const TURNS: usize = DIAGONALS * (2 * PASSES - 1);
 /// A level with no more patches of each parity is searched by one launch.
 const FEW: usize = 8;
-/// Threads of a patch.
-const WARP: usize = 32;
+/// Threads of a patch, as in `cuda.cu`.
+const THREADS: usize = 32;
 
 /// What is known of one level between the launches.
 #[derive(Debug, Clone, Copy)]
@@ -98,16 +98,14 @@ pub fn search(
 /// The launches of one level.
 fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel) -> Vec<Launch> {
     let launch = |function| Launch::new("search", function);
-    let mut start = launch("search_start").pixels((rows, columns));
-    start.grid[2] = 2;
-    let mut launches = vec![start.with(raw)];
+    let mut launches = Vec::new();
     // Many small blocks spread over a card; a single one has all threads that a block can have.
     let few = rows.div_ceil(2) * columns.div_ceil(2) <= FEW;
     let (step, threads) = if few { (TURNS, 256) } else { (1, 64) };
     for turn in (0..TURNS).step_by(step) {
         let blocks = match few {
             true => 1,
-            false => (WARP * patches_of(turn, (rows, columns))).div_ceil(threads),
+            false => (THREADS * patches_of(turn, (rows, columns))).div_ceil(threads),
         };
         let mut refine = launch("search_refine").with(raw);
         refine = refine.with(turn as i32).with(step as i32);
