@@ -260,7 +260,8 @@ pub struct Interpolator {
     mask: Tensor,
     /// How much the two sides disagree, `[h, w, 1]`; made where a cut is suspected.
     disagreement: Tensor,
-    /// How far the pictures of the last pair are apart around each cell, nothing moved, `[h, w, 1]`.
+    /// How far the pictures of the last pair are apart around each cell, nothing moved, `[h, w, 1]`. This and what stands still lie on the
+    /// card where pictures are made there, and here that of the pair that was predicted from last.
     change: Tensor,
     /// The same in each cell by itself.
     cells_change: Tensor,
