@@ -24,3 +24,42 @@ __device__ inline void mma(float (&d)[4], const unsigned (&a)[4], uint2 b) {
                  : "r"(a[2]), "r"(a[3]), "r"(b.y));
 #endif
 }
+
+// `a` of 16 rows in shared memory that lie `apart` words apart, a multiple of 4; the first one at a multiple of 16 bytes.
+__device__ inline void load(unsigned (&a)[4], const unsigned* rows, int apart) {
+    int lane = (int)threadIdx.x % 32;
+#ifdef __CUDACC__
+    unsigned at = (unsigned)__cvta_generic_to_shared(rows + lane % 16 * apart + lane / 16 * 4);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+                 : "r"(at)
+                 : "memory");
+#else
+    for (int i = 0; i < 4; i++) a[i] = rows[(lane / 4 + i % 2 * 8) * apart + lane % 4 + i / 2 * 4];
+#endif
+}
+
+// 16 bytes to shared memory in one store.
+__device__ inline void put(uint4* to, uint4 value) {
+#ifdef __CUDACC__
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"((unsigned)__cvta_generic_to_shared(to)),
+                 "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w)
+                 : "memory");
+#else
+    *to = value;
+#endif
+}
+
+// 16 bytes to shared memory, both at multiples of 16; there once the thread has waited by `copied`, for others after a barrier, too.
+__device__ inline void copy(uint4* to, const uint4* from) {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(from) : "memory");
+#else
+    *to = *from;
+#endif
+}
+__device__ inline void copied() {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}

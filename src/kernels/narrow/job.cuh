@@ -19,6 +19,26 @@ struct Part {
         long long i = at(y, x) + c;
         half ? write((__half*)data + i, value) : write((float*)data + i, value);
     }
+    // Whether `count` channels side by side, from a multiple of it on, are one value of memory.
+    __device__ bool joins(int count) const {
+        return (size_t)data % (count * (half ? 2 : 4)) == 0 && pixel % count == 0 && row % count == 0;
+    }
+    // Channel `c`, which is even, and the next one if there are `both`.
+    __device__ float2 load(int y, int x, int c, bool both) const {
+        long long i = at(y, x) + c;
+        if (both && joins(2)) return half ? unpack(*(const unsigned*)((const __half*)data + i)) : *(const float2*)((const float*)data + i);
+        return {load(y, x, c), both ? load(y, x, c + 1) : 0.0f};
+    }
+    __device__ void store(int y, int x, int c, float2 value, bool both) const {
+        long long i = at(y, x) + c;
+        if (both && joins(2)) {
+            if (half) *(unsigned*)((__half*)data + i) = pack(value.x, value.y);
+            else *(float2*)((float*)data + i) = value;
+        } else {
+            store(y, x, c, value.x);
+            if (both) store(y, x, c + 1, value.y);
+        }
+    }
 };
 
 // N values from index `at` of the part's on, which are aligned as `Run`s are.
