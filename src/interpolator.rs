@@ -416,8 +416,12 @@ impl Interpolator {
         self.on_threads(|this| this.encode_here(picture))
     }
 
-    /// Calls `f` on one of the threads that what it does is shared among: to wake them once is faster than for each kernel.
+    /// Calls `f` on one of the threads that what it does is shared among: to wake them once is faster than for each kernel. Where a card
+    /// does it, there is little to share.
     fn on_threads<T: Send>(&mut self, f: impl FnOnce(&mut Self) -> T + Send) -> T {
+        if self.engine.on_card().is_some() {
+            return f(self);
+        }
         let context = self.context.clone();
         context.pool().install(|| f(self))
     }
