@@ -476,29 +476,29 @@ struct Refinement {
         return false;
     }
 
-    // The best of those in the set `wanted`. Four at a time are compared to where they lead, a group each; one that turns out to be close
-    // to the best before it is passed over then.
+    // The best of those in the set `wanted`. A group each, several at a time are compared to where they lead; then those are judged in
+    // order that are better than the best before all of them, as what takes its place is better still.
     __device__ Patch best_of(unsigned wanted, const Candidate& near, const Template& own, Choice& choice, Patch best) const {
         int y = i * STRIDE, x = j * STRIDE;
 #pragma unroll 1
         while (wanted) {
-            int mine = START;
+            int mine = -1;
             unsigned rest = wanted;
             for (int group = 0; group < GROUPS && rest; group++, rest &= rest - 1)
                 if (lanes.group == group) mine = __ffs(rest) - 1;
-            float fx = lanes.from(near.flow[0], mine), fy = lanes.from(near.flow[1], mine);
+            float fx = lanes.from(near.flow[0], max(mine, 0)), fy = lanes.from(near.flow[1], max(mine, 0));
             float fits = fit(lanes, own, search.other, y, x, fx, fy);
+            Patch here = found_by(lanes, fits, lanes.group, fx, fy);
+            if (wanted >> START & 1) best = found_by(lanes, fits, 0, lanes.from(near.flow[0], START), lanes.from(near.flow[1], START));
+            bool is_better = mine == STILL ? here.cost < best.cost : choice.rate(here) < choice.rate(best);
+            unsigned better = lanes.which(mine > START && is_better);
 #pragma unroll 1
             for (int group = 0; group < GROUPS && wanted; group++, wanted &= wanted - 1) {
+                if (!(better >> group * PATCH & 1)) continue;
                 int k = __ffs(wanted) - 1;
                 Patch found = found_by(lanes, fits, group, lanes.from(near.flow[0], k), lanes.from(near.flow[1], k));
-                if (k == START) {
-                    best = found;
-                    continue;
-                }
-                bool tried = k == STILL ? found.cost < best.cost : distance(found.flow, best.flow) > CLOSE;
-                if (!tried) continue;
                 if (k == STILL) found = descend(lanes, own, search.other, y, x, found);
+                else if (!(distance(found.flow, best.flow) > CLOSE)) continue;
                 if (choice.prefers(found, best, k == STILL ? STILL_FACTOR : 1.0f, k == STILL ? STILL_MORE : 0.0f)) best = found;
             }
         }
