@@ -544,13 +544,15 @@ __device__ void take_turn(const Level& level, int turn) {
     bool is_first = turn < DIAGONALS;
     int later = turn - DIAGONALS, pass = is_first ? 0 : 1 + later / (2 * DIAGONALS), stage = turn % DIAGONALS;
     int diagonal = pass % 2 == 0 ? stage : DIAGONALS - 1 - stage;
-    int step = diagonal == 1 ? 1 : 2, across = (level.columns + 1) / 2, down = (level.rows + step - 1) / step;
+    int step = diagonal == 1 ? 1 : 2, across = (level.columns + 1) / 2, down = diagonal == 1 ? level.rows : (level.rows + 1) / 2;
     int patches = across * down * (is_first ? 2 : 1), together = (int)blockDim.x / THREADS;
     Lanes lanes;
 #pragma unroll 1
     for (int p = (int)blockIdx.x * together + (int)threadIdx.x / THREADS; p < patches; p += (int)gridDim.x * together) {
-        int direction = is_first ? p / (across * down) : later / DIAGONALS % 2;
-        int i = p / across % down * step + diagonal / 2, j = p % across * 2 + (diagonal == 1 ? 1 - i % 2 : diagonal / 2);
+        // The only division, as these take long.
+        int row = (int)((unsigned)p / (unsigned)across), direction = is_first ? row >= down : later / DIAGONALS % 2;
+        int i = (is_first && row >= down ? row - down : row) * step + diagonal / 2;
+        int j = (p - row * across) * 2 + (diagonal == 1 ? 1 - i % 2 : diagonal / 2);
         if (i >= level.rows || j >= level.columns) continue;
         Search search = search_of(level, direction, pass, diagonal);
         Patch before = patch_at(search, search.grid, i, j), found = Refinement{lanes, search, i, j}.of(before);
