@@ -476,29 +476,29 @@ struct Refinement {
         return false;
     }
 
-    // The best of those in the set `wanted`. Four at a time are compared to where they lead, a group each; one that turns out to be close
-    // to the best before it is passed over then.
+    // The best of those in the set `wanted`. A group each, several at a time are compared to where they lead; then those are judged in
+    // order that are better than the best before all of them, as what takes its place is better still.
     __device__ Patch best_of(unsigned wanted, const Candidate& near, const Template& own, Choice& choice, Patch best) const {
         int y = i * STRIDE, x = j * STRIDE;
 #pragma unroll 1
         while (wanted) {
-            int mine = START;
+            int mine = -1;
             unsigned rest = wanted;
             for (int group = 0; group < GROUPS && rest; group++, rest &= rest - 1)
                 if (lanes.group == group) mine = __ffs(rest) - 1;
-            float fx = lanes.from(near.flow[0], mine), fy = lanes.from(near.flow[1], mine);
+            float fx = lanes.from(near.flow[0], max(mine, 0)), fy = lanes.from(near.flow[1], max(mine, 0));
             float fits = fit(lanes, own, search.other, y, x, fx, fy);
+            Patch here = found_by(lanes, fits, lanes.group, fx, fy);
+            if (wanted >> START & 1) best = found_by(lanes, fits, 0, lanes.from(near.flow[0], START), lanes.from(near.flow[1], START));
+            bool is_better = mine == STILL ? here.cost < best.cost : choice.rate(here) < choice.rate(best);
+            unsigned better = lanes.which(mine > START && is_better);
 #pragma unroll 1
             for (int group = 0; group < GROUPS && wanted; group++, wanted &= wanted - 1) {
+                if (!(better >> group * PATCH & 1)) continue;
                 int k = __ffs(wanted) - 1;
                 Patch found = found_by(lanes, fits, group, lanes.from(near.flow[0], k), lanes.from(near.flow[1], k));
-                if (k == START) {
-                    best = found;
-                    continue;
-                }
-                bool tried = k == STILL ? found.cost < best.cost : distance(found.flow, best.flow) > CLOSE;
-                if (!tried) continue;
                 if (k == STILL) found = descend(lanes, own, search.other, y, x, found);
+                else if (!(distance(found.flow, best.flow) > CLOSE)) continue;
                 if (choice.prefers(found, best, k == STILL ? STILL_FACTOR : 1.0f, k == STILL ? STILL_MORE : 0.0f)) best = found;
             }
         }
@@ -544,13 +544,15 @@ __device__ void take_turn(const Level& level, int turn) {
     bool is_first = turn < DIAGONALS;
     int later = turn - DIAGONALS, pass = is_first ? 0 : 1 + later / (2 * DIAGONALS), stage = turn % DIAGONALS;
     int diagonal = pass % 2 == 0 ? stage : DIAGONALS - 1 - stage;
-    int step = diagonal == 1 ? 1 : 2, across = (level.columns + 1) / 2, down = (level.rows + step - 1) / step;
+    int step = diagonal == 1 ? 1 : 2, across = (level.columns + 1) / 2, down = diagonal == 1 ? level.rows : (level.rows + 1) / 2;
     int patches = across * down * (is_first ? 2 : 1), together = (int)blockDim.x / THREADS;
     Lanes lanes;
 #pragma unroll 1
     for (int p = (int)blockIdx.x * together + (int)threadIdx.x / THREADS; p < patches; p += (int)gridDim.x * together) {
-        int direction = is_first ? p / (across * down) : later / DIAGONALS % 2;
-        int i = p / across % down * step + diagonal / 2, j = p % across * 2 + (diagonal == 1 ? 1 - i % 2 : diagonal / 2);
+        // The only division, as these take long.
+        int row = (int)((unsigned)p / (unsigned)across), direction = is_first ? row >= down : later / DIAGONALS % 2;
+        int i = (is_first && row >= down ? row - down : row) * step + diagonal / 2;
+        int j = (p - row * across) * 2 + (diagonal == 1 ? 1 - i % 2 : diagonal / 2);
         if (i >= level.rows || j >= level.columns) continue;
         Search search = search_of(level, direction, pass, diagonal);
         Patch before = patch_at(search, search.grid, i, j), found = Refinement{lanes, search, i, j}.of(before);
