@@ -506,6 +506,10 @@ struct Refinement {
     }
 
     __device__ Patch of(const Patch& patch) const {
+        int y = i * STRIDE, x = j * STRIDE;
+        // Read at once, as whether it is needed is known only when others have come.
+        Corners corners(search.coarser, i, j);
+        Samples samples(lanes, search.own, y, x);
         Candidate near = candidate_of(search, i, j, patch, lanes.lane);
         bool is_wanted = near.has && near.fresh;
         bool is_new = is_wanted && !(distance(near.flow, patch.flow) <= CLOSE);
@@ -513,12 +517,8 @@ struct Refinement {
         bool is_first = search.pass == 0;
         if (!is_first && is_at_rest(patch) && !is_any_new) return patch;
         if (!is_first && patch.lost) return among(lanes, patch, near);
-        int y = i * STRIDE, x = j * STRIDE;
         int finer_y = min(2 * y + STRIDE, search.finer.height), finer_x = min(2 * x + STRIDE, search.finer.width);
         float finer[2] = {0.0f, 0.0f};
-        // All is read before any of it is waited for.
-        Corners corners(search.coarser, i, j);
-        Samples samples(lanes, search.own, y, x);
         if (is_first && search.finer.data) {
             Gradients there(lanes, Samples(lanes, search.finer, finer_y, finer_x));
             finer[0] = there.slope(0);
