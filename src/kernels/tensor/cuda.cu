@@ -36,7 +36,7 @@ __device__ inline unsigned activated(unsigned word) {
 // What a thread reads at a time: one channel of T.
 template <class T>
 struct One {
-    static constexpr int CHANNELS = 1, BATCH = 8;
+    static constexpr int CHANNELS = 1, BATCH = 6;
     T value;
 
     __device__ void load(const void* data, long long i) { value = ((const T*)data)[i]; }
@@ -50,7 +50,7 @@ struct One {
 
 // Eight of 16 bits, which lie in memory as they are wanted.
 struct Eight {
-    static constexpr int CHANNELS = 8, BATCH = 4;
+    static constexpr int CHANNELS = 8, BATCH = 3;
     uint4 value;
 
     __device__ void load(const void* data, long long i) { value = *(const uint4*)((const __half*)data + i); }
