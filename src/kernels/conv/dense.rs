@@ -46,12 +46,12 @@ const fn tile(function: &'static str, pixels: usize, outputs: usize, threads: u3
 const WIDE: [Tile; 4] = [
     tile("dense_128_64", 128, 64, 128),
     tile("dense_128_32", 128, 32, 128),
-    tile("dense_64_32", 64, 32, 128),
-    tile("dense_32_32", 32, 32, 64),
+    tile("dense_64_32", 64, 32, 2 * 128),
+    tile("dense_32_32", 32, 32, 4 * 64),
 ];
 const THIN: [Tile; 2] = [
     tile("dense_128_16", 128, 16, 128),
-    tile("dense_64_16", 64, 16, 128),
+    tile("dense_64_16", 64, 16, 2 * 128),
 ];
 /// Outputs of a warp with such tiles.
 const WIDE_OUTPUTS: usize = 32;
@@ -84,7 +84,7 @@ struct RawDense {
     place_pixel: i32,
     top: [i32; PARITIES],
     left: [i32; PARITIES],
-    unused: i32,
+    channels: i32,
 }
 
 // SAFETY: plain numbers without bytes between them.
@@ -145,10 +145,14 @@ impl<'a> Dense<'a> {
         self.outputs().next_multiple_of(self.warp())
     }
 
+    /// Of all inputs, padded to whole groups.
+    fn channels(&self) -> usize {
+        self.first().inputs.next_multiple_of(GROUP)
+    }
+
     fn steps(&self) -> usize {
-        let Filter { kernel, inputs, .. } = self.first();
-        let channels = kernel * kernel * inputs.next_multiple_of(GROUP);
-        channels.div_ceil(STEP)
+        let taps = self.first().kernel.pow(2);
+        (taps * self.channels()).div_ceil(STEP)
     }
 
     /// The filter, and its output, that makes an output of a parity.
@@ -197,8 +201,7 @@ impl<'a> Dense<'a> {
     /// Factor `k` of an output of a parity; 0 beyond the channels and the outputs.
     fn weight(&self, parity: usize, k: usize, output: usize) -> f32 {
         let Filter { kernel, inputs, .. } = self.first();
-        let channels = inputs.next_multiple_of(GROUP);
-        let (tap, channel) = (k / channels, k % channels);
+        let (tap, channel) = (k / self.channels(), k % self.channels());
         if tap >= kernel * kernel || channel >= *inputs || output >= self.outputs() {
             return 0.0;
         }
@@ -246,7 +249,7 @@ impl<'a> Dense<'a> {
             place_pixel: out.pixel as i32,
             top: [0; PARITIES],
             left: [0; PARITIES],
-            unused: 0,
+            channels: self.channels() as i32,
         };
         for (i, input) in inputs.iter().enumerate() {
             job.parts[i] = RawPart::from(*input);

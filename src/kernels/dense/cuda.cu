@@ -4,6 +4,7 @@
 // dense_P_O: tiles of P pixels, which follow each other along the rows of the output, and O outputs.
 //   Dense job                             see below; conv/dense.rs has the numbers
 // Grid: x: tiles of pixels, y: tiles of outputs, z: parities of a transposed convolution; a warp for each Shape::M x Shape::N of a tile.
+// Where tiles are small, few fill the card, and teams of warps share the steps of one.
 //
 // A tile is a product of matrices, 32 channels a step: four groups of 8, each of one tap. Both factors lie in shared memory as rows of 32
 // numbers, of a pixel and of an output. In which order a step's channels are summed up matters to nobody, so a thread takes those that lie
@@ -42,49 +43,50 @@ struct Dense {
     int each, spread, place_row, place_pixel;
     // Rows and columns of taps above and to the left of a pixel, of each parity.
     int top[4], left[4];
+    // Of all parts, padded to whole groups.
+    int channels;
 };
 
-// What a warp makes: MT x 16 pixels, NT x 8 outputs; warps along the pixels and the outputs of a tile; steps in shared memory.
-template <int MT, int NT, int WM, int WN, int STAGES_>
+// What a warp makes: MT x 16 pixels, NT x 8 outputs; warps along the pixels and the outputs of a tile; steps of a team in shared memory; teams.
+template <int MT, int NT, int WM, int WN, int STAGES_, int TEAMS_>
 struct Shape {
-    static const int M = MT * 16, N = NT * 8, PIXELS = M * WM, OUTPUTS = N * WN, THREADS = WM * WN * 32, STAGES = STAGES_;
-    static const int TALL = MT, WIDE = NT, ALONG = WM;
-    // Rows that are staged at a time, a thread a group.
-    static const int ROWS = THREADS / GROUPS, ITEMS = PIXELS / ROWS;
+    static const int M = MT * 16, N = NT * 8, PIXELS = M * WM, OUTPUTS = N * WN, STAGES = STAGES_;
+    static const int TALL = MT, WIDE = NT, ALONG = WM, TEAMS = TEAMS_, TEAM = WM * WN * 32, THREADS = TEAM * TEAMS;
+    // Rows that a team stages at a time, a thread a group.
+    static const int ROWS = TEAM / GROUPS, ITEMS = PIXELS / ROWS;
     static const int STAGE = (PIXELS + OUTPUTS) * GROUPS;
 };
 
-// The group of channels that a thread stages next: of which tap, of which part from which channel on.
+// The group of channels that a thread stages next: of which tap, from which channel of all parts on.
 struct Group {
-    int ky, kx, part, c;
+    int ky, kx, c;
 };
 
-__device__ inline void advance(const Dense& job, Group& at) {
-    at.c += GROUP;
-    while (at.part < job.count && at.c >= job.parts[at.part].channels) at.c -= job.parts[at.part++].channels;
-    if (at.part < job.count) return;
-    at.part = at.c = 0;
-    if (++at.kx < job.kernel) return;
-    at.kx = 0;
-    at.ky++;
+__device__ inline void advance(const Dense& job, Group& at, int groups) {
+    at.c += groups * GROUP;
+    while (at.c >= job.channels) {
+        at.c -= job.channels;
+        if (++at.kx < job.kernel) continue;
+        at.kx = 0;
+        at.ky++;
+    }
 }
 
 __device__ inline float activated(const Dense& job, float value) { return job.reading && value < 0.0f ? value * SLOPE : value; }
 
 // A group of floats, or one that lies in several parts or is not aligned; rounded.
-__device__ uint4 gathered(const Dense& job, Group from, int y, int x, bool whole) {
+__device__ uint4 gathered(const Dense& job, int part, int c, int y, int x, bool whole) {
     float values[GROUP] = {};
-    const Part* part = job.parts + from.part;
     if (whole) {
-        Run<float, GROUP> run = *(const Run<float, GROUP>*)((const float*)part->data + part->at(y, x) + from.c);
+        const Part& from = job.parts[part];
+        Run<float, GROUP> run = *(const Run<float, GROUP>*)((const float*)from.data + from.at(y, x) + c);
         for (int i = 0; i < GROUP; i++) values[i] = activated(job, run.values[i]);
     } else {
-        int index = from.part;
-        for (int i = 0; i < GROUP && index < job.count; i++) {
-            values[i] = activated(job, job.parts[index].load(y, x, from.c));
-            if (++from.c < job.parts[index].channels) continue;
-            from.c = 0;
-            index++;
+        for (int i = 0; i < GROUP && part < job.count; i++) {
+            values[i] = activated(job, job.parts[part].load(y, x, c));
+            if (++c < job.parts[part].channels) continue;
+            c = 0;
+            part++;
         }
     }
     return {pack(values[0], values[1]), pack(values[2], values[3]), pack(values[4], values[5]), pack(values[6], values[7])};
@@ -93,27 +95,30 @@ __device__ uint4 gathered(const Dense& job, Group from, int y, int x, bool whole
 // Stages one group of the pixels of a thread, of which `places` are the first taps.
 template <class S>
 __device__ void stage_pixels(const Dense& job, const Group& group, const int2 (&places)[S::ITEMS], uint4* to) {
-    const Part& part = job.parts[group.part];
-    bool whole = (job.whole >> group.part & 1) && group.c % GROUP == 0 && group.c + GROUP <= part.channels;
+    int index = 0, c = group.c;
+    while (index + 1 < job.count && c >= job.parts[index].channels) c -= job.parts[index++].channels;
+    const Part& part = job.parts[index];
+    bool whole = (job.whole >> index & 1) && c % GROUP == 0 && c + GROUP <= part.channels;
     bool as_is = whole && part.half && !job.reading;
 #pragma unroll
     for (int i = 0; i < S::ITEMS; i++) {
         int y = places[i].y + group.ky, x = places[i].x + group.kx;
         bool has = group.ky < job.kernel && (unsigned)y < (unsigned)job.height && (unsigned)x < (unsigned)job.width;
-        uint4* at = to + i * S::THREADS;
+        uint4* at = to + i * S::TEAM;
         if (as_is) {
-            copy_async(at, has ? (const __half*)part.data + part.at(y, x) + group.c : part.data, has);
+            copy_async(at, has ? (const __half*)part.data + part.at(y, x) + c : part.data, has);
         } else {
-            *at = has ? gathered(job, group, y, x, whole && !part.half) : uint4{0, 0, 0, 0};
+            *at = has ? gathered(job, index, c, y, x, whole && !part.half) : uint4{0, 0, 0, 0};
         }
     }
 }
 
 template <class S>
 __device__ void stage_weights(const uint4* from, uint4* to) {
+    int t = (int)threadIdx.x % S::TEAM;
 #pragma unroll
-    for (int i = 0; i < S::OUTPUTS * GROUPS; i += S::THREADS)
-        if (S::OUTPUTS * GROUPS % S::THREADS == 0 || i + (int)threadIdx.x < S::OUTPUTS * GROUPS) copy_async(to + i, from + i, true);
+    for (int i = 0; i < S::OUTPUTS * GROUPS; i += S::TEAM)
+        if (S::OUTPUTS * GROUPS % S::TEAM == 0 || i + t < S::OUTPUTS * GROUPS) copy_async(to + i, from + i, true);
 }
 
 // Adds the products of a step; `pixels` and `weights` are those of this warp, from this thread's group on.
@@ -132,6 +137,26 @@ __device__ void multiply(const uint4* pixels, const uint4* weights, float (&sums
             mma(sums[i][j], second, uint2{b[j].z, b[j].w});
         }
     }
+}
+
+// The first team gets the sums of all, and goes on alone.
+template <class S>
+__device__ bool gather_teams(float* shared, float (&sums)[S::TALL][S::WIDE][4]) {
+    const int VALUES = S::TALL * S::WIDE * 4;
+    static_assert((S::TEAMS - 1) * VALUES * S::TEAM <= S::TEAMS * S::STAGES * S::STAGE * 4, "room for the sums");
+    if (S::TEAMS == 1) return true;
+    int t = (int)threadIdx.x % S::TEAM, team = (int)threadIdx.x / S::TEAM;
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < VALUES; i++)
+        if (team > 0) shared[((team - 1) * VALUES + i) * S::TEAM + t] = sums[i / 4 / S::WIDE][i / 4 % S::WIDE][i % 4];
+    __syncthreads();
+    if (team > 0) return false;
+    for (int other = 0; other < S::TEAMS - 1; other++) {
+#pragma unroll
+        for (int i = 0; i < VALUES; i++) sums[i / 4 / S::WIDE][i / 4 % S::WIDE][i % 4] += shared[(other * VALUES + i) * S::TEAM + t];
+    }
+    return true;
 }
 
 // Where output `o` of a pixel lies; `at` is where its first place does.
@@ -175,8 +200,9 @@ __device__ void finish(const Dense& job, int pixel, int first, const float* bias
 
 template <class S>
 __device__ void convolve(const Dense& job) {
-    __shared__ uint4 staged[S::STAGES * S::STAGE];
-    int t = (int)threadIdx.x, lane = t % 32, warp = t / 32, parity = (int)blockIdx.z;
+    __shared__ uint4 staged[S::TEAMS * S::STAGES * S::STAGE];
+    int t = (int)threadIdx.x % S::TEAM, team = (int)threadIdx.x / S::TEAM, lane = t % 32, warp = t / 32, parity = (int)blockIdx.z;
+    uint4* own = staged + team * S::STAGES * S::STAGE;
     int tile = (int)blockIdx.x * S::PIXELS, from = (int)blockIdx.y * S::OUTPUTS;
     int2 places[S::ITEMS];
 #pragma unroll
@@ -186,29 +212,33 @@ __device__ void convolve(const Dense& job) {
         places[i].y = has ? pixel / job.out_width * job.stride - job.top[parity] : NOWHERE;
         places[i].x = has ? pixel % job.out_width * job.stride - job.left[parity] : NOWHERE;
     }
-    Group group = {0, 0, 0, 0};
-    for (int i = 0; i < t % GROUPS; i++) advance(job, group);
+    Group group = {0, 0, 0};
+    advance(job, group, team * GROUPS + t % GROUPS);
     long long step_apart = (long long)job.padded * GROUPS, parity_apart = job.steps * step_apart + job.padded / 2;
     const uint4* weights = job.weights + parity * parity_apart + from * GROUPS + t;
     float sums[S::TALL][S::WIDE][4] = {};
-    auto stage = [&](int step) {
+    // Each team has a step of a round.
+    auto stage = [&](int round) {
+        int step = round * S::TEAMS + team;
         if (step < job.steps) {
-            uint4* to = staged + step % S::STAGES * S::STAGE + t;
+            uint4* to = own + round % S::STAGES * S::STAGE + t;
             stage_pixels<S>(job, group, places, to);
             stage_weights<S>(weights + step * step_apart, to + S::PIXELS * GROUPS);
-            for (int i = 0; i < GROUPS; i++) advance(job, group);
+            advance(job, group, S::TEAMS * GROUPS);
         }
         commit_async();
     };
-    for (int step = 0; step < S::STAGES - 1; step++) stage(step);
+    for (int round = 0; round < S::STAGES - 1; round++) stage(round);
     int row = warp % S::ALONG * S::M, column = warp / S::ALONG * S::N;
-    for (int step = 0; step < job.steps; step++) {
+    for (int round = 0; round * S::TEAMS < job.steps; round++) {
         wait_async<S::STAGES - 2>();
         __syncthreads();
-        stage(step + S::STAGES - 1);
-        const uint4* at = staged + step % S::STAGES * S::STAGE + lane;
+        stage(round + S::STAGES - 1);
+        if (round * S::TEAMS + team >= job.steps) continue;
+        const uint4* at = own + round % S::STAGES * S::STAGE + lane;
         multiply<S>(at + row * GROUPS, at + (S::PIXELS + column) * GROUPS, sums);
     }
+    if (!gather_teams<S>((float*)staged, sums)) return;
     const float* bias = (const float*)(job.weights + parity * parity_apart + job.steps * step_apart);
 #pragma unroll
     for (int i = 0; i < S::TALL; i++) {
@@ -230,9 +260,9 @@ __device__ void convolve(const Dense& job) {
         convolve<S>(job); \
     } \
     EXPORT_COOPERATIVE(dense_##P##_##O)
-DENSE(128, 64, 4, 4, 2, 2, 3)
-DENSE(128, 32, 2, 4, 4, 1, 3)
-DENSE(64, 32, 1, 4, 4, 1, 4)
-DENSE(32, 32, 1, 4, 2, 1, 4)
-DENSE(128, 16, 2, 2, 4, 1, 3)
-DENSE(64, 16, 1, 2, 4, 1, 4)
+DENSE(128, 64, 4, 4, 2, 2, 3, 1)
+DENSE(128, 32, 2, 4, 4, 1, 3, 1)
+DENSE(64, 32, 1, 4, 4, 1, 3, 2)
+DENSE(32, 32, 1, 4, 2, 1, 3, 4)
+DENSE(128, 16, 2, 2, 4, 1, 3, 1)
+DENSE(64, 16, 1, 2, 4, 1, 3, 2)
