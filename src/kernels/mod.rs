@@ -228,7 +228,7 @@ impl Context {
         }
     }
 
-    /// The same with features of this precision, which are for a card, and for the built-in network there.
+    /// The same with features of this precision, which are for a card.
     pub fn with_precision(&self, precision: Precision) -> Self {
         Self {
             precision,

@@ -14,11 +14,11 @@ use gstvideointerpolate::kernels::device::{Counts, Gpu, Time};
 use gstvideointerpolate::kernels::{Context, PhaseMap, Precision};
 use gstvideointerpolate::network::published::{self, Published};
 use gstvideointerpolate::network::{Model, Network, Variant};
-use gstvideointerpolate::picture::Format;
+use gstvideointerpolate::picture::{Channel, Format};
 
 use super::checkpoints::waves;
 use super::common::Owned;
-use super::{card, is_chosen, moved, networks};
+use super::{card, is_chosen, networks};
 
 /// Sizes to time, as `1280x720,1920x1080`; and frames of each, of which the median counts.
 const SIZES: (&str, &str) = ("CARD_SIZES", "1280x720,1920x1080,3840x2160");
@@ -27,6 +27,8 @@ const FRAMES: (&str, &str) = ("CARD_FRAMES", "20");
 const KERNELS: (&str, &str) = ("CARD_KERNELS", "");
 /// Floats of a copy whose bandwidth is measured: 64 MiB.
 const COPIED: usize = 1 << 24;
+/// Copies within the card that are waited for together.
+const WITHIN: u32 = 16;
 const PHASE: PhaseMap = PhaseMap::Uniform(0.5);
 
 fn setting((name, otherwise): (&str, &str)) -> String {
@@ -59,8 +61,8 @@ fn wait(gpu: &Gpu) {
     gpu.device().synchronize().unwrap();
 }
 
-/// Gigabytes a second to the card, and from it.
-fn bandwidth(gpu: &Gpu, count: usize) -> [f64; 2] {
+/// Gigabytes a second to the card from memory that is not page-locked, from it, and of a copy within it.
+fn bandwidth(gpu: &Gpu, count: usize) -> [f64; 3] {
     let here = Tensor::zeros((1, COPIED, 1), DType::F32, &Place::Cpu).unwrap();
     let there = here.to_device(&gpu.device()).unwrap();
     let rate = |ms: f64| (COPIED * size_of::<f32>()) as f64 / ms / 1e6;
@@ -70,7 +72,27 @@ fn bandwidth(gpu: &Gpu, count: usize) -> [f64; 2] {
     };
     let up = median(count, up);
     let down = median(count, || gpu.download(&there, &here).unwrap());
-    [rate(up), rate(down)]
+    // the memory of one copy is that of the next
+    let within = || {
+        (0..WITHIN).for_each(|_| drop(there.copy().unwrap()));
+        wait(gpu);
+    };
+    let within = median(count, within) / f64::from(2 * WITHIN);
+    [rate(up), rate(down), rate(within)]
+}
+
+/// Waves of all lengths, the long ones strong as in most pictures, moved by so many pixels.
+fn texture(size: (u32, u32), by: f32) -> Owned {
+    const LENGTHS: [f32; 6] = [9.0, 23.0, 61.0, 149.0, 401.0, 997.0];
+    Owned::painted(Format::I420, size, 3, |channel: Channel, x, y| {
+        let start = 0.7 * f32::from(channel as u8);
+        let wave = |length: f32| {
+            let (a, b) = ((x - by) / length, y / length);
+            (6.3 * (a + 0.3 * b) + start).sin() * (6.3 * (b - 0.4 * a) + start).cos()
+        };
+        let sum: f32 = LENGTHS.iter().map(|&l| l.sqrt() * wave(l)).sum();
+        0.5 + 0.006 * sum
+    })
 }
 
 /// What is done for a new frame.
@@ -97,7 +119,7 @@ fn measure(
     let options = Options::default();
     let made = Interpolator::with_context(model.clone(), Format::I420, size, &context, options);
     let mut interpolator = made.unwrap();
-    let pictures = [0.0, 3.0].map(|by| moved(size, by));
+    let pictures = [0.0, 3.0].map(|by| texture(size, by));
     let pictures = pictures.each_ref().map(Owned::picture);
     let mut out = Owned::new(Format::I420, size, 0);
     let mut next = 1;
@@ -225,52 +247,58 @@ fn print_kernels(times: &BTreeMap<&'static str, Time>) {
     println!("    all kernels: {all:.3} ms");
 }
 
+/// What is timed: a name, and the network with features of a precision.
+fn models() -> Vec<(String, Model, Precision)> {
+    let built_in = Variant::ALL.map(|v| (v.name().to_string(), Model::from(v.network().unwrap())));
+    let published = networks("").into_iter();
+    let published = published.map(|(name, n)| (name, Model::Published(Arc::new(n))));
+    let all = built_in.into_iter().chain(published);
+    let with_both = all.flat_map(|(n, m)| Precision::ALL.map(|p| (n.clone(), m.clone(), p)));
+    with_both
+        .filter(|(name, _, precision)| is_chosen(name, Some(*precision)))
+        .collect()
+}
+
+fn print(size: &str, name: &str, cost: &Cost) {
+    let (counts, mega) = (cost.counts, |n: u64| n as f64 / 1e6);
+    let [network, queued] = cost.network;
+    println!(
+        "| {size} | {name} | {:.2} | {:.2} | {network:.2} | {queued:.2} | {:.3} | {:.3} | {} | {} | {:.2} | {:.1} |",
+        cost.whole,
+        cost.sending,
+        mega(counts.up),
+        mega(counts.down),
+        counts.launches,
+        counts.graphs,
+        mega(counts.flop) / 1e3,
+        mega(counts.flop) / 1e3 / network,
+    );
+    if !setting(KERNELS).is_empty() {
+        print_kernels(&cost.kernels);
+    }
+}
+
 #[test]
 #[ignore = "a table, no test"]
 fn bench() {
     let Some(gpu) = card() else { return };
     let count = setting(FRAMES).parse().expect("a number of frames");
-    let [up, down] = bandwidth(&gpu, count);
+    let [up, down, within] = bandwidth(&gpu, count);
+    let card = gpu.description();
     println!(
-        "\n{}: {up:.1} GB/s to the card, {down:.1} GB/s from it\n",
-        gpu.description()
+        "\n{card}: {up:.1} GB/s to the card, {down:.1} GB/s from it, {within:.0} GB/s read and written within\n"
     );
     println!(
-        "| size | network | ms a new frame | until its source is sent | network alone | until it is queued | MB up | MB down | launches | GFLOP | graphs |"
+        "| size | network | ms a new frame | until its source is sent | network alone | until it is queued | MB up | MB down | launches | graphs | GFLOP | TFLOP/s of the network alone |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    let all = Variant::ALL.map(|v| Precision::ALL.map(|p| (v, p)));
-    let built_in = all.into_iter().flatten().filter_map(|(v, p)| {
-        let name = format!("{} {}", v.name(), p.name());
-        let chosen = is_chosen(v.name()) || is_chosen(&name);
-        chosen.then(|| (name, Model::from(v.network().unwrap()), p))
-    });
-    let published = networks("").into_iter().flat_map(|(name, network)| {
-        let model = Model::Published(Arc::new(network));
-        Precision::ALL.map(|p| (format!("{name} {}", p.name()), model.clone(), p))
-    });
-    let models: Vec<_> = built_in.chain(published).collect();
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    let models = models();
     for size in setting(SIZES).split(',') {
         let (w, h) = size.split_once('x').expect("a size as 1280x720");
         let (w, h) = (w.parse().expect("a width"), h.parse().expect("a height"));
         for (name, model, precision) in &models {
             let cost = measure((&gpu, *precision), model, (w, h), count);
-            let (c, mega) = (cost.counts, |n: u64| n as f64 / 1e6);
-            println!(
-                "| {size} | {name} | {:.2} | {:.2} | {:.2} | {:.2} | {:.3} | {:.3} | {} | {:.2} | {} |",
-                cost.whole,
-                cost.sending,
-                cost.network[0],
-                cost.network[1],
-                mega(c.up),
-                mega(c.down),
-                c.launches,
-                mega(c.flop) / 1e3,
-                c.graphs
-            );
-            if !setting(KERNELS).is_empty() {
-                print_kernels(&cost.kernels);
-            }
+            print(size, &format!("{name} {}", precision.name()), &cost);
         }
     }
 }
