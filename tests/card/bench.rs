@@ -111,16 +111,16 @@ struct Cost {
 fn measure(
     (gpu, precision): (&Arc<Gpu>, Precision),
     model: &Model,
-    size: (u32, u32),
+    pictures: &[Owned; 2],
     count: usize,
 ) -> Cost {
+    let pictures = pictures.each_ref().map(Owned::picture);
+    let size = (pictures[0].width() as u32, pictures[0].height() as u32);
     let context = Context::new(0).unwrap().on(Some(gpu.clone()));
     let context = context.with_precision(precision);
     let options = Options::default();
     let made = Interpolator::with_context(model.clone(), Format::I420, size, &context, options);
     let mut interpolator = made.unwrap();
-    let pictures = [0.0, 3.0].map(|by| texture(size, by));
-    let pictures = pictures.each_ref().map(Owned::picture);
     let mut out = Owned::new(Format::I420, size, 0);
     let mut next = 1;
     let mut left = interpolator.encode(&pictures[0]).unwrap();
@@ -296,8 +296,9 @@ fn bench() {
     for size in setting(SIZES).split(',') {
         let (w, h) = size.split_once('x').expect("a size as 1280x720");
         let (w, h) = (w.parse().expect("a width"), h.parse().expect("a height"));
+        let pictures = [0.0, 3.0].map(|by| texture((w, h), by));
         for (name, model, precision) in &models {
-            let cost = measure((&gpu, *precision), model, (w, h), count);
+            let cost = measure((&gpu, *precision), model, &pictures, count);
             print(size, &format!("{name} {}", precision.name()), &cost);
         }
     }
