@@ -84,8 +84,8 @@ fn kernels() -> &'static Path {
             if source.exists() {
                 let name = source.parent().and_then(Path::file_name).expect("a name");
                 let out = folder.join(name).with_extension("so");
-                // each with an emulation of its own, though one process loads them all
-                let options = "-std=c++17 -march=native -ffp-contract=off -fno-gnu-unique -x c++";
+                // each with an emulation of its own, though one process loads them all; in the red zone GCC 12 aligns too little
+                let options = "-std=c++17 -march=native -ffp-contract=off -fno-gnu-unique -mno-red-zone -x c++";
                 let options: Vec<_> = options.split(' ').collect();
                 compile("g++", &options, &source, &out);
             }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What tests/carry-cuda.sh has packed: tests and times a card against the CPU. Prints a table last.
+# What tests/carry-cuda.sh has packed: tests and times a card against the CPU. Prints all as it is known, and once more last.
 #
 #   run.sh [FRAMES]      frames of each clip; 30 unless it is said
 set -uo pipefail
@@ -48,10 +48,12 @@ for size in 1280x720 1920x1080; do
         table+="| $size | $device | $(time_of $size $device) |"$'\n'
     done
 done
-CARD_NETWORKS="fast,balanced,high,rife-4.6,rife-4.25,ifrnet f16" "$here/bin/card" --ignored --nocapture bench 2>&1 | grep -E '^\||GB/s|panicked' >"$scratch/bench"
+CARD_NETWORKS="fast,balanced,high,rife-4.6,rife-4.25,ifrnet f16" "$here/bin/card" --ignored --nocapture bench 2>&1 | grep --line-buffered -E '^\||GB/s|panicked' |
+    tee "$scratch/bench"
 
 # The same network as RIFE 4.25 and 4.26, where PyTorch is there.
-python3 -c 'import torch' 2>/dev/null && python3 "$here/torch_bench.py" --sizes 1920x1080 2>&1 | grep -E '^\||PyTorch|Error' >"$scratch/torch"
+python3 -c 'import torch' 2>/dev/null && python3 "$here/torch_bench.py" --sizes 1920x1080 2>&1 |
+    grep --line-buffered -E '^\||PyTorch|Error' | tee "$scratch/torch"
 
 echo
 echo "tests of the card: $verdict"

@@ -144,6 +144,8 @@ fn compiled(module: &str) -> PathBuf {
             .args(["-Wno-unused-function", "-Wno-unused-variable"])
             // each with shared memory of its own, whatever their functions are called: they run side by side
             .arg("-fno-gnu-unique")
+            // GCC 12 puts variables of 16 bytes there where they are not aligned
+            .arg("-mno-red-zone")
             // what C++ leaves undefined and a card may do otherwise ends the test
             .args([
                 "-fsanitize=undefined,float-cast-overflow",
