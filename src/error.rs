@@ -14,6 +14,15 @@ pub enum Error {
     /// The threads asked for could not be made.
     #[error("cannot start {count} threads: {problem}; try fewer")]
     Threads { count: usize, problem: String },
+    /// An environment variable that names nothing there is.
+    #[error(
+        "the environment variable {name} is {value:?}; set it to one of {expected}, or unset it"
+    )]
+    Variable {
+        name: &'static str,
+        value: String,
+        expected: String,
+    },
     /// A device that is unknown or cannot be used, or has failed; the problem says what to do.
     #[error("device {device} {problem}")]
     Device { device: String, problem: String },

@@ -33,7 +33,7 @@ pub fn structure(
         .field("model", &settings.model)
         .field("network", network)
         .field("quality", variant.map(Variant::name))
-        .field("tier", cpu_level().name())
+        .field("tier", cpu_level().ok().map(|level| level.name()))
         .build()
 }
 

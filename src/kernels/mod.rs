@@ -145,13 +145,38 @@ impl CpuLevel {
 }
 
 /// The best level this machine has, up to the one that [`CPU_VARIABLE`] names; found out once.
-pub fn cpu_level() -> CpuLevel {
+///
+/// # Errors
+/// It names none.
+pub fn cpu_level() -> Result<CpuLevel> {
     static LEVEL: OnceLock<CpuLevel> = OnceLock::new();
-    *LEVEL.get_or_init(|| {
-        let name = std::env::var(CPU_VARIABLE).unwrap_or_default();
-        let named = CpuLevel::ALL.into_iter().find(|level| level.name() == name);
-        named.unwrap_or(CpuLevel::Avx512).supported()
-    })
+    if let Some(level) = LEVEL.get() {
+        return Ok(*level);
+    }
+    let named = named(CPU_VARIABLE, CpuLevel::ALL, CpuLevel::name)?;
+    Ok(*LEVEL.get_or_init(|| named.unwrap_or(CpuLevel::Avx512).supported()))
+}
+
+/// Which of `all` an environment variable names; `None` if it is not set, or empty.
+///
+/// # Errors
+/// It names none of them.
+pub fn named<T: Copy, const N: usize>(
+    variable: &'static str,
+    all: [T; N],
+    name: impl Fn(T) -> &'static str,
+) -> Result<Option<T>> {
+    let value = std::env::var_os(variable).unwrap_or_default();
+    let value = value.to_string_lossy();
+    let found = all.into_iter().find(|one| name(*one) == value);
+    match found.is_none() && !value.is_empty() {
+        true => Err(Error::Variable {
+            name: variable,
+            value: value.into(),
+            expected: all.map(name).join(", "),
+        }),
+        false => Ok(found),
+    }
 }
 
 /// Numbers that a network's features have on a card, and what is multiplied there. Sums have 32 bits always, and so has motion: of 16 bits
@@ -202,9 +227,9 @@ impl Context {
     /// elements side by side do not contend for the same CPUs.
     ///
     /// # Errors
-    /// The system refused the threads.
+    /// The system refused the threads, or [`CPU_VARIABLE`] names nothing.
     pub fn new(threads: usize) -> Result<Self> {
-        Self::with_level(threads, cpu_level())
+        Self::with_level(threads, cpu_level()?)
     }
 
     /// As [`Context::new`], with the best kernels that this machine has up to `level`.
@@ -328,5 +353,24 @@ impl PhaseMap {
                     .try_for_each(|phase| check(*phase))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_names_one_or_none_and_all_else_is_an_error() {
+        let tidy = |name: &'static str| name;
+        // cargo sets it, and PATH is set everywhere
+        let own = env!("CARGO_PKG_NAME");
+        let found = named("CARGO_PKG_NAME", ["another", own], tidy).unwrap();
+        assert_eq!(found, Some(own));
+        let unset = named("VIDEOINTERPOLATE_NOT_SET", ["a"], tidy).unwrap();
+        assert_eq!(unset, None);
+        let error = named("PATH", ["a", "b"], tidy).unwrap_err().to_string();
+        assert!(error.contains("PATH"), "{error}");
+        assert!(error.contains("one of a, b"), "{error}");
     }
 }

@@ -12,7 +12,7 @@ use super::published::{ITERATIONS, Options, Published, RGB};
 use super::{Model, Motion};
 use crate::error::{Error, Result};
 use crate::kernels::device::Gpu;
-use crate::kernels::{CARD_VARIABLE, Context, PhaseMap, Precision};
+use crate::kernels::{CARD_VARIABLE, Context, PhaseMap, Precision, named};
 
 /// Height and width of the pictures: several blocks of every kernel.
 const SIZE: (usize, usize) = (72, 88);
@@ -42,7 +42,7 @@ const ROUNDS: usize = 4;
 /// [`CARD_VARIABLE`] names one: the answer is that which is right and takes less time.
 ///
 /// # Errors
-/// The card fails, or answers something else.
+/// The card fails, or answers something else; or the variable names nothing.
 pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Precision> {
     let context = Context::new(1)?;
     let want = motion(model, &context)?;
@@ -51,8 +51,7 @@ pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Precision> {
         let found = motion(model, &card).map_err(|e| gpu.explain(e))?;
         compare(model, gpu, precision, largest(&found, &want))
     };
-    let named = std::env::var(CARD_VARIABLE).unwrap_or_default();
-    if let Some(named) = Precision::ALL.into_iter().find(|p| p.name() == named) {
+    if let Some(named) = named(CARD_VARIABLE, Precision::ALL, Precision::name)? {
         return agrees(named);
     }
     agrees(Precision::Single)?;
