@@ -572,6 +572,7 @@ fn the_bench_of_cards_counts_what_crosses_over() {
         ("CARD_NETWORKS", &format!("fast,{NETWORK} f32")),
         ("CARD_SIZES", "64x48"),
         ("CARD_FRAMES", "1"),
+        ("CARD_KERNELS", "1"),
     ];
     let mut command = command(tests_of_cards(), Some(driver()), &settings);
     let output = command.args(["--ignored", "--nocapture", "bench"]).output();
@@ -583,6 +584,8 @@ fn the_bench_of_cards_counts_what_crosses_over() {
         .collect();
     let networks = ["fast f32", "fast f16", &format!("{NETWORK} f32")];
     assert_eq!(rows.len(), networks.len(), "{log}");
+    // each that was run, with the work of the driver's that it was
+    assert!(log.contains("synthesise: 3 times, 3.000 ms"), "{log}");
     for (row, network) in rows.iter().zip(networks) {
         assert_eq!(row[2], network, "{log}");
         assert!(

@@ -104,7 +104,7 @@ struct Cost {
     /// Of the network alone, all that it reads and finds lying on the card; and of that until the CPU has told the card all.
     network: [f64; 2],
     counts: Counts,
-    /// Of each kernel, launched by itself.
+    /// Of each kernel, launched by itself, if they are asked for.
     kernels: BTreeMap<&'static str, Time>,
 }
 
@@ -152,7 +152,10 @@ fn measure(
         frame();
         Ok(())
     };
-    let kernels = gpu.timed(once).unwrap();
+    let kernels = match setting(KERNELS).is_empty() {
+        true => BTreeMap::new(),
+        false => gpu.timed(once).unwrap(),
+    };
     let sending = middle(sending);
     let size = (size.1 as usize, size.0 as usize);
     let network = match model {
@@ -273,7 +276,7 @@ fn print(size: &str, name: &str, cost: &Cost) {
         mega(counts.flop) / 1e3,
         mega(counts.flop) / 1e3 / network,
     );
-    if !setting(KERNELS).is_empty() {
+    if !cost.kernels.is_empty() {
         print_kernels(&cost.kernels);
     }
 }
