@@ -220,12 +220,10 @@ impl Gpu {
         let before = self.mark(&stream)?;
         // SAFETY: as the caller promises.
         unsafe { self.launch_in(&stream, launch) }?;
-        if let (Some(before), Some(after)) = (before, self.mark(&stream)?)
-            && let Some(marks) = &mut *lock(&self.marks)
-        {
-            marks.push((name, [before, after]));
+        match before {
+            Some(before) => self.keep_mark(name, before, &stream),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Tells a stream of a launch.

@@ -1,14 +1,13 @@
 // How far off a made picture is likely to be, and what to do where that is far. All are a thread a cell; grids 32 x 8 threads over
 // (h, w). Limited by memory: four bytes an operand for some 30 operations.
 //
-// confidence_judge: fuses `estimate` and `toward_nearer`, for a mask as large as the confidence.
-//   Raster<const float> difference, change, mask   [h, w, 1] each
-//   Phases phases                         a plane of them has a value for 2x2 cells
-//   Raster<float> confidence, out         [h, w, 1] each: the confidence, and the mask to use
-// confidence_judge_finer: the same for a mask that is `finer` times as large each way; a thread a value of the mask, the first one of
-// a cell writes its confidence.
+// confidence_judge: fuses `estimate` and `toward_nearer`, for a mask that is `finer` times as large as the confidence each way; a thread a
+// value of the mask, the first one of a cell writes its confidence.
 //   int finer
-//   as confidence_judge, but             mask, out [finer h, finer w, 1]
+//   Raster<const float> difference, change   [h, w, 1] each
+//   Raster<const float> mask              [finer h, finer w, 1]
+//   Phases phases                         a plane of them has a value for 2x2 cells
+//   Raster<float> confidence, out         [h, w, 1]: the confidence; [finer h, finer w, 1]: the mask to use
 // Grid: 32 x 8 threads over the mask.
 // confidence_disagree:
 //   Raster<const float> flow, left, right   [h, w, 4] in pixels, and the mean luma of cells, [h, w, 1] each
@@ -44,18 +43,8 @@ __device__ float turned(float weight, float confidence, float nearer) {
     return weight + doubt * (nearer - weight);
 }
 
-KERNEL confidence_judge(Raster<const float> difference, Raster<const float> change, Raster<const float> mask, Phases phases,
-                        Raster<float> confidence, Raster<float> out) {
-    int x = column(), y = row();
-    if (!out.has(y, x)) return;
-    float trust = confidence_of(CODES * (OF_DIFFERENCE * *difference.at(y, x) + OF_CHANGE * *change.at(y, x)));
-    *confidence.at(y, x) = trust;
-    *out.at(y, x) = turned(*mask.at(y, x), trust, phase_of(phases, y, x) <= 0.5f ? 1.0f : 0.0f);
-}
-EXPORT(confidence_judge)
-
-KERNEL confidence_judge_finer(int finer, Raster<const float> difference, Raster<const float> change, Raster<const float> mask,
-                              Phases phases, Raster<float> confidence, Raster<float> out) {
+KERNEL confidence_judge(int finer, Raster<const float> difference, Raster<const float> change, Raster<const float> mask,
+                        Phases phases, Raster<float> confidence, Raster<float> out) {
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     int cy = y / finer, cx = x / finer;
@@ -63,7 +52,7 @@ KERNEL confidence_judge_finer(int finer, Raster<const float> difference, Raster<
     if (y % finer == 0 && x % finer == 0) *confidence.at(cy, cx) = trust;
     *out.at(y, x) = turned(*mask.at(y, x), trust, phase_of(phases, cy, cx) <= 0.5f ? 1.0f : 0.0f);
 }
-EXPORT(confidence_judge_finer)
+EXPORT(confidence_judge)
 
 // Luma at a cell moved by (fx, fy) pixels.
 __device__ float moved_luma(const Raster<const float>& luma, int y, int x, float fx, float fy) {

@@ -33,12 +33,9 @@ pub fn judge(
     ] {
         raster.expect(what, size, 1)?;
     }
-    let launch = match finer {
-        1 => Launch::new("confidence", "confidence_judge"),
-        _ => Launch::new("confidence", "confidence_judge_finer").with(finer as i32),
-    };
-    let launch = launch
+    let launch = Launch::new("confidence", "confidence_judge")
         .pixels(fine)
+        .with(finer as i32)
         .raster(difference)
         .raster(change)
         .raster(mask);

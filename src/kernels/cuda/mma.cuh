@@ -49,17 +49,3 @@ __device__ inline void put(uint4* to, uint4 value) {
     *to = value;
 #endif
 }
-
-// 16 bytes to shared memory, both at multiples of 16; there once the thread has waited by `copied`, for others after a barrier, too.
-__device__ inline void copy(uint4* to, const uint4* from) {
-#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(from) : "memory");
-#else
-    *to = *from;
-#endif
-}
-__device__ inline void copied() {
-#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_all;" ::: "memory");
-#endif
-}

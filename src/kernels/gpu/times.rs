@@ -51,4 +51,18 @@ impl Gpu {
         let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
         stream.record_event(flags).w().map(Some)
     }
+
+    /// Keeps the times before and after the kernel that was launched last.
+    pub(super) fn keep_mark(
+        &self,
+        name: &'static str,
+        before: CudaEvent,
+        stream: &CudaStream,
+    ) -> candle_core::Result<()> {
+        let after = self.mark(stream)?;
+        if let (Some(after), Some(marks)) = (after, &mut *lock(&self.marks)) {
+            marks.push((name, [before, after]));
+        }
+        Ok(())
+    }
 }

@@ -10,6 +10,7 @@
 // for as much as it can at once: the weights of a chunk of channels, then the pixels of its tile and what its taps reach around them,
 // rounded, part by part. A warp makes a row of 16 pixels as a product with all outputs of the tile: the sixteen pixels that a tap reads
 // are the rows of `a` as they lie there, so nothing is copied for the nine taps.
+#include "../cuda/async.cuh"
 #include "../cuda/mma.cuh"
 #include "../narrow/job.cuh"
 
@@ -118,7 +119,7 @@ __device__ void copy_weights(const Job& job, int first, int steps, uint4* to) {
     const int WORDS = TILES * 16;
     int all = job.padded / 8 * 16;
     const uint4* from = (const uint4*)job.weight + (long long)(first / STEP) * TAPS * all + (int)blockIdx.z * WORDS;
-    for (int i = (int)threadIdx.x; i < steps * TAPS * WORDS; i += THREADS) copy(to + i, from + i / WORDS * all + i % WORDS);
+    for (int i = (int)threadIdx.x; i < steps * TAPS * WORDS; i += THREADS) copy_async(to + i, from + i / WORDS * all + i % WORDS, true);
 }
 
 // Has their biases copied, then their slopes.
@@ -127,7 +128,7 @@ __device__ void copy_ends(const Job& job, uint4* to) {
     const int WORDS = O / 4;
     int i = (int)threadIdx.x, steps = (job.inputs + STEP - 1) / STEP;
     const uint4* from = (const uint4*)job.weight + (long long)steps * TAPS * (job.padded / 8 * 16);
-    if (i < 2 * WORDS) copy(to + i, from + i / WORDS * (job.padded / 4) + (int)blockIdx.z * WORDS + i % WORDS);
+    if (i < 2 * WORDS) copy_async(to + i, from + i / WORDS * (job.padded / 4) + (int)blockIdx.z * WORDS + i % WORDS, true);
 }
 
 // Bias, residual and activation of outputs `o` and `o + 1` of a pixel.
@@ -156,7 +157,8 @@ __device__ void convolve(const Job& job) {
         if (first) __syncthreads();
         copy_weights<TAPS, TILES>(job, first, steps, weights);
         stage<K, S>(job, first, count, (u16*)pixels);
-        copied();
+        commit_async();
+        wait_async<0>();
         __syncthreads();
         if (y >= job.out_height) continue;
         const unsigned* rows = (const unsigned*)pixels + warp * S * T::IN_WIDE * T::APART;
