@@ -137,6 +137,7 @@ __device__ void answer(const Job& job, const u16* sums, int y, int x, float shar
 
 KERNEL __launch_bounds__(THREADS, 4) agree(Raster<const u8> left, Raster<const u8> right, Raster<const float> flow, Raster<const float> phase, float sharpness,
              Raster<float> out, Raster<float> difference) {
+    in_order();
     __shared__ float lefts[WIDE * WIDE];
     __shared__ float rights[WIDE * WIDE];
     __shared__ u16 sums[CELLS * CELLS * DISPLACEMENTS];

@@ -14,6 +14,7 @@
 const int DISPLACEMENT = 4, MASK = 6, PHASE = 7, CHANGE = 7;
 
 KERNEL motion_begin(Phases phases, Raster<float> state) {
+    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     float* cell = state.at(y, x);
@@ -26,6 +27,7 @@ EXPORT(motion_begin)
 __device__ float factor_of(int c) { return c < DISPLACEMENT ? 2.0f : c == MASK ? 1.0f : 0.0f; }
 
 KERNEL motion_advance(Raster<const float> coarser, Raster<const float> detail, Phases phases, Raster<float> state) {
+    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     Taps ty = neighbours(y, coarser.height), tx = neighbours(x, coarser.width);
@@ -44,6 +46,7 @@ KERNEL motion_advance(Raster<const float> coarser, Raster<const float> detail, P
 EXPORT(motion_advance)
 
 KERNEL motion_update(Raster<const float> changes, Raster<const float> luma, Raster<const float> acceleration, Raster<float> state) {
+    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     const float* change = changes.at(y, x);
@@ -67,6 +70,7 @@ KERNEL motion_update(Raster<const float> changes, Raster<const float> luma, Rast
 EXPORT(motion_update)
 
 KERNEL motion_put_ahead(Raster<const float> ahead, Raster<float> state) {
+    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     const float* by = ahead.at(y, x);
@@ -76,6 +80,7 @@ KERNEL motion_put_ahead(Raster<const float> ahead, Raster<float> state) {
 EXPORT(motion_put_ahead)
 
 KERNEL motion_conclude(Raster<const float> state, float scale, Raster<float> flow, Raster<float> weight) {
+    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     const float* cell = state.at(y, x);

@@ -20,6 +20,7 @@
 const int STATIC_FLOW = 1 << (FLOW_BITS - 1), SEGMENT = 16, VALUES = 5, SAMPLES = 4;
 
 KERNEL synthesis_copy(Component left, Component out, int bytes, int rows) {
+    in_order();
     int x = column(), y = row();
     if (x < bytes && y < rows) *out.at(y, x) = *left.at(y, x);
 }
@@ -163,6 +164,7 @@ __device__ void copy_sample(const Picture& left, const Picture& out, int y, int 
 
 KERNEL synthesise(Picture left, Picture right, Picture out, int offset, int cell, Raster<const float> flow,
                   Raster<const float> mask) {
+    in_order();
     int x = SAMPLES * column(), y = row();
     const Component& first = out.components[0];
     // The same for all of a warp, which lies along a row.
