@@ -480,6 +480,49 @@ mod tests {
         }
     }
 
+    /// 1x1 filters read rows by 16 bytes where all parts can be: parts of both sizes of number, pixels that such pieces cross, channels
+    /// before and behind those that are read, more rows and columns than a tile; and a part, in turn, for which that does not hold.
+    #[test]
+    fn rows_read_by_pieces_agree_however_parts_lie() {
+        let mut random = Random(9);
+        let (size, (plain, _)) = ((11, 40), contexts());
+        // channels; of the tensor that they are a part of, and the first of them there
+        let some = [(16, 16, 0), (25, 28, 0), (9, 9, 0), (8, 12, 4), (24, 24, 0)];
+        let odd = [some[0], (9, 12, 2), (8, 8, 0)];
+        let many = [some[0], (25, 25, 0), some[4], (64, 64, 0)];
+        for (parts, is_half) in [(&some[..], 0b10001), (&odd, 0b100), (&many, 0b1001)] {
+            let inputs: usize = parts.iter().map(|part| part.0).sum();
+            for (outputs, reading) in [(16, Activation::Leaky), (30, Activation::Linear)] {
+                let filter = filter(&mut random, outputs, inputs, 1, 1).reading(reading);
+                let whole = |&(_, all, _): &(usize, usize, usize)| {
+                    let dense = random.dense(&[size.0, size.1, all], 1.0);
+                    // values that lose nothing, activated or not
+                    (dense.round().unwrap() * 0.625).unwrap()
+                };
+                let wholes: Vec<_> = parts.iter().map(whole).collect();
+                let rounded: Vec<_> = wholes.iter().map(|t| halves(t)[0].clone()).collect();
+                let part = |of: &[Tensor], i: usize| {
+                    let (count, _, first) = parts[i];
+                    of[i].narrow(2, first, count).unwrap()
+                };
+                let features = |i: usize| match is_half >> i & 1 {
+                    1 => Features::F16(input(&part(&rounded, i))),
+                    _ => Features::F32(input(&part(&wholes, i))),
+                };
+                let features: Vec<_> = (0..parts.len()).map(features).collect();
+                let read: Vec<_> = (0..parts.len()).map(|i| part(&wholes, i)).collect();
+                let (exact, factors) = factors(&filter, &Vec::from_iter(&read), Precision::Half);
+                let (want, got) = (zeros(&[size.0, size.1, outputs]), Out::new(size, outputs));
+                let factors = Vec::from_iter(&factors);
+                exact.apply(&plain, &factors, None, reading, &want).unwrap();
+                let out = Features::F32(output(&got.tensor()));
+                run((&filter, Precision::Half), &features, None, reading, out);
+                let name = format!("{parts:?} to {outputs}");
+                close(&name, &got.values(), &values(&want), TOLERANCE);
+            }
+        }
+    }
+
     /// Inputs and weights of all sizes, those included that 16 bits only just, or cannot, tell from zero; the f32 reference computes with them as
     /// they are. Each product may be off by what both factors lose, each sum by its own rounding, the result by half a unit in the last place.
     #[test]

@@ -22,7 +22,7 @@ template <int K, int S>
 struct Tile {
     static constexpr int IN_TALL = (TALL - 1) * S + K, IN_WIDE = (WIDE - 1) * S + K, PIXELS = IN_TALL * IN_WIDE;
     // Channels that are staged at a time; words from a staged pixel to the next: the 16 bytes of 8 side by side are in different banks.
-    static constexpr int CHUNK = S == 1 ? 32 : 16, APART = CHUNK / 2 + 4;
+    static constexpr int CHUNK = K == 1 ? 112 : S == 1 ? 32 : 16, APART = CHUNK / 2 + 4;
 
     // Where a column lies in its row: by a stride of 2 the odd ones behind the even ones, so that those a tap reads are side by side.
     static __device__ int place(int x) { return S == 1 ? x : x / 2 + x % 2 * ((IN_WIDE + 1) / 2); }
@@ -90,12 +90,106 @@ __device__ void stage(const Job& job, const Part& part, int stride, int pad, int
     }
 }
 
+// 16 bytes of a part's row: four channels or eight, of one pixel or of some side by side.
+struct Piece {
+    const Part* part;
+    // Of the part's channels among all; the pixel in the tile's row, and its channel.
+    int begin, x, c;
+    uint4 value;
+
+    __device__ int values() const { return part->half ? 8 : 4; }
+};
+
+// Whether rows are made of such pieces: pixels lie side by side, or each begins a piece and no piece reaches beyond what lies between
+// two pixels.
+__device__ bool has_pieces(const Part& part, int width) {
+    int values = part.half ? 8 : 4;
+    bool whole = part.pixel % values == 0 && (part.channels % values == 0 || part.channels > part.pixel - values);
+    return (part.pixel == part.channels || whole) && (size_t)part.data % 16 == 0 && part.row % values == 0 && width * part.pixel % values == 0;
+}
+__device__ bool all_have_pieces(const Job& job) {
+    bool all = true;
+    for (int i = 0; i < job.count; i++) all &= has_pieces(job.parts[i], job.width);
+    return all;
+}
+
+// The `i`-th piece of the tile's row y, over all parts; none beyond the last.
+__device__ Piece piece_of(const Job& job, int y, int i) {
+    Piece piece = {};
+    for (int p = 0; p < job.count; piece.begin += job.parts[p++].channels) {
+        const Part& part = job.parts[p];
+        int values = part.half ? 8 : 4, pieces = WIDE * part.pixel / values, x = (int)blockIdx.x * WIDE;
+        if (i >= pieces) {
+            i -= pieces;
+            continue;
+        }
+        piece.part = &part;
+        piece.x = (int)((unsigned)(i * values) / (unsigned)part.pixel);
+        piece.c = i * values - piece.x * part.pixel;
+        if (y < job.height && x + piece.x < job.width && piece.c < part.channels) {
+            long long from = part.at(y, x) + i * values;
+            piece.value = *(const uint4*)(part.half ? (const void*)((const __half*)part.data + from) : (const float*)part.data + from);
+        }
+        break;
+    }
+    return piece;
+}
+
+// Puts a piece's channels where they belong in the staged row.
+template <class T>
+__device__ void spread(const Piece& piece, bool reading, u16* row) {
+    const Part& part = *piece.part;
+    int x = piece.x, c = piece.c;
+    if (part.half && part.channels % 8 == 0 && part.pixel % 8 == 0 && piece.begin % 8 == 0) {
+        if (c >= part.channels) return;
+        Eight{piece.value}.stage(row + x * T::APART * 2 + piece.begin + c, reading);
+        return;
+    }
+    unsigned words[4] = {piece.value.x, piece.value.y, piece.value.z, piece.value.w};
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        if (i >= piece.values()) break;
+        u16* to = row + x * T::APART * 2 + piece.begin + c;
+        if (c < part.channels && part.half) {
+            __half half;
+            u16 bits = (u16)(words[i / 2] >> i % 2 * 16);
+            memcpy(&half, &bits, sizeof half);
+            One<__half>{half}.stage(to, reading);
+        } else if (c < part.channels) {
+            float value;
+            memcpy(&value, &words[i % 4], sizeof value);
+            One<float>{value}.stage(to, reading);
+        }
+        if (++c == part.pixel) c = 0, x++;
+    }
+}
+
+// Stages all channels of all parts by pieces, a row of the tile a warp.
+template <class T>
+__device__ void stage_pieces(const Job& job, u16* pixels) {
+    const int BATCH = 4;
+    int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, y = (int)blockIdx.y * TALL + warp, count = 0;
+    u16* row = pixels + warp * WIDE * T::APART * 2;
+    for (int i = 0; i < job.count; i++) count += WIDE * job.parts[i].pixel / (job.parts[i].half ? 8 : 4);
+#pragma unroll 1
+    for (int first = lane; first < count; first += BATCH * 32) {
+        Piece batch[BATCH];
+#pragma unroll
+        for (int i = 0; i < BATCH; i++) batch[i] = piece_of(job, y, first + i * 32);
+#pragma unroll
+        for (int i = 0; i < BATCH; i++)
+            if (batch[i].part) spread<T>(batch[i], job.reading, row);
+    }
+}
+
 // Stages `count` channels of all parts from `first` on, and zeros up to a whole number of steps.
 template <int K, int S>
 __device__ void stage(const Job& job, int first, int count, u16* pixels) {
     typedef Tile<K, S> T;
     const int PAD = (K - 1) / 2;
-    for (int i = 0, begin = 0; i < job.count && begin < first + count; begin += job.parts[i++].channels) {
+    bool by_pieces = K == 1 && S == 1 && count == job.inputs && all_have_pieces(job);
+    if (by_pieces) stage_pieces<T>(job, pixels);
+    for (int i = 0, begin = 0; !by_pieces && i < job.count && begin < first + count; begin += job.parts[i++].channels) {
         const Part part = job.parts[i];
         int from = max(begin, first), n = min(begin + part.channels, first + count) - from, c = from - begin;
         if (n <= 0) continue;
