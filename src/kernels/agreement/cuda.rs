@@ -31,7 +31,7 @@ pub fn agree(
     if let Some(difference) = answer.difference {
         difference.expect("the difference", size, 1)?;
     }
-    let launch = Launch::new("agreement", "agree").tiles(size, [8, 8], [256, 1]);
+    let launch = Launch::new("agreement", "agree").tiles(size, [16, 8], [512, 1]);
     let launch = launch.raster(luma[0]).raster(luma[1]);
     let launch = launch.raster(flow).raster(phase).with(sharpness);
     Ok(launch.raster(answer.out).optional(answer.difference))

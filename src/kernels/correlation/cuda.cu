@@ -27,12 +27,14 @@ __device__ void stage(const Raster<const T>& side, int first, float4* staged) {
     for (int i = threadIdx.x; i < WIDE * WIDE * CHUNK / 4; i += THREADS) {
         int part = i % (CHUNK / 4), at = i / (CHUNK / 4), c = first + 4 * part;
         int y = (int)blockIdx.y * TILE + at / WIDE - RADIUS, x = (int)blockIdx.x * TILE + at % WIDE - RADIUS;
-        float values[4] = {};
+        Run<float, 4> run = {};
         if (side.has(y, x)) {
             const T* from = side.at(y, x) + c;
-            for (int k = 0; k < 4; k++)
-                if (c + k < side.channels) values[k] = read(from + k);
+            if (c + 4 <= side.channels) run = read_run<4>(from);
+            else
+                for (int k = 0; c + k < side.channels; k++) run.values[k] = read(from + k);
         }
+        const float* values = run.values;
         staged[at * APART / 4 + part] = {values[0], values[1], values[2], values[3]};
     }
 }

@@ -46,6 +46,22 @@ __device__ inline Run<float, N> read_run(const float* from) {
     return run;
 }
 template <int N>
+__device__ inline Run<float, N> read_run(const __half* from) {
+    typedef Run<unsigned, N / 2> Words;
+    Run<float, N> run;
+    if ((size_t)from % alignof(Words) == 0) {
+        Words words = *(const Words*)from;
+        for (int i = 0; i < N / 2; i++) {
+            float2 both = unpack(words.values[i]);
+            run.values[2 * i] = both.x;
+            run.values[2 * i + 1] = both.y;
+        }
+    } else {
+        for (int i = 0; i < N; i++) run.values[i] = read(from + i);
+    }
+    return run;
+}
+template <int N>
 __device__ inline void write_run(float* to, const Run<float, N>& run) {
     if ((size_t)to % alignof(Run<float, N>) == 0) {
         *(Run<float, N>*)to = run;

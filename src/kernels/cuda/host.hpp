@@ -347,6 +347,9 @@ T __shfl_sync(unsigned mask, T value, int from) {
     return host::shuffle(mask, value, from);
 }
 inline void __syncwarp(unsigned mask) { host::exchange(mask, 0, host::lane()); }
+// Of numbers of 16 bits, two in a word.
+inline unsigned __vmaxu2(unsigned a, unsigned b) { return max(a >> 16, b >> 16) << 16 | max(a & 0xffff, b & 0xffff); }
+inline unsigned __vminu2(unsigned a, unsigned b) { return min(a >> 16, b >> 16) << 16 | min(a & 0xffff, b & 0xffff); }
 inline int __ffs(unsigned bits) { return __builtin_ffs((int)bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline unsigned __ballot_sync(unsigned mask, int vote) { return host::exchange(mask, vote != 0, -1); }

@@ -26,14 +26,23 @@ __device__ inline int moved(const Raster<const float>& flow, int y, int x, int c
     return base * (1 << FLOW_BITS) + between(columns[0], columns[1], px.eighths);
 }
 
-// Sample (y, x) of luma moved by so many steps.
-__device__ inline int sample_at(const Raster<const u8>& luma, int y, int x, int by_y, int by_x) {
-    Neighbours px = neighbours_of(x, luma.width, by_x, 0), py = neighbours_of(y, luma.height, by_y, 0);
+// A sample between four codes.
+__device__ inline int sample_of(const int codes[4], int share_x, int share_y) {
+    int value = side_of_eight_bits(codes, share_x, share_y) - (128 << PLACE_BITS);
+    return (value + 4) >> 3;
+}
+
+// The same where it is read.
+__device__ inline int sample_between(const Raster<const u8>& luma, const Neighbours& py, const Neighbours& px) {
     const u8 *upper = luma.at(py.first, 0), *lower = luma.at(py.second, 0);
     int a = px.first * luma.pixel, b = px.second * luma.pixel;
     int codes[4] = {upper[a], upper[b], lower[a], lower[b]};
-    int value = side_of_eight_bits(codes, px.share, py.share) - (128 << PLACE_BITS);
-    return (value + 4) >> 3;
+    return sample_of(codes, px.share, py.share);
+}
+
+// Sample (y, x) of luma moved by so many steps.
+__device__ inline int sample_at(const Raster<const u8>& luma, int y, int x, int by_y, int by_x) {
+    return sample_between(luma, neighbours_of(y, luma.height, by_y, 0), neighbours_of(x, luma.width, by_x, 0));
 }
 
 // A sample of `luma::reference::samples`, of the flow's channels `first` and `first + 1`; (y, x) lies in the cells of the flow.
