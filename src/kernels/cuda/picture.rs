@@ -128,7 +128,7 @@ pub struct RawComponent {
 }
 
 /// A picture, or some of its components, as a kernel gets it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct RawPicture {
     components: [RawComponent; 4],

@@ -5,11 +5,11 @@
 //   Component left, out                   a plane's bytes as samples
 //   int bytes, rows                       of a row, and how many
 // synthesise: a thread four samples of a group, side by side: components whose samples lie side by side in one plane.
-//   Picture left, right, out              the group's components alone
-//   int offset                            bytes from the start of a row to the group's first component
+//   Groups groups                         by the grid's z: of each picture the group's components alone, and the bytes from the start of a
+//                                         row to the first of them
 //   int cell                              pixels of a cell of flow and mask along a side: 4 or 1
 //   Raster<const float> flow, mask        [h, w, 4] and [h, w, 1]
-// Grids: 128 x 2 threads over the bytes; 32 x 8 threads over fours of samples of a component.
+// Grids: 128 x 2 threads over the bytes; 32 x 8 threads over fours of samples of the largest group.
 //
 // Planes are read and written where they lie, whatever their steps: nothing is repacked. The threads of sixteen bytes vote whether
 // they stand still. A warp reads 4 rows of both pictures near each other, mostly from the cache: of 8 bits a sample moves 3 bytes,
@@ -162,9 +162,18 @@ __device__ void copy_sample(const Picture& left, const Picture& out, int y, int 
     }
 }
 
-KERNEL synthesise(Picture left, Picture right, Picture out, int offset, int cell, Raster<const float> flow,
-                  Raster<const float> mask) {
+struct Group {
+    Picture left, right, out;
+    int offset;
+};
+struct Groups {
+    Group all[4];
+};
+
+KERNEL synthesise(const __grid_constant__ Groups groups, int cell, Raster<const float> flow, Raster<const float> mask) {
     in_order();
+    const Group& group = groups.all[blockIdx.z];
+    const Picture &left = group.left, &right = group.right, &out = group.out;
     int x = SAMPLES * column(), y = row();
     const Component& first = out.components[0];
     // The same for all of a warp, which lies along a row.
@@ -183,7 +192,7 @@ KERNEL synthesise(Picture left, Picture right, Picture out, int offset, int cell
         if (i < count) {
             if (cell != CELL) source_of_pixels(flow, mask, first, y, x + i, base, sources[i]);
             for (int k = 0; k < 4; k++) rests &= base[k] == 0 && abs(sources[i][k]) < STATIC_FLOW;
-            rests = rests && same_bytes(left.components[0], right.components[0], offset, y, x + i);
+            rests = rests && same_bytes(left.components[0], right.components[0], group.offset, y, x + i);
         }
         still |= (unsigned)rests << i;
     }

@@ -1,11 +1,28 @@
 //! The launches of `cuda.cu`.
 
-use super::{Lattice, groups};
-use crate::kernels::cuda::picture::DevicePicture;
-use crate::kernels::cuda::{DeviceRaster, Launch};
+use super::Lattice;
+use crate::kernels::cuda::picture::{DevicePicture, RawPicture};
+use crate::kernels::cuda::{Argument, DeviceRaster, Launch};
 
 /// Of a thread, along a row.
 const SAMPLES: u32 = 4;
+
+/// The kernel's `Group`.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+struct RawGroup {
+    left: RawPicture,
+    right: RawPicture,
+    out: RawPicture,
+    offset: i32,
+    unused: i32,
+}
+
+/// All of a format; a picture has at most four components.
+type RawGroups = [RawGroup; 4];
+
+// SAFETY: plain numbers without bytes between them.
+unsafe impl Argument for RawGroups {}
 
 /// As [`super::synthesise`].
 ///
@@ -24,8 +41,10 @@ pub fn synthesise(
     );
     flow.expect("flow", cells, 4)?;
     mask.expect("mask", cells, 1)?;
-    let (mut copies, mut launches, mut copied) = (Vec::new(), Vec::new(), [false; 4]);
-    for group in groups(out.format) {
+    let (mut launches, mut copied) = (Vec::new(), [false; 4]);
+    let (mut groups, mut most) = (RawGroups::default(), (0, 0));
+    let of_format = super::groups(out.format);
+    for (raw, group) in groups.iter_mut().zip(&of_format) {
         let first = group.first();
         if !group.whole && !std::mem::replace(&mut copied[first.plane], true) {
             let bytes = out.format.row_bytes(first.plane, out.width as u32);
@@ -35,19 +54,25 @@ pub fn synthesise(
             let copy = copy
                 .with(left.bytes(first.plane))
                 .with(out.bytes(first.plane));
-            copies.push(copy.with(bytes as i32).with(rows as i32));
+            launches.push(copy.with(bytes as i32).with(rows as i32));
         }
         let of = |picture: &DevicePicture| picture.of(&group.components);
-        let samples = (first.height(out.height), first.width(out.width));
-        let launch = Launch::new("synthesis", "synthesise");
-        let launch = launch.tiles(samples, [32 * SAMPLES, 8], [32, 8]);
-        let launch = launch.with(of(left)?).with(of(right)?).with(of(out)?);
-        let launch = launch.with(first.offset as i32);
-        let launch = launch.with(lattice.pixels() as i32);
-        launches.push(launch.raster(flow).raster(mask));
+        *raw = RawGroup {
+            left: of(left)?,
+            right: of(right)?,
+            out: of(out)?,
+            offset: first.offset as i32,
+            unused: 0,
+        };
+        most.0 = first.height(out.height).max(most.0);
+        most.1 = first.width(out.width).max(most.1);
     }
-    copies.append(&mut launches);
-    Ok(copies)
+    let launch = Launch::new("synthesis", "synthesise");
+    let mut launch = launch.tiles(most, [32 * SAMPLES, 8], [32, 8]);
+    launch.grid[2] = of_format.len() as u32;
+    let launch = launch.with(groups).with(lattice.pixels() as i32);
+    launches.push(launch.raster(flow).raster(mask));
+    Ok(launches)
 }
 
 #[cfg(test)]
