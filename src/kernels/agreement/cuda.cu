@@ -33,7 +33,7 @@ struct Job {
 
 // One side.
 struct Side {
-    const Raster<const u8>& luma;
+    Raster<const u8> luma;
     const Raster<const float>& flow;
     // Of the flow's channels.
     int first;
@@ -141,12 +141,14 @@ __device__ void stage_inside(const Side& side, int y, int x, bool has_left, unsi
     }
 }
 
-// The samples of the cells from the corner on, with the border.
-__device__ void stage(const Job& job, const Side& side, unsigned* samples) {
-    const int ACROSS = WIDTH / SAMPLES, DOWN = HEIGHT / SAMPLES;
-    for (int i = threadIdx.x; i < ACROSS * DOWN; i += THREADS) {
-        int y = SAMPLES * (job.y + i / ACROSS) - BORDER, x = SAMPLES * (job.x + i % ACROSS) - BORDER;
-        unsigned* to = samples + i / ACROSS * SAMPLES * WIDTH + i % ACROSS * SAMPLES;
+// The samples of the cells from the corner on, with the border, of both sides.
+__device__ void stage(const Job& job, const Raster<const u8>& left, const Raster<const u8>& right, unsigned (*samples)[HEIGHT * WIDTH]) {
+    const int ACROSS = WIDTH / SAMPLES, DOWN = HEIGHT / SAMPLES, ALL_OF = ACROSS * DOWN;
+    for (int j = threadIdx.x; j < 2 * ALL_OF; j += THREADS) {
+        bool is_left = j < ALL_OF;
+        Side side = {is_left ? left : right, job.flow, is_left ? 0 : 2};
+        int i = j % ALL_OF, y = SAMPLES * (job.y + i / ACROSS) - BORDER, x = SAMPLES * (job.x + i % ACROSS) - BORDER;
+        unsigned* to = samples[is_left ? 0 : 1] + i / ACROSS * SAMPLES * WIDTH + i % ACROSS * SAMPLES;
         bool inner = y >= 0 && x >= 0 && y + SAMPLES <= SAMPLES * side.flow.height && x + SAMPLES <= SAMPLES * side.flow.width;
         if (inner && x >> TILE_BITS == (x + SAMPLES - 1) >> TILE_BITS)
             stage_inside(side, y, x, i % ACROSS > 0, to);
@@ -230,13 +232,12 @@ __device__ void answer(const Job& job, const u16* sums, int y, int x, float shar
 KERNEL __launch_bounds__(THREADS, 2) agree(Raster<const u8> left, Raster<const u8> right, Raster<const float> flow, Raster<const float> phase, float sharpness,
              Raster<float> out, Raster<float> difference) {
     in_order();
-    __shared__ unsigned lefts[HEIGHT * WIDTH], rights[HEIGHT * WIDTH];
+    __shared__ unsigned samples[2][HEIGHT * WIDTH];
     __shared__ u16 sums[CELLS * DISPLACEMENTS];
     Job job = {flow, phase, (int)blockIdx.y * TALL - 1, (int)blockIdx.x * WIDE - 1};
-    stage(job, {left, flow, 0}, lefts);
-    stage(job, {right, flow, 2}, rights);
+    stage(job, left, right, samples);
     __syncthreads();
-    compare(job, lefts, rights, sums);
+    compare(job, samples[0], samples[1], sums);
     __syncthreads();
     int cell = (int)threadIdx.x / LANES;
     answer(job, sums, job.y + 1 + cell / WIDE, job.x + 1 + cell % WIDE, sharpness, out, difference);

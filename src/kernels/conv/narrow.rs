@@ -63,6 +63,9 @@ struct RawJob {
     out_width: i32,
     reading: i32,
     leaky: i32,
+    pieces: i32,
+    pixels: [u32; MAX_INPUTS],
+    unused: i32,
 }
 
 // SAFETY: plain numbers without bytes between them.
@@ -75,6 +78,25 @@ const PADDED: usize = 8;
 const STEP: usize = 16;
 const TILE: usize = 8;
 const WARP: usize = 32;
+
+/// Bits of a share that tells which pixel of a tile's row a value belongs to.
+const PIXEL_BITS: u32 = 20;
+
+/// Whether rows can be read by 16 bytes: they begin at multiples of these, and pixels lie side by side, or each begins such a piece and no piece
+/// reaches beyond what lies between two pixels.
+fn has_pieces(features: &Features) -> bool {
+    let (address, values) = match features {
+        Features::F32(raster) => (raster.address(), 4),
+        Features::F16(raster) => (raster.address(), 8),
+    };
+    let (pixel, channels) = (features.pixel, features.channels);
+    let whole = |n: usize| n.is_multiple_of(values);
+    let apart = whole(pixel) && (whole(channels) || channels + values > pixel);
+    address.is_multiple_of(16)
+        && whole(features.row)
+        && whole(features.width * pixel)
+        && (pixel == channels || apart)
+}
 
 /// A filter whose [`weights`] are on the device.
 #[derive(Debug, Clone, Copy)]
@@ -210,6 +232,9 @@ impl DeviceFilter {
             out_width: size.1 as i32,
             reading: i32::from(self.reading == Activation::Leaky),
             leaky: i32::from(activation == Activation::Leaky),
+            pieces: i32::from(inputs.iter().all(has_pieces)),
+            pixels: parts.map(|part| (1u32 << PIXEL_BITS).div_ceil(part.pixel.max(1) as u32)),
+            unused: 0,
         };
         let tile = tile(self.outputs);
         let (pixels, threads) = self.block(tile);

@@ -16,14 +16,21 @@ __device__ inline float saturated(float value) {
 __device__ inline float read(const float* from) { return *from; }
 __device__ inline float read(const __half* from) { return __half2float(*from); }
 __device__ inline void write(float* to, float value) { *to = value; }
-__device__ inline void write(__half* to, float value) { *to = __float2half_rn(saturated(value)); }
 
 // Two numbers of 16 bits in a word, the first one in its lower half.
 __device__ inline unsigned pack(float first, float second) {
-    __half2 both = __floats2half2_rn(saturated(first), saturated(second));
     unsigned word;
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+    asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+#else
+    __half2 both = __floats2half2_rn(saturated(first), saturated(second));
     memcpy(&word, &both, sizeof word);
+#endif
     return word;
+}
+__device__ inline void write(__half* to, float value) {
+    u16 lower = (u16)pack(value, 0.0f);
+    memcpy(to, &lower, sizeof lower);
 }
 __device__ inline float2 unpack(unsigned word) {
     __half2 both;

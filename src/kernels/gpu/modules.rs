@@ -65,9 +65,9 @@ impl Kernels {
             };
             self.modules.insert(module, Module::load(context, image)?);
         }
-        let c_name = CString::new(name)?;
+        let text = CString::new(name).map_err(candle_core::Error::wrap)?;
         // SAFETY: the module has been loaded, and stays.
-        let found = unsafe { result::module::get_function(self.modules[module].handle, c_name) };
+        let found = unsafe { result::module::get_function(self.modules[module].handle, text) };
         let found = found.w()?;
         self.functions.insert((module, name), found);
         Ok(found)

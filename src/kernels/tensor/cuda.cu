@@ -100,34 +100,21 @@ struct Piece {
     __device__ int values() const { return part->half ? 8 : 4; }
 };
 
-// Whether rows are made of such pieces: pixels lie side by side, or each begins a piece and no piece reaches beyond what lies between
-// two pixels.
-__device__ bool has_pieces(const Part& part, int width) {
-    int values = part.half ? 8 : 4;
-    bool whole = part.pixel % values == 0 && (part.channels % values == 0 || part.channels > part.pixel - values);
-    return (part.pixel == part.channels || whole) && (size_t)part.data % 16 == 0 && part.row % values == 0 && width * part.pixel % values == 0;
-}
-__device__ bool all_have_pieces(const Job& job) {
-    bool all = true;
-    for (int i = 0; i < job.count; i++) all &= has_pieces(job.parts[i], job.width);
-    return all;
-}
-
 // The `i`-th piece of the tile's row y, over all parts; none beyond the last.
 __device__ Piece piece_of(const Job& job, int y, int i) {
     Piece piece = {};
     for (int p = 0; p < job.count; piece.begin += job.parts[p++].channels) {
         const Part& part = job.parts[p];
-        int values = part.half ? 8 : 4, pieces = WIDE * part.pixel / values, x = (int)blockIdx.x * WIDE;
+        int bits = part.half ? 3 : 2, pieces = WIDE * part.pixel >> bits, x = (int)blockIdx.x * WIDE, at = i << bits;
         if (i >= pieces) {
             i -= pieces;
             continue;
         }
         piece.part = &part;
-        piece.x = (int)((unsigned)(i * values) / (unsigned)part.pixel);
-        piece.c = i * values - piece.x * part.pixel;
+        piece.x = (int)((unsigned)at * job.pixels[p] >> PIXEL_BITS);
+        piece.c = at - piece.x * part.pixel;
         if (y < job.height && x + piece.x < job.width && piece.c < part.channels) {
-            long long from = part.at(y, x) + i * values;
+            long long from = part.at(y, x) + at;
             piece.value = *(const uint4*)(part.half ? (const void*)((const __half*)part.data + from) : (const float*)part.data + from);
         }
         break;
@@ -170,7 +157,7 @@ __device__ void stage_pieces(const Job& job, u16* pixels) {
     const int BATCH = 4;
     int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, y = (int)blockIdx.y * TALL + warp, count = 0;
     u16* row = pixels + warp * WIDE * T::APART * 2;
-    for (int i = 0; i < job.count; i++) count += WIDE * job.parts[i].pixel / (job.parts[i].half ? 8 : 4);
+    for (int i = 0; i < job.count; i++) count += WIDE * job.parts[i].pixel >> (job.parts[i].half ? 3 : 2);
 #pragma unroll 1
     for (int first = lane; first < count; first += BATCH * 32) {
         Piece batch[BATCH];
@@ -187,7 +174,7 @@ template <int K, int S>
 __device__ void stage(const Job& job, int first, int count, u16* pixels) {
     typedef Tile<K, S> T;
     const int PAD = (K - 1) / 2;
-    bool by_pieces = K == 1 && S == 1 && count == job.inputs && all_have_pieces(job);
+    bool by_pieces = K == 1 && S == 1 && count == job.inputs && job.pieces;
     if (by_pieces) stage_pieces<T>(job, pixels);
     for (int i = 0, begin = 0; !by_pieces && i < job.count && begin < first + count; begin += job.parts[i++].channels) {
         const Part part = job.parts[i];
