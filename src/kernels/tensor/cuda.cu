@@ -154,7 +154,7 @@ __device__ void spread(const Piece& piece, bool reading, u16* row) {
 // Stages all channels of all parts by pieces, a row of the tile a warp.
 template <class T>
 __device__ void stage_pieces(const Job& job, u16* pixels) {
-    const int BATCH = 4;
+    const int BATCH = 2;
     int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, y = (int)blockIdx.y * TALL + warp, count = 0;
     u16* row = pixels + warp * WIDE * T::APART * 2;
     for (int i = 0; i < job.count; i++) count += WIDE * job.parts[i].pixel >> (job.parts[i].half ? 3 : 2);
