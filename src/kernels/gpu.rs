@@ -1,10 +1,15 @@
 //! A card of NVIDIA's: opening it, its kernels, and the way to and from its memory.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use candle_core::cuda_backend::cudarc::driver::{CudaStream, DevicePtr, DriverError, result, sys};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaModule, CudaStream, DevicePtr, DriverError, LaunchConfig, PushKernelArg,
+    result, sys,
+};
+use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{CudaDevice, Storage, Tensor, bail};
 
@@ -22,13 +27,11 @@ use crate::picture::{Picture, PictureMut, Plane, PlaneMut};
 mod copies;
 mod exchange;
 mod graphs;
-mod modules;
 mod staging;
 mod times;
 
 use copies::{Rows, copy};
 use graphs::Graph;
-use modules::Kernels;
 pub use staging::{Pinned, Staging};
 use times::Marks;
 pub use times::Time;
@@ -39,10 +42,11 @@ const LEAST_DRIVER: i32 = 13_000;
 const LEAST_DRIVER_NAME: &str = "580";
 /// Oldest cards, by compute capability.
 const LEAST_CARD: (i32, i32) = (7, 5);
-/// From which compute capability on a launch can begin while those before it run.
-const OVERLAPPING: (i32, i32) = (9, 0);
 /// Which cards the user lets the driver see.
 const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+
+// The modules of all kernels, by their folder's name, as build.rs compiled them: `const MODULES`.
+include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
 /// A card that has been opened.
 pub struct Gpu {
@@ -52,14 +56,19 @@ pub struct Gpu {
     /// The process that opened it.
     process: u32,
     kernels: Mutex<Kernels>,
-    /// Whether a launch can begin while those before it run.
-    overlaps: bool,
     lists: Mutex<Lists<Graph>>,
     /// The stream that is told what becomes a graph, by one at a time.
     capturing: Mutex<Arc<CudaStream>>,
     counts: Mutex<Counts>,
     /// While somebody asks for times.
     marks: Mutex<Option<Marks>>,
+}
+
+/// What was loaded, by the folder's name, and of it by the kernel's.
+#[derive(Default)]
+struct Kernels {
+    modules: HashMap<&'static str, Arc<CudaModule>>,
+    functions: HashMap<(&'static str, &'static str), CudaFunction>,
 }
 
 /// What a card was told to do.
@@ -96,7 +105,7 @@ impl Gpu {
         if let Some(gpu) = known.find(|gpu| gpu.number == number) {
             return Ok(gpu);
         }
-        let (model, capability) = look(number)?;
+        let model = look(number)?;
         let device =
             CudaDevice::new_with_stream(number).map_err(|e| problem(&name(number), &failed(&e)))?;
         // SAFETY: all that is made on this device is used in its one stream, where things happen in order.
@@ -109,7 +118,6 @@ impl Gpu {
             device,
             process: std::process::id(),
             kernels: Mutex::default(),
-            overlaps: capability >= OVERLAPPING,
             lists: Mutex::default(),
             capturing: Mutex::new(capturing),
             counts: Mutex::default(),
@@ -216,6 +224,56 @@ impl Gpu {
             Some(before) => self.keep_mark(name, before, &stream),
             None => Ok(()),
         }
+    }
+
+    /// Tells a stream of a launch.
+    ///
+    /// # Safety
+    /// As [`Gpu::run`].
+    unsafe fn launch_in(&self, stream: &CudaStream, mut launch: Launch) -> candle_core::Result<()> {
+        let function = self.function(launch.module, launch.function)?;
+        let ([gx, gy, gz], [bx, by, bz]) = (launch.grid, launch.block);
+        let threads = LaunchConfig {
+            grid_dim: (gx, gy, gz),
+            block_dim: (bx, by, bz),
+            shared_mem_bytes: 0,
+        };
+        let arguments = launch.arguments();
+        let mut queued = stream.launch_builder(&function);
+        for argument in &arguments {
+            // SAFETY: the reference is used as the address of the argument, whose bytes are all there.
+            queued.arg(unsafe { &*argument.cast::<u8>() });
+        }
+        // SAFETY: as the caller promises.
+        unsafe { queued.launch(threads) }.w()?;
+        Ok(())
+    }
+
+    fn function(
+        &self,
+        module: &'static str,
+        function: &'static str,
+    ) -> candle_core::Result<CudaFunction> {
+        let mut kernels = lock(&self.kernels);
+        if let Some(known) = kernels.functions.get(&(module, function)) {
+            return Ok(known.clone());
+        }
+        let loaded = match kernels.modules.get(module) {
+            Some(loaded) => loaded.clone(),
+            None => self.load(module)?,
+        };
+        kernels.modules.insert(module, loaded.clone());
+        let found = loaded.load_function(function).w()?;
+        kernels.functions.insert((module, function), found.clone());
+        Ok(found)
+    }
+
+    fn load(&self, module: &str) -> candle_core::Result<Arc<CudaModule>> {
+        let Some((_, image)) = MODULES.iter().find(|(name, _)| *name == module) else {
+            bail!("there are no kernels of {module} for cards");
+        };
+        let image = Ptx::from_binary(image.to_vec());
+        self.device.cuda_stream().context().load_module(image).w()
     }
 
     /// Copies `from`, on the CPU, to `to`, on the card; both are contiguous and of one shape.
@@ -460,7 +518,7 @@ fn start(number: usize) -> Result<()> {
 }
 
 /// What the card is called, if it can be used.
-fn look(number: usize) -> Result<(String, (i32, i32))> {
+fn look(number: usize) -> Result<String> {
     let error = |e: DriverError| problem(&name(number), &failed(&e));
     let refuse = |text: &str| Err(problem(&name(number), text));
     let count = result::device::get_count().map_err(error)?;
@@ -494,7 +552,7 @@ fn look(number: usize) -> Result<(String, (i32, i32))> {
             text(LEAST_CARD)
         ));
     }
-    Ok((model, capability))
+    Ok(model)
 }
 
 fn no_card() -> String {

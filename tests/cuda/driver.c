@@ -576,7 +576,6 @@ static struct work *new_launch(const char *name, void **arguments) {
   return work;
 }
 
-/* Launches of candle's own kernels, and ours. */
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, struct stream *stream, void **arguments, void **extra) {
   lock();
@@ -587,17 +586,6 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
   memcpy(work->launch.block, (unsigned[]){bx, by, bz}, sizeof work->launch.block);
   queue(stream, work);
   return unlock(failed);
-}
-struct configuration {
-  unsigned grid[3], block[3], shared;
-  struct stream *stream;
-  void *attributes;
-  unsigned count;
-};
-/* What attributes allow, that a launch begins before the one ahead has ended, is not done. */
-int cuLaunchKernelEx(const struct configuration *c, void *function, void **arguments, void **extra) {
-  return cuLaunchKernel(function, c->grid[0], c->grid[1], c->grid[2], c->block[0], c->block[1], c->block[2], c->shared,
-                        c->stream, arguments, extra);
 }
 
 /* Memory that is not of a stream, as GStreamer's library has it: in a context, rows apart by a multiple of so much. */

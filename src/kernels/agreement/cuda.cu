@@ -67,17 +67,18 @@ __device__ Near near_of(const Neighbours px[SAMPLES], const Neighbours py[SAMPLE
     return {px[0].first, py[0].first, py[0].second, is};
 }
 
-// Five codes side by side.
-__device__ void five_codes(const u8* from, int codes[SAMPLES + 1]) {
+// Five bytes, the first one lowest.
+__device__ unsigned long long five_bytes(const u8* from) {
 #ifdef __CUDACC__
-    // Words that have a code of these each.
+    // Words that have a byte of these each.
     const unsigned* words = (const unsigned*)((size_t)from & ~(size_t)3);
-    unsigned first = words[0], second = words[1], by = (unsigned)((size_t)from & 3) * 8;
-    first = __funnelshift_r(first, second, by);
-    for (int i = 0; i < SAMPLES; i++) codes[i] = (int)(first >> 8 * i & 255);
-    codes[SAMPLES] = (int)(second >> by & 255);
+    int by = (int)((size_t)from & 3) * 8;
+    unsigned long long both = (unsigned long long)words[1] << 32 | words[0];
+    return both >> by;
 #else
-    for (int i = 0; i <= SAMPLES; i++) codes[i] = from[i];
+    unsigned long long bytes = 0;
+    memcpy(&bytes, from, 5);
+    return bytes;
 #endif
 }
 
@@ -91,11 +92,9 @@ __device__ Samples samples_at(const Raster<const u8>& luma, int y, int x, const 
     Samples samples;
     Near near = near_of(px, py, luma);
     if (near.is) {
-        int above[SAMPLES + 1], below[SAMPLES + 1];
-        five_codes(luma.at(near.y0, near.x), above);
-        five_codes(luma.at(near.y1, near.x), below);
-        for (int i = 0; i < SAMPLES; i++) {
-            int codes[4] = {above[i], above[i + 1], below[i], below[i + 1]};
+        unsigned long long above = five_bytes(luma.at(near.y0, near.x)), below = five_bytes(luma.at(near.y1, near.x));
+        for (int i = 0; i < SAMPLES; i++, above >>= 8, below >>= 8) {
+            int codes[4] = {(int)above & 255, (int)(above >> 8) & 255, (int)below & 255, (int)(below >> 8) & 255};
             samples.values[i] = sample_of(codes, px[i].share, py[i].share) + LEAST;
         }
     } else {
@@ -103,8 +102,6 @@ __device__ Samples samples_at(const Raster<const u8>& luma, int y, int x, const 
     }
     return samples;
 }
-
-static_assert(2 * HEIGHT * WIDTH >= TALL * WIDE * (DISPLACEMENTS + 3), "answers have room where samples were");
 
 // Samples (y, x) to (y + 3, x + 3), which lie between the same four cells, those that lie outside being the nearest ones inside.
 __device__ void stage_at_edges(const Side& side, int y, int x, bool has_left, unsigned* to) {
@@ -204,11 +201,10 @@ __device__ float mean_of(const Job& job, const u16* sums, int y, int x, int d) {
     return mean_of_cell(sum) / 9.0f;
 }
 
-const int VALUES = DISPLACEMENTS + 3;
-
 // The answer of cell (y, x), by four threads; all threads of a warp come here.
-__device__ void answer(const Job& job, const u16* sums, int y, int x, float sharpness, float* to, const Raster<float>& difference) {
-    bool has = job.flow.has(y, x);
+__device__ void answer(const Job& job, const u16* sums, int y, int x, float sharpness, const Raster<float>& out,
+                       const Raster<float>& difference) {
+    bool has = out.has(y, x);
     float scores[EACH] = {}, mean = 0.0f;
 #pragma unroll
     for (int i = 0, d = lane_of_pixel(); i < EACH; i++, d += LANES) {
@@ -219,11 +215,13 @@ __device__ void answer(const Job& job, const u16* sums, int y, int x, float shar
 #pragma unroll
     for (int i = 0; i < EACH; i++) scores[i] = 1.0f - scores[i] / (mean + NOISE);
     float2 moved = softmax_mean(scores, sharpness);
+    if (!has) return;
+    float* to = out.at(y, x);
 #pragma unroll
     for (int i = 0, d = lane_of_pixel(); i < EACH; i++, d += LANES) {
         if (d < DISPLACEMENTS) to[d] = scores[i];
         // No displacement lies in the middle of the scores.
-        if (has && d == DISPLACEMENTS / 2 && difference.data)
+        if (d == DISPLACEMENTS / 2 && difference.data)
             *difference.at(y, x) = (1.0f - scores[i]) * (CONTRAST * mean / CONTRAST + NOISE);
     }
     if (lane_of_pixel() == 1) to[DISPLACEMENTS] = moved.x / (float)SAMPLES;
@@ -231,17 +229,8 @@ __device__ void answer(const Job& job, const u16* sums, int y, int x, float shar
     if (lane_of_pixel() == 3) to[DISPLACEMENTS + 2] = CONTRAST * mean;
 }
 
-// Writes the answers of the tile, neighbouring threads neighbouring values.
-__device__ void put_answers(const float* answers, const Raster<float>& out) {
-    for (int i = threadIdx.x; i < TALL * WIDE * VALUES; i += THREADS) {
-        int cell = i / VALUES, y = (int)blockIdx.y * TALL + cell / WIDE, x = (int)blockIdx.x * WIDE + cell % WIDE;
-        if (out.has(y, x)) out.at(y, x)[i % VALUES] = answers[i];
-    }
-}
-
 KERNEL __launch_bounds__(THREADS, 2) agree(Raster<const u8> left, Raster<const u8> right, Raster<const float> flow, Raster<const float> phase, float sharpness,
              Raster<float> out, Raster<float> difference) {
-    in_order();
     __shared__ unsigned samples[2][HEIGHT * WIDTH];
     __shared__ u16 sums[CELLS * DISPLACEMENTS];
     Job job = {flow, phase, (int)blockIdx.y * TALL - 1, (int)blockIdx.x * WIDE - 1};
@@ -249,11 +238,7 @@ KERNEL __launch_bounds__(THREADS, 2) agree(Raster<const u8> left, Raster<const u
     __syncthreads();
     compare(job, samples[0], samples[1], sums);
     __syncthreads();
-    // Nobody looks at the samples any more.
-    float* answers = (float*)samples;
     int cell = (int)threadIdx.x / LANES;
-    answer(job, sums, job.y + 1 + cell / WIDE, job.x + 1 + cell % WIDE, sharpness, answers + cell * VALUES, difference);
-    __syncthreads();
-    put_answers(answers, out);
+    answer(job, sums, job.y + 1 + cell / WIDE, job.x + 1 + cell % WIDE, sharpness, out, difference);
 }
 EXPORT_COOPERATIVE(agree)

@@ -147,12 +147,11 @@ __device__ void assembled(const Raster<const float>& left, const Raster<const fl
     if (out.channels > 2 * left.channels + MOTION) write_run<GROUP>(to + 2 * left.channels + MOTION, features);
 }
 
-#define ASSEMBLE(NAME, T)     KERNEL NAME(Raster<const float> left, Raster<const float> right, const __grid_constant__ Answers answers, Phases phase, float scale,                 Raster<T> out) { in_order();         assembled(left, right, answers, phase, scale, out);     }     EXPORT(NAME)
+#define ASSEMBLE(NAME, T)     KERNEL NAME(Raster<const float> left, Raster<const float> right, const __grid_constant__ Answers answers, Phases phase, float scale,                 Raster<T> out) {         assembled(left, right, answers, phase, scale, out);     }     EXPORT(NAME)
 ASSEMBLE(assemble, float)
 ASSEMBLE(assemble_half, __half)
 
 KERNEL conclude(const __grid_constant__ Answers answers, Raster<float> out) {
-    in_order();
     int y = row(), x = column();
     if (!out.has(y, x)) return;
     Motion found = motion(answers, y, x);
@@ -163,7 +162,6 @@ KERNEL conclude(const __grid_constant__ Answers answers, Raster<float> out) {
 EXPORT(conclude)
 
 KERNEL answers_phases(Phases phase, float cell, Raster<float> out) {
-    in_order();
     int y = row(), x = column();
     if (out.has(y, x)) *out.at(y, x) = phase_in(phase, y, x, cell);
 }

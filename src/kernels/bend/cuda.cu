@@ -196,7 +196,6 @@ __device__ bool clues_of(const Cells& cells, int y, int x, Clues& clues) {
 
 KERNEL bend(Raster<const float> flows, Raster<const float> phase, Raster<const float> cues, Raster<const float> change,
             Raster<const float> future, const __grid_constant__ Field field, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     Clues clues;
@@ -209,7 +208,6 @@ EXPORT(bend)
 
 KERNEL bend_lean(Raster<const float> flows, Raster<const float> phase, Raster<const float> cues, Raster<const float> change,
                  Raster<const float> future, const __grid_constant__ Field field, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     Clues clues;
@@ -224,7 +222,6 @@ KERNEL bend_lean(Raster<const float> flows, Raster<const float> phase, Raster<co
 EXPORT(bend_lean)
 
 KERNEL bend_put_lean(Raster<const float> lean, Phases phases, Raster<float> state) {
-    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     float t = phases.at(y, x), *cell = state.at(y, x);

@@ -11,7 +11,6 @@
 const int STATE = 8, DIFFERENCE = 4, MASK = 6, PHASE = 7, ROUNDS = 3;
 
 KERNEL carry_keep(Raster<const float> difference, Raster<float> state) {
-    in_order();
     int x = column(), y = row();
     if (state.has(y, x)) state.at(y, x)[DIFFERENCE] = *difference.at(y, x);
 }
@@ -26,7 +25,6 @@ __device__ void sample(const Raster<const float>& values, int y, int x, float go
 }
 
 KERNEL carry(Raster<const float> middle, Phases phases, Raster<float> state, Raster<float> difference) {
-    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     float t = phases.at(y, x), bend = 4.0f * t * (1.0f - t), ahead = 0.5f * (bend - 1.0f);

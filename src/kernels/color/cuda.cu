@@ -54,7 +54,6 @@ __device__ void colors_of(const Picture& picture, const Codes& codes, int y, int
 }
 
 KERNEL color_to_rgb(Picture picture, Codes codes, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     float rgb[3];
@@ -87,7 +86,6 @@ __device__ float difference_at(const Residual& residual, const Component& c, int
 }
 
 KERNEL color_add(Component left, Component right, Component out, Residual residual, int bytes, int offset) {
-    in_order();
     int x = column(), y = row();
     // The same for all of a warp, which lies along a row.
     if (y >= out.height(residual.rgb.height)) return;

@@ -45,7 +45,6 @@ __device__ float turned(float weight, float confidence, float nearer) {
 
 KERNEL confidence_judge(int finer, Raster<const float> difference, Raster<const float> change, Raster<const float> mask,
                         Phases phases, Raster<float> confidence, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     int cy = y / finer, cx = x / finer;
@@ -73,7 +72,6 @@ __device__ float inconsistency(const float* flow, float phase) {
 
 KERNEL confidence_disagree(Raster<const float> flows, Raster<const float> left, Raster<const float> right, float brightness,
                            Phases phases, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     const float* flow = flows.at(y, x);
@@ -84,7 +82,6 @@ KERNEL confidence_disagree(Raster<const float> flows, Raster<const float> left, 
 EXPORT(confidence_disagree)
 
 KERNEL confidence_weight_of_time(Phases phases, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (out.has(y, x)) *out.at(y, x) = 1.0f - phase_of(phases, y, x);
 }

@@ -97,10 +97,10 @@ __device__ void convolve(const Convolution& job, const Raster<float>& out) {
     }
 }
 
-KERNEL convolve_wide(Convolution job, Raster<float> out) { in_order(); convolve<64, 64>(job, out); }
+KERNEL convolve_wide(Convolution job, Raster<float> out) { convolve<64, 64>(job, out); }
 EXPORT_COOPERATIVE(convolve_wide)
 
-KERNEL convolve_narrow(Convolution job, Raster<float> out) { in_order(); convolve<256, 16>(job, out); }
+KERNEL convolve_narrow(Convolution job, Raster<float> out) { convolve<256, 16>(job, out); }
 EXPORT_COOPERATIVE(convolve_narrow)
 
 template <class T>
@@ -110,8 +110,8 @@ __device__ void sum(const Raster<T>& a, const Raster<T>& b, const Raster<T>& out
     write(out.at(y, x) + c, read(a.at(y, x) + c) + read(b.at(y, x) + c));
 }
 
-KERNEL add(Raster<float> a, Raster<float> b, Raster<float> out) { in_order(); sum(a, b, out); }
+KERNEL add(Raster<float> a, Raster<float> b, Raster<float> out) { sum(a, b, out); }
 EXPORT(add)
 
-KERNEL add_half(Raster<__half> a, Raster<__half> b, Raster<__half> out) { in_order(); sum(a, b, out); }
+KERNEL add_half(Raster<__half> a, Raster<__half> b, Raster<__half> out) { sum(a, b, out); }
 EXPORT(add_half)

@@ -80,19 +80,16 @@ __device__ void correlate(const Raster<const T>& left, const Raster<const T>& ri
 
 KERNEL __launch_bounds__(THREADS, 3) correlate_f32(Raster<const float> left, Raster<const float> right, Raster<const float> phase, float sharpness,
                      Raster<float> scores, Raster<float> displacement) {
-    in_order();
     correlate(left, right, phase, sharpness, scores, displacement);
 }
 EXPORT_COOPERATIVE(correlate_f32)
 KERNEL __launch_bounds__(THREADS, 3) correlate_f16(Raster<const __half> left, Raster<const __half> right, Raster<const float> phase, float sharpness,
                      Raster<float> scores, Raster<float> displacement) {
-    in_order();
     correlate(left, right, phase, sharpness, scores, displacement);
 }
 EXPORT_COOPERATIVE(correlate_f16)
 
 KERNEL expected(Raster<const float> scores, float sharpness, Raster<float> out) {
-    in_order();
     int x = column() / LANES, y = blockIdx.y, lane = lane_of_pixel();
     bool has = scores.has(y, x);
     float own[EACH] = {};

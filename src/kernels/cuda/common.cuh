@@ -10,14 +10,6 @@
 #define EXPORT(name)
 #define EXPORT_COOPERATIVE(name)
 #define CHECK(condition)
-
-// The first thing that each kernel does: lets the next launch take its place on the card while this one runs, and waits until the
-// launches before are done and all that they wrote is seen. Cards before 9.0 begin a launch only then.
-__device__ inline void in_order() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
-#endif
-}
 #else
 #include "host.hpp"
 #endif

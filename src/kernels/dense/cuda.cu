@@ -255,7 +255,6 @@ __device__ void convolve(const Dense& job) {
 
 #define DENSE(P, O, ...) \
     KERNEL __launch_bounds__((Shape<__VA_ARGS__>::THREADS)) dense_##P##_##O(const __grid_constant__ Dense job) { \
-        in_order(); \
         typedef Shape<__VA_ARGS__> S; \
         static_assert(S::PIXELS == P && S::OUTPUTS == O, "as its name says"); \
         convolve<S>(job); \

@@ -39,7 +39,6 @@ __device__ float2 pooled(const Raster<const float>& flow, int y, int x, int fact
 }
 
 KERNEL hypotheses_scaled(Raster<const float> motion, float pace, int known, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     float* to = out.at(y, x);
@@ -50,7 +49,6 @@ KERNEL hypotheses_scaled(Raster<const float> motion, float pace, int known, Rast
 EXPORT(hypotheses_scaled)
 
 KERNEL hypotheses_gather(Raster<const float> forth, Raster<const float> back, int factor, Raster<float> found) {
-    in_order();
     int x = column(), y = row();
     if (!found.has(y, x)) return;
     float* motion = found.at(y, x);
@@ -71,7 +69,6 @@ __device__ float2 carried(const Raster<const float>& found, int y, int x, int fi
 }
 
 KERNEL hypotheses_project(Raster<const float> found, Raster<const float> phase, Raster<float> flows) {
-    in_order();
     int x = column(), y = row();
     if (!flows.has(y, x)) return;
     float t = *phase.at(y, x);
@@ -96,7 +93,6 @@ __device__ float apart(float x, float y) {
 KERNEL hypotheses_choose(Raster<const float> flows, Raster<const float> cost0, Raster<const float> cost1,
                          Raster<const float> cost2, Raster<const float> found, Raster<const float> past, Raster<float> flow,
                          Raster<float> cues) {
-    in_order();
     int x = column(), y = row();
     if (!flow.has(y, x)) return;
     float left = CONTRAST * mean_around(cost0, y, x), right = CONTRAST * mean_around(cost1, y, x);

@@ -23,14 +23,12 @@
 #include "sample.cuh"
 
 KERNEL luma_gather(Raster<const float> luma, Raster<u8> whole, Raster<u8> half) {
-    in_order();
     int x = column(), y = row();
     if (luma.has(y, x)) gather(luma.at(y, x), y, x, whole, half);
 }
 EXPORT(luma_gather)
 
 KERNEL luma_warp(Raster<const u8> luma, Raster<const float> flow, float scale, Raster<i16> out) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     int sy = inside(y - BORDER, SAMPLES * flow.height), sx = inside(x - BORDER, SAMPLES * flow.width);
@@ -40,7 +38,6 @@ EXPORT(luma_warp)
 
 KERNEL luma_differences(Raster<const u8> left, Raster<const u8> right, Raster<const float> flow, float scale, Raster<float> out0,
                         Raster<float> out1) {
-    in_order();
     // Sixteen neighbours make a cell; a warp has two cells, and all of it stays for the sum.
     int x = column() / 16, y = row(), i = threadIdx.x % 16;
     bool has = flow.has(y, x);

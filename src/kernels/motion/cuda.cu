@@ -14,7 +14,6 @@
 const int DISPLACEMENT = 4, MASK = 6, PHASE = 7, CHANGE = 7;
 
 KERNEL motion_begin(Phases phases, Raster<float> state) {
-    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     float* cell = state.at(y, x);
@@ -27,7 +26,6 @@ EXPORT(motion_begin)
 __device__ float factor_of(int c) { return c < DISPLACEMENT ? 2.0f : c == MASK ? 1.0f : 0.0f; }
 
 KERNEL motion_advance(Raster<const float> coarser, Raster<const float> detail, Phases phases, Raster<float> state) {
-    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     Taps ty = neighbours(y, coarser.height), tx = neighbours(x, coarser.width);
@@ -46,7 +44,6 @@ KERNEL motion_advance(Raster<const float> coarser, Raster<const float> detail, P
 EXPORT(motion_advance)
 
 KERNEL motion_update(Raster<const float> changes, Raster<const float> luma, Raster<const float> acceleration, Raster<float> state) {
-    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     const float* change = changes.at(y, x);
@@ -70,7 +67,6 @@ KERNEL motion_update(Raster<const float> changes, Raster<const float> luma, Rast
 EXPORT(motion_update)
 
 KERNEL motion_put_ahead(Raster<const float> ahead, Raster<float> state) {
-    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     const float* by = ahead.at(y, x);
@@ -80,7 +76,6 @@ KERNEL motion_put_ahead(Raster<const float> ahead, Raster<float> state) {
 EXPORT(motion_put_ahead)
 
 KERNEL motion_conclude(Raster<const float> state, float scale, Raster<float> flow, Raster<float> weight) {
-    in_order();
     int x = column(), y = row();
     if (!state.has(y, x)) return;
     const float* cell = state.at(y, x);

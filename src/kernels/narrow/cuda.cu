@@ -97,7 +97,7 @@ __device__ void convolve(const Job& job) {
 }
 
 #define CONV(K, S, O) \
-    KERNEL narrow_##K##_##S##_##O(Job job) { in_order(); convolve<K, S, O>(job); } \
+    KERNEL narrow_##K##_##S##_##O(Job job) { convolve<K, S, O>(job); } \
     EXPORT_COOPERATIVE(narrow_##K##_##S##_##O)
 #define CONVS(K, S) CONV(K, S, 8) CONV(K, S, 16) CONV(K, S, 24) CONV(K, S, 32)
 CONVS(1, 1)

@@ -50,7 +50,6 @@ __device__ Place place_of(float position, int size) {
 
 KERNEL pairs_look_up(Raster<const float> features, Levels other, Raster<const float> flow, Raster<const float> share, int is_other,
                      Raster<float> out) {
-    in_order();
     __shared__ float products[PRODUCTS][PRODUCTS];
     int x = blockIdx.x, y = blockIdx.y, level = blockIdx.z, t = threadIdx.x;
     const Raster<const float>& in = other.values[level];
@@ -75,7 +74,6 @@ KERNEL pairs_look_up(Raster<const float> features, Levels other, Raster<const fl
 EXPORT_COOPERATIVE(pairs_look_up)
 
 KERNEL pairs_row_moments(Raster<const float> input, int squared, Raster<const float> moments, Raster<float> rows) {
-    in_order();
     int y = row(), c = column();
     if (y >= input.height || c >= input.channels) return;
     float mean = squared ? moments.at(0, 0)[c] : 0.0f, sum = 0.0f;
@@ -88,7 +86,6 @@ KERNEL pairs_row_moments(Raster<const float> input, int squared, Raster<const fl
 EXPORT(pairs_row_moments)
 
 KERNEL pairs_moments(Raster<const float> rows, int width, int squared, Raster<float> moments) {
-    in_order();
     int c = column();
     if (c >= rows.channels) return;
     double sum = 0.0;
@@ -99,7 +96,6 @@ KERNEL pairs_moments(Raster<const float> rows, int width, int squared, Raster<fl
 EXPORT(pairs_moments)
 
 KERNEL pairs_standardise(Raster<const float> input, Raster<const float> moments, float least, Raster<float> out) {
-    in_order();
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (!out.has(y, x)) return;
     out.at(y, x)[c] = fmaxf((input.at(y, x)[c] - moments.at(0, 0)[c]) * moments.at(0, 1)[c], least);
@@ -109,7 +105,6 @@ EXPORT(pairs_standardise)
 __device__ Taps resized(int i, int from, int to) { return taps(((float)i + 0.5f) * ((float)from / (float)to) - 0.5f, from); }
 
 KERNEL pairs_resize(Raster<const float> input, float gain, Raster<float> out) {
-    in_order();
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (!out.has(y, x)) return;
     Taps ty = resized(y, input.height, out.height), tx = resized(x, input.width, out.width);

@@ -54,21 +54,18 @@ struct Value {
 __device__ Value value_of(const Raster<float>& out) { return {row(), column() / out.channels, column() % out.channels}; }
 
 KERNEL picture_copy(Raster<const float> picture, Raster<float> out) {
-    in_order();
     Value v = value_of(out);
     if (out.has(v.y, v.x)) out.at(v.y, v.x)[v.c] = picture.at(v.y, v.x)[v.c];
 }
 EXPORT(picture_copy)
 
 KERNEL picture_fill(float value, Raster<float> out) {
-    in_order();
     Value v = value_of(out);
     if (out.has(v.y, v.x)) out.at(v.y, v.x)[v.c] = value;
 }
 EXPORT(picture_fill)
 
 KERNEL picture_map(Raster<const float> values, int change, float by, Raster<float> out) {
-    in_order();
     Value v = value_of(out);
     if (!out.has(v.y, v.x)) return;
     float value = values.at(v.y, v.x)[v.c];
@@ -77,7 +74,6 @@ KERNEL picture_map(Raster<const float> values, int change, float by, Raster<floa
 EXPORT(picture_map)
 
 KERNEL picture_lower(Raster<const float> values, Raster<const float> mean, Raster<float> out) {
-    in_order();
     Value v = value_of(out);
     if (out.has(v.y, v.x)) out.at(v.y, v.x)[v.c] = values.at(v.y, v.x)[v.c] - *mean.at(0, 0);
 }
@@ -85,7 +81,6 @@ EXPORT(picture_lower)
 
 KERNEL picture_add_weighted(float factor, Raster<const float> rows, Raster<const float> columns, Raster<const float> values,
                             Raster<float> out) {
-    in_order();
     Value v = value_of(out);
     if (!out.has(v.y, v.x)) return;
     float weight = rows.data ? *rows.at(0, v.y) * *columns.at(0, v.x) : factor;
@@ -94,7 +89,6 @@ KERNEL picture_add_weighted(float factor, Raster<const float> rows, Raster<const
 EXPORT(picture_add_weighted)
 
 KERNEL picture_add_clamped(Raster<const float> image, Raster<const float> residual, Raster<float> out) {
-    in_order();
     Value v = value_of(out);
     if (!out.has(v.y, v.x)) return;
     float sum = image.at(v.y, v.x)[v.c] + residual.at(v.y, v.x)[v.c];
@@ -104,7 +98,6 @@ EXPORT(picture_add_clamped)
 
 // Reads within the first pixels alone, and writes beyond them.
 KERNEL picture_extend(int height, int width, Raster<float> out) {
-    in_order();
     Value v = value_of(out);
     if (!out.has(v.y, v.x) || (v.y < height && v.x < width)) return;
     out.at(v.y, v.x)[v.c] = out.at(min(v.y, height - 1), min(v.x, width - 1))[v.c];
@@ -119,7 +112,6 @@ __device__ float fetched(const Raster<const float>& side, const Value& v, const 
 }
 
 KERNEL picture_blend(Raster<const float> left, Raster<const float> right, Raster<const float> motion, Raster<float> out) {
-    in_order();
     const int MASK = 4;
     Value v = value_of(out);
     if (!out.has(v.y, v.x)) return;
@@ -129,7 +121,6 @@ KERNEL picture_blend(Raster<const float> left, Raster<const float> right, Raster
 EXPORT(picture_blend)
 
 KERNEL picture_quarter(Raster<const float> full, Raster<float> out) {
-    in_order();
     const int CELL = 4;
     Value v = value_of(out);
     if (!out.has(v.y, v.x)) return;
@@ -141,7 +132,6 @@ KERNEL picture_quarter(Raster<const float> full, Raster<float> out) {
 EXPORT(picture_quarter)
 
 KERNEL picture_row_sums(Raster<const float> values, Raster<float> out) {
-    in_order();
     int y = blockIdx.x, count = values.width * values.channels;
     float sum = 0.0f;
     for (int i = threadIdx.x; i < count; i += WARP) sum += values.at(y, i / values.channels)[i % values.channels];
@@ -151,7 +141,6 @@ KERNEL picture_row_sums(Raster<const float> values, Raster<float> out) {
 EXPORT_COOPERATIVE(picture_row_sums)
 
 KERNEL picture_mean(Raster<const float> left, Raster<const float> right, int count, Raster<float> out) {
-    in_order();
     __shared__ double sums[2][WARP];
     int lane = threadIdx.x;
     for (int side = 0; side < 2; side++) {
@@ -173,7 +162,6 @@ KERNEL picture_mean(Raster<const float> left, Raster<const float> right, int cou
 EXPORT_COOPERATIVE(picture_mean)
 
 KERNEL picture_differ(Raster<const u8> left, Raster<const u8> right, Raster<float> out) {
-    in_order();
     int x = column();
     // whoever writes writes the same
     if (left.has(0, x) && *left.at(0, x) != *right.at(0, x)) *out.at(0, 0) = 1.0f;

@@ -10,14 +10,12 @@
 #include "../cuda/common.cuh"
 
 KERNEL pointwise_add_rectified(Raster<const float> a, Raster<const float> b, Raster<float> out) {
-    in_order();
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (out.has(y, x)) out.at(y, x)[c] = fmaxf(a.at(y, x)[c] + b.at(y, x)[c], 0.0f);
 }
 EXPORT(pointwise_add_rectified)
 
 KERNEL pointwise_surround(Raster<const float> picture, int top, int left, Raster<float> out) {
-    in_order();
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (!out.has(y, x)) return;
     out.at(y, x)[c] = picture.at(inside(y - top, picture.height), inside(x - left, picture.width))[c];

@@ -14,7 +14,6 @@
 #include "../cuda/common.cuh"
 
 KERNEL resample_half(Raster<const float> input, Raster<float> out) {
-    in_order();
     int x = column() / out.channels, c = column() % out.channels, y = row();
     if (!out.has(y, x)) return;
     int below = min(2 * y + 1, input.height - 1), beside = min(2 * x + 1, input.width - 1);
@@ -26,7 +25,6 @@ EXPORT(resample_half)
 __device__ float weighted(float a, float b, float c, float d) { return 0.125f * (a + d) + 0.375f * (b + c); }
 
 KERNEL resample_half_smooth(Raster<const float> input, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     float down[4];
@@ -41,7 +39,6 @@ KERNEL resample_half_smooth(Raster<const float> input, Raster<float> out) {
 EXPORT(resample_half_smooth)
 
 KERNEL resample_double(Raster<const float> input, float factor, Raster<const float> detail, Raster<float> out) {
-    in_order();
     int x = column() / out.channels, c = column() % out.channels, y = row();
     if (!out.has(y, x)) return;
     Taps ty = neighbours(y, input.height), tx = neighbours(x, input.width);
@@ -53,7 +50,6 @@ KERNEL resample_double(Raster<const float> input, float factor, Raster<const flo
 EXPORT(resample_double)
 
 KERNEL resample_mean(Raster<const float> input, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     const float* pixel = input.at(y, x);
@@ -64,7 +60,6 @@ KERNEL resample_mean(Raster<const float> input, Raster<float> out) {
 EXPORT(resample_mean)
 
 KERNEL resample_row_sums(Raster<const float> input, Raster<float> out) {
-    in_order();
     int y = blockIdx.x;
     float sum = 0.0f;
     for (int x = threadIdx.x; x < input.width; x += WARP) sum += *input.at(y, x);

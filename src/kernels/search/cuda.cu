@@ -565,7 +565,6 @@ __device__ void take_turn(const Level& level, int turn) {
 }
 
 KERNEL __launch_bounds__(MOST_THREADS, 1) search_refine(Level level, int turn, int turns) {
-    in_order();
 #pragma unroll 1
     for (int i = 0; i < turns; i++) {
         take_turn(level, turn + i);
@@ -593,7 +592,6 @@ __device__ float weight_of(const Raster<const float>& own, const Raster<const fl
 }
 
 KERNEL search_blend(Level level, Raster<float> forth, Raster<float> back) {
-    in_order();
     int x = column(), y = row(), d = blockIdx.z;
     if (!forth.has(y, x)) return;
     float sums[2] = {0.0f, 0.0f}, weights = 0.0f;

@@ -32,7 +32,6 @@ __device__ bool edge_to(const Raster<const u8>& left, const Raster<const u8>& ri
 }
 
 KERNEL still_cells(Raster<const u8> left, Raster<const u8> right, Raster<float> change, Raster<float> edges) {
-    in_order();
     int x = column(), y = row();
     if (SAMPLES * y >= left.height || SAMPLES * x >= left.width) return;
     int bottom = min(SAMPLES * (y + 1), left.height), beyond = min(SAMPLES * (x + 1), left.width);
@@ -51,14 +50,12 @@ KERNEL still_cells(Raster<const u8> left, Raster<const u8> right, Raster<float> 
 EXPORT(still_cells)
 
 KERNEL still_around(Raster<const float> cells, Raster<float> out) {
-    in_order();
     int x = column(), y = row();
     if (out.has(y, x)) *out.at(y, x) = mean_around(cells, y, x);
 }
 EXPORT(still_around)
 
 KERNEL still_choose(Raster<const float> edges, Raster<const float> difference, Raster<float> kept) {
-    in_order();
     int x = column(), y = row();
     if (!kept.has(y, x)) return;
     bool disagree = *difference.at(y, x) > DISAGREEMENT / MAX_CODE;
@@ -67,7 +64,6 @@ KERNEL still_choose(Raster<const float> edges, Raster<const float> difference, R
 EXPORT(still_choose)
 
 KERNEL still_keep(Picture left, Picture right, Picture out, Raster<const float> kept) {
-    in_order();
     int x = column(), y = row();
     const Component& first = out.components[0];
     if (x >= first.width(out.width) || y >= first.height(out.height)) return;

@@ -20,7 +20,6 @@
 const int STATIC_FLOW = 1 << (FLOW_BITS - 1), SEGMENT = 16, VALUES = 5, SAMPLES = 4;
 
 KERNEL synthesis_copy(Component left, Component out, int bytes, int rows) {
-    in_order();
     int x = column(), y = row();
     if (x < bytes && y < rows) *out.at(y, x) = *left.at(y, x);
 }
@@ -171,7 +170,6 @@ struct Groups {
 };
 
 KERNEL synthesise(const __grid_constant__ Groups groups, int cell, Raster<const float> flow, Raster<const float> mask) {
-    in_order();
     const Group& group = groups.all[blockIdx.z];
     const Picture &left = group.left, &right = group.right, &out = group.out;
     int x = SAMPLES * column(), y = row();

@@ -265,7 +265,7 @@ __device__ void convolve(const Job& job) {
 }
 
 #define CONV(K, S, O) \
-    KERNEL __launch_bounds__(THREADS, BLOCKS) tensor_##K##_##S##_##O(const __grid_constant__ Job job) { in_order(); convolve<K, S, O>(job); } \
+    KERNEL __launch_bounds__(THREADS, BLOCKS) tensor_##K##_##S##_##O(const __grid_constant__ Job job) { convolve<K, S, O>(job); } \
     EXPORT_COOPERATIVE(tensor_##K##_##S##_##O)
 #define CONVS(K, S) CONV(K, S, 8) CONV(K, S, 16) CONV(K, S, 24) CONV(K, S, 32)
 CONVS(1, 1)

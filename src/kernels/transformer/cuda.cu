@@ -75,7 +75,6 @@ __device__ void normalise(const float* from, const Raster<const float>& norm, fl
 }
 
 KERNEL transformer_norm(Raster<const float> input, Raster<const float> norm, float epsilon, Raster<float> out) {
-    in_order();
     int x = blockIdx.x * blockDim.y + threadIdx.y, y = blockIdx.y;
     bool has = out.has(y, x);
     normalise(has ? input.at(y, x) : nullptr, norm, epsilon, has ? out.at(y, x) : nullptr, out.channels);
@@ -83,7 +82,6 @@ KERNEL transformer_norm(Raster<const float> input, Raster<const float> norm, flo
 EXPORT_COOPERATIVE(transformer_norm)
 
 KERNEL transformer_gather(Windows windows, Raster<const float> grid, Raster<const float> norm, float epsilon, Raster<float> out) {
-    in_order();
     int i = blockIdx.x * blockDim.y + threadIdx.y, window = blockIdx.y;
     bool has = out.has(window, i);
     int y = has ? (windows.cell_row(window, i) + windows.shift) % windows.rows() - windows.top() : -1;
@@ -96,7 +94,6 @@ KERNEL transformer_gather(Windows windows, Raster<const float> grid, Raster<cons
 EXPORT_COOPERATIVE(transformer_gather)
 
 KERNEL transformer_scatter(Windows windows, Raster<const float> cells, Raster<float> out) {
-    in_order();
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (!out.has(y, x)) return;
     int side = windows.side, rows = windows.rows(), columns = windows.columns();
@@ -109,7 +106,6 @@ EXPORT(transformer_scatter)
 
 KERNEL transformer_attend(Windows windows, int heads, Raster<const float> queries, Raster<const float> keys_values,
                           Raster<const float> places, Raster<float> out) {
-    in_order();
     int window = blockIdx.x, head = blockIdx.y, i = threadIdx.x, area = queries.width;
     if (i >= area) return;
     int c = queries.channels, own = c / heads, own_place = places.channels / heads;
@@ -142,7 +138,6 @@ EXPORT(transformer_attend)
 __device__ float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
 
 KERNEL transformer_depthwise(Raster<const float> input, Raster<const float> weights, Raster<float> out) {
-    in_order();
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (!out.has(y, x)) return;
     float sum = weights.at(0, 9)[c];
@@ -155,7 +150,6 @@ KERNEL transformer_depthwise(Raster<const float> input, Raster<const float> weig
 EXPORT(transformer_depthwise)
 
 KERNEL transformer_patches(Raster<const float> input, int stride, int dilation, Raster<float> out) {
-    in_order();
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (!out.has(y, x)) return;
     int tap = c / input.channels;
@@ -165,7 +159,6 @@ KERNEL transformer_patches(Raster<const float> input, int stride, int dilation, 
 EXPORT(transformer_patches)
 
 KERNEL transformer_weigh(Raster<const float> values, Raster<const float> share, int is_other, Raster<float> out) {
-    in_order();
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (!out.has(y, x)) return;
     float part = *share.at(y, x);
@@ -174,7 +167,6 @@ KERNEL transformer_weigh(Raster<const float> values, Raster<const float> share, 
 EXPORT(transformer_weigh)
 
 KERNEL transformer_spread_twice(Raster<const float> input, Raster<float> out) {
-    in_order();
     int y = row(), x = column() / out.channels, c = column() % out.channels;
     if (!out.has(y, x)) return;
     // The first step places a pixel by its coarser digits.

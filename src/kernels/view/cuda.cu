@@ -61,7 +61,6 @@ __device__ void cell_of(const Picture& p, int kind, int y, int x, float cell[6])
 }
 
 KERNEL view(Picture picture, int kind, Raster<float> out, Raster<u8> whole, Raster<u8> half, Raster<float> luma) {
-    in_order();
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     float cell[6];
@@ -74,7 +73,6 @@ KERNEL view(Picture picture, int kind, Raster<float> out, Raster<u8> whole, Rast
 EXPORT(view)
 
 KERNEL view_thumbnail(Raster<const float> view, int side, Raster<float> out) {
-    in_order();
     // The same for all of a warp.
     int x = column() / (int)WARP, y = row(), thread = threadIdx.x % WARP;
     if (!out.has(y, x)) return;

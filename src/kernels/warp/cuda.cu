@@ -53,12 +53,10 @@ __device__ void warp(const Raster<const T>& features, const Raster<const float>&
 }
 
 KERNEL warp_f32(Raster<const float> features, Raster<const float> flow, float epsilon, Raster<float> out) {
-    in_order();
     warp(features, flow, epsilon, out);
 }
 EXPORT_COOPERATIVE(warp_f32)
 KERNEL warp_f16(Raster<const __half> features, Raster<const float> flow, float epsilon, Raster<__half> out) {
-    in_order();
     warp(features, flow, epsilon, out);
 }
 EXPORT_COOPERATIVE(warp_f16)
@@ -74,7 +72,7 @@ __device__ void wide(const Raster<const T>& features, const Raster<const float>&
     write(out.at(y, x) + c, mix(upper, lower, ty.share));
 }
 
-KERNEL warp_wide(Raster<const float> features, Raster<const float> flow, Raster<float> out) { in_order(); wide(features, flow, out); }
+KERNEL warp_wide(Raster<const float> features, Raster<const float> flow, Raster<float> out) { wide(features, flow, out); }
 EXPORT(warp_wide)
-KERNEL warp_wide_half(Raster<const __half> features, Raster<const float> flow, Raster<__half> out) { in_order(); wide(features, flow, out); }
+KERNEL warp_wide_half(Raster<const __half> features, Raster<const float> flow, Raster<__half> out) { wide(features, flow, out); }
 EXPORT(warp_wide_half)
