@@ -19,14 +19,14 @@ struct Template {
     steps: [[__m256; 2]; PATCH],
 }
 
-pub fn refine(search: &Search, i: usize, row: &mut [Patch], near: [Option<&[Patch]>; 2]) {
+pub fn refine(search: &Search, i: usize, row: &mut [Patch]) {
     // SAFETY: this module runs only where its instructions were found.
-    unsafe { refine_vectors(search, i, row, near) };
+    unsafe { refine_vectors(search, i, row) };
 }
 
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
-fn refine_vectors(search: &Search, i: usize, row: &mut [Patch], near: [Option<&[Patch]>; 2]) {
-    search.refine::<Vectors>(i, row, near);
+fn refine_vectors(search: &Search, i: usize, row: &mut [Patch]) {
+    search.refine::<Vectors>(i, row);
 }
 
 impl Arithmetic for Vectors {

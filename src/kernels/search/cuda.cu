@@ -1,13 +1,14 @@
 // Dense inverse search. Bits are those of `reference.rs`.
 //
-// search_refine: a warp a patch. Level level, int turn, int turns: of the 15 turns of a level so many from `turn` on. Patches of one turn do
-// not depend on each other, those of the next do: either one launch a turn, or, where a turn has few patches, one block that makes all turns.
-// A patch looks at those above, left, right and below, so that those whose row and column have parities of one sum go together: 3 turns for
-// a pass and a direction. The first pass takes both directions at once; a patch starts there from what the coarser level has found.
-// Grid: at most 256 threads a block along x; where `turns` is more than 1 a single block.
+// search_refine: a warp a patch, of both directions. Level level, int pass: one of the 4 passes of a level. All patches of a pass look at
+// what the pass before has found, in grids of its own; in the first one they start from what the coarser level has found.
+// Grid: 64 threads a block along x.
 //
-// search_blend: a thread a sample, z the direction. Level level, Raster<float> forth, back [h, w, 2].
+// search_blend: a thread a sample, z the direction, after the last pass. Level level, Raster<float> forth, back [h, w, 2].
 // Grid: 32 x 8 threads over (h, w), z 2.
+//
+// search_level: all of it in one launch, for a level that has few patches. Arguments as of search_blend.
+// Grid: a single block of 384 threads along x.
 //
 // A warp is four groups of 8 threads; each group compares the patch to another place, if there are so many to look at, and what they found
 // is judged in the reference's order. A thread has one column of the patch's 8 x 8 samples, of the template and its Gauss-Newton steps 24
@@ -15,15 +16,17 @@
 // lies, coordinates clamped, in place of a copy with a border.
 //
 // Limited by latency where a level has few patches: reads and comparisons that wait for each other, at least what a patch is, what is around
-// it, what it shows, where that leads, and up to three steps. At 480 x 270 samples a turn has 2,000 to 8,000 patches and is limited by
+// it, what it shows, where that leads, and up to three steps. At 480 x 270 samples a pass has 16,000 patches and is limited by
 // instructions, some 200 a comparison. The code is kept short (repeated patterns apart): each launch has to fetch it anew.
 #include "../cuda/common.cuh"
 
-const int PATCH = 8, STRIDE = PATCH / 2, MARGIN = PATCH + 2, MOST_THREADS = 256;
+const int PATCH = 8, STRIDE = PATCH / 2, MARGIN = PATCH + 2;
 // That compare a patch side by side, and the threads of a patch.
 const int GROUPS = 4, THREADS = GROUPS * PATCH;
-// Patches whose row and column have parities that sum to 0, 1 and 2.
-const int DIAGONALS = 3;
+const int PASSES = 4;
+// Threads of the blocks of search_refine, of which six fit a multiprocessor side by side, and of the one of search_level: as many as have
+// all the registers that they want (168).
+const int BLOCK = 64, BLOCKS_AT_ONCE = 6, SINGLE_BLOCK = 384;
 const float AREA = (float)(PATCH * PATCH), CODE = 1.0f / 255.0f;
 
 struct Patch {
@@ -38,25 +41,26 @@ struct Patch {
 // directions, [h, w, 2]. What there is not is null.
 struct Level {
     Raster<const float> luma[2], finer[2], coarser[2];
-    // Of both directions, row by row.
-    Patch* grids[2];
+    // Row by row, what passes of even and of odd numbers find, of both directions each.
+    Patch* grids[2][2];
     int rows, columns;
 };
 
-// One direction.
+// One direction, in one pass.
 struct Search {
     Raster<const float> own, other, finer, coarser;
-    Patch* grid;
-    const Patch* opposite;
+    // What was found by the pass before, and what was found the other way.
+    const Patch *before, *opposite;
     int rows, columns, pass;
-    // The sum of the parities of row and column of the patches whose turn it is.
-    int diagonal;
+
+    // How far above, left, right and below a patch looks.
+    __device__ int distance() const { return pass == 0 ? 4 : pass == 1 ? 2 : 1; }
 };
 
-__device__ Search search_of(const Level& level, int direction, int pass, int diagonal) {
+__device__ Search search_of(const Level& level, int direction, int pass) {
     int d = direction;
-    return {level.luma[d], level.luma[1 - d], level.finer[d], level.coarser[d], level.grids[d], level.grids[1 - d],
-            level.rows,    level.columns,     pass,           diagonal};
+    Patch* const* before = level.grids[1 - pass % 2];
+    return {level.luma[d], level.luma[1 - d], level.finer[d], level.coarser[d], before[d], before[1 - d], level.rows, level.columns, pass};
 }
 
 __device__ float fused(float a, float b, float t) { return fmaf(t, b - a, a); }
@@ -415,9 +419,9 @@ __device__ int nearest(int i, float flow, int count) {
     return place > 0.0f ? (int)fminf(place, (float)(count - 1)) : 0;
 }
 
-// What is known of a patch: nothing but its start, as long as it has had no turn.
+// What is known of a patch: nothing but its start before the first pass.
 __device__ Patch patch_at(const Search& search, const Patch* grid, int i, int j) {
-    if (search.pass > 0 || i % 2 + j % 2 < search.diagonal) return grid[i * search.columns + j];
+    if (search.pass > 0) return grid[i * search.columns + j];
     Corners corners(search.coarser, i, j);
     return {{corners.start(0), corners.start(1)}, 0.0f, {0.0f, 0.0f}, 0, 0};
 }
@@ -428,21 +432,22 @@ __device__ Candidate candidate_of(const Search& search, int i, int j, const Patc
     const float none[2] = {0.0f, 0.0f};
     if (k == START) return {{own.flow[0], own.flow[1]}, search.pass == 0, true};
     if (k == STILL) return {{0.0f, 0.0f}, search.pass == 0 && distance(own.flow, none) > CLOSE, true};
-    int y = k == ABOVE ? i - 1 : k == BELOW ? i + 1 : i, x = k == LEFT ? j - 1 : k == RIGHT ? j + 1 : j;
+    int far = search.distance();
+    int y = k == ABOVE ? i - far : k == BELOW ? i + far : i, x = k == LEFT ? j - far : k == RIGHT ? j + far : j;
     if (k == OPPOSITE) {
         y = nearest(i, own.flow[1], search.rows);
         x = nearest(j, own.flow[0], search.columns);
     }
     bool has = k == OPPOSITE ? search.pass > 0 : k < OPPOSITE && y >= 0 && y < search.rows && x >= 0 && x < search.columns;
     if (!has) return {};
-    Patch there = patch_at(search, k == OPPOSITE ? search.opposite : search.grid, y, x);
+    Patch there = patch_at(search, k == OPPOSITE ? search.opposite : search.before, y, x);
     float sign = k == OPPOSITE ? -1.0f : 1.0f;
     // Opposite, it may be another patch than the last time.
     bool fresh = is_fresh(search, there) || (k == OPPOSITE && is_fresh(search, own));
     return {{sign * there.flow[0], sign * there.flow[1]}, true, fresh};
 }
 
-// A patch that moves as those around it do.
+// A patch that moves as those around it do, or as it did where there are none.
 __device__ Patch among(const Lanes& lanes, const Patch& patch, const Candidate& near) {
     float sum[2] = {0.0f, 0.0f};
     unsigned has = lanes.which(near.has);
@@ -455,7 +460,8 @@ __device__ Patch among(const Lanes& lanes, const Patch& patch, const Candidate& 
         sum[1] += y;
     }
     float share = 1.0f / (float)max(count, 1);
-    return {{share * sum[0], share * sum[1]}, patch.cost, {0.0f, 0.0f}, 1, patch.changed};
+    float x = count > 0 ? share * sum[0] : patch.flow[0], y = count > 0 ? share * sum[1] : patch.flow[1];
+    return {{x, y}, patch.cost, {0.0f, 0.0f}, 1, patch.changed};
 }
 
 // One patch, at row and column (i, j), and what its warp knows of it.
@@ -538,39 +544,24 @@ struct Refinement {
     }
 };
 
-// All patches of one turn.
-__device__ void take_turn(const Level& level, int turn) {
-    // The first pass, in which no direction looks at what the other one found, is of both.
-    bool is_first = turn < DIAGONALS;
-    int later = turn - DIAGONALS, pass = is_first ? 0 : 1 + later / (2 * DIAGONALS), stage = turn % DIAGONALS;
-    int diagonal = pass % 2 == 0 ? stage : DIAGONALS - 1 - stage;
-    int step = diagonal == 1 ? 1 : 2, across = (level.columns + 1) / 2, down = diagonal == 1 ? level.rows : (level.rows + 1) / 2;
-    int patches = across * down * (is_first ? 2 : 1), together = (int)blockDim.x / THREADS;
+// All patches of one pass, both directions.
+__device__ void make_pass(const Level& level, int pass) {
+    int patches = level.rows * level.columns, together = (int)blockDim.x / THREADS;
     Lanes lanes;
 #pragma unroll 1
-    for (int p = (int)blockIdx.x * together + (int)threadIdx.x / THREADS; p < patches; p += (int)gridDim.x * together) {
+    for (int p = (int)blockIdx.x * together + (int)threadIdx.x / THREADS; p < 2 * patches; p += (int)gridDim.x * together) {
+        int direction = p >= patches, patch = p - direction * patches;
         // The only division, as these take long.
-        int row = (int)((unsigned)p / (unsigned)across), direction = is_first ? row >= down : later / DIAGONALS % 2;
-        int i = (is_first && row >= down ? row - down : row) * step + diagonal / 2;
-        int j = (p - row * across) * 2 + (diagonal == 1 ? 1 - i % 2 : diagonal / 2);
-        if (i >= level.rows || j >= level.columns) continue;
-        Search search = search_of(level, direction, pass, diagonal);
-        Patch before = patch_at(search, search.grid, i, j), found = Refinement{lanes, search, i, j}.of(before);
+        int i = (int)((unsigned)patch / (unsigned)level.columns), j = patch - i * level.columns;
+        Search search = search_of(level, direction, pass);
+        Patch before = patch_at(search, search.before, i, j), found = Refinement{lanes, search, i, j}.of(before);
         bool same = found.flow[0] == before.flow[0] && found.flow[1] == before.flow[1];
         found.changed = same ? before.changed : pass;
-        // All threads have read what it was.
-        __syncwarp(lanes.mask);
-        if (lanes.lane == 0) search.grid[i * level.columns + j] = found;
+        if (lanes.lane == 0) level.grids[pass % 2][direction][patch] = found;
     }
 }
 
-KERNEL __launch_bounds__(MOST_THREADS, 1) search_refine(Level level, int turn, int turns) {
-#pragma unroll 1
-    for (int i = 0; i < turns; i++) {
-        take_turn(level, turn + i);
-        if (i + 1 < turns) __syncthreads();
-    }
-}
+KERNEL __launch_bounds__(BLOCK, BLOCKS_AT_ONCE) search_refine(Level level, int pass) { make_pass(level, pass); }
 EXPORT_COOPERATIVE(search_refine)
 
 __device__ float window(int i) {
@@ -591,21 +582,42 @@ __device__ float weight_of(const Raster<const float>& own, const Raster<const fl
     return window(r) * window(c) / fmaxf(difference * difference, CODE * CODE);
 }
 
-KERNEL search_blend(Level level, Raster<float> forth, Raster<float> back) {
-    int x = column(), y = row(), d = blockIdx.z;
-    if (!forth.has(y, x)) return;
+// What sample (y, x) moves by in a direction.
+__device__ void blend(const Level& level, int direction, int y, int x, float* to) {
+    const Patch* grid = level.grids[(PASSES - 1) % 2][direction];
     float sums[2] = {0.0f, 0.0f}, weights = 0.0f;
     for (int j = max(x / STRIDE - 1, 0); j < min(level.columns, x / STRIDE + 1); j++) {
         for (int i = max(y / STRIDE - 1, 0); i < min(level.rows, y / STRIDE + 1); i++) {
-            const float* flow = level.grids[d][i * level.columns + j].flow;
-            float weight = weight_of(level.luma[d], level.luma[1 - d], i * STRIDE, j * STRIDE, y, x, flow);
+            const float* flow = grid[i * level.columns + j].flow;
+            float weight = weight_of(level.luma[direction], level.luma[1 - direction], i * STRIDE, j * STRIDE, y, x, flow);
             sums[0] += weight * flow[0];
             sums[1] += weight * flow[1];
             weights += weight;
         }
     }
-    float* to = (d == 0 ? forth : back).at(y, x);
     to[0] = sums[0] / weights;
     to[1] = sums[1] / weights;
 }
+
+KERNEL search_blend(Level level, Raster<float> forth, Raster<float> back) {
+    int y = row(), x = column();
+    if (forth.has(y, x)) blend(level, blockIdx.z, y, x, (blockIdx.z == 0 ? forth : back).at(y, x));
+}
 EXPORT(search_blend)
+
+KERNEL __launch_bounds__(SINGLE_BLOCK, 1) search_level(Level level, Raster<float> forth, Raster<float> back) {
+#pragma unroll 1
+    for (int pass = 0; pass < PASSES; pass++) {
+        make_pass(level, pass);
+        __syncthreads();
+    }
+#pragma unroll 1
+    for (int direction = 0; direction < 2; direction++) {
+#pragma unroll 1
+        for (int at = (int)threadIdx.x; at < forth.height * forth.width; at += (int)blockDim.x) {
+            int y = at / forth.width, x = at % forth.width;
+            blend(level, direction, y, x, (direction == 0 ? forth : back).at(y, x));
+        }
+    }
+}
+EXPORT_COOPERATIVE(search_level)

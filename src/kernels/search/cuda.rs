@@ -3,19 +3,20 @@
 use candle_core::bail;
 
 use super::descent::patches;
-use super::{PASSES, searched};
+use super::{DISTANCES, searched};
 use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
 
 /// Bytes of a patch on the device.
 const PATCH_BYTES: usize = 7 * size_of::<f32>();
-/// By the sum of the parities of a patch's row and column.
-const DIAGONALS: usize = 3;
-/// The first pass takes both directions together.
-const TURNS: usize = DIAGONALS * (2 * PASSES - 1);
-/// A level with no more patches of each parity is searched by one launch.
-const FEW: usize = 8;
+/// What is found, and what was found by the pass before, of both directions.
+const GRIDS: usize = 4;
+/// A level with no more patches, of both directions, is searched by one launch: twice as many as its block takes at once.
+const FEW: usize = 2 * SINGLE_BLOCK / THREADS;
 /// Threads of a patch, as in `cuda.cu`.
 const THREADS: usize = 32;
+/// Threads of a block where there are many, as small ones spread over a card, and of a single one; as in `cuda.cu`.
+const BLOCK: usize = 64;
+const SINGLE_BLOCK: usize = 384;
 
 /// What is known of one level between the launches.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +34,7 @@ struct RawLevel {
     luma: [RawRaster; 2],
     finer: [RawRaster; 2],
     coarser: [RawRaster; 2],
-    grids: [u64; 2],
+    grids: [u64; GRIDS],
     rows: i32,
     columns: i32,
 }
@@ -52,7 +53,7 @@ pub fn levels(sizes: &[(usize, usize)], finest: usize) -> candle_core::Result<&[
 /// Bytes for the patches of a level of this height and width.
 pub fn level_bytes(size: (usize, usize)) -> usize {
     let (rows, columns) = patches(size);
-    2 * rows * columns * PATCH_BYTES
+    GRIDS * rows * columns * PATCH_BYTES
 }
 
 /// As [`super::search`]: `luma` are both pyramids from the finest level searched on, as many levels as there are `levels`.
@@ -81,12 +82,12 @@ pub fn search(
             flow.expect("the flow of a search", size, 2)?;
         }
         let grid = patches(size);
-        let bytes = (level_bytes(size) / 2) as u64;
+        let bytes = (level_bytes(size) / GRIDS) as u64;
         let raw = RawLevel {
             luma: pair(i),
             finer: finer.unwrap_or_default(),
             coarser: coarser.unwrap_or_default(),
-            grids: [level.patches, level.patches + bytes],
+            grids: std::array::from_fn(|i| level.patches + i as u64 * bytes),
             rows: grid.0 as i32,
             columns: grid.1 as i32,
         };
@@ -98,35 +99,23 @@ pub fn search(
 /// The launches of one level.
 fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel) -> Vec<Launch> {
     let launch = |function| Launch::new("search", function);
-    let mut launches = Vec::new();
-    // Many small blocks spread over a card; a single one has all threads that a block can have.
-    let few = rows.div_ceil(2) * columns.div_ceil(2) <= FEW;
-    let (step, threads) = if few { (TURNS, 256) } else { (1, 64) };
-    for turn in (0..TURNS).step_by(step) {
-        let blocks = match few {
-            true => 1,
-            false => (THREADS * patches_of(turn, (rows, columns))).div_ceil(threads),
-        };
-        let mut refine = launch("search_refine").with(raw);
-        refine = refine.with(turn as i32).with(step as i32);
-        (refine.grid, refine.block) = ([blocks as u32, 1, 1], [threads as u32, 1, 1]);
-        launches.push(refine);
-    }
     let [forth, back] = &level.flows;
+    let patches = 2 * rows * columns;
+    if patches <= FEW {
+        let mut all = launch("search_level");
+        all.block[0] = SINGLE_BLOCK as u32;
+        return vec![all.with(raw).raster(forth).raster(back)];
+    }
+    let passes = (0..DISTANCES.len()).map(|pass| {
+        let mut refine = launch("search_refine").with(raw).with(pass as i32);
+        refine.grid[0] = (THREADS * patches).div_ceil(BLOCK) as u32;
+        refine.block[0] = BLOCK as u32;
+        refine
+    });
     let mut blend = launch("search_blend").pixels(forth.size());
     blend.grid[2] = 2;
-    launches.push(blend.with(raw).raster(forth).raster(back));
-    launches
-}
-
-/// About how many patches take a turn.
-fn patches_of(turn: usize, (rows, columns): (usize, usize)) -> usize {
-    let directions = if turn < DIAGONALS { 2 } else { 1 };
-    let rows = match turn % DIAGONALS {
-        1 => rows,
-        _ => rows.div_ceil(2),
-    };
-    directions * rows * columns.div_ceil(2)
+    let blend = blend.with(raw).raster(forth).raster(back);
+    passes.chain([blend]).collect()
 }
 
 #[cfg(test)]
@@ -204,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Large enough for a launch a turn.
+    /// Large enough for a launch a pass.
     #[test]
     fn many_patches_are_the_same_to_the_bit() {
         let size = (100, 132);

@@ -1,7 +1,7 @@
 //! The search itself, whatever computes with the samples.
 
 use super::pattern::{Choice, FAR, is_lost};
-use super::{Context, Dense, PASSES, PATCH, Plane, STRIDE, for_each_row};
+use super::{Context, DISTANCES, Dense, PATCH, Plane, STRIDE, for_each_row};
 
 /// Gauss-Newton steps of a patch each time that it looked around.
 const STEPS: usize = 3;
@@ -48,13 +48,12 @@ pub struct Patch {
     pub changed: usize,
 }
 
-/// The patches of a level.
+/// The patches of a level, row by row.
 #[derive(Debug)]
 pub struct Grid {
     pub height: usize,
     pub width: usize,
-    /// Those of even rows, and those of odd rows: while the ones change, the others are read.
-    rows: [Vec<Patch>; 2],
+    patches: Vec<Patch>,
 }
 
 /// Rows and columns of the patches of a level of that height and width.
@@ -74,49 +73,40 @@ impl Grid {
             lost: false,
             changed: 0,
         };
-        let rows = [height.div_ceil(2), height / 2].map(|n| vec![unknown; n * width]);
         Self {
             height,
             width,
-            rows,
+            patches: vec![unknown; height * width],
         }
     }
 
     #[inline]
     pub fn row(&self, i: usize) -> &[Patch] {
-        &self.rows[i % 2][i / 2 * self.width..][..self.width]
+        &self.patches[i * self.width..][..self.width]
     }
 
     /// Everything starts as the coarser level moves.
     pub fn start(&mut self, coarser: Option<&Dense>) {
-        for (parity, rows) in self.rows.iter_mut().enumerate() {
-            for (i, row) in rows.chunks_mut(self.width).enumerate() {
-                for (j, patch) in row.iter_mut().enumerate() {
-                    patch.flow = start(coarser, 2 * i + parity, j);
-                    patch.changed = 0;
-                }
+        for (i, row) in self.patches.chunks_mut(self.width).enumerate() {
+            for (j, patch) in row.iter_mut().enumerate() {
+                patch.flow = start(coarser, i, j);
+                patch.changed = 0;
             }
         }
     }
 
-    /// Each patch looks around once and descends.
+    /// What each patch finds that looks around once and descends.
     pub fn refine(&mut self, context: &Context, search: &Search) {
-        let (height, width) = (self.height, self.width);
-        let [even, odd] = &mut self.rows;
-        let mut half = |parity: usize| {
-            let (rows, others) = match parity {
-                0 => (&mut *even, &*odd),
-                _ => (&mut *odd, &*even),
-            };
-            let other = |i: usize| others.get(i / 2 * width..).map(|row| &row[..width]);
-            for_each_row(context, rows, width, |i, row| {
-                let i = 2 * i + parity;
-                let above = i.checked_sub(1).and_then(other);
-                let below = (i + 1 < height).then(|| other(i + 1)).flatten();
-                search.row(context, i, row, [above, below]);
-            });
-        };
-        search.turns().into_iter().for_each(&mut half);
+        for_each_row(
+            context,
+            &mut self.patches,
+            self.width,
+            |i, row| match context.level() {
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                super::super::CpuLevel::VECTORS => super::cpu::refine(search, i, row),
+                _ => super::reference::refine(search, i, row),
+            },
+        );
     }
 }
 
@@ -141,14 +131,15 @@ struct Candidate {
     fresh: bool,
 }
 
-/// One direction's search at a level.
+/// One direction's search at a level, in one pass.
 pub struct Search<'a> {
-    own: &'a Plane,
-    other: &'a Plane,
-    /// What was found the other way.
-    opposite: &'a Grid,
-    beside: Beside<'a>,
-    pass: usize,
+    /// Luma of the picture that is left, and of the one that is searched.
+    pub luma: [&'a Plane; 2],
+    /// What was found by the pass before, and what was found the other way.
+    pub before: [&'a Grid; 2],
+    pub beside: Beside<'a>,
+    /// Of [`DISTANCES`].
+    pub pass: usize,
 }
 
 /// What the levels beside a level have.
@@ -160,74 +151,48 @@ pub struct Beside<'a> {
     pub finer: Option<&'a Plane>,
 }
 
-impl<'a> Search<'a> {
-    pub fn new(
-        [own, other]: [&'a Plane; 2],
-        opposite: &'a Grid,
-        beside: Beside<'a>,
-        pass: usize,
-    ) -> Self {
-        debug_assert!(pass < PASSES);
-        Self {
-            own,
-            other,
-            opposite,
-            beside,
-            pass,
-        }
-    }
-
-    /// The parities of rows, and of columns, in turn: every second time backwards.
-    fn turns(&self) -> [usize; 2] {
-        match self.pass % 2 {
-            0 => [0, 1],
-            _ => [1, 0],
-        }
-    }
-
-    fn row(&self, context: &Context, i: usize, row: &mut [Patch], near: [Option<&[Patch]>; 2]) {
-        match context.level() {
-            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-            super::super::CpuLevel::VECTORS => super::cpu::refine(self, i, row, near),
-            _ => super::reference::refine(self, i, row, near),
-        }
-    }
-
-    /// Refines row `i`, between the rows above and below.
+impl Search<'_> {
+    /// Row `i`, after this pass.
     #[inline(always)]
-    pub fn refine<A: Arithmetic>(
-        &self,
-        i: usize,
-        row: &mut [Patch],
-        [above, below]: [Option<&[Patch]>; 2],
-    ) {
-        for parity in self.turns() {
-            for j in (parity..row.len()).step_by(2) {
-                let fresh = |patch: &Patch| patch.changed + 1 >= self.pass;
-                let there = |patch: &Patch| Candidate {
-                    flow: patch.flow,
-                    fresh: fresh(patch),
-                };
-                // it may be another patch than the last time
-                let back = |patch: &Patch| Candidate {
-                    flow: patch.flow.map(|d| -d),
-                    fresh: fresh(patch) || fresh(&row[j]),
-                };
-                let around = [
-                    above.map(|row| there(&row[j])),
-                    j.checked_sub(1).map(|j| there(&row[j])),
-                    row.get(j + 1).map(there),
-                    below.map(|row| there(&row[j])),
-                    self.back(i, j, row[j].flow).map(back),
-                ];
-                let before = row[j];
-                row[j] = self.patch::<A>((i * STRIDE, j * STRIDE), before, around);
-                row[j].changed = match row[j].flow == before.flow {
-                    true => before.changed,
-                    false => self.pass,
-                };
-            }
+    pub fn refine<A: Arithmetic>(&self, i: usize, row: &mut [Patch]) {
+        let [before, _] = self.before;
+        for (j, found) in row.iter_mut().enumerate() {
+            let patch = before.row(i)[j];
+            let around = self.around(i, j, &patch);
+            *found = self.patch::<A>((i * STRIDE, j * STRIDE), patch, around);
+            found.changed = match found.flow == patch.flow {
+                true => patch.changed,
+                false => self.pass,
+            };
         }
+    }
+
+    /// What the `patch` at row `i` and column `j` may take over: from those above, left, right and below, and the opposite of what lies
+    /// where it leads to.
+    fn around(&self, i: usize, j: usize, patch: &Patch) -> [Option<Candidate>; 5] {
+        let [before, _] = self.before;
+        let far = DISTANCES[self.pass];
+        // Where the pass before looked further away, none of these was tried: then it is a guess at what is worth it.
+        let fresh = |patch: &Patch| patch.changed + 1 >= self.pass;
+        let there = |i: usize, j: usize| {
+            let patch = before.row(i)[j];
+            Candidate {
+                flow: patch.flow,
+                fresh: fresh(&patch),
+            }
+        };
+        // it may be another patch than the last time
+        let back = |there: &Patch| Candidate {
+            flow: there.flow.map(|d| -d),
+            fresh: fresh(there) || fresh(patch),
+        };
+        [
+            i.checked_sub(far).map(|i| there(i, j)),
+            j.checked_sub(far).map(|j| there(i, j)),
+            (j + far < before.width).then(|| there(i, j + far)),
+            (i + far < before.height).then(|| there(i + far, j)),
+            self.back(i, j, patch.flow).map(back),
+        ]
     }
 
     /// The patch that `flow` leads to, once it has found something.
@@ -239,7 +204,7 @@ impl<'a> Search<'a> {
             let at = i as f32 + flow / STRIDE as f32 + 0.5;
             (at as usize).min(count - 1)
         };
-        let (grid, [x, y]) = (self.opposite, flow);
+        let ([_, grid], [x, y]) = (self.before, flow);
         Some(&grid.row(nearest(i, y, grid.height))[nearest(j, x, grid.width)])
     }
 
@@ -258,14 +223,15 @@ impl<'a> Search<'a> {
         if self.pass > 0 && patch.lost {
             return among(patch, &candidates[..4]);
         }
-        let template = A::template(self.own, at.0, at.1);
-        let fit = |flow| A::fit(&template, self.other, at, flow);
+        let [own, other] = self.luma;
+        let template = A::template(own, at.0, at.1);
+        let fit = |flow| A::fit(&template, other, at, flow);
         let lost = |finer| is_lost::<A>(&template, finer, at);
         if self.pass == 0 && self.beside.finer.is_some_and(lost) {
             return among(patch, &candidates[..4]);
         }
         let start = start(self.beside.coarser, at.0 / STRIDE, at.1 / STRIDE);
-        let mut choice = Choice::<A>::new(&template, self.own, at, start);
+        let mut choice = Choice::<A>::new(&template, own, at, start);
         let mut best = patch;
         if self.pass == 0 {
             best = fit(patch.flow);
@@ -321,13 +287,14 @@ fn descend(start: Patch, fit: impl Fn([f32; 2]) -> Patch) -> Patch {
     best
 }
 
-/// A patch that moves as those around it do.
+/// A patch that moves as those around it do, or as it did where there are none.
 fn among(patch: Patch, near: &[Option<Candidate>]) -> Patch {
     let near = near.iter().flatten().map(|candidate| candidate.flow);
-    let share = 1.0 / near.clone().count().max(1) as f32;
+    let count = near.clone().count();
+    let share = 1.0 / count as f32;
     let mean = [0, 1].map(|c| share * near.clone().map(|flow| flow[c]).sum::<f32>());
     Patch {
-        flow: mean,
+        flow: if count > 0 { mean } else { patch.flow },
         step: [0.0; 2],
         lost: true,
         ..patch

@@ -2,17 +2,17 @@
 //!
 //! After T. Kroeger, R. Timofte, D. Dai, L. Van Gool, "Fast Optical Flow using Dense Inverse Search"
 //! (ECCV 2016). From the coarsest level of the pyramids to the finest one searched, patches of
-//! [`PATCH`] x [`PATCH`] samples, [`STRIDE`] apart, start from the coarser level's flow. Three times
-//! each tries what its neighbours have found, and the opposite of what the patch it leads to has found
-//! the other way; of these it takes the flow whose samples differ least, and descends from there with
-//! Gauss-Newton steps on its own gradients. The flow of a sample is the mean over the patches that it
+//! [`PATCH`] x [`PATCH`] samples, [`STRIDE`] apart, start from the coarser level's flow. In each of four
+//! passes they try what those around have found, far ones first, and the opposite of what the patch that they
+//! lead to has found the other way; of these each takes the flow whose samples differ least, and descends from there
+//! with Gauss-Newton steps on its own gradients. The flow of a sample is the mean over the patches that it
 //! lies in, each weighing the more the less it differs right there.
 //!
 //! Of a pattern's periods the one nearest to the coarser level's flow is taken, and where a level has lost a pattern it
 //! moves as its surroundings do.
 //!
-//! Patches take turns by the parity of their row and column, so that no two neighbours change at once:
-//! the answer depends neither on the number of threads nor on their order. Both versions of the
+//! All patches of both directions look at what was found by the pass before, so that a pass is one turn
+//! of all of them: the answer depends neither on the number of threads nor on their order. All versions of the
 //! arithmetic follow the same order and round alike (without fused multiply-adds): they agree to the bit.
 
 use candle_core::Tensor;
@@ -42,8 +42,9 @@ use plane::Plane;
 pub const PATCH: usize = 8;
 /// Samples from a patch to the next.
 pub const STRIDE: usize = PATCH / 2;
-/// Times that each patch looks around.
-const PASSES: usize = 3;
+/// How far above, left, right and below each patch looks, in patches, one pass after the other: far at first, as what is near starts with nearly
+/// the same flow.
+const DISTANCES: [usize; 4] = [4, 2, 1, 1];
 /// Differences of luma below this, one code of 8 bits, count alike.
 const CODE: f32 = 1.0 / 255.0;
 /// Weight of a patch across its samples: it knows its middle's motion best.
@@ -63,6 +64,8 @@ pub struct Space {
 struct Level {
     luma: [Plane; 2],
     grids: [Grid; 2],
+    /// The same by the pass before.
+    before: [Grid; 2],
     flows: [Dense; 2],
 }
 
@@ -138,6 +141,7 @@ impl Level {
         Self {
             luma: [Plane::new(size), Plane::new(size)],
             grids: [Grid::new(size), Grid::new(size)],
+            before: [Grid::new(size), Grid::new(size)],
             flows: [Dense::new(size), Dense::new(size)],
         }
     }
@@ -209,22 +213,30 @@ pub fn search_from(
 
 impl Level {
     fn run(&mut self, context: &Context, coarser: Option<&Level>, finer: Option<&Level>) {
-        let [left, right] = &mut self.grids;
         let [a, b] = &self.luma;
-        for (side, grid) in [&mut *left, &mut *right].into_iter().enumerate() {
+        let ways = [[a, b], [b, a]];
+        for (side, grid) in self.grids.iter_mut().enumerate() {
             grid.start(coarser.map(|c| &c.flows[side]));
         }
-        let [forth, back] = [0, 1].map(|side| Beside {
-            coarser: coarser.map(|c| &c.flows[side]),
-            finer: finer.map(|f| &f.luma[side]),
-        });
-        for pass in 0..PASSES {
-            left.refine(context, &Search::new([a, b], right, forth, pass));
-            right.refine(context, &Search::new([b, a], left, back, pass));
+        for pass in 0..DISTANCES.len() {
+            std::mem::swap(&mut self.grids, &mut self.before);
+            let [forth, back] = &self.before;
+            for (side, grid) in self.grids.iter_mut().enumerate() {
+                let search = Search {
+                    luma: ways[side],
+                    before: [[forth, back], [back, forth]][side],
+                    beside: Beside {
+                        coarser: coarser.map(|c| &c.flows[side]),
+                        finer: finer.map(|f| &f.luma[side]),
+                    },
+                    pass,
+                };
+                grid.refine(context, &search);
+            }
         }
-        let [forth, back] = &mut self.flows;
-        forth.fill(context, left, [a, b]);
-        back.fill(context, right, [b, a]);
+        for ((flow, grid), way) in self.flows.iter_mut().zip(&self.grids).zip(ways) {
+            flow.fill(context, grid, way);
+        }
     }
 }
 

@@ -19,8 +19,8 @@ pub struct Template {
     steps: [Samples; 2],
 }
 
-pub fn refine(search: &Search, i: usize, row: &mut [Patch], near: [Option<&[Patch]>; 2]) {
-    search.refine::<Plain>(i, row, near);
+pub fn refine(search: &Search, i: usize, row: &mut [Patch]) {
+    search.refine::<Plain>(i, row);
 }
 
 impl Arithmetic for Plain {
