@@ -106,40 +106,41 @@ fn assert_same(found: &Picture, want: &Picture, what: &str) {
 #[test]
 fn page_locked_pictures_are_the_same() {
     let Some(gpu) = card() else { return };
-    // rows without a byte between them on both sides, on neither, on one; several bands through staging
+    // rows without a byte between them on both sides, on neither, on one; the last in several bands where it is staged
+    let some = &[(0, 0.5), (1, 0.25)][..];
     let cases = [
-        (Format::I420, (128, 66), 0),
-        (Format::Nv12, (150, 98), 7),
-        (Format::P010, (64, 34), 2),
-        (Format::Rgb, (75, 37), 0),
-        (Format::I420, (1024, 1026), 0),
+        (Format::I420, (128, 66), 0, some),
+        (Format::Nv12, (150, 98), 7, some),
+        (Format::P010, (64, 34), 2, some),
+        (Format::Rgb, (75, 37), 0, some),
+        (Format::Gbr10, (304, 302), 0, &some[..1]),
     ];
-    for (format, size, padding) in cases {
+    for (format, size, padding, made) in cases {
         let what = format!("{format:?} {size:?} {padding}");
         let pictures = [0.0, 4.0, 9.0].map(|by| waves(format, size, by));
+        let pictures = &pictures[..made.len() + 1];
         let mut plain = small(&gpu, format, size);
         let mut locked = small(&gpu, format, size);
         let mut sides = Vec::new();
-        for picture in &pictures {
+        for picture in pictures {
             let mut source = LockedPicture::of(&gpu, &picture.picture(), padding);
             let encoded = locked.encode(&source.picture()).unwrap();
             // what is read later reads this
             source.memory.as_mut().fill(0x55);
             sides.push((plain.encode(&picture.picture()).unwrap(), encoded, source));
         }
-        for (i, phase) in [(0, 0.5), (1, 0.25), (1, 0.75)] {
+        for &(i, phase) in made {
             let [left, right] = [&pictures[i], &pictures[i + 1]].map(Owned::picture);
             let (phase, settings) = (PhaseMap::Uniform(phase), Settings::default());
-            let mut make =
-                |interpolator: &mut Interpolator, is_locked: bool, to: &mut PictureMut| {
-                    let of = |side: usize| match is_locked {
-                        true => &*sides[side].1,
-                        false => &*sides[side].0,
-                    };
-                    let pair = [(&left, of(i)), (&right, of(i + 1))];
-                    let made = interpolator.interpolate(pair[0], pair[1], &phase, &settings, to);
-                    assert_eq!(made.unwrap(), Outcome::Interpolated, "{what}");
+            let make = |interpolator: &mut Interpolator, is_locked: bool, to: &mut PictureMut| {
+                let of = |side: usize| match is_locked {
+                    true => &*sides[side].1,
+                    false => &*sides[side].0,
                 };
+                let pair = [(&left, of(i)), (&right, of(i + 1))];
+                let made = interpolator.interpolate(pair[0], pair[1], &phase, &settings, to);
+                assert_eq!(made.unwrap(), Outcome::Interpolated, "{what}");
+            };
             let mut want = Owned::new(format, size, 3);
             make(&mut plain, false, &mut want.picture_mut());
             // from page-locked memory, and to such, or one of them alone
@@ -182,94 +183,91 @@ fn page_locked_memory_outlives_the_card() {
 /// A picture that is asked for: the number of the pair's left one, the phase, and what is told of the next.
 type Asked = (usize, f32, Option<f32>);
 
+/// Those that are asked for between the pictures of a stream, with what is told of or without it.
+fn made(
+    gpu: &Arc<Gpu>,
+    asked: &[Asked],
+    tells: bool,
+    interval: impl Fn(usize) -> f32,
+) -> Vec<Owned> {
+    let (format, size) = (Format::I420, (150, 98));
+    let pictures: Vec<_> = (0..4).map(|i| moved(size, 4.0 * i as f32)).collect();
+    let mut interpolator = small(gpu, format, size);
+    let mut encode = |p: &Owned| interpolator.encode(&p.picture()).unwrap();
+    let sides: Vec<_> = pictures.iter().map(&mut encode).collect();
+    let make = |(number, (left, phase, then)): (usize, &Asked)| {
+        let settings = Settings {
+            then: then.filter(|_| tells),
+            interval: interval(number),
+            ..Settings::default()
+        };
+        let [l, r] = [*left, left + 1].map(|i| (pictures[i].picture(), &*sides[i]));
+        let mut out = Owned::new(format, size, 5);
+        let (phase, to) = (PhaseMap::Uniform(*phase), &mut out.picture_mut());
+        let made = interpolator.interpolate((&l.0, l.1), (&r.0, r.1), &phase, &settings, to);
+        assert_eq!(made.unwrap(), Outcome::Interpolated);
+        out
+    };
+    asked.iter().enumerate().map(make).collect()
+}
+
+/// Asked for as it is told.
+const TOLD: [Asked; 7] = [
+    (0, 0.25, Some(0.5)),
+    (0, 0.5, Some(0.75)),
+    (0, 0.75, None),
+    (1, 0.25, Some(0.5)),
+    (1, 0.5, Some(0.75)),
+    (1, 0.75, None),
+    (2, 0.25, None),
+];
+/// Left out, in another order, or none that could be made.
+const OTHERWISE: [Asked; 11] = [
+    (0, 0.25, Some(0.5)),
+    (0, 0.75, Some(0.9)),
+    (1, 0.25, Some(0.5)),
+    (0, 0.5, Some(0.75)),
+    (1, 0.5, Some(0.5)),
+    (1, 0.5, Some(0.25)),
+    (2, 0.25, Some(0.75)),
+    (2, 0.75, Some(1.0)),
+    (2, 0.5, Some(f32::NAN)),
+    (2, 0.9, Some(-1.0)),
+    (2, 0.1, None),
+];
+
 #[test]
 fn pictures_made_ahead_are_the_same() {
     let Some(gpu) = card() else { return };
-    let (format, size) = (Format::I420, (150, 98));
-    let pictures: Vec<_> = (0..4).map(|i| moved(size, 4.0 * i as f32)).collect();
-    let cases: [(&str, &[Asked]); 4] = [
-        (
-            "as told",
-            &[
-                (0, 0.25, Some(0.5)),
-                (0, 0.5, Some(0.75)),
-                (0, 0.75, None),
-                (1, 0.25, Some(0.5)),
-                (1, 0.5, Some(0.75)),
-                (1, 0.75, Some(0.9)),
-                (2, 0.25, None),
-            ],
-        ),
-        // left out, or in another order
-        (
-            "otherwise",
-            &[
-                (0, 0.25, Some(0.5)),
-                (0, 0.75, Some(0.9)),
-                (1, 0.25, Some(0.5)),
-                (0, 0.5, Some(0.75)),
-                (1, 0.5, Some(0.5)),
-                (1, 0.5, Some(0.25)),
-                (2, 0.25, Some(0.75)),
-                (2, 0.75, None),
-            ],
-        ),
-        // none that could be made
-        (
-            "nonsense",
-            &[
-                (0, 0.25, Some(1.0)),
-                (0, 0.5, Some(f32::NAN)),
-                (0, 0.75, Some(-1.0)),
-            ],
-        ),
-        (
-            "settings that change",
-            &[
-                (0, 0.25, Some(0.5)),
-                (0, 0.5, Some(0.75)),
-                (1, 0.5, Some(0.75)),
-                (1, 0.75, None),
-            ],
-        ),
+    type Interval = fn(usize) -> f32;
+    let (even, uneven): (Interval, Interval) = (|_| 1.0, |number| 1.0 + number as f32);
+    let cases = [
+        ("as told", &TOLD[..], even),
+        ("otherwise", &OTHERWISE, even),
+        ("settings that change", &TOLD, uneven),
     ];
-    for (what, asked) in cases {
-        let made = [false, true].map(|told| {
-            let mut interpolator = small(&gpu, format, size);
-            let before = gpu.counts();
-            let sides: Vec<_> = pictures
-                .iter()
-                .map(|p| interpolator.encode(&p.picture()).unwrap())
-                .collect();
-            let mut all = Vec::new();
-            for (number, (left, phase, then)) in asked.iter().enumerate() {
-                let settings = Settings {
-                    then: then.filter(|_| told),
-                    interval: match (what, number) {
-                        ("settings that change", n) => 1.0 + n as f32,
-                        _ => 1.0,
-                    },
-                    ..Settings::default()
-                };
-                let [l, r] = [*left, left + 1].map(|i| (pictures[i].picture(), &*sides[i]));
-                let mut out = Owned::new(format, size, 5);
-                let (phase, to) = (PhaseMap::Uniform(*phase), &mut out.picture_mut());
-                let made =
-                    interpolator.interpolate((&l.0, l.1), (&r.0, r.1), &phase, &settings, to);
-                assert_eq!(made.unwrap(), Outcome::Interpolated, "{what}");
-                all.push(out);
-            }
-            (all, gpu.counts().launches - before.launches)
-        });
-        for (i, (want, found)) in made[0].0.iter().zip(&made[1].0).enumerate() {
+    for (what, asked, interval) in cases {
+        let [want, found] = [false, true].map(|tells| made(&gpu, asked, tells, interval));
+        for (i, (want, found)) in want.iter().zip(&found).enumerate() {
             assert_same(&found.picture(), &want.picture(), &format!("{what} {i}"));
         }
-        // none was made twice where what was told is true
-        let [plain, told] = [made[0].1, made[1].1];
-        match what {
-            "as told" => assert!(told < plain + plain / 4, "{told} launches for {plain}"),
-            "nonsense" => assert_eq!(told, plain),
-            _ => assert!(told > plain, "{what}: {told} launches for {plain}"),
-        }
     }
+}
+
+#[test]
+#[ignore = "counts what the card does: another test runs it in a process of its own"]
+fn none_is_made_twice_that_was_told_of() {
+    let Some(gpu) = card() else { return };
+    let launches = |asked: &[Asked], tells: bool| {
+        let before = gpu.counts().launches;
+        made(&gpu, asked, tells, |_| 1.0);
+        gpu.counts().launches - before
+    };
+    let [plain, told] = [false, true].map(|tells| launches(&TOLD, tells));
+    assert_eq!(told, plain);
+    let [plain, told] = [false, true].map(|tells| launches(&OTHERWISE, tells));
+    assert!(
+        told > plain,
+        "{told} launches, {plain} without what was told"
+    );
 }
