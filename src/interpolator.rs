@@ -36,7 +36,7 @@ mod there;
 use coherence::Check;
 pub use coherence::{Coherence, TURBULENT, Turbulence};
 use engine::{Engine, Features};
-use pair::Next;
+use pair::{Next, Pair};
 use predictor::Predictor;
 pub use retime::{Labels, Retiming};
 
@@ -96,6 +96,9 @@ pub struct Settings {
     /// right one of the pair before, the motion of that pair tells of acceleration; not if one pair took
     /// more than twice the time of the other.
     pub interval: f32,
+    /// The phase at which a picture is asked for next between the same two, with the same settings otherwise, where that is known: a card
+    /// makes that one while this one comes down from it. [`Interpolator::findings`] then tells nothing of this one. It is no promise.
+    pub then: Option<f32>,
 }
 
 impl Default for Settings {
@@ -106,6 +109,7 @@ impl Default for Settings {
             interval: 1.0,
             motion: Motion::default(),
             coherence: Coherence::default(),
+            then: None,
         }
     }
 }
@@ -195,6 +199,29 @@ struct Relation {
     score: Option<f64>,
 }
 
+/// A picture that a card makes before anybody has asked for it.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    of: Ready,
+    phase: f32,
+    settings: Settings,
+    /// What it is made on.
+    output: usize,
+}
+
+impl Made {
+    /// Whether it is the one that is asked for.
+    fn is(&self, of: Ready, phase: &PhaseMap, settings: &Settings) -> bool {
+        let then = self.settings.then;
+        self.of == of
+            && matches!(phase, PhaseMap::Uniform(phase) if *phase == self.phase)
+            && self.settings == Settings { then, ..*settings }
+    }
+}
+
+/// What motion is made ready for: pair, picture after it.
+type Ready = (Motion, [u64; 2], Option<u64>);
+
 /// A pair whose motion is in the workspace.
 #[derive(Debug, Clone, Copy)]
 struct Searched {
@@ -274,8 +301,9 @@ pub struct Interpolator {
     searched: Option<Searched>,
     /// The pair after it, where one was looked for.
     ahead: Option<[u64; 2]>,
-    /// What the motion was made ready for last: pair, picture after it.
-    ready: Option<(Motion, [u64; 2], Option<u64>)>,
+    /// What the motion was made ready for last.
+    ready: Option<Ready>,
+    made: Option<Made>,
     /// What pictures beyond the last one are made with, once one was asked for.
     predictor: Option<Box<Predictor>>,
     /// What looking at the coherence needs, once it was asked for.
@@ -375,6 +403,7 @@ impl Interpolator {
             searched: None,
             ahead: None,
             ready: None,
+            made: None,
             predictor: None,
             check: None,
             engine,
@@ -397,7 +426,7 @@ impl Interpolator {
         self.view = self.engine.view(view)?;
         self.pool = Arc::default();
         (self.found, self.relation, self.searched) = (None, None, None);
-        (self.ahead, self.ready) = (None, None);
+        (self.ahead, self.ready, self.made) = (None, None, None);
         (self.predictor, self.check) = (None, None);
         Ok(())
     }
@@ -570,8 +599,12 @@ impl Interpolator {
         if looks && score > threshold {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        let after = after.map(Next::from);
-        self.search(left.1, (Some(right.0), right.1), after, settings)?;
+        let pair = Pair {
+            left: left.1,
+            right: (Some(right.0), right.1),
+            after: after.map(Next::from),
+        };
+        self.search(&pair, settings)?;
         self.engine
             .estimate(&one.features, &other.features, phase)?;
         let suspicious = looks && score > SUSPICIOUS;
@@ -615,19 +648,25 @@ impl Interpolator {
         if known.is_some_and(|score| looks && score > threshold) {
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        let after = after.map(Next::from);
-        self.search(left.1, (Some(right.0), right.1), after, settings)?;
-        let sides = [&left.1.parts().features, &right.1.parts().features];
-        self.engine.estimate(sides[0], sides[1], phase)?;
-        if let Some(card) = self.engine.on_card() {
-            card.make(sides, phase)?;
-        }
+        let pair = Pair {
+            left: left.1,
+            right: (Some(right.0), right.1),
+            after: after.map(Next::from),
+        };
+        let output = match self.made.take() {
+            Some(made) if made.is(pair.ready(settings), phase, settings) => made.output,
+            _ => {
+                self.make(&pair, phase, settings, 0)?;
+                0
+            }
+        };
         let score = if looks {
             self.score(left.1, right.1)?
         } else {
             0.0
         };
-        let disagree = score > SUSPICIOUS && score <= threshold;
+        let suspicious = score > SUSPICIOUS;
+        let disagree = suspicious && score <= threshold;
         let disagree = disagree && self.disagreement(left.1, right.1, phase)? > FAILED_MOTION;
         if looks && (score > threshold || disagree) {
             // such motion tells nothing about the next pair
@@ -636,11 +675,50 @@ impl Interpolator {
             }
             return self.cut(left.0, right.0, phase, settings.scene_action, out);
         }
-        if let Some(card) = self.engine.on_card() {
-            card.take(out)?;
-        }
+        let card = self.engine.on_card();
+        let leaving = card.map(|card| card.deliver(output, out)).transpose()?;
         self.found = Some(Found::Motion);
+        // what is suspicious is looked at with the motion of each picture
+        if let Some(then) = settings.then.filter(|_| !suspicious) {
+            self.found = None;
+            self.make_ahead(&pair, then, settings, 1 - output);
+        }
+        if let (Some(card), Some(leaving)) = (self.engine.on_card(), leaving) {
+            card.take(leaving)?;
+        }
         Ok(Outcome::Interpolated)
+    }
+
+    /// Lets the card make the picture between two, on its first output or the second.
+    fn make(
+        &mut self,
+        pair: &Pair,
+        phase: &PhaseMap,
+        settings: &Settings,
+        output: usize,
+    ) -> Result<()> {
+        self.search(pair, settings)?;
+        let sides = [pair.left, pair.right.1].map(|side| &side.parts().features);
+        self.engine.estimate(sides[0], sides[1], phase)?;
+        match self.engine.on_card() {
+            Some(card) => card.paint(sides, phase, output),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Interpolator::make`], of a picture that nobody has asked for yet.
+    fn make_ahead(&mut self, pair: &Pair, phase: f32, settings: &Settings, output: usize) {
+        let uniform = PhaseMap::Uniform(phase);
+        // that of one number fits all sizes
+        let checked = uniform.check((0, 0));
+        let made = checked.and_then(|()| self.make(pair, &uniform, settings, output));
+        // who asks for it meets the same error
+        self.made = made.is_ok().then(|| Made {
+            of: pair.ready(settings),
+            phase,
+            settings: *settings,
+            output,
+        });
     }
 
     /// What the last call of [`Interpolator::interpolate`] found; `None` before the first one,

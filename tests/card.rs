@@ -21,6 +21,8 @@ mod bench;
 #[path = "common/checkpoints.rs"]
 mod checkpoints;
 mod common;
+#[path = "card/locked.rs"]
+mod locked;
 #[path = "card/quality.rs"]
 mod quality;
 

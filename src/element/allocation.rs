@@ -9,6 +9,7 @@ use gst_video::{VideoMeta, VideoOverlayCompositionMeta};
 use super::bridge::{self, Stream};
 use super::cuda_memory;
 use super::imp::VideoInterpolate;
+use super::locked_memory;
 use super::state::Downstream;
 
 /// Sources that are held while the next arrives, and the one that arrives: less starves a
@@ -41,8 +42,15 @@ impl VideoInterpolate {
                 true => query.add_allocation_pool(Some(&pool), size, min, max),
                 false => query.set_nth_allocation_pool(0, Some(&pool), size, min, max),
             }
+        } else if let Some(allocator) = self.locked_allocator() {
+            locked_memory::prefer(query, &allocator);
         }
         self.parent_decide_allocation(query)
+    }
+
+    /// Of memory that a card reads and writes itself, where one makes the pictures.
+    fn locked_allocator(&self) -> Option<gst::Allocator> {
+        self.locking.allocator(&self.wanted_device())
     }
 
     fn pool_on_card(
@@ -62,10 +70,20 @@ impl VideoInterpolate {
         decided: Option<&gst::query::Allocation>,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
-        if let Some(caps) = caps_on_card(query).filter(|_| decided.is_some()) {
-            // the parent's would be of system memory
-            let (pool, size) = self.pool_on_card(&caps, 0, 0)?;
-            query.add_allocation_pool(Some(&pool), size, 0, 0);
+        match (decided.is_some(), caps_on_card(query)) {
+            (true, Some(caps)) => {
+                // the parent's would be of system memory
+                let (pool, size) = self.pool_on_card(&caps, 0, 0)?;
+                query.add_allocation_pool(Some(&pool), size, 0, 0);
+            }
+            (true, None) => {
+                // the parent makes a pool of it
+                if let Some(allocator) = self.locked_allocator() {
+                    locked_memory::prefer(query, &allocator);
+                }
+            }
+            // passthrough
+            (false, _) => (),
         }
         self.parent_propose_allocation(decided, query)?;
         if decided.is_none() {

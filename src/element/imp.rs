@@ -13,6 +13,7 @@ use gst_video::VideoInfo;
 use gst_video::subclass::prelude::*;
 
 use super::cuda_memory::Sharing;
+use super::locked_memory::Locking;
 use super::model::Model;
 use super::properties::{self, Change, Settings};
 use super::state::{Engine, State};
@@ -28,6 +29,7 @@ pub struct VideoInterpolate {
     engine: Mutex<Option<Engine>>,
     pub(super) model: Model,
     pub(super) sharing: Sharing,
+    pub(super) locking: Locking,
 }
 
 /// A panic in another thread leaves plain data behind, at worst of an unfinished frame.
@@ -177,6 +179,7 @@ impl ElementImpl for VideoInterpolate {
             gst::StateChange::ReadyToNull => {
                 self.model.clear();
                 self.sharing.forget();
+                self.locking.forget();
             }
             _ => (),
         }

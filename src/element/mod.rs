@@ -74,6 +74,7 @@ mod imp;
 mod keyframes;
 mod label_mask;
 mod latency;
+mod locked_memory;
 mod mask_attach;
 mod meta;
 mod model;

@@ -327,6 +327,7 @@ impl Settings {
                 SceneAction::Nearest | SceneAction::Predict => interpolator::SceneAction::Nearest,
                 SceneAction::Blend => interpolator::SceneAction::Blend,
             },
+            then: None,
         }
     }
 

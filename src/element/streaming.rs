@@ -454,12 +454,18 @@ impl VideoInterpolate {
         at: &Slot,
     ) -> Result<Option<gst::Buffer>, Stopped> {
         let mut buffer = self.acquire(left)?;
-        let (settings, show) = {
+        let (mut settings, show) = {
             let settings = self.settings();
             (settings.engine(phase.span), settings.show)
         };
         let retimed = self.retimed(left, right, phase)?;
         let is_seen_here = retimed.is_some() || show != Show::None;
+        if !is_seen_here {
+            let state = self.state();
+            let scheduler = state.scheduler.as_ref();
+            let then = scheduler.and_then(|scheduler| scheduler.upcoming());
+            settings.then = then.map(Phase::as_f32);
+        }
         let (outcome, took, coherence) = self.with_engine(left, |engine| {
             let began = Instant::now();
             if !is_seen_here {

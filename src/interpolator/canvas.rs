@@ -14,9 +14,8 @@ use crate::kernels::still::cuda as still;
 use crate::kernels::synthesis::Lattice;
 use crate::kernels::synthesis::cuda::synthesise;
 use crate::network::Motion;
-use crate::picture::Format;
 
-/// Memory for what lies between motion and picture, `[h, w, 1]` each at a quarter of the padded picture's size, and for the picture.
+/// Memory for what lies between motion and picture, `[h, w, 1]` each at a quarter of the padded picture's size.
 #[derive(Debug)]
 pub struct Canvas {
     /// Room for what is told of each cell by itself.
@@ -31,21 +30,14 @@ pub struct Canvas {
     /// The mask that the picture is made with, on the lattice of the motion.
     mask: Tensor,
     lattice: Lattice,
-    /// Where the picture is made.
-    pub sheet: Sheet,
 }
 
 impl Canvas {
-    /// For pictures of this format, width and height, of so many cells, that are made along motion on this lattice.
+    /// For pictures of so many cells that are made along motion on this lattice.
     ///
     /// # Errors
     /// Those of the allocation.
-    pub fn new(
-        (format, width, height): (Format, usize, usize),
-        (h, w): (usize, usize),
-        lattice: Lattice,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn new((h, w): (usize, usize), lattice: Lattice, device: &Device) -> Result<Self> {
         let zeros = |times: usize| Tensor::zeros((times * h, times * w, 1), DType::F32, device);
         Ok(Self {
             cells: zeros(1)?,
@@ -55,7 +47,6 @@ impl Canvas {
             confidence: zeros(1)?,
             mask: zeros(Lattice::Quarter.pixels() / lattice.pixels())?,
             lattice,
-            sheet: Sheet::new(format, (width, height), device)?,
         })
     }
 
@@ -116,8 +107,8 @@ impl Canvas {
         ])
     }
 
-    /// Makes the picture between the two of the last [`Canvas::relate`]: the motion is judged, the picture made, what it is `along` adds to it
-    /// added, and what stands still kept.
+    /// Makes the picture between the two of the last [`Canvas::relate`] on a sheet: the motion is judged, the picture made, what it is
+    /// `along` adds to it added, and what stands still kept.
     ///
     /// # Errors
     /// Sizes that do not fit, or motion on another lattice.
@@ -125,8 +116,8 @@ impl Canvas {
         &self,
         card: &dyn Card,
         sides: [&Sheet; 2],
-        along: &Along,
-        phase: &DevicePhase,
+        (along, phase): (&Along, &DevicePhase),
+        out: &Sheet,
     ) -> Result<Vec<Launch>> {
         let difference = card.raster(along.difference)?;
         let judged = Judgement {
@@ -135,7 +126,7 @@ impl Canvas {
         };
         let (change, mask) = (card.raster(&self.change)?, card.raster(along.mask)?);
         let judge = confidence::judge(&difference, &change, &mask, phase, &judged)?;
-        let [left, right, out] = [sides[0], sides[1], &self.sheet].map(|sheet| sheet.on(card));
+        let [left, right, out] = [sides[0], sides[1], out].map(|sheet| sheet.on(card));
         let (sides, out): ([DevicePicture; 2], _) = ([left?, right?], out?);
         let sides = sides.each_ref();
         let motion = (&card.raster(along.flow)?, judged.mask, along.lattice);
@@ -174,7 +165,7 @@ mod tests {
     use crate::kernels::testing::{Random, bytes, contexts, zeros};
     use crate::kernels::{PhaseMap, change, confidence, luma, picture, still, synthesis};
     use crate::picture::owned::{Noise, Owned};
-    use crate::picture::{Picture, PictureMut};
+    use crate::picture::{Format, Picture, PictureMut};
 
     /// Copies a picture to a sheet whose memory is the host's.
     fn fill(sheet: &Sheet, picture: &Picture) {
@@ -277,9 +268,9 @@ mod tests {
             ),
         ];
         let shape = (format, SIZE.0 as usize, SIZE.1 as usize);
-        let canvas = Canvas::new(shape, CELLS, lattice, &Device::Cpu).unwrap();
+        let canvas = Canvas::new(CELLS, lattice, &Device::Cpu).unwrap();
         let sheet = || Sheet::new(format, (shape.1, shape.2), &Device::Cpu).unwrap();
-        let sheets = [sheet(), sheet()];
+        let (sheets, out) = ([sheet(), sheet()], sheet());
         fill(&sheets[0], &l);
         fill(&sheets[1], &r);
         for (phase, on_card) in phases {
@@ -287,13 +278,13 @@ mod tests {
             let luma = luma.each_ref();
             let mask = wanted(luma, [&l, &r], (&along, &phase), &mut want.picture_mut());
             run(canvas.relate(&host, luma).unwrap());
-            let made = canvas.make(&host, sheets.each_ref(), &along, &on_card);
+            let made = canvas.make(&host, sheets.each_ref(), (&along, &on_card), &out);
             run(made.unwrap());
             let (launch, found) = canvas.mask_of_cells(&host).unwrap();
             run(launch);
             assert_eq!(values(found), values(&mask), "{format:?} {lattice:?}");
             for p in 0..format.planes() {
-                for (y, row) in rows(&canvas.sheet, p, SIZE).iter().enumerate() {
+                for (y, row) in rows(&out, p, SIZE).iter().enumerate() {
                     let want = want.picture();
                     assert_eq!(row, want.row(p, y), "{format:?} plane {p} row {y}");
                 }
@@ -324,8 +315,7 @@ mod tests {
     fn motion_of_pixels_is_told_for_cells_as_on_the_cpu() {
         let (mut random, host, (plain, _)) = (Random(23), Host::default(), contexts());
         let (h, w) = CELLS;
-        let shape = (Format::I420, SIZE.0 as usize, SIZE.1 as usize);
-        let canvas = Canvas::new(shape, CELLS, Lattice::Full, &Device::Cpu).unwrap();
+        let canvas = Canvas::new(CELLS, Lattice::Full, &Device::Cpu).unwrap();
         let luma = [0; 2].map(|_| bytes(&random.dense(&[4 * h, 4 * w, 1], 0.5)));
         let luma = luma.each_ref();
         // padded further than the view, with the mask behind
@@ -354,8 +344,7 @@ mod tests {
     fn disagreement_is_that_of_the_cpu() {
         let mut random = Random(22);
         let (h, w) = (12, 20);
-        let shape = (Format::I420, 75, 37);
-        let canvas = Canvas::new(shape, (h, w), Lattice::Quarter, &Device::Cpu).unwrap();
+        let canvas = Canvas::new((h, w), Lattice::Quarter, &Device::Cpu).unwrap();
         let [flow, left, right] = [4, 1, 1].map(|channels| random.dense(&[h, w, channels], 0.5));
         let (out, (plain, _)) = (zeros(&[h, w, 1]), contexts());
         let evidence = confidence::Evidence {

@@ -47,6 +47,8 @@ pub struct Beside<'a> {
 }
 
 #[cfg(feature = "cuda")]
+pub(super) use crate::kernels::device::Leaving;
+#[cfg(feature = "cuda")]
 pub use real::{OnCard, Seen};
 
 #[cfg(feature = "cuda")]
@@ -56,12 +58,12 @@ mod real {
     use candle_core::{DType, Device, Tensor};
 
     use super::super::canvas::Canvas;
-    use super::{Along, Arc, Beside};
+    use super::{Along, Arc, Beside, Leaving};
     use crate::error::Result;
     use crate::kernels::color::cuda as color;
     use crate::kernels::cuda::picture::{DevicePicture, Sheet};
     use crate::kernels::cuda::{Card, DevicePhase};
-    use crate::kernels::device::{Gpu, Pinned, Queue, Staging};
+    use crate::kernels::device::{Gpu, Output, Pinned, Queue, Staging};
     use crate::kernels::picture::cuda::differ;
     use crate::kernels::resample::cuda as resample;
     use crate::kernels::synthesis::Lattice;
@@ -83,7 +85,7 @@ mod real {
         cpu: Context,
         shape: (Format, usize, usize),
         /// What pictures pass through.
-        staging: Staging,
+        staging: Arc<Staging>,
         /// The view of a picture.
         view: Tensor,
         /// Where the thumbnail of a picture is made, see [`view::thumbnail`].
@@ -91,6 +93,8 @@ mod real {
         /// Planes of phases, `[h, w, 1]`: what the network takes, and for the picture.
         planes: [Tensor; 2],
         canvas: Canvas,
+        /// What pictures are made on: one comes down while another is made.
+        outputs: [Output; 2],
         /// Flow, mask and confidence at a quarter of the size once somebody asks for them; on the CPU.
         found: [Tensor; 3],
         /// Whether two pictures differ, see [`differ`]; there and on the CPU.
@@ -125,21 +129,23 @@ mod real {
                 Tensor::zeros((h, w, c), DType::F32, device)
             };
             let found = |channels| zeros(cells, channels, &Device::Cpu);
-            let canvas = Canvas::new(shape, cells, lattice, &device)?;
+            let sheet = || Sheet::new(shape.0, (shape.1, shape.2), &device);
+            let outputs = [gpu.output(sheet()?)?, gpu.output(sheet()?)?];
             let view_of_picture = (shape.1.div_ceil(2), shape.2.div_ceil(2));
             let (width, height) = Thumbnail::size(view_of_picture);
             Ok(Self {
                 gpu: gpu.clone(),
                 cpu: context.on(None),
                 shape,
-                staging: gpu.staging(&canvas.sheet)?,
+                staging: Arc::new(gpu.staging(&outputs[0].sheet)?),
                 view,
                 means: zeros((height, width), MEANS, &device)?,
                 planes: [
                     zeros(coarse, 1, &device)?,
                     zeros((h / 4, w / 4), 1, &device)?,
                 ],
-                canvas,
+                canvas: Canvas::new(cells, lattice, &device)?,
+                outputs,
                 found: [found(4)?, found(1)?, found(1)?],
                 differ: [zeros((1, 1), 1, &device)?, zeros((1, 1), 1, &Device::Cpu)?],
             })
@@ -167,14 +173,24 @@ mod real {
             })
         }
 
-        /// Sends a picture to the card; its view there. Fills what else is wanted of it.
+        /// Sends a picture to the card, which has read it when the call returns, and lets `encode` queue what is to be made of its view
+        /// there. Fills what else is wanted of it.
         ///
         /// # Errors
-        /// Another format or size, or the card fails.
-        pub fn see(&self, picture: &Picture, seen: &Seen, beside: &Beside) -> Result<&Tensor> {
-            self.gpu
-                .upload_picture(&self.cpu, picture, &seen.sheet, &self.staging)?;
-            self.look(seen, beside)
+        /// Another format or size, or the card fails; those of `encode`.
+        pub fn see(
+            &self,
+            picture: &Picture,
+            seen: &Seen,
+            beside: &Beside,
+            encode: impl FnOnce(&Tensor) -> Result<()>,
+        ) -> Result<()> {
+            let reading =
+                self.gpu
+                    .upload_picture(&self.cpu, picture, &seen.sheet, &self.staging)?;
+            encode(self.look(seen, beside)?)?;
+            // long since, for what was queued meanwhile takes longer to queue
+            reading.wait()
         }
 
         /// As [`OnCard::see`], of a picture that others have on a card. It may not have been read before [`OnCard::wait_for`] returns.
@@ -326,29 +342,43 @@ mod real {
             Ok(self.gpu.download(made, out)?)
         }
 
-        /// As [`OnCard::paint`], and sends the picture on its way, see [`OnCard::take`].
+        /// See [`Canvas::make`]; on the first output or the second.
         ///
         /// # Errors
         /// Sizes that do not fit, or the card fails.
-        pub fn make(&self, sides: [&Seen; 2], along: &Along, phase: &PhaseMap) -> Result<()> {
-            self.paint(sides, along, phase)?;
-            self.gpu.download_picture(&self.canvas.sheet, &self.staging)
-        }
-
-        /// See [`Canvas::make`].
-        ///
-        /// # Errors
-        /// Sizes that do not fit, or the card fails.
-        pub fn paint(&self, sides: [&Seen; 2], along: &Along, phase: &PhaseMap) -> Result<()> {
+        pub fn paint(
+            &self,
+            sides: [&Seen; 2],
+            (along, phase): (&Along, &PhaseMap),
+            output: usize,
+        ) -> Result<()> {
             let queue = Queue::new(&self.gpu);
             let phase = self.phases(&queue, phase)?;
             let sides = sides.map(|seen| &seen.sheet);
-            let launches = self.canvas.make(&queue, sides, along, &phase)?;
+            let output = &self.outputs[output];
+            let launches = self
+                .canvas
+                .make(&queue, sides, (along, &phase), &output.sheet)?;
             // SAFETY: these are the arguments of the kernels, made of tensors on this card.
-            unsafe { queue.run(launches) }
+            unsafe { queue.run(launches) }?;
+            Ok(self.gpu.made(output)?)
         }
 
-        /// Copies the picture that was made last, or a source picture, to where others have room for it on a card.
+        /// Lets the picture that was made on an output come down; until it is there only the other one may be made on.
+        ///
+        /// # Errors
+        /// Another format or size, or the card fails.
+        pub fn deliver<'a, 'p>(
+            &self,
+            output: usize,
+            out: &'a mut PictureMut<'p>,
+        ) -> Result<Leaving<'a, 'p>> {
+            let output = &self.outputs[output];
+            self.gpu
+                .download_picture(&self.cpu, output, out, &self.staging)
+        }
+
+        /// Copies the picture that was made on the first output last, or a source picture, to where others have room for it on a card.
         ///
         /// # Errors
         /// Another format or size, or the card fails.
@@ -356,7 +386,7 @@ mod real {
         /// # Safety
         /// There is room for its planes, which nobody else looks at meanwhile.
         pub unsafe fn give(&self, source: Option<&Seen>, out: &DevicePicture) -> Result<()> {
-            let sheet = source.map_or(&self.canvas.sheet, |seen| &seen.sheet);
+            let sheet = source.map_or(&self.outputs[0].sheet, |seen| &seen.sheet);
             // SAFETY: as the caller promises.
             unsafe { self.gpu.give_picture(sheet, out) }
         }
@@ -374,15 +404,6 @@ mod real {
             unsafe { queue.run(launches.into()) }?;
             self.gpu.download(there, here)?;
             Ok(here.flatten_all()?.to_vec1::<f32>()?[0] == 0.0)
-        }
-
-        /// Fills `out` with the picture that was made last, once it is there.
-        ///
-        /// # Errors
-        /// Another format or size, or the card has failed.
-        pub fn take(&self, out: &mut PictureMut) -> Result<()> {
-            self.gpu
-                .take_picture(&self.cpu, &self.canvas.sheet, out, &self.staging)
         }
 
         /// Flow, mask and confidence of the last picture that was made, on the CPU.
@@ -430,10 +451,13 @@ mod real {
 }
 
 #[cfg(not(feature = "cuda"))]
-pub use none::{OnCard, Seen};
+pub use none::{Leaving, OnCard, Seen};
 
 #[cfg(not(feature = "cuda"))]
 mod none {
+    use std::convert::Infallible;
+    use std::marker::PhantomData;
+
     use candle_core::Tensor;
 
     use super::{Along, Arc, Beside};
@@ -453,6 +477,15 @@ mod none {
     #[derive(Debug)]
     pub enum Seen {}
 
+    /// None comes from it.
+    pub struct Leaving<'a, 'p>(Infallible, PhantomData<&'a mut PictureMut<'p>>);
+
+    impl Leaving<'_, '_> {
+        pub fn take(self) -> Result<()> {
+            match self.0 {}
+        }
+    }
+
     impl OnCard {
         pub fn new(
             (gpu, _): (&Arc<Gpu>, &Context),
@@ -471,7 +504,13 @@ mod none {
             match *self {}
         }
 
-        pub fn see(&self, _: &Picture, _: &Seen, _: &Beside) -> Result<&Tensor> {
+        pub fn see(
+            &self,
+            _: &Picture,
+            _: &Seen,
+            _: &Beside,
+            _: impl FnOnce(&Tensor) -> Result<()>,
+        ) -> Result<()> {
             match *self {}
         }
 
@@ -501,15 +540,19 @@ mod none {
             match *self {}
         }
 
-        pub fn make(&self, _: [&Seen; 2], _: &Along, _: &PhaseMap) -> Result<()> {
+        pub fn paint(&self, _: [&Seen; 2], _: (&Along, &PhaseMap), _: usize) -> Result<()> {
+            match *self {}
+        }
+
+        pub fn deliver<'a, 'p>(
+            &self,
+            _: usize,
+            _: &'a mut PictureMut<'p>,
+        ) -> Result<Leaving<'a, 'p>> {
             match *self {}
         }
 
         pub fn same(&self, _: [&Seen; 2]) -> Result<bool> {
-            match *self {}
-        }
-
-        pub fn take(&self, _: &mut PictureMut) -> Result<()> {
             match *self {}
         }
 

@@ -1,6 +1,8 @@
 //! What is found once a pair of pictures, however many are made between them: how they belong together, and the motion.
 
-use super::{After, Encoded, Interpolator, Motion, PACES, Parts, Relation, Searched, Settings};
+use super::{
+    After, Encoded, Interpolator, Motion, PACES, Parts, Ready, Relation, Searched, Settings,
+};
 use crate::error::Result;
 use crate::kernels::confidence::{self, Evidence};
 use crate::kernels::{PhaseMap, change, still};
@@ -24,6 +26,24 @@ impl<'a> From<After<'a>> for Next<'a> {
             encoded: after.encoded,
             interval: after.interval,
         }
+    }
+}
+
+/// Two pictures of which one is made, and what comes after them.
+#[derive(Clone, Copy)]
+pub(super) struct Pair<'a> {
+    pub left: &'a Encoded,
+    /// There is no picture where it lies on a card.
+    pub right: (Option<&'a Picture<'a>>, &'a Encoded),
+    pub after: Option<Next<'a>>,
+}
+
+impl Pair<'_> {
+    /// What the motion between them is made ready for.
+    pub fn ready(&self, settings: &Settings) -> Ready {
+        let pair = [self.left.serial, self.right.1.serial];
+        let after = self.after.map(|after| after.encoded.serial);
+        (settings.motion, pair, after)
     }
 }
 
@@ -89,16 +109,10 @@ impl Interpolator {
         }
     }
 
-    /// Once a pair, not once a phase; there is no right picture where it lies on a card.
-    pub(super) fn search(
-        &mut self,
-        left: &Encoded,
-        right: (Option<&Picture>, &Encoded),
-        after: Option<Next>,
-        settings: &Settings,
-    ) -> Result<()> {
-        let pair = [left.serial, right.1.serial];
-        let wanted = (settings.motion, pair, after.map(|a| a.encoded.serial));
+    /// Once a pair, not once a phase.
+    pub(super) fn search(&mut self, pair: &Pair, settings: &Settings) -> Result<()> {
+        let wanted = pair.ready(settings);
+        let Pair { left, right, after } = *pair;
         if self.ready == Some(wanted) {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::pair::Pair;
 use super::{
     Beyond, Encoded, FAILED_MOTION, Findings, Found, Interpolator, Outcome, PACES, SUSPICIOUS,
     Settings,
@@ -165,7 +166,12 @@ impl Interpolator {
             motion: super::Motion::Linear,
             ..*settings
         };
-        self.search(left.1, (Some(right.0), right.1), None, &settings)?;
+        let searched = Pair {
+            left: left.1,
+            right: (Some(right.0), right.1),
+            after: None,
+        };
+        self.search(&searched, &settings)?;
         let phase = PhaseMap::Uniform(NEAR);
         self.engine
             .estimate(&one.features, &other.features, &phase)?;

@@ -203,7 +203,12 @@ impl Interpolator {
             right,
             settings,
         } = *pair;
-        self.interpolate_before(after, left, right, &phase, settings, out)
+        // what is made next is at another distance
+        let settings = Settings {
+            then: None,
+            ..*settings
+        };
+        self.interpolate_before(after, left, right, &phase, &settings, out)
     }
 
     /// The motion of the picture made last, if it was made from motion.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::pair::Next;
+use super::pair::{Next, Pair};
 use super::{Encoded, FAILED_MOTION, Found, Interpolator, Outcome, Relation, SUSPICIOUS, Settings};
 use crate::error::Result;
 use crate::kernels::PhaseMap;
@@ -95,11 +95,17 @@ impl Interpolator {
         if looks && score > threshold {
             return Ok(Found::Cut);
         }
-        self.search(left, (None, right), after, settings)?;
+        let pair = Pair {
+            left,
+            right: (None, right),
+            after,
+        };
+        self.search(&pair, settings)?;
         let features = sides.map(|side| &side.parts().features);
         self.engine.estimate(features[0], features[1], phase)?;
+        self.made = None;
         if let Some(card) = self.engine.on_card() {
-            card.paint(features, phase)?;
+            card.paint(features, phase, 0)?;
         }
         let suspicious = looks && score > SUSPICIOUS;
         if suspicious && self.disagreement(left, right, phase)? > FAILED_MOTION {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 #[cfg(feature = "cuda")]
-pub use super::gpu::{Counts, Gpu, Time};
+pub use super::gpu::{Counts, Gpu, Locked, Time};
 #[cfg(feature = "cuda")]
-pub(crate) use super::gpu::{Pinned, Queue, Staging};
+pub(crate) use super::gpu::{Leaving, Output, Pinned, Queue, Staging};
 
 /// A card. This build has none: it is without CUDA.
 #[cfg(not(feature = "cuda"))]

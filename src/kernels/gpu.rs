@@ -13,26 +13,26 @@ use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{CudaDevice, Storage, Tensor, bail};
 
+use super::Precision;
 use super::conv::Filter;
 use super::conv::narrow::DeviceFilter;
 use super::cuda::lists::Lists;
-use super::cuda::picture::Sheet;
 use super::cuda::{Card, DeviceRaster, Half, Launch};
 use super::device::{name, problem};
 use super::raster::{Source, write};
-use super::{Context, Precision};
 use crate::error::{Error, Result};
-use crate::picture::{Picture, PictureMut, Plane, PlaneMut};
 
-mod copies;
 mod exchange;
 mod graphs;
+mod locked;
+mod pictures;
 mod staging;
 mod times;
 
-use copies::{Rows, copy};
 use graphs::Graph;
-pub use staging::{Pinned, Staging};
+pub use locked::Locked;
+pub use pictures::{Leaving, Output, Staging};
+pub use staging::Pinned;
 use times::Marks;
 pub use times::Time;
 
@@ -367,98 +367,6 @@ impl<'a> Queue<'a> {
 }
 
 impl Gpu {
-    /// What pictures like that of a sheet pass through.
-    ///
-    /// # Errors
-    /// There is no memory that can be page-locked.
-    pub fn staging(&self, like: &Sheet) -> candle_core::Result<Staging> {
-        Staging::new(&self.device.cuda_stream(), like.room())
-    }
-
-    /// Page-locked memory of so many bytes.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn pinned(&self, bytes: usize) -> candle_core::Result<Pinned> {
-        Pinned::new(&self.device.cuda_stream(), bytes)
-    }
-
-    /// Queues a copy of the samples of a picture to the card; the picture has been read, on the threads of `cpu`, when the call returns.
-    ///
-    /// # Errors
-    /// Another format or size, or the card fails.
-    pub fn upload_picture(
-        &self,
-        cpu: &Context,
-        from: &Picture,
-        to: &Sheet,
-        through: &Staging,
-    ) -> Result<()> {
-        let there = to.on(&Queue::new(self))?;
-        from.expect(there.format, there.width as u32, there.height as u32)?;
-        let mut here = lock(&through.arriving);
-        here.expect(to.room())?;
-        let bytes = here.bytes()?;
-        let (format, width, height) = (from.format(), from.width() as u32, from.height() as u32);
-        let mut rest = bytes;
-        let planes = (0..format.planes()).map(|plane| {
-            let (at, stride) = to.rows(plane);
-            // planes lie one behind the other
-            let (data, behind) = std::mem::take(&mut rest).split_at_mut(at.len());
-            rest = behind;
-            let (rows, bytes) = (format.rows(plane, height), format.row_bytes(plane, width));
-            Rows::new(rows, bytes, from.plane(plane), PlaneMut { data, stride })
-        });
-        copy(cpu, planes);
-        self.count(|counts| counts.up += to.room() as u64);
-        // SAFETY: the staging is as large as the sheet, whose memory is of this card's stream.
-        Ok(unsafe { here.upload(&self.device.cuda_stream(), there.planes[0].0) }?)
-    }
-
-    /// Queues a copy of the samples of a picture from the card.
-    ///
-    /// # Errors
-    /// The card fails.
-    pub fn download_picture(&self, from: &Sheet, through: &Staging) -> Result<()> {
-        let there = from.on(&Queue::new(self))?;
-        let mut here = lock(&through.leaving);
-        here.expect(from.room())?;
-        self.count(|counts| counts.down += from.room() as u64);
-        // SAFETY: as above.
-        Ok(unsafe { here.download(&self.device.cuda_stream(), there.planes[0].0) }?)
-    }
-
-    /// Takes over the samples of the picture, as that of a sheet, that was downloaded last, once they are there, on the threads of `cpu`.
-    ///
-    /// # Errors
-    /// Another format or size, or the card has failed.
-    pub fn take_picture(
-        &self,
-        cpu: &Context,
-        like: &Sheet,
-        to: &mut PictureMut,
-        through: &Staging,
-    ) -> Result<()> {
-        like.expect(to)?;
-        let mut here = lock(&through.leaving);
-        here.expect(like.room())?;
-        let bytes = here.bytes()?;
-        let (format, width, height) = (to.format(), to.width() as u32, to.height() as u32);
-        let planes = to.planes_mut().iter_mut().enumerate();
-        let planes = planes.take(format.planes()).map(|(plane, to)| {
-            let (at, stride) = like.rows(plane);
-            let from = Plane {
-                data: &bytes[at],
-                stride,
-            };
-            let (data, stride) = (&mut *to.data, to.stride);
-            let (rows, bytes) = (format.rows(plane, height), format.row_bytes(plane, width));
-            Rows::new(rows, bytes, from, PlaneMut { data, stride })
-        });
-        copy(cpu, planes);
-        Ok(())
-    }
-
     /// Queues a copy of a tensor of floats, which is contiguous, from the card.
     ///
     /// # Errors

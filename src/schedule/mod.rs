@@ -274,6 +274,17 @@ impl<F: Clone> Scheduler<F> {
         }
     }
 
+    /// The phase of the next output, where it is made between the same two frames as the last one; nothing changes.
+    pub fn upcoming(&self) -> Option<Phase> {
+        let (Some(left), Span::Toward(right)) = (&self.left, &self.span) else {
+            return None;
+        };
+        let point = self.grid.as_ref()?.point();
+        let is_between = point > left.at + left.tolerance && point < right.at - right.tolerance;
+        let is_made = self.config.interpolate && is_between && point <= self.bound();
+        is_made.then(|| phase_of([left.at, right.at], point, self.config.reverse))
+    }
+
     /// Whether the next frame's turn only comes once it is known what is after it.
     fn waits_for_next(&self) -> bool {
         let last = self.events.len() == 1;
@@ -745,6 +756,15 @@ impl<F: Clone> Scheduler<F> {
     }
 }
 
+/// Of an output at `point` between two frames in stream order.
+fn phase_of([left, right]: [i128; 2], point: i128, reverse: bool) -> Phase {
+    let (span, elapsed) = ((right - left) as u64, (point - left) as u64);
+    Phase {
+        elapsed: if reverse { span - elapsed } else { elapsed },
+        span,
+    }
+}
+
 /// The job of a frame at `point`; `left` and `right` are in stream order, `after` is behind them in time.
 fn between<F: Clone>(
     (left, right, after): (&Source<F>, &Source<F>, Option<Outer<F>>),
@@ -753,19 +773,17 @@ fn between<F: Clone>(
     reverse: bool,
     at: Slot,
 ) -> Job<F> {
-    let span = (right.at - left.at) as u64;
-    let elapsed = (point - left.at) as u64;
     let past_turn = 2 * point - right.turn;
-    let (sooner, later, elapsed, past_turn) = if reverse {
-        (right, left, span - elapsed, -past_turn)
+    let (sooner, later, past_turn) = if reverse {
+        (right, left, -past_turn)
     } else {
-        (left, right, elapsed, past_turn)
+        (left, right, past_turn)
     };
     Job::Interpolate {
         left: sooner.frame.clone(),
         right: later.frame.clone(),
         after,
-        phase: Phase { elapsed, span },
+        phase: phase_of([left.at, right.at], point, reverse),
         nearer: if past_turn <= 0 {
             Side::Left
         } else {

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device as Place, Tensor};
-use gstvideointerpolate::interpolator::{Interpolator, Options, Settings};
+use gstvideointerpolate::interpolator::{Encoded, Interpolator, Options, Settings};
 use gstvideointerpolate::kernels::device::{Counts, Gpu, Time};
 use gstvideointerpolate::kernels::{Context, PhaseMap, Precision};
 use gstvideointerpolate::network::published::{self, Published};
 use gstvideointerpolate::network::{Model, Network, Variant};
-use gstvideointerpolate::picture::{Channel, Format};
+use gstvideointerpolate::picture::{Channel, Format, Picture, PictureMut};
 
 use super::checkpoints::waves;
 use super::common::Owned;
+use super::locked::LockedPicture;
 use super::{card, is_chosen, networks};
 
 /// Sizes to time, as `1280x720,1920x1080`; and frames of each, of which the median counts.
@@ -30,6 +31,8 @@ const COPIED: usize = 1 << 24;
 /// Copies within the card that are waited for together.
 const WITHIN: u32 = 16;
 const PHASE: PhaseMap = PhaseMap::Uniform(0.5);
+/// Of the pictures between two at four times the rate.
+const PHASES: [f32; 3] = [0.25, 0.5, 0.75];
 
 fn setting((name, otherwise): (&str, &str)) -> String {
     std::env::var(name).unwrap_or(otherwise.into())
@@ -99,6 +102,10 @@ fn texture(size: (u32, u32), by: f32) -> Owned {
 struct Cost {
     /// Milliseconds of all of it: the next source picture is encoded, the one between made.
     whole: f64,
+    /// The same with pictures in page-locked memory, as the element has them where its neighbours take its pools.
+    locked: f64,
+    /// Of such, too: each of three between two, asked for one by one, and told of one by one.
+    three: [f64; 2],
     /// Of that until the source picture has been read and is on its way.
     sending: f64,
     /// Of the network alone, all that it reads and finds lying on the card; and of that until the CPU has told the card all.
@@ -118,22 +125,12 @@ fn measure(
     let size = (pictures[0].width() as u32, pictures[0].height() as u32);
     let context = Context::new(0).unwrap().on(Some(gpu.clone()));
     let context = context.with_precision(precision);
-    let options = Options::default();
-    let made = Interpolator::with_context(model.clone(), Format::I420, size, &context, options);
-    let mut interpolator = made.unwrap();
+    let mut stream = Stream::new(model, &context, size);
     let mut out = Owned::new(Format::I420, size, 0);
-    let mut next = 1;
-    let mut left = interpolator.encode(&pictures[0]).unwrap();
     let mut sending = Vec::new();
     let mut frame = || {
-        let began = Instant::now();
-        let right = interpolator.encode(&pictures[next]).unwrap();
-        sending.push(milliseconds(began));
-        let sides = [(&pictures[1 - next], &*left), (&pictures[next], &*right)];
-        let (settings, to) = (Settings::default(), &mut out.picture_mut());
-        let made = interpolator.interpolate(sides[0], sides[1], &PHASE, &settings, to);
-        made.unwrap();
-        (left, next) = (right, 1 - next);
+        let to = &mut out.picture_mut();
+        sending.push(stream.go_on(&pictures, &[0.5], false, to));
     };
     // memory, kernels and graphs are new
     (0..8).for_each(|_| frame());
@@ -157,6 +154,7 @@ fn measure(
         false => gpu.timed(once).unwrap(),
     };
     let sending = middle(sending);
+    let (locked, three) = locked_times(gpu, (model, &context), &pictures, count);
     let size = (size.1 as usize, size.0 as usize);
     let network = match model {
         Model::Embedded(network) => of_embedded(gpu, network, &context, size, count),
@@ -164,11 +162,85 @@ fn measure(
     };
     Cost {
         whole,
+        locked,
+        three,
         sending,
         network,
         counts,
         kernels,
     }
+}
+
+/// A stream of two pictures that take turns.
+struct Stream {
+    interpolator: Interpolator,
+    left: Option<Arc<Encoded>>,
+    next: usize,
+}
+
+impl Stream {
+    fn new(model: &Model, context: &Context, size: (u32, u32)) -> Self {
+        let options = Options::default();
+        let made = Interpolator::with_context(model.clone(), Format::I420, size, context, options);
+        Self {
+            interpolator: made.unwrap(),
+            left: None,
+            next: 0,
+        }
+    }
+
+    /// Takes the next picture and makes those at some phases before it, each told of with the one before if so. Milliseconds until the next
+    /// one is sent.
+    fn go_on(
+        &mut self,
+        pictures: &[Picture; 2],
+        phases: &[f32],
+        tells: bool,
+        out: &mut PictureMut,
+    ) -> f64 {
+        let (began, next) = (Instant::now(), self.next);
+        let right = self.interpolator.encode(&pictures[next]).unwrap();
+        let sent = milliseconds(began);
+        if let Some(left) = &self.left {
+            let sides = [(&pictures[1 - next], &**left), (&pictures[next], &*right)];
+            for (i, phase) in phases.iter().enumerate() {
+                let settings = Settings {
+                    then: phases.get(i + 1).copied().filter(|_| tells),
+                    ..Settings::default()
+                };
+                let phase = PhaseMap::Uniform(*phase);
+                let made = self
+                    .interpolator
+                    .interpolate(sides[0], sides[1], &phase, &settings, out);
+                made.unwrap();
+            }
+        }
+        (self.left, self.next) = (Some(right), 1 - next);
+        sent
+    }
+}
+
+/// With pictures in page-locked memory: a new frame; each of three between two without and with being told of.
+fn locked_times(
+    gpu: &Gpu,
+    (model, context): (&Model, &Context),
+    pictures: &[Picture; 2],
+    count: usize,
+) -> (f64, [f64; 2]) {
+    let sources = pictures.each_ref().map(|p| LockedPicture::of(gpu, p, 0));
+    let pictures = sources.each_ref().map(LockedPicture::picture);
+    let size = (pictures[0].width() as u32, pictures[0].height() as u32);
+    let mut out = LockedPicture::new(gpu, Format::I420, size, 0);
+    let mut time = |phases: &[f32], tells: bool| {
+        let mut stream = Stream::new(model, context, size);
+        let mut go_on = || {
+            stream.go_on(&pictures, phases, tells, &mut out.picture_mut());
+        };
+        (0..8).for_each(|_| go_on());
+        median(count, go_on) / phases.len() as f64
+    };
+    let one = time(&[0.5], false);
+    (one, [time(&PHASES, false), time(&PHASES, true)])
 }
 
 fn of_embedded(
@@ -266,8 +338,11 @@ fn print(size: &str, name: &str, cost: &Cost) {
     let (counts, mega) = (cost.counts, |n: u64| n as f64 / 1e6);
     let [network, queued] = cost.network;
     println!(
-        "| {size} | {name} | {:.2} | {:.2} | {network:.2} | {queued:.2} | {:.3} | {:.3} | {} | {} | {:.2} | {:.1} |",
+        "| {size} | {name} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {network:.2} | {queued:.2} | {:.3} | {:.3} | {} | {} | {:.2} | {:.1} |",
         cost.whole,
+        cost.locked,
+        cost.three[0],
+        cost.three[1],
         cost.sending,
         mega(counts.up),
         mega(counts.down),
@@ -292,9 +367,9 @@ fn bench() {
         "\n{card}: {up:.1} GB/s to the card, {down:.1} GB/s from it, {within:.0} GB/s read and written within\n"
     );
     println!(
-        "| size | network | ms a new frame | until its source is sent | network alone | until it is queued | MB up | MB down | launches | graphs | GFLOP | TFLOP/s of the network alone |"
+        "| size | network | ms a new frame | page-locked | each of three, page-locked | told of | until its source is sent | network alone | until it is queued | MB up | MB down | launches | graphs | GFLOP | TFLOP/s of the network alone |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     let models = models();
     for size in setting(SIZES).split(',') {
         let (w, h) = size.split_once('x').expect("a size as 1280x720");

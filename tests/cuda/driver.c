@@ -461,8 +461,10 @@ static struct locked **find_locked(const char *memory) {
 }
 
 int cuMemHostAlloc(void **to, size_t bytes, unsigned flags) {
+  enum { PAGE = 4096 };
+  if (!current()) return INVALID_CONTEXT;
   struct locked *new = calloc(1, sizeof *new);
-  *new = (struct locked){malloc(bytes), bytes, NULL};
+  *new = (struct locked){aligned_alloc(PAGE, (bytes + PAGE - 1) / PAGE * PAGE), bytes, NULL};
   memset(new->first, GARBAGE, bytes);
   lock();
   new->next = all_locked;
@@ -473,6 +475,7 @@ int cuMemHostAlloc(void **to, size_t bytes, unsigned flags) {
 }
 /* Whoever frees it has waited for what was queued with it. */
 int cuMemFreeHost(char *memory) {
+  if (!current()) return INVALID_CONTEXT;
   lock();
   struct locked **place = find_locked(memory), *old = *place;
   for (struct stream *stream = streams; stream; stream = stream->next)
@@ -482,7 +485,7 @@ int cuMemFreeHost(char *memory) {
         abort();
       }
   *place = old->next;
-  free(old->first);
+  release(old->first);
   free(old);
   return unlock(SUCCESS);
 }

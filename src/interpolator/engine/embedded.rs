@@ -137,10 +137,8 @@ impl Embedded {
         };
         if let (Some(card), Some(seen)) = (&self.card, &out.seen) {
             let beside = beside(out.bytes.as_ref());
-            return card.run(|| {
-                let view = card.see(picture, seen, &beside)?;
-                see(view, &mut out.encoded)
-            });
+            let encoded = &mut out.encoded;
+            return card.run(|| card.see(picture, seen, &beside, |view| see(view, encoded)));
         }
         if let Some([whole, half]) = &out.bytes {
             let pixels = view.narrow(2, 0, view::LUMA)?;

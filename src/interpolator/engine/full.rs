@@ -151,10 +151,9 @@ impl Full {
                     colors: Some((&colors, out.color)),
                 };
                 let seen = out.seen.as_ref().ok_or_else(foreign)?;
-                card.run(|| {
-                    card.see(picture, seen, &beside)?;
-                    network.encode(workspace, &mut out.encoded)
-                })
+                let encoded = &mut out.encoded;
+                let encode = |_: &Tensor| network.encode(workspace, encoded);
+                card.run(|| card.see(picture, seen, &beside, encode))
             }
             Place::Cpu(Room { context, .. }) => {
                 let pixels = view.narrow(2, 0, view::LUMA)?;

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::{Features, foreign};
 use crate::error::Result;
-use crate::interpolator::card::{Along, OnCard, Seen};
+use crate::interpolator::card::{Along, Leaving, OnCard, Seen};
 use crate::kernels::PhaseMap;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::picture::DevicePicture;
@@ -92,28 +92,38 @@ impl<'a> Painter<'a> {
             .run(|| self.card.disagree(luma, brightness, along, out))
     }
 
-    /// Lets the card make the picture from the motion found last between the pair related last, and send it.
+    /// Lets the card make the picture from the motion found last between the pair related last; on the first output or the second.
     ///
     /// # Errors
     /// Sizes that do not fit, or the card fails.
-    pub fn make(self, sides: [&Features; 2], phase: &PhaseMap) -> Result<()> {
+    pub fn paint(self, sides: [&Features; 2], phase: &PhaseMap, output: usize) -> Result<()> {
         let along = self.along(sides[0]);
         let sides = [sides[0].seen()?, sides[1].seen()?];
-        self.card.run(|| self.card.make(sides, &along, phase))
+        self.card
+            .run(|| self.card.paint(sides, (&along, phase), output))
     }
 
-    /// As [`Painter::make`], but the picture stays there.
+    /// Lets the picture that was made on an output come down; until [`Painter::take`] only the other one may be made on.
     ///
     /// # Errors
-    /// Sizes that do not fit, or the card fails.
-    #[cfg(feature = "cuda")]
-    pub fn paint(self, sides: [&Features; 2], phase: &PhaseMap) -> Result<()> {
-        let along = self.along(sides[0]);
-        let sides = [sides[0].seen()?, sides[1].seen()?];
-        self.card.run(|| self.card.paint(sides, &along, phase))
+    /// Another format or size, or the card fails.
+    pub fn deliver<'o, 'p>(
+        self,
+        output: usize,
+        out: &'o mut PictureMut<'p>,
+    ) -> Result<Leaving<'o, 'p>> {
+        self.card.run(|| self.card.deliver(output, out))
     }
 
-    /// Copies the picture that was made last, or a `source` picture, to where others have room for it on a card.
+    /// Waits until a picture is where it is wanted.
+    ///
+    /// # Errors
+    /// The card has failed.
+    pub fn take(self, leaving: Leaving) -> Result<()> {
+        self.card.run(|| leaving.take())
+    }
+
+    /// Copies the picture that was made on the first output last, or a `source` picture, to where others have room for it on a card.
     ///
     /// # Errors
     /// Another format or size, or the card fails.
@@ -134,14 +144,6 @@ impl<'a> Painter<'a> {
     pub fn same(self, sides: [&Features; 2]) -> Result<bool> {
         let sides = [sides[0].seen()?, sides[1].seen()?];
         self.card.run(|| self.card.same(sides))
-    }
-
-    /// Fills `out` with the picture that was made last, once it is there.
-    ///
-    /// # Errors
-    /// Another format or size, or the card has failed.
-    pub fn take(self, out: &mut PictureMut) -> Result<()> {
-        self.card.run(|| self.card.take(out))
     }
 
     /// Flow, mask and confidence of the last picture that was made, on the CPU.

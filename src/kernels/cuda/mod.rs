@@ -17,8 +17,10 @@ use super::conv::narrow::DeviceFilter;
 use super::raster::Geometry;
 use super::{PhaseMap, Precision};
 
+pub mod copies;
 pub mod lists;
 pub mod picture;
+pub mod strips;
 
 #[cfg(test)]
 pub mod emulation;

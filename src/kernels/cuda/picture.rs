@@ -17,8 +17,8 @@ use crate::picture::{Component, Format};
 /// Rows of a [`Sheet`] begin at multiples of this: what a warp reads at once.
 const ALIGNED: usize = 32;
 
-/// Memory for the planes of one picture.
-#[derive(Debug)]
+/// Memory for the planes of one picture; a clone is the same memory.
+#[derive(Debug, Clone)]
 pub struct Sheet {
     /// `[1, n, 1]`.
     bytes: Tensor,
@@ -59,6 +59,12 @@ impl Sheet {
     #[cfg(feature = "cuda")]
     pub fn room(&self) -> usize {
         self.bytes.elem_count()
+    }
+
+    /// Format, width and height of the picture.
+    #[cfg(feature = "cuda")]
+    pub fn shape(&self) -> (Format, usize, usize) {
+        (self.format, self.width, self.height)
     }
 
     /// An error unless a picture has the same format and size.

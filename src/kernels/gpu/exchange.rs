@@ -127,29 +127,53 @@ struct Rows {
     count: usize,
 }
 
+/// One side of a copy of rows: its first byte, and bytes from a row to the next.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Card(u64, usize),
+    /// In page-locked memory.
+    Host(*mut c_void, usize),
+}
+
+/// As the driver wants to be told of so many rows of so many bytes.
+pub(super) fn copy_of_rows(
+    from: End,
+    to: End,
+    (bytes, count): (usize, usize),
+) -> sys::CUDA_MEMCPY2D_st {
+    let side = |end: End| match end {
+        End::Card(at, pitch) => (DEVICE, at, ptr::null_mut(), pitch),
+        End::Host(at, pitch) => (HOST, 0, at, pitch),
+    };
+    let (from, to, none) = (side(from), side(to), ptr::null_mut());
+    sys::CUDA_MEMCPY2D_st {
+        srcXInBytes: 0,
+        srcY: 0,
+        srcMemoryType: from.0,
+        srcHost: from.2,
+        srcDevice: from.1,
+        srcArray: none,
+        srcPitch: from.3,
+        dstXInBytes: 0,
+        dstY: 0,
+        dstMemoryType: to.0,
+        dstHost: to.2,
+        dstDevice: to.1,
+        dstArray: none,
+        dstPitch: to.3,
+        WidthInBytes: bytes,
+        Height: count,
+    }
+}
+
 const DEVICE: sys::CUmemorytype = sys::CUmemorytype::CU_MEMORYTYPE_DEVICE;
+const HOST: sys::CUmemorytype = sys::CUmemorytype::CU_MEMORYTYPE_HOST;
 
 impl Rows {
     fn within(&self) -> sys::CUDA_MEMCPY2D_st {
-        let ((from, to), none) = ((self.from.0, self.to.0), ptr::null_mut());
-        sys::CUDA_MEMCPY2D_st {
-            srcXInBytes: 0,
-            srcY: 0,
-            srcMemoryType: DEVICE,
-            srcHost: ptr::null(),
-            srcDevice: from.0,
-            srcArray: none,
-            srcPitch: from.1,
-            dstXInBytes: 0,
-            dstY: 0,
-            dstMemoryType: DEVICE,
-            dstHost: ptr::null_mut(),
-            dstDevice: to.0,
-            dstArray: none,
-            dstPitch: to.1,
-            WidthInBytes: self.bytes,
-            Height: self.count,
-        }
+        let card = |(at, pitch): (u64, usize)| End::Card(at, pitch);
+        let size = (self.bytes, self.count);
+        copy_of_rows(card(self.from.0), card(self.to.0), size)
     }
 
     fn between(&self, [from, to]: [sys::CUcontext; 2]) -> sys::CUDA_MEMCPY3D_PEER_st {

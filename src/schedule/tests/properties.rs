@@ -136,6 +136,40 @@ proptest! {
         }
     }
 
+    /// The phase that is told of is the next output's, and one between the same two frames is always told of.
+    #[test]
+    fn the_next_output_between_the_same_two_is_told_of(
+        calls in proptest::collection::vec(any_call(), 0..60),
+        num in 1..300u32, max_gap in any_time(), retime in any::<bool>(), outer in any::<bool>(), ahead in any_ahead(),
+    ) {
+        let config = Config { max_gap, retime, outer, ahead, ..config(num, 1) };
+        let mut scheduler = Scheduler::new(config);
+        let pair = |job: &Option<Job<u32>>| match job {
+            Some(Job::Interpolate { left, right, phase, .. }) => Some(([*left, *right], *phase)),
+            _ => None,
+        };
+        for (frame, call) in calls.iter().enumerate() {
+            apply(&mut scheduler, call, frame as u32);
+            let mut before = None;
+            for _ in 0..50 {
+                let told = scheduler.upcoming();
+                let job = scheduler.poll();
+                let now = pair(&job);
+                match (told, now) {
+                    (Some(told), now) => prop_assert_eq!(Some(told), now.map(|(_, phase)| phase)),
+                    (None, Some((sides, _))) => {
+                        prop_assert_ne!(before.map(|(sides, _)| sides), Some(sides));
+                    }
+                    (None, None) => (),
+                }
+                if job.is_none() {
+                    break;
+                }
+                before = now;
+            }
+        }
+    }
+
     /// Times rise strictly, the grid is the formula's, a source on the grid is
     /// shown, and pairs are true neighbours.
     #[test]
