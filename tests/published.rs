@@ -426,6 +426,8 @@ fn parts_blend(name: &str, phase: &PhaseMap, of_part: impl Fn(usize) -> PhaseMap
     let alone = STARTS.map(|start| found(&network, (start, LONGEST), &of_part(start), None));
     let values = |t: &Tensor| t.to_vec3::<f32>().unwrap();
     let (made, parts) = (values(&all), alone.each_ref().map(values));
+    // what makes nothing but motion has no picture of its own
+    let channels = if name.starts_with("rife-4") { 5 } else { 8 };
     let mut apart = 0f32;
     for (y, x) in (0..LARGE.0).flat_map(|y| (0..LARGE.1).map(move |x| (y, x))) {
         let there = STARTS
@@ -433,7 +435,7 @@ fn parts_blend(name: &str, phase: &PhaseMap, of_part: impl Fn(usize) -> PhaseMap
             .zip(&parts)
             .filter(|(start, _)| (**start..**start + LONGEST).contains(&x));
         let there: Vec<_> = there.map(|(start, part)| &part[y][x - start]).collect();
-        for c in 0..8 {
+        for c in 0..channels {
             let (value, theirs) = (made[y][x][c], there.iter().map(|pixel| pixel[c]));
             let (least, most) = (
                 theirs.clone().fold(f32::MAX, f32::min),
