@@ -190,12 +190,20 @@ fn a_checkpoint_is_written_where_one_is_asked_for() {
     candle_core::safetensors::save(&tensors(&name), path).unwrap();
 }
 
+/// Height and width of pictures.
+const SIZE: (usize, usize) = (50, 70);
+
 /// Motion, and the network's own picture.
-fn made(network: &Published, context: &Context, phase: &PhaseMap) -> [Vec<f32>; 2] {
-    let size = (50, 70);
+fn made(
+    network: &Published,
+    context: &Context,
+    (size, longest): ((usize, usize), Option<usize>),
+    phase: &PhaseMap,
+) -> [Vec<f32>; 2] {
     // FILM goes to a quarter in two steps
     let options = Options {
         recursion: 2,
+        longest,
         ..Options::default()
     };
     let mut workspace = network.workspace(context, size, options).unwrap();
@@ -243,17 +251,35 @@ fn networks_make_the_same(
     let [cpu, card] = contexts(gpu, precision);
     for (name, network) in networks {
         let (h, w) = network
-            .workspace(&cpu, (50, 70), Options::default())
+            .workspace(&cpu, SIZE, Options::default())
             .unwrap()
             .padded();
         let plane = tensor("phases", &[h / 8, w / 8]);
         let plane = ((plane * 0.3).unwrap() + 0.5).unwrap();
         for phase in [PhaseMap::Uniform(0.3), PhaseMap::Plane(plane)] {
-            let [want, found] = [&cpu, &card].map(|c| made(&network, c, &phase));
+            let [want, found] = [&cpu, &card].map(|c| made(&network, c, (SIZE, None), &phase));
             let name = format!("{name} {}", precision.name());
             close(&name, &found[0], &want[0], motion);
             close(&name, &found[1], &want[1], colors);
         }
+    }
+}
+
+#[test]
+fn networks_see_the_same_in_parts() {
+    let Some(gpu) = card() else { return };
+    let [cpu, card] = contexts(&gpu, Precision::Single);
+    // without a residual, and with one
+    for (name, network) in networks("") {
+        if !["rife-4.25.lite", "ifrnet-s"].contains(&name.as_str()) {
+            continue;
+        }
+        let size = (40, 320);
+        let plane = tensor("phases", &[size.0 / 8, size.1 / 8]);
+        let phase = PhaseMap::Plane(((plane * 0.3).unwrap() + 0.5).unwrap());
+        let [want, found] = [&cpu, &card].map(|c| made(&network, c, (size, Some(256)), &phase));
+        close(&name, &found[0], &want[0], MOTION);
+        close(&name, &found[1], &want[1], COLORS);
     }
 }
 

@@ -443,26 +443,33 @@ fn a_card_without_enough_memory_is_spared_step_by_step() {
 
 #[test]
 fn networks_of_others_are_spared_too() {
-    let (size, model) = ((2, "320x256"), model());
-    let peak = |size, scale: &str| {
-        let properties = format!("{model} {scale}");
-        double(size, &properties, &[]).1.number("peak")
+    let (large, model) = ((2, "640x48"), model());
+    let play = |size, memory: Option<u64>| {
+        let memory = memory.map(|bytes| bytes.to_string());
+        let settings = memory
+            .as_ref()
+            .map(|bytes| ("DRIVER_MEMORY", bytes.as_str()));
+        let (log, report) = double(size, &model, settings.as_slice());
+        (log, report.number("peak"))
     };
-    let [whole, half] = ["", "scale=0.5"].map(|scale| peak(size, scale));
-    let least = peak((2, "64x48"), "");
-    assert!(least < half && half < whole, "{least} {half} {whole}");
-    for (memory, step) in [
-        ((half + whole) / 2, "scale=0.5"),
-        ((least + half) / 2, "the CPU goes on"),
-    ] {
-        let memory = memory.to_string();
-        let (log, _) = double(size, &model, &[("DRIVER_MEMORY", &memory)]);
-        let last = warnings(&log).pop().unwrap_or_default();
-        assert!(
-            last.contains("too little memory") && last.contains(step),
-            "{log}"
-        );
-    }
+    let expect = |log: &str, steps: &[&str]| {
+        let warnings = warnings(log);
+        assert_eq!(warnings.len(), steps.len(), "{log}");
+        for (warning, step) in warnings.iter().zip(steps) {
+            assert!(warning.contains("too little memory"), "{warning}");
+            assert!(warning.contains(step), "{warning}, not {step}");
+        }
+    };
+    let [(log, whole), (_, least)] = [large, (2, "64x48")].map(|size| play(size, None));
+    expect(&log, &[]);
+    let (log, parts) = play(large, Some(whole - 1));
+    expect(&log, &["sees pictures in parts"]);
+    assert!(least < parts && parts < whole, "{least} {parts} {whole}");
+    let (log, _) = play(large, Some((least + parts) / 2));
+    expect(&log, &["sees pictures in parts", "the CPU goes on"]);
+    // too small for parts
+    let (log, _) = play((2, "320x96"), Some(least + 1));
+    expect(&log, &["the CPU goes on"]);
 }
 
 #[test]

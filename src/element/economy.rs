@@ -1,7 +1,9 @@
-//! What is done where a card has too little memory: the network sees less, then a smaller one runs, then the CPU goes on.
+//! What is done where a card has too little memory. A published network sees pictures in parts, then in smaller ones. The built-in one,
+//! whose memory is mostly that of pictures and of what is told of them, seeks motion at half the resolution, then runs in its
+//! smallest size. Then the CPU goes on.
 
-use crate::network::Variant;
 use crate::network::published::Options;
+use crate::network::{Model, Variant};
 
 /// Motion is sought at this scale where memory is short.
 const HALF: f32 = 0.5;
@@ -9,6 +11,8 @@ const HALF: f32 = 0.5;
 /// A step, in the order in which they are taken; a later one includes those before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Economy {
+    /// A published network sees parts of pictures that overlap, whose longer side has at most so many pixels.
+    Parts(usize),
     /// Motion is sought at half the resolution.
     Half,
     /// The built-in network runs in its smallest size.
@@ -18,10 +22,18 @@ pub enum Economy {
 }
 
 impl Economy {
-    /// What to do next, from the scale that motion was sought at and the size of the built-in network; neither is there where
-    /// a network has no choice.
-    pub fn next(scale: Option<f32>, variant: Option<Variant>) -> Self {
-        if scale.is_some_and(|scale| scale > HALF) {
+    /// What to do next where this network runs with these options on pictures of this height and width; `variant` is the size of the
+    /// built-in one, if that runs.
+    pub fn next(
+        network: &Model,
+        options: &Options,
+        size: (usize, usize),
+        variant: Option<Variant>,
+    ) -> Self {
+        let scale = network.scale(options, size);
+        if let Some(longest) = network.shorter(options, size) {
+            Self::Parts(longest)
+        } else if scale.is_some_and(|scale| scale > HALF) {
             Self::Half
         } else if variant.is_some_and(|variant| variant != Variant::Fast) {
             Self::Fast
@@ -30,9 +42,15 @@ impl Economy {
         }
     }
 
+    /// Whether this is more of what is done already: nothing to warn of.
+    pub fn goes_on(self, before: Option<Self>) -> bool {
+        matches!((before, self), (Some(Self::Parts(_)), Self::Parts(_)))
+    }
+
     /// What goes on, for the warning.
     pub fn text(self) -> &'static str {
         match self {
+            Self::Parts(_) => "the network sees pictures in parts, one after the other",
             Self::Half => "motion is sought at half the resolution (scale=0.5)",
             Self::Fast => "the smallest network goes on (quality=fast)",
             Self::Cpu => "the CPU goes on",
@@ -41,64 +59,107 @@ impl Economy {
 
     /// The options that are left of those chosen.
     pub fn options(self, options: Options) -> Options {
-        let scale = options.scale.map_or(HALF, |scale| scale.min(HALF));
-        Options {
-            scale: Some(scale),
-            ..options
+        match self {
+            Self::Parts(longest) => Options {
+                longest: Some(longest),
+                ..options
+            },
+            _ => Options {
+                scale: Some(options.scale.map_or(HALF, |scale| scale.min(HALF))),
+                ..options
+            },
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+#[path = "../../tests/common/checkpoints.rs"]
+mod checkpoints;
 
-    /// All steps from a choice on.
-    fn steps(mut options: Options, mut variant: Option<Variant>, has_scale: bool) -> Vec<Economy> {
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::network::checkpoint::Checkpoint;
+    use crate::network::published::Published;
+
+    fn published(name: &str) -> Model {
+        let checkpoint = Checkpoint::of(name, checkpoints::tensors(name));
+        Model::Published(Arc::new(Published::load(&checkpoint, None).unwrap()))
+    }
+
+    fn built_in(variant: Variant) -> Model {
+        variant.network().unwrap().into()
+    }
+
+    /// All steps from a choice on, for pictures of this height and width.
+    fn steps(
+        network: &Model,
+        mut options: Options,
+        size: (usize, usize),
+        mut variant: Option<Variant>,
+    ) -> Vec<Economy> {
         let mut steps = Vec::new();
         while steps.last() != Some(&Economy::Cpu) {
-            let scale = has_scale.then(|| options.scale.unwrap_or(1.0));
-            let step = Economy::next(scale, variant);
+            let step = Economy::next(network, &options, size, variant);
+            assert_eq!(
+                step.goes_on(steps.last().copied()),
+                matches!(step, Economy::Parts(_)) && !steps.is_empty()
+            );
             options = step.options(options);
-            variant = variant.map(|v| {
-                if step == Economy::Fast {
-                    Variant::Fast
-                } else {
-                    v
-                }
+            variant = variant.map(|v| match step {
+                Economy::Fast => Variant::Fast,
+                _ => v,
             });
             steps.push(step);
         }
         steps
     }
 
-    #[test]
-    fn every_way_ends_at_the_cpu() {
-        use Economy::{Cpu, Fast, Half};
-        let scale = |scale| Options {
+    fn scale(scale: Option<f32>) -> Options {
+        Options {
             scale,
             ..Options::default()
-        };
-        for variant in [Variant::Balanced, Variant::High] {
-            assert_eq!(steps(scale(None), Some(variant), true), [Half, Fast, Cpu]);
-            assert_eq!(steps(scale(Some(0.5)), Some(variant), true), [Fast, Cpu]);
         }
-        assert_eq!(steps(scale(None), Some(Variant::Fast), true), [Half, Cpu]);
-        // networks of others, with and without a choice of scale
-        assert_eq!(steps(scale(Some(2.0)), None, true), [Half, Cpu]);
-        assert_eq!(steps(scale(Some(0.25)), None, true), [Cpu]);
-        assert_eq!(steps(scale(None), None, false), [Cpu]);
+    }
+
+    const LARGE: (usize, usize) = (1080, 1920);
+
+    #[test]
+    fn every_way_of_the_built_in_network_ends_at_the_cpu() {
+        use Economy::{Cpu, Fast, Half};
+        for variant in [Variant::Balanced, Variant::High] {
+            let steps = |options| steps(&built_in(variant), options, LARGE, Some(variant));
+            assert_eq!(steps(scale(None)), [Half, Fast, Cpu]);
+            assert_eq!(steps(scale(Some(0.5))), [Fast, Cpu]);
+        }
+        let fast = Variant::Fast;
+        let steps = |options, variant| steps(&built_in(fast), options, (720, 1280), variant);
+        assert_eq!(steps(scale(None), Some(fast)), [Half, Cpu]);
+        // one of its kind that was loaded
+        assert_eq!(steps(scale(None), None), [Half, Cpu]);
+    }
+
+    #[test]
+    fn networks_of_others_see_ever_smaller_parts() {
+        use Economy::{Cpu, Parts};
+        let rife = published("rife-4.25.lite");
+        let all = [Parts(1024), Parts(576), Parts(384), Cpu];
+        assert_eq!(steps(&rife, scale(None), LARGE, None), all);
+        assert_eq!(steps(&rife, scale(Some(0.5)), LARGE, None), all);
+        assert_eq!(steps(&rife, scale(None), (256, 320), None), [Cpu]);
+        // which sees parts anyway
+        let film = published("film");
+        let steps = steps(&film, scale(None), LARGE, None);
+        assert_eq!(steps, [Parts(448), Cpu]);
     }
 
     #[test]
     fn a_smaller_scale_is_kept() {
-        let chosen = |scale| Options {
-            scale,
-            ..Options::default()
-        };
         for (before, after) in [(None, 0.5), (Some(1.0), 0.5), (Some(0.25), 0.25)] {
-            let options = Economy::Half.options(chosen(before));
-            assert_eq!(options, chosen(Some(after)));
+            let options = Economy::Half.options(scale(before));
+            assert_eq!(options, scale(Some(after)));
         }
     }
 }

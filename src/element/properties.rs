@@ -289,6 +289,7 @@ impl Settings {
             scale: chosen.map(|scale| nearest(scale) as f32),
             recursion: self.recursion,
             iterations: self.iterations,
+            longest: None,
         }
     }
 

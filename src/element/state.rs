@@ -76,11 +76,16 @@ impl Source {
         encode: impl FnOnce() -> Result<Arc<Encoded>, Error>,
     ) -> Result<Arc<Encoded>, Error> {
         // first, for its memory may be the card's
-        let old = self.slot().take();
-        drop(old);
+        self.forget();
         let made = encode()?;
         *self.slot() = Some(made.clone());
         Ok(made)
+    }
+
+    /// Lets go of what the network saw of it.
+    pub fn forget(&self) {
+        let old = self.slot().take();
+        drop(old);
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Arc<Encoded>>> {
@@ -176,6 +181,8 @@ pub struct State {
     pub tiers: Tiers,
     /// Downstream goes against a clock: it has sent QOS events.
     pub paced: bool,
+    /// The last output could not be made, and an error is out.
+    pub failed: bool,
     /// An output was left out: the next one is not its neighbour.
     pub left_out: bool,
     pub processing: Processing,
@@ -230,6 +237,7 @@ impl State {
         self.counters = Counters::default();
         self.qos = Qos::default();
         self.tiers.flush();
+        self.failed = false;
         self.left_out = false;
         self.last_pts = None;
     }

@@ -183,9 +183,13 @@ impl VideoInterpolate {
         self.state().scheduler.as_mut()?.poll()
     }
 
-    /// Sends out all that is owed to the frames so far. No lock is held while pushing.
+    /// Sends out all that is owed to the frames so far, unless the last one could not be made: then the stream has ended with an
+    /// error. No lock is held while pushing.
     pub(super) fn drain(&self, end: End) {
         let mut jobs = self.last_jobs(end).into_iter().peekable();
+        if self.state().failed {
+            return;
+        }
         while let Some(job) = jobs.next() {
             let last = end != End::Caps && jobs.peek().is_none();
             let result = match self.produce(job, last) {
@@ -323,10 +327,14 @@ impl VideoInterpolate {
         };
         let mut buffer = buffer.map_err(|e| match e {
             Stopped::Flow(e) => e,
-            Stopped::Failure(failure) => self.report(&failure),
+            Stopped::Failure(failure) => {
+                self.state().failed = true;
+                self.report(&failure)
+            }
         })?;
         let mut state = self.state();
         state.counters.output += 1;
+        state.failed = false;
         state.last_slot = Some(at);
         let reverse = state.is_reverse();
         let writable = buffer.make_mut();
@@ -466,7 +474,12 @@ impl VideoInterpolate {
             let then = scheduler.and_then(|scheduler| scheduler.upcoming());
             settings.then = then.map(Phase::as_f32);
         }
-        let (outcome, took, coherence) = self.with_engine(left, |engine| {
+        let sources: Vec<&Source> = [Some(left), Some(right), after.map(|o| &o.frame)]
+            .into_iter()
+            .flatten()
+            .map(|source| &**source)
+            .collect();
+        let (outcome, took, coherence) = self.with_engine(&left.stream, &sources, |engine| {
             let began = Instant::now();
             if !is_seen_here {
                 let (sides, out) = ([&**left, &**right], buffer.make_mut());
@@ -571,17 +584,20 @@ impl VideoInterpolate {
         meta::add_timecode(output, &source.buffer, source.pts, at, (stream, longest));
     }
 
-    /// Runs the interpolator for the pictures of `source`, made anew if they are of another kind. Where a card
-    /// has too little memory for it, it makes do with less of it, or none.
+    /// Runs the interpolator for these `sources` of `stream`, made anew if they are of another kind. Where a card has too little memory
+    /// for it, it makes do with less of it, or none.
     pub(super) fn with_engine<T>(
         &self,
-        source: &Source,
+        stream: &Stream,
+        sources: &[&Source],
         mut run: impl FnMut(&mut Interpolator) -> Result<T, Failure>,
     ) -> Result<T, Stopped> {
         loop {
-            match self.try_engine(source, &mut run) {
+            match self.try_engine(stream, &mut run) {
                 Err(Stopped::Failure(Failure::DeviceMemory(problem))) => {
-                    self.economise(&source.stream, problem)?;
+                    // first, for its memory is the card's
+                    sources.iter().for_each(|source| source.forget());
+                    self.economise(stream, problem)?;
                 }
                 result => return result,
             }
@@ -598,8 +614,12 @@ impl VideoInterpolate {
         let variant = self.variant();
         let size = (stream.info.height() as usize, stream.info.width() as usize);
         let network = network_of(&loaded, variant)?;
-        let step = Economy::next(network.scale(&self.options(&loaded), size), variant);
+        let step = Economy::next(&network, &self.options(&loaded), size, variant);
         self.model.economise(step);
+        if step.goes_on(loaded.economy) {
+            gst::info!(bridge::category(), imp = self, "{problem}; {step:?}");
+            return Ok(());
+        }
         gst::element_imp_warning!(
             self,
             gst::ResourceError::NoSpaceLeft,
@@ -619,14 +639,14 @@ impl VideoInterpolate {
 
     fn try_engine<T>(
         &self,
-        source: &Source,
+        stream: &Stream,
         run: &mut impl FnMut(&mut Interpolator) -> Result<T, Failure>,
     ) -> Result<T, Stopped> {
         let loaded = self.model.wait().map_err(Stopped::Flow)?;
         let variant = self.variant();
         let mut slot = self.engine();
         let old = slot.take();
-        let engine = self.engine_for(old, &source.stream, loaded, variant)?;
+        let engine = self.engine_for(old, stream, loaded, variant)?;
         Ok(run(&mut slot.insert(engine).interpolator)?)
     }
 

@@ -16,7 +16,7 @@ mod trial;
 
 use checkpoint::Checkpoint;
 pub use embedded::{Network, Variant, Workspace};
-use published::{Family, MOST_LINES, Options, Published};
+use published::{Family, Options, Published};
 
 /// Any network that makes pictures.
 #[derive(Debug, Clone)]
@@ -61,15 +61,21 @@ impl Model {
         trial::run(self, gpu)
     }
 
-    /// The resolution at which it seeks motion in pictures of this height and width, see [`Options::scale`]; none where it knows
-    /// but one.
+    /// The resolution at which the built-in one seeks motion in pictures of this height and width, see [`Options::scale`]; none of
+    /// others.
     pub fn scale(&self, options: &Options, size: (usize, usize)) -> Option<f32> {
         match self {
             Self::Embedded(network) => Some(options.scale(size, network.lines())),
-            Self::Published(network) => {
-                let chooses = network.family() == Family::Rife;
-                chooses.then(|| options.scale(size, MOST_LINES))
-            }
+            Self::Published(_) => None,
+        }
+    }
+
+    /// The next smaller [`Options::longest`] for pictures of this height and width; none where it does not see parts, or they would be
+    /// too small.
+    pub fn shorter(&self, options: &Options, size: (usize, usize)) -> Option<usize> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Published(network) => network.shorter(size, options),
         }
     }
 

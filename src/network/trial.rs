@@ -34,6 +34,7 @@ const OPTIONS: Options = Options {
     scale: None,
     recursion: 1,
     iterations: ITERATIONS,
+    longest: None,
 };
 /// How often each precision is timed; the least counts.
 const ROUNDS: usize = 4;

@@ -5,16 +5,15 @@
 //!
 //! It has learnt the picture half way. Its authors reach other phases by halving again, with the
 //! picture just made in the place of one of the two; the port scales the flows instead. Pictures are
-//! padded with zeros on all sides; large ones are made in tiles.
+//! padded with zeros on all sides; large ones are seen in parts.
 //!
 //! There is no mask: the blend of both sides by time takes its place, and all that the decoder makes
 //! of them beyond that is the residual.
 
 use candle_core::{Device, Tensor};
 
+use super::RGB;
 use super::layers::{self, Buffer, Slopes, zeros};
-use super::tiles::{self, Tile};
-use super::{Encoded, RGB};
 use crate::error::Result;
 use crate::kernels::answers::MASK;
 use crate::kernels::conv::{Activation, Filter, Transposed};
@@ -34,8 +33,8 @@ const PREDICTING: usize = 3;
 const MULTIPLE: usize = 1 << (LEVELS - 1);
 /// Channels of the flow to both sides.
 const FLOW: usize = 4;
-/// Pixels of the longest side of a tile: one of this side takes 2 GiB.
-const TILE: usize = 768;
+/// Longest side, in pixels, of what it sees at once: a picture of this side takes 2 GiB.
+pub const LONGEST: usize = 768;
 
 /// The weights.
 #[derive(Debug)]
@@ -101,22 +100,10 @@ impl Film {
         Ok(film)
     }
 
-    /// The size of what is answered for a picture.
-    pub fn padded(&self, size: (usize, usize)) -> (usize, usize) {
-        layers::answered(size)
-    }
-
-    /// Room for a picture of a padded size.
-    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
-        Ok(Encoded {
-            image: zeros(device, [height, width, RGB])?,
-        })
-    }
-
     /// Memory for pictures of `size`. A phase is reached by halving at most `recursion` times, to
     /// the nearest that there is; 0 scales the flows.
     pub fn space(&self, device: &Device, size: (usize, usize), recursion: u32) -> Result<Space> {
-        Space::new(device, self.filters, (size, TILE), recursion)
+        Space::new(device, self.filters, size, recursion)
     }
 
     /// Fills `motion`, `[h, w, 5]`, with flow in pixels and the weight of time, and `residual`,
@@ -132,18 +119,17 @@ impl Film {
         phase: f32,
         (motion, residual): (&Tensor, &Tensor),
     ) -> Result<()> {
-        let flow = motion.narrow(2, 0, FLOW)?;
-        picture::fill(context, 0.0, motion)?;
-        picture::fill(context, 0.0, residual)?;
-        for tile in &space.tiles {
-            for (i, side) in sides.into_iter().enumerate() {
-                let image = space.inside(&space.image(i)?)?;
-                picture::copy(context, &tile.part(side)?, &image)?;
-            }
-            self.tile(context, space, phase)?;
-            tile.add(context, &space.inside(&space.flow)?, &flow)?;
-            tile.add(context, &space.inside(&space.picture)?, residual)?;
+        for (i, side) in sides.into_iter().enumerate() {
+            picture::copy(context, &space.own(side)?, &space.inside(&space.image(i)?)?)?;
         }
+        self.make(context, space, phase)?;
+        let flow = space.own(&motion.narrow(2, 0, FLOW)?)?;
+        picture::copy(context, &space.inside(&space.flow)?, &flow)?;
+        picture::copy(
+            context,
+            &space.inside(&space.picture)?,
+            &space.own(residual)?,
+        )?;
         picture::extend(context, motion, space.size)?;
         picture::extend(context, residual, space.size)?;
         picture::fill(context, 1.0 - phase, &motion.narrow(2, MASK, 1)?)?;
@@ -152,7 +138,7 @@ impl Film {
     }
 
     /// Leaves flow and picture of the two images in the space.
-    fn tile(&self, context: &Context, space: &Space, phase: f32) -> Result<()> {
+    fn make(&self, context: &Context, space: &Space, phase: f32) -> Result<()> {
         for side in 0..2 {
             self.extract(context, space, side)?;
         }
@@ -404,10 +390,8 @@ impl Way {
 pub struct Space {
     size: (usize, usize),
     recursion: u32,
-    tiles: Vec<Tile>,
-    /// First row and column of a tile in what is worked on, and its size.
+    /// First row and column of a picture in what is worked on.
     origin: (usize, usize),
-    tile: (usize, usize),
     /// Of both sides, finest level first: image and features.
     sides: [Vec<Tensor>; 2],
     /// To both sides, finest level first, in pixels of the level.
@@ -442,18 +426,10 @@ impl Aligned {
 }
 
 impl Space {
-    /// Of tiles whose longest side is `longest`.
-    fn new(
-        device: &Device,
-        filters: usize,
-        (size, longest): ((usize, usize), usize),
-        recursion: u32,
-    ) -> Result<Self> {
+    fn new(device: &Device, filters: usize, size: (usize, usize), recursion: u32) -> Result<Self> {
         let zeros = |shape| zeros(device, shape);
-        let tiles = tiles::of(device, size, longest)?;
-        let tile = tiles.first().map_or((1, 1), Tile::size);
         let whole = |n: usize| n.next_multiple_of(MULTIPLE);
-        let (h, w) = (whole(tile.0), whole(tile.1));
+        let (h, w) = (whole(size.0), whole(size.1));
         let answered = layers::answered(size);
         let level = |i: usize, channels: usize| [h >> i, w >> i, channels];
         let seen = |i: usize| level(i, RGB + features(filters, i));
@@ -473,7 +449,7 @@ impl Space {
         let widths = (0..LEVELS).map(|i| level(i, filters << i.min(SUBTREE - 1)));
         let wide = || Buffer::new(device, widths.clone());
         Ok(Self {
-            origin: ((h - tile.0) / 2, (w - tile.1) / 2),
+            origin: ((h - size.0) / 2, (w - size.1) / 2),
             sides: [side()?, side()?],
             flows: [flows()?, flows()?],
             aligned: aligned.collect::<Result<_>>()?,
@@ -488,8 +464,6 @@ impl Space {
             there: Buffer::new(device, (0..LEVELS).map(|i| level(i, features(filters, i))))?,
             wide: [wide()?, wide()?],
             net: [wide()?, wide()?],
-            tiles,
-            tile,
             size,
             recursion,
         })
@@ -502,91 +476,21 @@ impl Space {
 
     /// A tensor of what is worked on, without the padding.
     fn inside(&self, tensor: &Tensor) -> Result<Tensor> {
-        let rows = tensor.narrow(0, self.origin.0, self.tile.0)?;
-        Ok(rows.narrow(1, self.origin.1, self.tile.1)?)
+        let rows = tensor.narrow(0, self.origin.0, self.size.0)?;
+        Ok(rows.narrow(1, self.origin.1, self.size.1)?)
+    }
+
+    /// The picture's own pixels of a tensor that is padded on the right and below.
+    fn own(&self, tensor: &Tensor) -> Result<Tensor> {
+        Ok(tensor
+            .narrow(0, 0, self.size.0)?
+            .narrow(1, 0, self.size.1)?)
     }
 }
 
 #[cfg(test)]
-#[path = "../../../tests/common/checkpoints.rs"]
-mod checkpoints;
-
-#[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Height and width, and the longest side of its tiles.
-    const LARGE: (usize, usize) = (48, 440);
-    const SHORT_TILE: usize = 256;
-
-    /// Waves, moved to the right.
-    fn paint((h, w): (usize, usize), moved: f32) -> Tensor {
-        let mut values = Vec::new();
-        for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y as f32, x as f32))) {
-            let x = x - moved;
-            let wave =
-                |c: f32| 0.5 + 0.2 * (0.19 * x + c).sin() + 0.2 * (0.13 * y - 0.05 * x + c).cos();
-            values.extend([0.0, 1.0, 2.0].map(wave));
-        }
-        Tensor::from_vec(values, (h, w, RGB), &Device::Cpu).unwrap()
-    }
-
-    /// What is made of two pictures of this width in tiles of up to this side: picture and flow.
-    fn made(film: &Film, width: usize, tile: usize) -> [Tensor; 2] {
-        let context = Context::new(2).unwrap();
-        let size = (LARGE.0, width);
-        let space = Space::new(&Device::Cpu, film.filters, (size, tile), 0).unwrap();
-        let (h, w) = film.padded(size);
-        let sides = [0.0, 4.0].map(|moved| paint(size, moved));
-        let [motion, residual, picture] =
-            [5, RGB, RGB].map(|c| zeros(&Device::Cpu, [h, w, c]).unwrap());
-        let pair = [&sides[0], &sides[1]];
-        film.run(&context, &space, pair, 0.5, (&motion, &residual))
-            .unwrap();
-        picture::add_scaled(&context, 1.0, &space.blend, &picture).unwrap();
-        picture::add_scaled(&context, 1.0, &residual, &picture).unwrap();
-        [
-            picture,
-            motion.narrow(2, 0, FLOW).unwrap().contiguous().unwrap(),
-        ]
-    }
-
-    /// Mean and largest difference of the columns from `first` on.
-    fn apart(a: &Tensor, b: &Tensor, (first, count): (usize, usize)) -> (f32, f32) {
-        let [a, b] = [a, b].map(|t| t.narrow(1, first, count).unwrap());
-        let apart = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
-        let apart: Vec<f32> = apart.to_vec1().unwrap();
-        let most = apart.iter().copied().fold(0.0, f32::max);
-        (apart.iter().sum::<f32>() / apart.len() as f32, most)
-    }
-
-    /// What tiles do not see beyond their edges: mean and largest difference of the picture, full scale
-    /// being 1, and of the flow in pixels. Weights that have learnt nothing look far.
-    const UNSEEN: [(f32, f32); 2] = [(0.02, 0.2), (0.6, 3.0)];
-
-    #[test]
-    fn tiles_together_are_like_the_whole() {
-        let checkpoint = Checkpoint::of("film", checkpoints::tensors("film"));
-        let film = Film::load(&checkpoint).unwrap();
-        let [tiled, whole] = [SHORT_TILE, LARGE.1].map(|tile| made(&film, LARGE.1, tile));
-        for ((tiled, whole), (mean, most)) in tiled.iter().zip(&whole).zip(UNSEEN) {
-            let found = apart(tiled, whole, (0, LARGE.1));
-            assert!(
-                found.0 <= mean && found.1 <= most,
-                "{found:?} over {:?}",
-                (mean, most)
-            );
-        }
-        // Where no other reaches, a tile is what its part of the pictures alone makes.
-        let spans = tiles::spans(LARGE.1, SHORT_TILE);
-        assert_eq!(spans.len(), 3);
-        let (width, own) = (spans[0].range.end, spans[1].range.start);
-        let alone = made(&film, width, SHORT_TILE);
-        for (tiled, alone) in tiled.iter().zip(&alone) {
-            let (_, most) = apart(tiled, alone, (0, own));
-            assert!(most <= 1e-5, "{most:e}");
-        }
-    }
 
     fn sides(phase: f32, recursion: u32) -> Vec<usize> {
         Way::to(phase, recursion).replaced().collect()

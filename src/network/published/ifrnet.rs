@@ -10,11 +10,11 @@
 //! coarsest decoder also sees a picture nearer to the wanted one, and its distance: the left one
 //! first, then what was made of it part of the way.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
+use super::RGB;
 use super::layers::{self, zeros};
 use super::pyramid::{self, Decoder, FLOW, LEVELS, Room};
-use super::{Encoded, RGB};
 use crate::error::Result;
 use crate::kernels::answers::{self, MASK};
 use crate::kernels::conv::Filter;
@@ -97,13 +97,6 @@ impl Ifrnet {
             height.next_multiple_of(MULTIPLE),
             width.next_multiple_of(MULTIPLE),
         )
-    }
-
-    /// Room for a picture of a padded size.
-    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
-        Ok(Encoded {
-            image: zeros(device, [height, width, RGB])?,
-        })
     }
 
     /// Memory for pictures of a padded size, to be run on `context`. A network with references goes `iterations` steps to a

@@ -30,9 +30,10 @@ mod views;
 
 use amt::Amt;
 use ema::Ema;
-use film::Film;
+use film::{Film, LONGEST};
 use ifrnet::Ifrnet;
 use rife::Rife;
+use tiles::Parts;
 
 /// Colours of a picture.
 pub const RGB: usize = 3;
@@ -141,6 +142,10 @@ pub struct Options {
     pub recursion: u32,
     /// Steps that a network with references goes to a phase, 1 to 3.
     pub iterations: u32,
+    /// Longest side, in pixels, of what a published network sees at once: larger pictures are seen in parts that overlap, which
+    /// takes less memory, and more time. None: whole pictures, but for FILM, which sees at most 768. The built-in network always sees
+    /// them whole.
+    pub longest: Option<usize>,
 }
 
 /// How often FILM halves unless something else is said: to eighths.
@@ -158,6 +163,7 @@ impl Default for Options {
             scale: None,
             recursion: RECURSION,
             iterations: ITERATIONS,
+            longest: None,
         }
     }
 }
@@ -248,59 +254,109 @@ impl Published {
     pub fn workspace(
         &self,
         context: &Context,
-        (height, width): (usize, usize),
+        size: (usize, usize),
         options: Options,
     ) -> Result<Workspace> {
-        let size = (height, width);
-        let device = context.device();
-        let (padded, space, has_residual) = match &self.net {
-            Net::Rife(net) => {
-                let scale = options.scale(size, MOST_LINES);
-                let padded = net.padded(size, scale);
-                let space = net.space(context, padded, scale, options.iterations)?;
-                (padded, Space::Rife(Box::new(space)), net.has_residual())
-            }
-            Net::Ifrnet(net) => {
-                let padded = net.padded(size);
-                let space = net.space(context, padded, options.iterations)?;
-                (padded, Space::Ifrnet(space), true)
-            }
-            Net::Film(net) => {
-                let space = net.space(&device, size, options.recursion)?;
-                (net.padded(size), Space::Film(Box::new(space)), true)
-            }
-            Net::Ema(net) => {
-                let space = net.space(&device, size)?;
-                (net.padded(size), Space::Ema(Box::new(space)), true)
-            }
-            Net::Amt(net) => {
-                let space = net.space(context, size)?;
-                (net.padded(size), Space::Amt(Box::new(space)), true)
-            }
+        let options = Options {
+            // parts have that of the whole
+            scale: Some(options.scale(size, MOST_LINES)),
+            ..options
         };
+        let (padded, longest) = (self.padded(size, &options), self.longest(&options));
+        let seen = longest.map(|longest| (tiles::size(padded, longest), longest));
+        let room = match seen.filter(|(seen, _)| *seen != padded) {
+            Some((_, longest)) => {
+                let whole = Options {
+                    longest: None,
+                    ..options
+                };
+                Room::Parts(Parts::new(self, context, (padded, longest), whole)?)
+            }
+            None => Room::Whole(self.space(context, (size, padded), &options)?),
+        };
+        let device = context.device();
         let zeros = |channels| layers::zeros(&device, [padded.0, padded.1, channels]);
         Ok(Workspace {
             context: context.clone(),
             motion: zeros(CONCLUSION)?,
-            residual: has_residual.then(|| zeros(RGB)).transpose()?,
+            residual: self.has_residual().then(|| zeros(RGB)).transpose()?,
             size,
             padded,
-            space,
+            room,
+        })
+    }
+
+    /// Longest side of what it sees at once, if that is not all of a picture.
+    fn longest(&self, options: &Options) -> Option<usize> {
+        let own = matches!(self.net, Net::Film(_)).then_some(LONGEST);
+        own.into_iter().chain(options.longest).min()
+    }
+
+    /// The next smaller [`Options::longest`] for pictures of this height and width; none where parts would be too small.
+    pub fn shorter(&self, size: (usize, usize), options: &Options) -> Option<usize> {
+        let padded = self.padded(size, options);
+        let (h, w) = match self.longest(options) {
+            Some(longest) => tiles::size(padded, longest),
+            None => padded,
+        };
+        tiles::shorter(h.max(w))
+    }
+
+    /// The size that pictures are padded to.
+    fn padded(&self, size: (usize, usize), options: &Options) -> (usize, usize) {
+        match &self.net {
+            Net::Rife(net) => net.padded(size, options.scale(size, MOST_LINES)),
+            Net::Ifrnet(net) => net.padded(size),
+            // they pad them themselves
+            Net::Film(_) | Net::Ema(_) | Net::Amt(_) => layers::answered(size),
+        }
+    }
+
+    /// Whether its picture has something beyond what motion makes of both sides.
+    fn has_residual(&self) -> bool {
+        match &self.net {
+            Net::Rife(net) => net.has_residual(),
+            Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_) => true,
+        }
+    }
+
+    /// What it works in on pictures that it sees whole, which have this size, and this one with padding.
+    fn space(
+        &self,
+        context: &Context,
+        (size, padded): ((usize, usize), (usize, usize)),
+        options: &Options,
+    ) -> Result<Space> {
+        let (device, iterations) = (&context.device(), options.iterations);
+        Ok(match &self.net {
+            Net::Rife(net) => {
+                let scale = options.scale(size, MOST_LINES);
+                Space::Rife(Box::new(net.space(context, padded, scale, iterations)?))
+            }
+            Net::Ifrnet(net) => Space::Ifrnet(net.space(context, padded, iterations)?),
+            Net::Film(net) => Space::Film(Box::new(net.space(device, size, options.recursion)?)),
+            Net::Ema(net) => Space::Ema(Box::new(net.space(device, size)?)),
+            Net::Amt(net) => Space::Amt(Box::new(net.space(context, size)?)),
         })
     }
 
     /// Room for one picture.
     ///
     /// # Errors
-    /// None that a picture inside of memory has.
+    /// A card has too little memory.
     pub fn encoded(&self, workspace: &Workspace) -> Result<Encoded> {
-        let (device, size) = (&workspace.context.device(), workspace.padded);
-        match &self.net {
-            Net::Rife(net) => net.encoded(device, size),
-            Net::Ifrnet(net) => net.encoded(device, size),
-            Net::Film(net) => net.encoded(device, size),
-            Net::Ema(net) => net.encoded(device, size),
-            Net::Amt(net) => net.encoded(device, size),
+        let (h, w) = workspace.padded;
+        let shape = [h, w, self.channels(workspace)];
+        Ok(Encoded {
+            image: layers::zeros(&workspace.context.device(), shape)?,
+        })
+    }
+
+    /// Channels of an encoded picture: colours, and behind them what the network makes of it once, if it sees it whole.
+    fn channels(&self, workspace: &Workspace) -> usize {
+        match (&self.net, &workspace.room) {
+            (Net::Rife(net), Room::Whole(_)) => net.side(),
+            _ => RGB,
         }
     }
 
@@ -309,11 +365,8 @@ impl Published {
     /// # Errors
     /// As said.
     pub(crate) fn expect(&self, workspace: &Workspace, encoded: &Encoded) -> Result<()> {
-        let channels = match &self.net {
-            Net::Rife(net) => net.side(),
-            Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_) => RGB,
-        };
-        let wanted = [workspace.padded.0, workspace.padded.1, channels];
+        let (h, w) = workspace.padded;
+        let wanted = [h, w, self.channels(workspace)];
         let found = encoded.image.dims();
         if found == wanted {
             return Ok(());
@@ -328,8 +381,12 @@ impl Published {
     /// It is of another size or network than the workspace.
     pub fn encode(&self, workspace: &mut Workspace, encoded: &mut Encoded) -> Result<()> {
         let context = &workspace.context;
-        let run = || match (&self.net, &workspace.space) {
-            (Net::Rife(net), Space::Rife(space)) => net.encode(context, space, encoded),
+        let run = || match (&self.net, &workspace.room) {
+            (Net::Rife(net), Room::Whole(Space::Rife(space))) => {
+                net.encode(context, space, encoded)
+            }
+            // features are made of each part
+            (Net::Rife(_), Room::Parts(_)) => Ok(()),
             (Net::Ifrnet(_) | Net::Film(_) | Net::Ema(_) | Net::Amt(_), _) => {
                 Ok(picture::extend(context, &encoded.image, workspace.size)?)
             }
@@ -349,11 +406,40 @@ impl Published {
         right: &Encoded,
         phase: &PhaseMap,
     ) -> Result<()> {
-        let (ws, sides) = (&*workspace, [&left.image, &right.image]);
-        let (context, motion) = (&ws.context, &ws.motion);
-        let run = || match (&self.net, &ws.space, &ws.residual) {
+        let phase = &match &self.net {
+            // of all parts the same
+            Net::Film(_) => PhaseMap::Uniform(mean(phase)?),
+            _ => phase.clone(),
+        };
+        let Workspace {
+            context,
+            motion,
+            residual,
+            room,
+            ..
+        } = workspace;
+        let answer = (&*motion, residual.as_ref());
+        let run = || match room {
+            Room::Whole(space) => {
+                let sides = [&left.image, &right.image];
+                self.find(context, space, (sides, phase), answer)
+            }
+            Room::Parts(parts) => parts.run(self, [left, right], phase, answer),
+        };
+        context.pool().install(run)
+    }
+
+    /// As [`Published::estimate`], of pictures that are seen whole.
+    fn find(
+        &self,
+        context: &Context,
+        space: &Space,
+        (sides, phase): ([&Tensor; 2], &PhaseMap),
+        (motion, residual): (&Tensor, Option<&Tensor>),
+    ) -> Result<()> {
+        match (&self.net, space, residual) {
             (Net::Rife(net), Space::Rife(space), residual) => {
-                net.run(context, space, sides, phase, (motion, residual.as_ref()))
+                net.run(context, space, sides, phase, (motion, residual))
             }
             (Net::Ifrnet(net), Space::Ifrnet(space), Some(residual)) => {
                 net.run(context, space, sides, phase, (motion, residual))
@@ -368,8 +454,7 @@ impl Published {
                 net.run(context, space, sides, phase, (motion, residual))
             }
             _ => Err(foreign()),
-        };
-        context.pool().install(run)
+        }
     }
 }
 
@@ -393,9 +478,16 @@ pub struct Workspace {
     context: Context,
     size: (usize, usize),
     padded: (usize, usize),
-    space: Space,
+    room: Room,
     motion: Tensor,
     residual: Option<Tensor>,
+}
+
+/// What a network works in, and whether it sees pictures whole.
+#[derive(Debug)]
+enum Room {
+    Whole(Space),
+    Parts(Parts),
 }
 
 #[derive(Debug)]
@@ -448,9 +540,7 @@ impl Workspace {
     pub fn picture(&self, left: &Encoded, right: &Encoded) -> Result<Tensor> {
         let zeros = || layers::zeros(&self.context.device(), [self.padded.0, self.padded.1, RGB]);
         let out = zeros()?;
-        let sides = [&left.image, &right.image].map(|side| side.narrow(2, 0, RGB));
-        let [left, right] = sides;
-        picture::blend(&self.context, [&left?, &right?], &self.motion, &out)?;
+        blend(&self.context, [left, right], &self.motion, &out)?;
         let Some(residual) = &self.residual else {
             return Ok(out);
         };
@@ -458,6 +548,12 @@ impl Workspace {
         picture::add_clamped(&self.context, &out, residual, &whole)?;
         Ok(whole)
     }
+}
+
+/// Fills `out`, `[h, w, 3]`, with what `motion`, `[h, w, 5]`, makes of the colours of both sides.
+fn blend(context: &Context, sides: [&Encoded; 2], motion: &Tensor, out: &Tensor) -> Result<()> {
+    let [left, right] = [sides[0].colors()?, sides[1].colors()?];
+    Ok(picture::blend(context, [&left, &right], motion, out)?)
 }
 
 /// One source picture as a network sees it.

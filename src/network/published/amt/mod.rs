@@ -6,11 +6,11 @@
 //! Pictures are padded by repeating their edges all around. What is answered as motion is the mean of the
 //! flows and masks; all that the picture has beyond their blend is the residual.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
-use super::layers::{self, Slopes, zeros};
+use super::RGB;
+use super::layers::{self, Slopes};
 use super::pyramid::{self, Decoder, FLOW, LEVELS};
-use super::{Encoded, RGB};
 use crate::error::Result;
 use crate::kernels::answers::{self, MASK};
 use crate::kernels::conv::{self, Activation, Filter};
@@ -101,18 +101,6 @@ impl Amt {
     pub fn version(&self) -> &'static str {
         let known = VERSIONS.iter().find(|(widths, _)| *widths == self.widths);
         known.map_or("AMT of other widths", |(_, name)| name)
-    }
-
-    /// The size of what is answered for a picture.
-    pub fn padded(&self, size: (usize, usize)) -> (usize, usize) {
-        layers::answered(size)
-    }
-
-    /// Room for a picture of a padded size.
-    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
-        Ok(Encoded {
-            image: zeros(device, [height, width, RGB])?,
-        })
     }
 
     /// Memory for pictures of `size`, to be run on `context`.

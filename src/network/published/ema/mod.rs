@@ -6,10 +6,10 @@
 
 use candle_core::{Device, Tensor};
 
-use super::layers::{self, Slopes, zeros};
+use super::RGB;
+use super::layers::{self, Slopes};
 use super::refine::Refiner;
 use super::views::Pair;
-use super::{Encoded, RGB};
 use crate::error::Result;
 use crate::kernels::answers::{self, Masks};
 use crate::kernels::conv::{Activation, Filter};
@@ -94,18 +94,6 @@ impl Ema {
         };
         let known = VERSIONS.iter().find(is);
         known.map_or("EMA-VFI of other widths", |(.., name)| name)
-    }
-
-    /// The size of what is answered for a picture.
-    pub fn padded(&self, size: (usize, usize)) -> (usize, usize) {
-        layers::answered(size)
-    }
-
-    /// Room for a picture of a padded size.
-    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
-        Ok(Encoded {
-            image: zeros(device, [height, width, RGB])?,
-        })
     }
 
     /// Memory for pictures of `size`.

@@ -123,13 +123,6 @@ impl Rife {
         )
     }
 
-    /// Room for a picture of a padded size.
-    pub fn encoded(&self, device: &Device, (height, width): (usize, usize)) -> Result<Encoded> {
-        Ok(Encoded {
-            image: zeros(device, [height, width, self.side])?,
-        })
-    }
-
     /// Whether its picture has something beyond what motion makes of both sides.
     pub fn has_residual(&self) -> bool {
         self.refined.is_some()
