@@ -25,12 +25,14 @@ use crate::error::{Error, Result};
 use crate::picture::{Picture, PictureMut, Plane, PlaneMut};
 
 mod copies;
+mod cudnn;
 mod exchange;
 mod graphs;
 mod staging;
 mod times;
 
 use copies::{Rows, copy};
+pub use cudnn::{Addresses, Cudnn, Plan, Shape};
 use graphs::Graph;
 pub use staging::{Pinned, Staging};
 use times::Marks;
@@ -60,6 +62,7 @@ pub struct Gpu {
     /// The stream that is told what becomes a graph, by one at a time.
     capturing: Mutex<Arc<CudaStream>>,
     counts: Mutex<Counts>,
+    cudnn: cudnn::Shared,
     /// While somebody asks for times.
     marks: Mutex<Option<Marks>>,
 }
@@ -81,6 +84,8 @@ pub struct Counts {
     pub launches: u64,
     /// Times that many were told with one call.
     pub graphs: u64,
+    /// Convolutions by cuDNN.
+    pub cudnn: u64,
     /// Multiplications and additions of convolutions.
     pub flop: u64,
 }
@@ -121,6 +126,7 @@ impl Gpu {
             lists: Mutex::default(),
             capturing: Mutex::new(capturing),
             counts: Mutex::default(),
+            cudnn: cudnn::Shared::default(),
             marks: Mutex::default(),
         });
         open.push(Arc::downgrade(&gpu));
