@@ -10,7 +10,7 @@ use gstvideointerpolate::interpolator::{
 };
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
 use gstvideointerpolate::kernels::device::{Device, Gpu};
-use gstvideointerpolate::kernels::{Context, PhaseMap, Precision};
+use gstvideointerpolate::kernels::{Context, PhaseMap, Precision, Way};
 use gstvideointerpolate::network::checkpoint::Checkpoint;
 use gstvideointerpolate::network::published::Published;
 use gstvideointerpolate::network::{Model, Variant};
@@ -62,10 +62,26 @@ fn card() -> Option<Arc<Gpu>> {
 }
 
 /// Places and colours of a test: the CPU and the card.
-fn contexts(gpu: &Arc<Gpu>, precision: Precision) -> [Context; 2] {
+fn contexts(gpu: &Arc<Gpu>, way: impl Into<Way>) -> [Context; 2] {
     let cpu = Context::new(2).expect("threads");
     let card = cpu.on(Some(gpu.clone()));
-    [cpu, card.with_precision(precision)]
+    [cpu, card.with_way(way.into())]
+}
+
+/// The ways in which networks can run: without cuDNN where it is not there.
+fn ways(gpu: &Gpu) -> Vec<Way> {
+    let has_cudnn = match gpu.cudnn() {
+        Ok(cudnn) => {
+            println!("cuDNN {}", cudnn.version());
+            true
+        }
+        Err(why) => {
+            println!("without cuDNN: {why}");
+            false
+        }
+    };
+    let ways = Way::ALL.into_iter();
+    ways.filter(|way| has_cudnn || !way.has_cudnn()).collect()
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
@@ -95,14 +111,22 @@ fn tensor(name: &str, shape: &[usize]) -> Tensor {
 #[test]
 fn convolutions_of_all_shapes_agree() {
     let Some(gpu) = card() else { return };
-    for precision in Precision::ALL {
-        convolutions_agree(&gpu, precision);
+    for way in ways(&gpu) {
+        let before = gpu.counts().cudnn;
+        convolutions_agree(&gpu, way);
+        let are_cudnns = gpu.counts().cudnn > before;
+        match way {
+            Way::Single | Way::Half => assert!(!are_cudnns),
+            // whatever is faster
+            Way::Cudnn => (),
+            Way::CudnnAll => assert!(are_cudnns),
+        }
     }
 }
 
-fn convolutions_agree(gpu: &Arc<Gpu>, precision: Precision) {
-    let [cpu, card] = contexts(gpu, precision);
-    let tolerance = match precision {
+fn convolutions_agree(gpu: &Arc<Gpu>, way: Way) {
+    let [cpu, card] = contexts(gpu, way);
+    let tolerance = match way.precision() {
         Precision::Single => SUMS,
         Precision::Half => HALF_SUMS,
     };
@@ -115,7 +139,7 @@ fn convolutions_agree(gpu: &Arc<Gpu>, precision: Precision) {
         ] {
             let what = format!(
                 "{kernel}x{kernel} by {stride}, {inputs:?} to {outputs}, {}",
-                precision.name()
+                way.name()
             );
             let all: usize = inputs.iter().sum();
             let weight = tensor(&what, &[outputs, all, kernel, kernel]);
@@ -160,8 +184,8 @@ fn networks(family: &str) -> Vec<(String, Published)> {
     names.map(load).collect()
 }
 
-/// Whether a network is one to run, with features of this precision if one is asked for: [`SOME`] names either it or both, as `film f16`.
-fn is_chosen(name: &str, precision: Option<Precision>) -> bool {
+/// Whether a network is one to run, in this way if one is asked for: [`SOME`] names either it or both, as `film f16`.
+fn is_chosen(name: &str, way: Option<Way>) -> bool {
     let Ok(some) = std::env::var(SOME) else {
         return true;
     };
@@ -170,7 +194,7 @@ fn is_chosen(name: &str, precision: Option<Precision>) -> bool {
             Some((network, with)) => (network, Some(with)),
             None => (one, None),
         };
-        let other = |with| precision.is_some_and(|p| p.name() != with);
+        let other = |with| way.is_some_and(|w| w.name() != with);
         network == name && !with.is_some_and(other)
     })
 }
@@ -228,7 +252,7 @@ fn every_network_makes_the_same() {
     let networks = networks("");
     assert!(!networks.is_empty(), "no networks to run");
     let tolerances = (MOTION, COLORS);
-    networks_make_the_same((&gpu, Precision::Single), networks, tolerances);
+    networks_make_the_same((&gpu, Way::Single), networks, tolerances);
 }
 
 /// Of the families that keep features of 16 bits.
@@ -237,18 +261,24 @@ const HALVED: [&str; 4] = ["rife-4.25", "rife-4.25.lite", "ifrnet-s", "amt-s"];
 #[test]
 fn networks_make_nearly_the_same_with_sixteen_bits() {
     let Some(gpu) = card() else { return };
-    let networks = networks("").into_iter();
-    let networks = networks.filter(|(name, _)| HALVED.contains(&name.as_str()));
-    let tolerances = (HALF_MOTION, HALF_COLORS);
-    networks_make_the_same((&gpu, Precision::Half), networks, tolerances);
+    for way in ways(&gpu) {
+        // that which is measured makes what one of both others makes
+        if matches!(way, Way::Single | Way::Cudnn) {
+            continue;
+        }
+        let networks = networks("").into_iter();
+        let networks = networks.filter(|(name, _)| HALVED.contains(&name.as_str()));
+        let tolerances = (HALF_MOTION, HALF_COLORS);
+        networks_make_the_same((&gpu, way), networks, tolerances);
+    }
 }
 
 fn networks_make_the_same(
-    (gpu, precision): (&Arc<Gpu>, Precision),
+    (gpu, way): (&Arc<Gpu>, Way),
     networks: impl IntoIterator<Item = (String, Published)>,
     (motion, colors): (f32, f32),
 ) {
-    let [cpu, card] = contexts(gpu, precision);
+    let [cpu, card] = contexts(gpu, way);
     for (name, network) in networks {
         let (h, w) = network
             .workspace(&cpu, SIZE, Options::default())
@@ -258,7 +288,7 @@ fn networks_make_the_same(
         let plane = ((plane * 0.3).unwrap() + 0.5).unwrap();
         for phase in [PhaseMap::Uniform(0.3), PhaseMap::Plane(plane)] {
             let [want, found] = [&cpu, &card].map(|c| made(&network, c, (SIZE, None), &phase));
-            let name = format!("{name} {}", precision.name());
+            let name = format!("{name} {}", way.name());
             close(&name, &found[0], &want[0], motion);
             close(&name, &found[1], &want[1], colors);
         }
@@ -338,8 +368,8 @@ fn the_built_in_network_is_tried() {
     let Some(gpu) = card() else { return };
     for variant in Variant::ALL {
         let model = Model::Embedded(variant.network().unwrap());
-        let precision = model.try_on(&gpu).unwrap();
-        println!("{}: {} is faster", variant.name(), precision.name());
+        let trial = model.try_on(&gpu).unwrap();
+        println!("{}: {}", variant.name(), trial.description);
     }
 }
 

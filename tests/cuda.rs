@@ -76,6 +76,27 @@ fn driver() -> &'static Path {
     })
 }
 
+/// Where the loader finds the driver, and a libcudnn.so.9 that is a test's.
+fn with_cudnn() -> (&'static str, &'static str) {
+    static FOLDERS: OnceLock<String> = OnceLock::new();
+    ("LD_LIBRARY_PATH", FOLDERS.get_or_init(|| beside_cudnn(9)))
+}
+
+/// The same of an older one.
+fn with_old_cudnn() -> (&'static str, &'static str) {
+    static FOLDERS: OnceLock<String> = OnceLock::new();
+    ("LD_LIBRARY_PATH", FOLDERS.get_or_init(|| beside_cudnn(8)))
+}
+
+fn beside_cudnn(version: usize) -> String {
+    let folder = scratch(&format!("cudnn-{version}"));
+    let library = folder.join(format!("libcudnn.so.{version}"));
+    let source = root().join("tests/cuda/cudnn.c");
+    let options = ["-Wall", "-Werror", "-march=native", "-ftree-vectorize"];
+    compile("gcc", &options, &source, &library);
+    format!("{}:{}", driver().display(), folder.display())
+}
+
 /// The folder of all kernels, compiled for the host.
 fn kernels() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -122,12 +143,12 @@ fn command(
         .env("GST_DEBUG_NO_COLOR", "1")
         // what would be measured: two runs shall do the same
         .env(CARD_VARIABLE, "f16")
-        .env_remove("CUDA_VISIBLE_DEVICES")
-        .envs(settings.iter().copied());
+        .env_remove("CUDA_VISIBLE_DEVICES");
     match driver {
         Some(folder) => command.env("LD_LIBRARY_PATH", folder),
         None => command.env_remove("LD_LIBRARY_PATH"),
     };
+    command.envs(settings.iter().copied());
     command
 }
 
@@ -344,6 +365,68 @@ fn features_have_the_numbers_that_are_asked_for() {
         &[runs(), (CARD_VARIABLE, "")],
     );
     assert!(played && log.contains("(Test card), features f"), "{log}");
+}
+
+#[test]
+fn cudnn_that_is_asked_for_and_cannot_be_used_is_an_error() {
+    let properties = format!("{} device=cuda", model());
+    for (settings, word) in [
+        (&[][..], "libcudnn.so.9"),
+        (
+            &[with_cudnn(), ("CUDNN_VERSION", "7605")],
+            "of version 7605",
+        ),
+        (
+            &[with_cudnn(), ("CUDNN_VERSION", "8907")],
+            "of version 8907",
+        ),
+        (&[with_cudnn(), ("CUDNN_FAILS", "create")], "cudnnCreate"),
+    ] {
+        let settings = [settings, &[runs(), (CARD_VARIABLE, "cudnn")]].concat();
+        let (played, log) = play(&properties, Some(driver()), &settings);
+        assert!(!played, "{settings:?}: {log}");
+        let error = log.lines().find(|l| l.starts_with("ERROR: from"));
+        let said = error.is_some_and(|e| e.contains("cannot use cuDNN") && e.contains(word));
+        assert!(said, "{settings:?}: {log}");
+    }
+    // the built-in network needs none
+    let settings = [runs(), (CARD_VARIABLE, "cudnn")];
+    let (played, log) = play("device=cuda", Some(driver()), &settings);
+    assert!(played && log.contains("(Test card), features f16"), "{log}");
+}
+
+#[test]
+fn convolutions_are_cudnns_where_it_is_faster() {
+    for (way, settings, described, is_used) in [
+        ("cudnn-all", &[][..], "by cuDNN 9.10.2", true),
+        ("cudnn", &[], "by cuDNN 9.10.2 where it is faster", true),
+        (
+            "cudnn",
+            &[("CUDNN_SLOW", "200")],
+            "where it is faster",
+            false,
+        ),
+        // what it does not take, or fails at, is ours
+        (
+            "cudnn-all",
+            &[("CUDNN_FAILS", "forward")],
+            "by cuDNN",
+            false,
+        ),
+    ] {
+        let settings = [settings, &[with_cudnn(), (CARD_VARIABLE, way)]].concat();
+        let runs = [3, 5].map(|frames| double((frames, "64x48"), &model(), &settings));
+        let [few, many] = runs.each_ref().map(|(log, report)| {
+            assert!(log.contains(described), "{settings:?}: {log}");
+            assert!(warnings(log).is_empty(), "{settings:?}: {log}");
+            report
+        });
+        let more = many.number("calls") > few.number("calls");
+        assert_eq!(more, is_used, "{settings:?}");
+        for what in ["allocations", "locked"] {
+            assert_eq!(few.number(what), many.number(what), "{settings:?} {what}");
+        }
+    }
 }
 
 #[test]
@@ -568,7 +651,8 @@ fn tests_of_cards() -> PathBuf {
 fn the_tests_of_cards_pass_with_the_kernels_on_the_host() {
     let networks = format!("rife-4.0-fast,{NETWORK},{}", OTHERS.join(","));
     let networks = ("CARD_NETWORKS", networks.as_str());
-    let output = command(tests_of_cards(), Some(driver()), &[runs(), networks])
+    let settings = [runs(), networks, with_cudnn()];
+    let output = command(tests_of_cards(), Some(driver()), &settings)
         .arg("--nocapture")
         .output();
     let output = output.expect("a test");

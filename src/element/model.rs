@@ -10,9 +10,8 @@ use super::bridge::{self, Failure};
 use super::economy::Economy;
 use super::tiers::FIRST;
 use crate::error::Error;
-use crate::kernels::Precision;
 use crate::kernels::device::{Device, Gpu};
-use crate::network::{self, Variant};
+use crate::network::{self, Trial, Variant};
 
 /// Code of the PROGRESS messages.
 const PROGRESS: &str = "load-model";
@@ -30,8 +29,8 @@ pub struct Wanted {
 pub struct Loaded {
     pub network: network::Model,
     pub gpu: Option<Arc<Gpu>>,
-    /// Of features there.
-    pub precision: Precision,
+    /// How it runs there.
+    pub trial: Trial,
     /// What the card is spared.
     pub economy: Option<Economy>,
 }
@@ -48,13 +47,13 @@ fn wanted_card(device: Device) -> Result<Option<Arc<Gpu>>, Failure> {
 fn card_for(
     network: &network::Model,
     device: Device,
-) -> Result<Option<(Arc<Gpu>, Precision)>, Failure> {
+) -> Result<Option<(Arc<Gpu>, Trial)>, Failure> {
     let find = || -> Result<_, Error> {
         let Some(gpu) = device.open()? else {
             return Ok(None);
         };
-        let precision = network.try_on(&gpu)?;
-        Ok(Some((gpu, precision)))
+        let trial = network.try_on(&gpu)?;
+        Ok(Some((gpu, trial)))
     };
     match find() {
         Err(why) if device == Device::Auto => {
@@ -193,7 +192,7 @@ impl Model {
             match economy {
                 Economy::Cpu => {
                     (loaded.gpu, loaded.economy) = (None, None);
-                    loaded.precision = Precision::Single;
+                    loaded.trial = Trial::default();
                 }
                 _ => loaded.economy = Some(economy),
             }
@@ -265,11 +264,7 @@ fn run(
     let loading = match result {
         Ok(loaded) => {
             let place = match &loaded.gpu {
-                Some(gpu) => format!(
-                    "{}, features {}",
-                    gpu.description(),
-                    loaded.precision.name()
-                ),
+                Some(gpu) => format!("{}, {}", gpu.description(), loaded.trial.description),
                 None => "the CPU".into(),
             };
             let text = format!("Loaded {what}: {}, runs on {place}", loaded.network.name());
@@ -313,11 +308,11 @@ fn load(model: &str, device: Device) -> Result<Loaded, Failure> {
         Ok(result) => result.map_err(|e: Error| failure(e.to_string()))?,
         Err(_) => return Err(failure("the file is damaged".into())),
     };
-    let (gpu, precision) = card_for(&network, device)?.unzip();
+    let (gpu, trial) = card_for(&network, device)?.unzip();
     Ok(Loaded {
         network,
         gpu,
-        precision: precision.unwrap_or_default(),
+        trial: trial.unwrap_or_default(),
         economy: None,
     })
 }

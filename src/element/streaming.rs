@@ -671,7 +671,7 @@ impl VideoInterpolate {
         let options = self.options(&loaded);
         let size = (stream.info.width(), stream.info.height());
         let context = Context::new(threads)?.on(loaded.gpu);
-        let context = context.with_precision(loaded.precision);
+        let context = context.with_way(loaded.trial.way);
         let (format, context) = (stream.format, &context);
         Ok(Engine {
             interpolator: Interpolator::with_context(model, format, size, context, options)?,

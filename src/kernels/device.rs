@@ -6,9 +6,21 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 #[cfg(feature = "cuda")]
-pub use super::gpu::{Counts, Gpu, Locked, Time};
+pub(crate) use super::gpu::{Addresses, Leaving, Output, Pinned, Plan, Queue, Shape, Staging};
 #[cfg(feature = "cuda")]
-pub(crate) use super::gpu::{Leaving, Output, Pinned, Queue, Staging};
+pub use super::gpu::{Counts, Cudnn, Gpu, Locked, Time};
+
+/// NVIDIA's convolutions. This build has none of them: it is without CUDA.
+#[cfg(not(feature = "cuda"))]
+#[derive(Debug)]
+pub enum Cudnn {}
+
+#[cfg(not(feature = "cuda"))]
+impl Cudnn {
+    pub fn version(&self) -> String {
+        match *self {}
+    }
+}
 
 /// A card. This build has none: it is without CUDA.
 #[cfg(not(feature = "cuda"))]
@@ -34,6 +46,10 @@ impl Gpu {
     }
 
     pub fn multiprocessors(&self) -> Result<usize> {
+        match *self {}
+    }
+
+    pub fn cudnn(&self) -> std::result::Result<Arc<Cudnn>, String> {
         match *self {}
     }
 

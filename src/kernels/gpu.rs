@@ -22,6 +22,7 @@ use super::device::{name, problem};
 use super::raster::{Source, write};
 use crate::error::{Error, Result};
 
+mod cudnn;
 mod exchange;
 mod graphs;
 mod locked;
@@ -29,6 +30,7 @@ mod pictures;
 mod staging;
 mod times;
 
+pub use cudnn::{Addresses, Cudnn, Plan, Shape};
 use graphs::Graph;
 pub use locked::Locked;
 pub use pictures::{Leaving, Output, Staging};
@@ -60,6 +62,7 @@ pub struct Gpu {
     /// The stream that is told what becomes a graph, by one at a time.
     capturing: Mutex<Arc<CudaStream>>,
     counts: Mutex<Counts>,
+    cudnn: cudnn::Shared,
     /// While somebody asks for times.
     marks: Mutex<Option<Marks>>,
 }
@@ -81,6 +84,8 @@ pub struct Counts {
     pub launches: u64,
     /// Times that many were told with one call.
     pub graphs: u64,
+    /// Convolutions by cuDNN.
+    pub cudnn: u64,
     /// Multiplications and additions of convolutions.
     pub flop: u64,
 }
@@ -121,6 +126,7 @@ impl Gpu {
             lists: Mutex::default(),
             capturing: Mutex::new(capturing),
             counts: Mutex::default(),
+            cudnn: cudnn::Shared::default(),
             marks: Mutex::default(),
         });
         open.push(Arc::downgrade(&gpu));

@@ -82,7 +82,7 @@ pub(crate) mod testing;
 /// Environment variable that names the highest level to use: `reference`, `neon`, `avx2` or `avx512`.
 pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";
 
-/// Environment variable that names the features' precision on a card: `f32` or `f16`. The faster one where it is not set.
+/// Environment variable that names how networks run on a card, see [`Way::name`]. What is fastest where it is not set.
 pub const CARD_VARIABLE: &str = "VIDEOINTERPOLATE_CARD";
 
 /// Which version of the kernels runs. A machine has those of its architecture up to some one.
@@ -194,7 +194,7 @@ impl Precision {
     /// The plain one first.
     pub const ALL: [Self; 2] = [Self::Single, Self::Half];
 
-    /// What [`CARD_VARIABLE`] calls it.
+    /// `f32` or `f16`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Single => "f32",
@@ -211,6 +211,56 @@ impl Precision {
     }
 }
 
+/// How a network runs on a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// With features of 32 bits.
+    #[default]
+    Single,
+    /// With features of 16 bits.
+    Half,
+    /// The same with each convolution by cuDNN that takes less time so. For published networks; the built-in one has kernels that fit it.
+    Cudnn,
+    /// The same with each convolution by cuDNN that it has, whatever the time.
+    CudnnAll,
+}
+
+impl Way {
+    /// The plain one first.
+    pub const ALL: [Self; 4] = [Self::Single, Self::Half, Self::Cudnn, Self::CudnnAll];
+
+    /// What [`CARD_VARIABLE`] calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cudnn => "cudnn",
+            Self::CudnnAll => "cudnn-all",
+            _ => self.precision().name(),
+        }
+    }
+
+    /// Of features.
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::Single => Precision::Single,
+            Self::Half | Self::Cudnn | Self::CudnnAll => Precision::Half,
+        }
+    }
+
+    /// Whether convolutions may be cuDNN's.
+    pub fn has_cudnn(self) -> bool {
+        matches!(self, Self::Cudnn | Self::CudnnAll)
+    }
+}
+
+impl From<Precision> for Way {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Single => Self::Single,
+            Precision::Half => Self::Half,
+        }
+    }
+}
+
 /// What every kernel runs on: threads and an instruction set, or a card.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -218,8 +268,11 @@ pub struct Context {
     level: CpuLevel,
     /// All tensors lie in its memory, if there is one.
     gpu: Option<Arc<Gpu>>,
-    /// Of features there.
-    precision: Precision,
+    /// How networks run there.
+    way: Way,
+    /// What cuDNN needs for that.
+    #[cfg(feature = "cuda")]
+    layers: Arc<conv::Layers>,
 }
 
 impl Context {
@@ -239,7 +292,9 @@ impl Context {
             // A level that the machine lacks must never reach a kernel.
             level: level.supported(),
             gpu: None,
-            precision: Precision::Single,
+            way: Way::Single,
+            #[cfg(feature = "cuda")]
+            layers: Arc::default(),
         })
     }
 
@@ -248,22 +303,42 @@ impl Context {
     pub fn on(&self, gpu: Option<Arc<Gpu>>) -> Self {
         Self {
             gpu,
-            precision: Precision::Single,
+            way: Way::Single,
+            #[cfg(feature = "cuda")]
+            layers: Arc::default(),
             ..self.clone()
         }
     }
 
     /// The same with features of this precision, which are for a card.
     pub fn with_precision(&self, precision: Precision) -> Self {
+        self.with_way(precision.into())
+    }
+
+    /// The same for networks that run so, which is for a card. What cuDNN needs is this context's and its clones', and goes with them.
+    pub fn with_way(&self, way: Way) -> Self {
         Self {
-            precision,
+            way,
+            #[cfg(feature = "cuda")]
+            layers: Arc::default(),
             ..self.clone()
         }
     }
 
     /// Of features.
     pub fn precision(&self) -> Precision {
-        self.precision
+        self.way.precision()
+    }
+
+    /// How networks run on the card.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// What cuDNN needs for that.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn layers(&self) -> &conv::Layers {
+        &self.layers
     }
 
     /// The card, if it is one.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use crate::error::Result;
-use crate::kernels::Precision;
 use crate::kernels::device::Gpu;
 
 pub mod checkpoint;
@@ -17,6 +16,7 @@ mod trial;
 use checkpoint::Checkpoint;
 pub use embedded::{Network, Variant, Workspace};
 use published::{Family, Options, Published};
+pub use trial::Trial;
 
 /// Any network that makes pictures.
 #[derive(Debug, Clone)]
@@ -56,8 +56,8 @@ impl Model {
     /// both.
     ///
     /// # Errors
-    /// The card fails, or answers something else.
-    pub fn try_on(&self, gpu: &Arc<Gpu>) -> Result<Precision> {
+    /// As [`trial::run`].
+    pub fn try_on(&self, gpu: &Arc<Gpu>) -> Result<Trial> {
         trial::run(self, gpu)
     }
 

@@ -1,5 +1,5 @@
 //! Whether a card computes what the CPU does: a network is run on both before it is trusted to the card.
-//! That shows a driver that refuses the kernels, or a card that runs them wrongly, before the stream does; and with which numbers it is faster.
+//! That shows a driver that refuses the kernels, or a card that runs them wrongly, before the stream does; and in which way it is fastest.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use super::embedded::config::VIEW;
 use super::published::{ITERATIONS, Options, Published, RGB};
 use super::{Model, Motion};
 use crate::error::{Error, Result};
-use crate::kernels::device::Gpu;
-use crate::kernels::{CARD_VARIABLE, Context, PhaseMap, Precision, named};
+use crate::kernels::device::{Cudnn, Gpu};
+use crate::kernels::{CARD_VARIABLE, Context, PhaseMap, Precision, Way, named};
 
 /// Height and width of the pictures: several blocks of every kernel.
 const SIZE: (usize, usize) = (72, 88);
@@ -36,39 +36,110 @@ const OPTIONS: Options = Options {
     iterations: ITERATIONS,
     longest: None,
 };
-/// How often each precision is timed; the least counts.
+/// How often each way is timed; the least counts.
 const ROUNDS: usize = 4;
+/// How much of the time of our own kernels that with cuDNN may take here, in tenths: pictures of a stream are larger, and each convolution
+/// is timed again for them.
+const ALLOWED: u32 = 11;
 
-/// Runs the network on two small pictures, on the CPU and on the card, there with features of either precision, unless
-/// [`CARD_VARIABLE`] names one: the answer is that which is right and takes less time.
+/// What a trial has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trial {
+    /// How the network runs on the card.
+    pub way: Way,
+    /// The same in words, and why not otherwise.
+    pub description: String,
+}
+
+/// Runs the network on two small pictures, on the CPU and on the card, there in each [`Way`], unless
+/// [`CARD_VARIABLE`] names one: the answer is that which is right and takes least time.
 ///
 /// # Errors
-/// The card fails, or answers something else; or the variable names nothing.
-pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Precision> {
+/// The card fails, or answers something else; or the variable names nothing, or cuDNN, which is not there.
+pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Trial> {
     let context = Context::new(1)?;
     let want = motion(model, &context)?;
-    let agrees = |precision| {
-        let card = context.on(Some(gpu.clone())).with_precision(precision);
+    let apart = |way| -> Result<f32> {
+        let card = context.on(Some(gpu.clone())).with_way(way);
         let found = motion(model, &card).map_err(|e| gpu.explain(e))?;
-        compare(model, gpu, precision, largest(&found, &want))
+        Ok(largest(&found, &want))
     };
-    if let Some(named) = named(CARD_VARIABLE, Precision::ALL, Precision::name)? {
-        return agrees(named);
+    let agrees = |way| compare(model, gpu, way, apart(way)?);
+    if let Some(named) = named(CARD_VARIABLE, Way::ALL, Way::name)? {
+        let (way, cudnn) = asked(model, gpu, named)?;
+        agrees(way)?;
+        return Ok(described(way, cudnn.map(Ok)));
     }
-    agrees(Precision::Single)?;
-    match agrees(Precision::Half) {
-        Ok(_) => fastest(model, &context, gpu).map_err(|e| gpu.explain(e)),
-        Err(_) => Ok(Precision::Single),
+    agrees(Way::Single)?;
+    if agrees(Way::Half).is_err() {
+        return Ok(described(Way::Single, None));
+    }
+    let cudnn = match model {
+        Model::Embedded(_) => None,
+        // all that it has, whatever is faster for pictures so small
+        Model::Published(_) => Some(gpu.cudnn().and_then(|cudnn| match apart(Way::CudnnAll) {
+            Ok(apart) if apart <= allowed(Way::CudnnAll) => Ok(cudnn),
+            Ok(apart) => Err(format!("it computes otherwise than the CPU (by {apart})")),
+            Err(e) => Err(e.to_string()),
+        })),
+    };
+    let way = fastest(model, &context, gpu, matches!(cudnn, Some(Ok(_))));
+    let way = way.map_err(|e| gpu.explain(e))?;
+    Ok(described(way, cudnn))
+}
+
+/// The way that is named, as the network has it, with cuDNN if that needs it.
+fn asked(model: &Model, gpu: &Gpu, named: Way) -> Result<(Way, Option<Arc<Cudnn>>)> {
+    if !named.has_cudnn() {
+        return Ok((named, None));
+    }
+    if let Model::Embedded(_) = model {
+        return Ok((Way::Half, None));
+    }
+    let cudnn = gpu.cudnn().map_err(|why| Error::Device {
+        device: gpu.description(),
+        problem: format!(
+            "cannot use cuDNN, which {CARD_VARIABLE} names: {why}; install it, or set that to nothing"
+        ),
+    })?;
+    Ok((named, Some(cudnn)))
+}
+
+/// In words, with cuDNN, or why there is none, where it was tried.
+fn described(way: Way, cudnn: Option<std::result::Result<Arc<Cudnn>, String>>) -> Trial {
+    let features = format!("features {}", way.precision().name());
+    let description = match (way, cudnn) {
+        (Way::Cudnn, Some(Ok(cudnn))) => {
+            format!(
+                "{features}, convolutions by cuDNN {} where it is faster",
+                cudnn.version()
+            )
+        }
+        (Way::CudnnAll, Some(Ok(cudnn))) => {
+            format!("{features}, convolutions by cuDNN {}", cudnn.version())
+        }
+        (_, Some(Ok(cudnn))) => format!(
+            "{features}, without cuDNN {}, which is slower",
+            cudnn.version()
+        ),
+        (_, Some(Err(why))) => format!("{features}, without cuDNN: {why}"),
+        (_, None) => features,
+    };
+    Trial { way, description }
+}
+
+/// How far from the CPU's it may be.
+fn allowed(way: Way) -> f32 {
+    match way.precision() {
+        Precision::Single => TOLERANCE,
+        Precision::Half => HALF_TOLERANCE,
     }
 }
 
-fn compare(model: &Model, gpu: &Gpu, precision: Precision, largest: f32) -> Result<Precision> {
-    let allowed = match precision {
-        Precision::Single => TOLERANCE,
-        Precision::Half => HALF_TOLERANCE,
-    };
+fn compare(model: &Model, gpu: &Gpu, way: Way, largest: f32) -> Result<()> {
+    let allowed = allowed(way);
     match largest <= allowed {
-        true => Ok(precision),
+        true => Ok(()),
         false => Err(Error::Device {
             device: gpu.description(),
             problem: format!(
@@ -79,26 +150,35 @@ fn compare(model: &Model, gpu: &Gpu, precision: Precision, largest: f32) -> Resu
     }
 }
 
-/// The precision with which the card makes motion faster.
-fn fastest(model: &Model, context: &Context, gpu: &Arc<Gpu>) -> Result<Precision> {
-    let new = |precision| {
-        let card = context.on(Some(gpu.clone())).with_precision(precision);
+/// The way in which the card makes motion fastest.
+fn fastest(model: &Model, context: &Context, gpu: &Arc<Gpu>, has_cudnn: bool) -> Result<Way> {
+    let new = |way| {
+        let card = context.on(Some(gpu.clone())).with_way(way);
         match model {
             Model::Embedded(network) => timed_embedded(network, &card, gpu.multiprocessors()?),
             Model::Published(network) => timed_published(network, &card, gpu.multiprocessors()?),
         }
     };
-    let mut frames = [new(Precision::Single)?, new(Precision::Half)?];
-    let mut least = [Duration::MAX; 2];
+    let mut ways = vec![Way::Single, Way::Half];
+    ways.extend(has_cudnn.then_some(Way::Cudnn));
+    let frames = ways.iter().map(|way| new(*way));
+    let mut frames = frames.collect::<Result<Vec<_>>>()?;
+    let mut least = vec![Duration::MAX; ways.len()];
     for _ in 0..ROUNDS {
         for (least, frame) in least.iter_mut().zip(&mut frames) {
             *least = time(gpu, frame)?.min(*least);
         }
     }
-    Ok(match least[1] < least[0] {
-        true => Precision::Half,
-        false => Precision::Single,
-    })
+    Ok(choose(least[0], least[1], least.get(2).copied()))
+}
+
+/// Of what the ways take: with features of 32 bits, of 16, and with cuDNN, if it is there.
+fn choose(single: Duration, half: Duration, cudnn: Option<Duration>) -> Way {
+    match cudnn {
+        Some(cudnn) if cudnn < single && cudnn * 10 <= half * ALLOWED => Way::Cudnn,
+        _ if half < single => Way::Half,
+        _ => Way::Single,
+    }
 }
 
 /// Makes a new picture each time, of pictures of nothing, for which a card needs as long as for others.
@@ -231,6 +311,23 @@ fn paint(moved: f32) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fastest_way_is_taken_and_that_with_cudnn_if_it_is_no_slower() {
+        let ms = Duration::from_millis;
+        for (single, half, cudnn, want) in [
+            (30, 20, None, Way::Half),
+            (20, 30, None, Way::Single),
+            (30, 20, Some(10), Way::Cudnn),
+            (30, 20, Some(22), Way::Cudnn),
+            (30, 20, Some(23), Way::Half),
+            (20, 30, Some(25), Way::Single),
+            (20, 30, Some(10), Way::Cudnn),
+        ] {
+            let found = choose(ms(single), ms(half), cudnn.map(ms));
+            assert_eq!(found, want, "{single} {half} {cudnn:?}");
+        }
+    }
 
     #[test]
     fn what_is_no_number_is_as_far_off_as_can_be() {

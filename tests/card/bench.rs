@@ -11,7 +11,7 @@ use std::time::Instant;
 use candle_core::{DType, Device as Place, Tensor};
 use gstvideointerpolate::interpolator::{Encoded, Interpolator, Options, Settings};
 use gstvideointerpolate::kernels::device::{Counts, Gpu, Time};
-use gstvideointerpolate::kernels::{Context, PhaseMap, Precision};
+use gstvideointerpolate::kernels::{Context, PhaseMap, Way};
 use gstvideointerpolate::network::published::{self, Published};
 use gstvideointerpolate::network::{Model, Network, Variant};
 use gstvideointerpolate::picture::{Channel, Format, Picture, PictureMut};
@@ -19,7 +19,7 @@ use gstvideointerpolate::picture::{Channel, Format, Picture, PictureMut};
 use super::checkpoints::waves;
 use super::common::Owned;
 use super::locked::LockedPicture;
-use super::{card, is_chosen, networks};
+use super::{card, is_chosen, networks, ways};
 
 /// Sizes to time, as `1280x720,1920x1080`; and frames of each, of which the median counts.
 const SIZES: (&str, &str) = ("CARD_SIZES", "1280x720,1920x1080,3840x2160");
@@ -116,7 +116,7 @@ struct Cost {
 }
 
 fn measure(
-    (gpu, precision): (&Arc<Gpu>, Precision),
+    (gpu, way): (&Arc<Gpu>, Way),
     model: &Model,
     pictures: &[Owned; 2],
     count: usize,
@@ -124,7 +124,7 @@ fn measure(
     let pictures = pictures.each_ref().map(Owned::picture);
     let size = (pictures[0].width() as u32, pictures[0].height() as u32);
     let context = Context::new(0).unwrap().on(Some(gpu.clone()));
-    let context = context.with_precision(precision);
+    let context = context.with_way(way);
     let mut stream = Stream::new(model, &context, size);
     let mut out = Owned::new(Format::I420, size, 0);
     let mut sending = Vec::new();
@@ -142,6 +142,7 @@ fn measure(
         down: after.down - before.down,
         launches: after.launches - before.launches,
         graphs: after.graphs - before.graphs,
+        cudnn: after.cudnn - before.cudnn,
         flop: after.flop - before.flop,
     };
     let whole = median(count, &mut frame);
@@ -322,15 +323,24 @@ fn print_kernels(times: &BTreeMap<&'static str, Time>) {
     println!("    all kernels: {all:.3} ms");
 }
 
-/// What is timed: a name, and the network with features of a precision.
-fn models() -> Vec<(String, Model, Precision)> {
+/// What is timed: a name, and the network in a way that it has.
+fn models(gpu: &Gpu) -> Vec<(String, Model, Way)> {
     let built_in = Variant::ALL.map(|v| (v.name().to_string(), Model::from(v.network().unwrap())));
     let published = networks("").into_iter();
     let published = published.map(|(name, n)| (name, Model::Published(Arc::new(n))));
-    let all = built_in.into_iter().chain(published);
-    let with_both = all.flat_map(|(n, m)| Precision::ALL.map(|p| (n.clone(), m.clone(), p)));
-    with_both
-        .filter(|(name, _, precision)| is_chosen(name, Some(*precision)))
+    let ways = ways(gpu);
+    let with_ways = |(name, model): (String, Model)| {
+        let has = |way: &Way| matches!(model, Model::Published(_)) || !way.has_cudnn();
+        let ways: Vec<_> = ways.iter().copied().filter(has).collect();
+        let each = ways
+            .into_iter()
+            .map(move |w| (name.clone(), model.clone(), w));
+        each.filter(|(name, _, way)| is_chosen(name, Some(*way)))
+    };
+    built_in
+        .into_iter()
+        .chain(published)
+        .flat_map(with_ways)
         .collect()
 }
 
@@ -338,7 +348,7 @@ fn print(size: &str, name: &str, cost: &Cost) {
     let (counts, mega) = (cost.counts, |n: u64| n as f64 / 1e6);
     let [network, queued] = cost.network;
     println!(
-        "| {size} | {name} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {network:.2} | {queued:.2} | {:.3} | {:.3} | {} | {} | {:.2} | {:.1} |",
+        "| {size} | {name} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {network:.2} | {queued:.2} | {:.3} | {:.3} | {} | {} | {} | {:.2} | {:.1} |",
         cost.whole,
         cost.locked,
         cost.three[0],
@@ -348,6 +358,7 @@ fn print(size: &str, name: &str, cost: &Cost) {
         mega(counts.down),
         counts.launches,
         counts.graphs,
+        counts.cudnn,
         mega(counts.flop) / 1e3,
         mega(counts.flop) / 1e3 / network,
     );
@@ -367,17 +378,17 @@ fn bench() {
         "\n{card}: {up:.1} GB/s to the card, {down:.1} GB/s from it, {within:.0} GB/s read and written within\n"
     );
     println!(
-        "| size | network | ms a new frame | page-locked | each of three, page-locked | told of | until its source is sent | network alone | until it is queued | MB up | MB down | launches | graphs | GFLOP | TFLOP/s of the network alone |"
+        "| size | network | ms a new frame | page-locked | each of three, page-locked | told of | until its source is sent | network alone | until it is queued | MB up | MB down | launches | graphs | by cuDNN | GFLOP | TFLOP/s of the network alone |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-    let models = models();
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    let models = models(&gpu);
     for size in setting(SIZES).split(',') {
         let (w, h) = size.split_once('x').expect("a size as 1280x720");
         let (w, h) = (w.parse().expect("a width"), h.parse().expect("a height"));
         let pictures = [0.0, 3.0].map(|by| texture((w, h), by));
-        for (name, model, precision) in &models {
-            let cost = measure((&gpu, *precision), model, &pictures, count);
-            print(size, &format!("{name} {}", precision.name()), &cost);
+        for (name, model, way) in &models {
+            let cost = measure((&gpu, *way), model, &pictures, count);
+            print(size, &format!("{name} {}", way.name()), &cost);
         }
     }
 }

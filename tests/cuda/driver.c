@@ -52,22 +52,22 @@ static int unlock(int result) {
 static int failed;
 
 static size_t used, peak;
-static long allocations, locked, up, down, uploads, downloads, waits, launches, graphs, replays, contexts;
+static long allocations, locked, up, down, uploads, downloads, waits, launches, graphs, replays, contexts, calls;
 /* Of rows: to the card, from it, within it. */
 static long planes[3], between;
 
 /* Bytes of the card at most; allocations of the card's memory and of page-locked memory; bytes copied to the card and from it, in
    how many copies; how often somebody waited; launches, those of graphs
    with them; graphs that were made, and how often one was launched. Of copies of rows, which are none of the former, those to the card, from it and within it,
-   and of these between contexts; contexts that were created. */
+   and of these between contexts; contexts that were created; calls of what runs on the host. */
 __attribute__((destructor)) static void report(void) {
   const char *path = getenv("DRIVER_REPORT");
   FILE *file = path && allocations ? fopen(path, "w") : NULL;
   if (!file) return;
   fprintf(file, "peak %zu\nallocations %ld\nlocked %ld\nup %ld\ndown %ld\nuploads %ld\ndownloads %ld\nwaits %ld\nlaunches %ld\n"
-          "graphs %ld\nreplays %ld\nplanes up %ld\nplanes down %ld\nplanes within %ld\nbetween %ld\ncontexts %ld\n",
+          "graphs %ld\nreplays %ld\nplanes up %ld\nplanes down %ld\nplanes within %ld\nbetween %ld\ncontexts %ld\ncalls %ld\n",
           peak, allocations, locked, up, down, uploads, downloads, waits, launches, graphs, replays, planes[0], planes[1], planes[2],
-          between, contexts);
+          between, contexts, calls);
   fclose(file);
 }
 
@@ -155,7 +155,7 @@ struct work {
   struct work *next;
   /* with what belongs to it */
   size_t size;
-  enum { LAUNCH, COPY, FILL, FREE, WAIT } kind;
+  enum { LAUNCH, COPY, FILL, FREE, WAIT, CALL } kind;
   union {
     struct {
       emulate_function run;
@@ -184,6 +184,10 @@ struct work {
       struct stream *stream;
       long until;
     } wait;
+    struct {
+      void (*function)(void *);
+      void *argument;
+    } call;
   };
   char rest[];
 };
@@ -262,7 +266,8 @@ static void run(struct work *work) {
     case COPY: if (!failed) copy(work); break;
     case FILL: if (!failed) memset(work->fill.to, work->fill.value, work->fill.bytes); break;
     case FREE: release(work->freed); break;
-    case WAIT: run_until(work->wait.stream, work->wait.until);
+    case WAIT: run_until(work->wait.stream, work->wait.until); break;
+    case CALL: calls++, work->call.function(work->call.argument);
   }
 }
 
@@ -406,6 +411,17 @@ int cuStreamWaitEvent(struct stream *stream, struct event *event, unsigned flags
     work->wait.until = event->until;
     queue(stream, work);
   }
+  return unlock(failed);
+}
+
+/* The stand-in for cuDNN computes so. It is called whatever has failed: what it was given is its own to free. */
+int cuLaunchHostFunc(struct stream *stream, void (*function)(void *), void *argument) {
+  lock();
+  if (!(stream = named(stream))) return unlock(INVALID_CONTEXT);
+  struct work *work = new_work(CALL, 0);
+  work->call.function = function;
+  work->call.argument = argument;
+  queue(stream, work);
   return unlock(failed);
 }
 

@@ -8,6 +8,9 @@ frames=${1:-30}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export PATH=$here/bin:$PATH LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+# cuDNN and what it needs, as an installation of PyTorch has them.
+pip=$(python3 -c 'import glob, nvidia; print(":".join(d for p in nvidia.__path__ for d in glob.glob(p + "/*/lib")))' 2>/dev/null)
+LD_LIBRARY_PATH+=${pip:+:$pip}
 export GST_PLUGIN_SYSTEM_PATH_1_0=$here/plugins GST_PLUGIN_SCANNER_1_0=$here/bin/gst-plugin-scanner
 export GST_REGISTRY_1_0=$scratch/registry.bin CARGO_MANIFEST_DIR=$here
 export CARD_CHECKPOINT=$scratch/network.safetensors
@@ -31,6 +34,10 @@ time_of() { # size device
     awk -v a="$began" -v b="$ended" 'BEGIN { printf "%.2f", b - a }'
 }
 
+# How a network of others runs, and why so.
+GST_DEBUG=videointerpolate:4 GST_DEBUG_NO_COLOR=1 gst-launch-1.0 -q videotestsrc num-buffers=2 ! video/x-raw,format=I420,width=640,height=360 \
+    ! videointerpolate model="$CARD_CHECKPOINT" device=cuda ! fakesink 2>&1 | grep -o 'runs on .*'
+
 # What the built-in network makes of a clip in the host's memory, and of the same in a card's: the same bytes.
 there="skipped, cudaupload is not there"
 if gst-inspect-1.0 cudaupload >/dev/null 2>&1; then
@@ -48,7 +55,7 @@ for size in 1280x720 1920x1080; do
         table+="| $size | $device | $(time_of $size $device) |"$'\n'
     done
 done
-CARD_NETWORKS="fast,balanced,high,rife-4.6,rife-4.25,ifrnet f16" "$here/bin/card" --ignored --nocapture bench 2>&1 | grep --line-buffered -E '^\||GB/s|panicked' |
+CARD_NETWORKS="fast,balanced,high,rife-4.6,rife-4.25,ifrnet f16,ifrnet cudnn,ifrnet cudnn-all" "$here/bin/card" --ignored --nocapture bench 2>&1 | grep --line-buffered -E '^\||GB/s|cuDNN|panicked' |
     tee "$scratch/bench"
 
 # The same network as RIFE 4.25 and 4.26, where PyTorch is there.

@@ -9,12 +9,12 @@ use candle_core::{Device, Tensor, WithDType};
 #[cfg(feature = "cuda")]
 use super::dense::Dense;
 use super::{Activation, Filter, MAX_INPUTS, check, flop};
-#[cfg(feature = "cuda")]
-use crate::kernels::Precision;
 use crate::kernels::cuda::{Argument, DeviceRaster, Features, Launch, RawRaster};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::Gpu;
 use crate::kernels::raster::Geometry;
+#[cfg(feature = "cuda")]
+use crate::kernels::{Context, Precision, Way};
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -154,15 +154,21 @@ impl Filter {
     #[cfg(feature = "cuda")]
     pub(super) fn apply_on(
         &self,
-        (gpu, products): (&Gpu, Precision),
+        (context, gpu): (&Context, &Gpu),
         inputs: &[&Tensor],
         residual: Option<&Tensor>,
         activation: Activation,
         out: &Tensor,
     ) -> candle_core::Result<()> {
-        if products == Precision::Half {
-            let (dense, weights) = (Dense::one(self), &self.dense_on_card);
-            return dense.apply_on(gpu, weights, inputs, residual, activation, out);
+        match context.way() {
+            Way::Single => (),
+            Way::Half => {
+                let (dense, weights) = (Dense::one(self), &self.dense_on_card);
+                return dense.apply_on(gpu, weights, inputs, residual, activation, out);
+            }
+            Way::Cudnn | Way::CudnnAll => {
+                return self.apply_by_cudnn((context, gpu), inputs, residual, activation, out);
+            }
         }
         let weights = self.weights_on(gpu)?;
         let inputs = inputs.iter().map(|input| gpu.raster(input));

@@ -351,7 +351,7 @@ fn packed(row: usize, outputs: usize) -> usize {
 }
 
 /// Whether groups of channels lie at multiples of 16 bytes.
-fn is_aligned(features: Features) -> bool {
+pub(super) fn is_aligned(features: Features) -> bool {
     let (address, size) = match features {
         Features::F32(raster) => (raster.address(), 4),
         Features::F16(raster) => (raster.address(), 2),

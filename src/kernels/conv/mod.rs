@@ -22,6 +22,12 @@ mod cuda;
     feature = "cuda",
     all(test, target_arch = "x86_64", target_os = "linux")
 ))]
+#[cfg_attr(not(test), allow(dead_code))]
+mod cudnn;
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
 mod dense;
 #[cfg(any(
     feature = "cuda",
@@ -36,6 +42,8 @@ mod transposed;
 
 #[cfg(feature = "cuda")]
 pub(crate) use cuda::OnCard;
+#[cfg(feature = "cuda")]
+pub(crate) use cudnn::Layers;
 pub use transposed::Transposed;
 
 /// Slope of the embedded network's activations below zero.
@@ -79,6 +87,8 @@ pub struct Filter {
     narrow_on_card: [cuda::OnCard; 2],
     #[cfg(feature = "cuda")]
     dense_on_card: cuda::OnCard,
+    #[cfg(feature = "cuda")]
+    cudnn_on_card: cuda::OnCard,
 }
 
 impl Filter {
@@ -115,6 +125,8 @@ impl Filter {
             narrow_on_card: Default::default(),
             #[cfg(feature = "cuda")]
             dense_on_card: cuda::OnCard::default(),
+            #[cfg(feature = "cuda")]
+            cudnn_on_card: cuda::OnCard::default(),
         };
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         let filter = Self {
@@ -182,8 +194,8 @@ impl Filter {
         }
         #[cfg(feature = "cuda")]
         if let Some(gpu) = context.gpu() {
-            let way = (&**gpu, context.precision());
-            return self.apply_on(way, inputs, residual, activation, out);
+            let place = (context, &**gpu);
+            return self.apply_on(place, inputs, residual, activation, out);
         }
         let sources: [_; MAX_INPUTS] =
             std::array::from_fn(|i| inputs.get(i).map(|t| Source::lock(t)));
