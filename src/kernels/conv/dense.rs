@@ -17,6 +17,8 @@ use crate::kernels::device::{Gpu, Queue};
 /// Channels of a group and of a step; a step's are of four groups, which may be of different taps.
 const GROUP: usize = 8;
 const STEP: usize = 32;
+/// Channels of a filter whose steps are of two taps.
+const HALF_STEP: usize = 16;
 /// Most parities of a transposed convolution.
 const PARITIES: usize = 4;
 /// Bits of `whole` behind those of the inputs.
@@ -28,17 +30,59 @@ const BUSY: usize = 200;
 /// How the work is cut into blocks.
 struct Tile {
     function: &'static str,
-    pixels: usize,
+    /// Rows and columns of pixels; a tile of one row goes on in the next one.
+    size: (usize, usize),
     outputs: usize,
     threads: u32,
+    /// The filters that it is for, if it is a patch.
+    shape: Option<Shape>,
+}
+
+/// What patches are made for: taps along a side, stride, and channels that are multiplied together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    kernel: usize,
+    stride: usize,
+    depth: usize,
 }
 
 const fn tile(function: &'static str, pixels: usize, outputs: usize, threads: u32) -> Tile {
     Tile {
         function,
-        pixels,
+        size: (1, pixels),
         outputs,
         threads,
+        shape: None,
+    }
+}
+
+const fn patch(
+    function: &'static str,
+    [kernel, stride, depth]: [usize; 3],
+    size: (usize, usize),
+    outputs: usize,
+    threads: u32,
+) -> Tile {
+    Tile {
+        function,
+        size,
+        outputs,
+        threads,
+        shape: Some(Shape {
+            kernel,
+            stride,
+            depth,
+        }),
+    }
+}
+
+impl Tile {
+    /// How many cover a picture of this height and width.
+    fn count(&self, (h, w): (usize, usize)) -> usize {
+        match self.shape {
+            Some(_) => h.div_ceil(self.size.0) * w.div_ceil(self.size.1),
+            None => (h * w).div_ceil(self.size.1),
+        }
     }
 }
 
@@ -52,6 +96,24 @@ const WIDE: [Tile; 4] = [
 const THIN: [Tile; 2] = [
     tile("dense_128_16", 128, 16, 128),
     tile("dense_64_16", 64, 16, 2 * 128),
+];
+
+/// The same of patches.
+const WIDE_PATCHES: [Tile; 9] = [
+    patch("patch_3_1_32_128_64", [3, 1, STEP], (8, 16), 64, 128),
+    patch("patch_3_1_32_256_32", [3, 1, STEP], (8, 32), 32, 128),
+    patch("patch_3_1_32_128_32", [3, 1, STEP], (8, 16), 32, 3 * 64),
+    patch("patch_3_1_32_32_32", [3, 1, STEP], (2, 16), 32, 9 * 32),
+    patch("patch_3_2_32_128_32", [3, 2, STEP], (4, 32), 32, 128),
+    patch("patch_3_2_16_128_32", [3, 2, HALF_STEP], (4, 32), 32, 128),
+    patch("patch_2_1_32_128_64", [2, 1, STEP], (8, 16), 64, 128),
+    patch("patch_2_1_32_256_32", [2, 1, STEP], (8, 32), 32, 128),
+    patch("patch_2_1_32_32_32", [2, 1, STEP], (2, 16), 32, 4 * 32),
+];
+const THIN_PATCHES: [Tile; 3] = [
+    patch("patch_3_1_16_256_16", [3, 1, HALF_STEP], (8, 32), 16, 128),
+    patch("patch_3_2_32_128_16", [3, 2, STEP], (4, 32), 16, 128),
+    patch("patch_2_1_16_256_16", [2, 1, HALF_STEP], (8, 32), 16, 128),
 ];
 /// Outputs of a warp with such tiles.
 const WIDE_OUTPUTS: usize = 32;
@@ -259,17 +321,17 @@ impl<'a> Dense<'a> {
             let (top, left) = self.maker(parity, 0).0.pad;
             (job.top[parity], job.left[parity]) = (top as i32, left as i32);
         }
-        let tile = self.tile(size.0 * size.1);
+        let tile = self.tile(size);
         let mut launch = self.cut(Launch::new("dense", tile.function), tile, size);
         launch.flop = flop([filter.kernel, filter.inputs, filter.outputs], out.size());
         Ok(launch.with(job))
     }
 
     /// The same launch with such tiles of an output of this size.
-    fn cut(&self, mut launch: Launch, tile: &Tile, (h, w): (usize, usize)) -> Launch {
+    fn cut(&self, mut launch: Launch, tile: &Tile, size: (usize, usize)) -> Launch {
         launch.function = tile.function;
         launch.grid = [
-            (h * w).div_ceil(tile.pixels) as u32,
+            tile.count(size) as u32,
             (self.padded() / tile.outputs) as u32,
             self.parities.pow(2) as u32,
         ];
@@ -302,17 +364,38 @@ impl<'a> Dense<'a> {
         unsafe { gpu.run(launch) }
     }
 
-    /// The tile for so many pixels: the largest one of which there are enough.
-    fn tile(&self, pixels: usize) -> &'static Tile {
-        let (padded, parities) = (self.padded(), self.parities.pow(2));
-        let tiles: &[Tile] = match self.warp() {
-            THIN_OUTPUTS => &THIN,
-            _ => &WIDE,
+    /// The tile for an output of this size: the largest patch for this filter of which there are enough, or tile; else that of which there
+    /// are the most.
+    fn tile(&self, size: (usize, usize)) -> &'static Tile {
+        let (tiles, patches) = self.tiles();
+        let [patches, tiles] = [patches, tiles].map(|t| t.iter().filter(|tile| self.fits(tile)));
+        let blocks =
+            |tile: &&Tile| tile.count(size) * (self.padded() / tile.outputs) * self.parities.pow(2);
+        let mut all = patches.clone().chain(tiles.clone());
+        let found = all.find(|tile| blocks(tile) >= BUSY);
+        let most = || tiles.chain(patches).max_by_key(blocks);
+        found.or_else(most).unwrap_or(&WIDE[0])
+    }
+
+    /// Tiles and patches for its outputs.
+    fn tiles(&self) -> (&'static [Tile], &'static [Tile]) {
+        match self.warp() {
+            THIN_OUTPUTS => (&THIN, &THIN_PATCHES),
+            _ => (&WIDE, &WIDE_PATCHES),
+        }
+    }
+
+    /// Whether a tile's outputs are, and a patch is for such a filter.
+    fn fits(&self, tile: &Tile) -> bool {
+        let is_for = |shape: Shape| {
+            let Filter { kernel, stride, .. } = *self.first();
+            let channels = match shape.depth {
+                HALF_STEP => self.channels() == HALF_STEP,
+                depth => self.channels().is_multiple_of(depth),
+            };
+            (kernel, stride) == (shape.kernel, shape.stride) && channels
         };
-        let mut fitting = tiles.iter().filter(|t| padded.is_multiple_of(t.outputs));
-        let blocks = |t: &Tile| pixels.div_ceil(t.pixels) * (padded / t.outputs) * parities;
-        let found = fitting.find(|t| blocks(t) >= BUSY);
-        found.unwrap_or(&tiles[tiles.len() - 1])
+        self.padded().is_multiple_of(tile.outputs) && tile.shape.is_none_or(is_for)
     }
 
     /// The size of what a parity's place makes.
@@ -370,6 +453,8 @@ mod tests {
 
     /// Sums of up to 2,000 products of numbers below 1 in another order.
     const TOLERANCE: f32 = 5e-5;
+    /// The same of up to 2,900 of them.
+    const PATCH: f32 = 1e-4;
     /// Half a unit in the last place of a number of 16 bits, relative.
     const HALF: f32 = 1.0 / 2048.0;
     /// Channels beside those that are read: groups lie at multiples of 16 bytes, or not.
@@ -531,17 +616,87 @@ mod tests {
         }
     }
 
+    /// Channels of so many tensors, in groups or not, that a patch is for: of more steps than it has room for, and of one.
+    fn parts_of(shape: Shape) -> &'static [&'static [usize]] {
+        match (shape.depth, shape.kernel) {
+            (HALF_STEP, _) => &[&[16], &[5, 11]],
+            (_, 2) => &[&[32], &[128, 96]],
+            _ => &[&[32], &[3, 61], &[192, 128]],
+        }
+    }
+
+    #[test]
+    fn every_patch_agrees() {
+        let mut random = Random(11);
+        for tile in WIDE_PATCHES.iter().chain(&THIN_PATCHES) {
+            let shape = tile.shape.unwrap();
+            for (i, parts) in parts_of(shape).iter().enumerate() {
+                // all of a tile's outputs, and fewer
+                let outputs = tile.outputs - 3 * i;
+                let inputs = parts.iter().sum();
+                let own = filter(&mut random, [outputs, inputs, shape.kernel], shape.stride);
+                let (dense, size) = (Dense::one(&own), (11, 37));
+                assert!(dense.fits(tile), "{}", tile.function);
+                let mut input = Vec::new();
+                for c in *parts {
+                    input.push(features(&mut random, size, *c, ALIGNED));
+                }
+                let made = (size.0.div_ceil(shape.stride), size.1.div_ceil(shape.stride));
+                let residual = features(&mut random, made, outputs, ALIGNED);
+                let of = |i: usize| input.iter().map(|t| &t[i]).collect::<Vec<_>>();
+                let (plain, _) = contexts();
+                let want = zeros(&[made.0, made.1, outputs]);
+                let leaky = Activation::Leaky;
+                own.apply(&plain, &of(1), Some(&residual[1]), leaky, &want)
+                    .unwrap();
+                let weights = dense.weights();
+                let inputs: Vec<_> = of(0).into_iter().map(on_device).collect();
+                for residual in &residual {
+                    let got = Out::new(made, outputs);
+                    let out = Features::F32(output(&got.tensor()));
+                    let more = Some(on_device(residual));
+                    let launch = dense.launch(weights.as_ptr() as u64, &inputs, more, leaky, out);
+                    emulation::run([dense.cut(launch.unwrap(), tile, made)]);
+                    let name = format!("{} of {parts:?}", tile.function);
+                    close(&name, &got.values(), &values(&want), PATCH);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn patches_are_chosen_where_there_are_enough() {
+        let mut random = Random(13);
+        let mut chosen = |[outputs, inputs, kernel]: [usize; 3], stride, size| {
+            let filter = filter(&mut random, [outputs, inputs, kernel], stride);
+            Dense::one(&filter).tile(size).function
+        };
+        // of RIFE 4.25 at 1920x1080
+        assert_eq!(chosen([32, 32, 3], 1, (272, 480)), "patch_3_1_32_256_32");
+        assert_eq!(chosen([64, 64, 3], 1, (136, 240)), "patch_3_1_32_128_64");
+        assert_eq!(chosen([96, 96, 3], 1, (68, 120)), "patch_3_1_32_128_32");
+        assert_eq!(chosen([128, 128, 3], 1, (34, 60)), "patch_3_1_32_32_32");
+        assert_eq!(chosen([192, 192, 3], 1, (17, 30)), "patch_3_1_32_32_32");
+        assert_eq!(chosen([16, 32, 3], 2, (544, 960)), "patch_3_2_32_128_16");
+        assert_eq!(chosen([32, 16, 3], 2, (272, 480)), "patch_3_2_16_128_32");
+        assert_eq!(chosen([16, 16, 3], 1, (544, 960)), "patch_3_1_16_256_16");
+        // few pixels, and what no patch is for
+        assert_eq!(chosen([192, 96, 3], 2, (17, 30)), "dense_32_32");
+        assert_eq!(chosen([16, 3, 3], 2, (544, 960)), "dense_128_16");
+        assert_eq!(chosen([64, 64, 1], 1, (544, 960)), "dense_128_64");
+    }
+
     #[test]
     fn transposed_convolutions_agree() {
         use super::super::Transposed;
 
         let mut random = Random(9);
         let ((plain, _), size) = (contexts(), (5, 11));
-        let input = features(&mut random, size, 24, ALIGNED);
-        let [_, weight] = halves(&random.dense(&[24, 32, 4, 4], 1.0));
+        let input = features(&mut random, size, 32, ALIGNED);
+        let [_, weight] = halves(&random.dense(&[32, 32, 4, 4], 1.0));
         let bias = random.dense(&[32], 1.0);
         // sums of which lose nothing
-        let repeated = (random.dense(&[10, 24, 2, 2], 64.0).round().unwrap() / 64.0).unwrap();
+        let repeated = (random.dense(&[10, 32, 2, 2], 64.0).round().unwrap() / 64.0).unwrap();
         let repeated = Transposed::repeating(&repeated, &random.dense(&[10], 1.0));
         let spread = |spread, outputs: &[_]| Transposed::new(&weight, &bias, spread, outputs);
         let all: Vec<_> = (0..32).map(Some).collect();
@@ -555,20 +710,22 @@ mod tests {
             let slopes: Vec<_> = (0..outputs).map(|_| random.value()).collect();
             let transposed = transposed.unwrap().with_slopes(&slopes).unwrap();
             let n = transposed.factor();
-            let [want, got] = [0, 1].map(|_| zeros(&[n * size.0, n * size.1, first + outputs + 3]));
+            let room = || zeros(&[n * size.0, n * size.1, first + outputs + 3]);
+            let want = room();
             transposed
                 .apply(&plain, &[&input[1]], first, &want)
                 .unwrap();
-            let out = output(&got.narrow(2, first, outputs).unwrap());
-            let leaky = Activation::Leaky;
-            run(
-                transposed.dense(),
-                &[&input[0]],
-                None,
-                leaky,
-                Features::F32(out),
-            );
-            close(name, &values(&got), &values(&want), TOLERANCE);
+            let (dense, leaky) = (transposed.dense(), Activation::Leaky);
+            let (tiles, patches) = dense.tiles();
+            let weights = dense.weights();
+            for tile in tiles.iter().chain(patches).filter(|tile| dense.fits(tile)) {
+                let (inputs, got) = ([on_device(&input[0])], room());
+                let out = Features::F32(output(&got.narrow(2, first, outputs).unwrap()));
+                let launch = dense.launch(weights.as_ptr() as u64, &inputs, None, leaky, out);
+                emulation::run([dense.cut(launch.unwrap(), tile, size)]);
+                let name = format!("{name}, {}", tile.function);
+                close(&name, &values(&got), &values(&want), TOLERANCE);
+            }
         }
     }
 
