@@ -17,8 +17,9 @@ use crate::kernels::device::{Gpu, Queue};
 /// Channels of a group and of a step; a step's are of four groups, which may be of different taps.
 const GROUP: usize = 8;
 const STEP: usize = 32;
-/// Channels of a filter whose steps are of two taps.
+/// Channels of a filter whose steps are of two taps, and of four.
 const HALF_STEP: usize = 16;
+const QUARTER_STEP: usize = 8;
 /// Most parities of a transposed convolution.
 const PARITIES: usize = 4;
 /// Bits of `whole` behind those of the inputs.
@@ -113,7 +114,7 @@ const WIDE_PATCHES: [Tile; 9] = [
 const THIN_PATCHES: [Tile; 3] = [
     patch("patch_3_1_16_256_16", [3, 1, HALF_STEP], (8, 32), 16, 128),
     patch("patch_3_2_32_128_16", [3, 2, STEP], (4, 32), 16, 128),
-    patch("patch_2_1_16_256_16", [2, 1, HALF_STEP], (8, 32), 16, 128),
+    patch("patch_3_2_8_256_16", [3, 2, QUARTER_STEP], (8, 32), 16, 128),
 ];
 /// Outputs of a warp with such tiles.
 const WIDE_OUTPUTS: usize = 32;
@@ -160,7 +161,13 @@ pub(super) struct Dense<'a> {
     /// Places along a side; parities along a side, which are read through taps of their own.
     factor: usize,
     parities: usize,
+    /// Taps along a side, and rows and columns of them above and to the left of a pixel where all places have the same.
+    kernel: usize,
+    pad: Option<(usize, usize)>,
 }
+
+/// Taps along a side that all places of a transposed convolution read together.
+const AROUND: usize = 3;
 
 impl<'a> Dense<'a> {
     /// Of one filter.
@@ -169,15 +176,25 @@ impl<'a> Dense<'a> {
             filters: std::slice::from_ref(filter),
             factor: 1,
             parities: 1,
+            kernel: filter.kernel,
+            pad: None,
         }
     }
 
-    /// Of those that make the places within a pixel of a transposed convolution's input, `factor` along a side.
+    /// Of those that make the places within a pixel of a transposed convolution's input, `factor` along a side. Where these are few,
+    /// they are outputs of one filter that has zeros where a place has no tap.
     pub fn places(filters: &'a [Filter], factor: usize) -> Self {
+        let together = factor.pow(2) * filters[0].outputs <= WIDE_OUTPUTS;
+        let (parities, kernel) = match together {
+            true => (1, AROUND),
+            false => (2, filters[0].kernel),
+        };
         Self {
             filters,
             factor,
-            parities: 2,
+            parities,
+            kernel,
+            pad: together.then_some((1, 1)),
         }
     }
 
@@ -203,6 +220,11 @@ impl<'a> Dense<'a> {
         }
     }
 
+    /// Outputs that a thread has side by side.
+    fn run(&self) -> usize {
+        self.warp() / 4
+    }
+
     fn padded(&self) -> usize {
         self.outputs().next_multiple_of(self.warp())
     }
@@ -213,8 +235,7 @@ impl<'a> Dense<'a> {
     }
 
     fn steps(&self) -> usize {
-        let taps = self.first().kernel.pow(2);
-        (taps * self.channels()).div_ceil(STEP)
+        (self.kernel.pow(2) * self.channels()).div_ceil(STEP)
     }
 
     /// The filter, and its output, that makes an output of a parity.
@@ -264,11 +285,22 @@ impl<'a> Dense<'a> {
     fn weight(&self, parity: usize, k: usize, output: usize) -> f32 {
         let Filter { kernel, inputs, .. } = self.first();
         let (tap, channel) = (k / self.channels(), k % self.channels());
-        if tap >= kernel * kernel || channel >= *inputs || output >= self.outputs() {
+        if tap >= self.kernel.pow(2) || channel >= *inputs || output >= self.outputs() {
             return 0.0;
         }
         let (filter, output) = self.maker(parity, output);
-        filter.weight[(output * inputs + channel) * kernel * kernel + tap]
+        let pad = self.pad.unwrap_or(filter.pad);
+        // the filter's own tap there, if it has one
+        let own = |tap: usize, pad: usize, own: usize| {
+            let tap = (tap + own).checked_sub(pad);
+            tap.filter(|tap| tap < kernel)
+        };
+        let ky = own(tap / self.kernel, pad.0, filter.pad.0);
+        let kx = own(tap % self.kernel, pad.1, filter.pad.1);
+        let Some((ky, kx)) = ky.zip(kx) else {
+            return 0.0;
+        };
+        filter.weight[(output * inputs + channel) * kernel * kernel + ky * kernel + kx]
     }
 
     /// As [`Filter::apply`]; what [`Dense::weights`] has made lies at the address `weights`, a multiple of 16. Of a transposed convolution
@@ -293,7 +325,7 @@ impl<'a> Dense<'a> {
             weights,
             count: inputs.len() as i32,
             steps: self.steps() as i32,
-            kernel: filter.kernel as i32,
+            kernel: self.kernel as i32,
             stride: filter.stride as i32,
             height: inputs[0].height as i32,
             width: inputs[0].width as i32,
@@ -303,8 +335,8 @@ impl<'a> Dense<'a> {
             padded: self.padded() as i32,
             reading: i32::from(filter.reading == Activation::Leaky),
             leaky: i32::from(activation == Activation::Leaky),
-            whole: u32::from(is_aligned(out)) << OUT
-                | u32::from(residual.is_some_and(is_aligned)) << RESIDUAL,
+            whole: u32::from(is_aligned(out, self.run())) << OUT
+                | u32::from(residual.is_some_and(|r| is_aligned(r, self.run()))) << RESIDUAL,
             each: filter.outputs as i32,
             spread: self.spread() as i32,
             place_row: out.row as i32,
@@ -315,10 +347,10 @@ impl<'a> Dense<'a> {
         };
         for (i, input) in inputs.iter().enumerate() {
             job.parts[i] = RawPart::from(*input);
-            job.whole |= u32::from(is_aligned(*input)) << i;
+            job.whole |= u32::from(is_aligned(*input, GROUP)) << i;
         }
         for parity in 0..self.parities.pow(2) {
-            let (top, left) = self.maker(parity, 0).0.pad;
+            let (top, left) = self.pad.unwrap_or(self.maker(parity, 0).0.pad);
             (job.top[parity], job.left[parity]) = (top as i32, left as i32);
         }
         let tile = self.tile(size);
@@ -388,12 +420,11 @@ impl<'a> Dense<'a> {
     /// Whether a tile's outputs are, and a patch is for such a filter.
     fn fits(&self, tile: &Tile) -> bool {
         let is_for = |shape: Shape| {
-            let Filter { kernel, stride, .. } = *self.first();
             let channels = match shape.depth {
-                HALF_STEP => self.channels() == HALF_STEP,
-                depth => self.channels().is_multiple_of(depth),
+                STEP => self.channels().is_multiple_of(STEP),
+                depth => self.channels() == depth,
             };
-            (kernel, stride) == (shape.kernel, shape.stride) && channels
+            (self.kernel, self.first().stride) == (shape.kernel, shape.stride) && channels
         };
         self.padded().is_multiple_of(tile.outputs) && tile.shape.is_none_or(is_for)
     }
@@ -433,14 +464,14 @@ fn packed(row: usize, outputs: usize) -> usize {
     first + column / 2 * (outputs / 4) + tile * 2 + column % 2
 }
 
-/// Whether groups of channels lie at multiples of 16 bytes.
-fn is_aligned(features: Features) -> bool {
+/// Whether so many channels side by side lie at multiples of their size, or of 16 bytes.
+fn is_aligned(features: Features, count: usize) -> bool {
     let (address, size) = match features {
         Features::F32(raster) => (raster.address(), 4),
         Features::F16(raster) => (raster.address(), 2),
     };
-    let apart = [features.pixel, features.row];
-    address.is_multiple_of(16) && apart.iter().all(|n| (n * size).is_multiple_of(16))
+    let (apart, least) = ([features.pixel, features.row], (count * size).min(16));
+    address.is_multiple_of(least as u64) && apart.iter().all(|n| (n * size).is_multiple_of(least))
 }
 
 #[cfg(test)]
@@ -619,6 +650,7 @@ mod tests {
     /// Channels of so many tensors, in groups or not, that a patch is for: of more steps than it has room for, and of one.
     fn parts_of(shape: Shape) -> &'static [&'static [usize]] {
         match (shape.depth, shape.kernel) {
+            (QUARTER_STEP, _) => &[&[8], &[3]],
             (HALF_STEP, _) => &[&[16], &[5, 11]],
             (_, 2) => &[&[32], &[128, 96]],
             _ => &[&[32], &[3, 61], &[192, 128]],
@@ -680,9 +712,10 @@ mod tests {
         assert_eq!(chosen([16, 32, 3], 2, (544, 960)), "patch_3_2_32_128_16");
         assert_eq!(chosen([32, 16, 3], 2, (272, 480)), "patch_3_2_16_128_32");
         assert_eq!(chosen([16, 16, 3], 1, (544, 960)), "patch_3_1_16_256_16");
+        assert_eq!(chosen([16, 3, 3], 2, (544, 960)), "patch_3_2_8_256_16");
         // few pixels, and what no patch is for
         assert_eq!(chosen([192, 96, 3], 2, (17, 30)), "dense_32_32");
-        assert_eq!(chosen([16, 3, 3], 2, (544, 960)), "dense_128_16");
+        assert_eq!(chosen([16, 5, 3], 1, (544, 960)), "dense_128_16");
         assert_eq!(chosen([64, 64, 1], 1, (544, 960)), "dense_128_64");
     }
 
@@ -698,11 +731,16 @@ mod tests {
         // sums of which lose nothing
         let repeated = (random.dense(&[10, 32, 2, 2], 64.0).round().unwrap() / 64.0).unwrap();
         let repeated = Transposed::repeating(&repeated, &random.dense(&[10], 1.0));
+        let from_16 = weight.narrow(0, 0, 16).unwrap();
+        let from_16 = Transposed::new(&from_16, &bias, 1, &[Some(7), None, Some(0), Some(31)]);
         let spread = |spread, outputs: &[_]| Transposed::new(&weight, &bias, spread, outputs);
         let all: Vec<_> = (0..32).map(Some).collect();
         for (name, transposed, outputs, first) in [
             ("plain", spread(1, &all), 32, 0),
             ("few", spread(1, &all[..5]), 5, 3),
+            ("together", spread(1, &all[..4]), 4, 4),
+            ("from 16", from_16, 4, 4),
+            ("unaligned", spread(1, &all[..3]), 3, 3),
             ("spread", spread(2, &all[..8]), 8, 0),
             ("odd", spread(2, &[Some(1), None, Some(0)]), 3, 1),
             ("repeated", repeated, 10, 2),
@@ -712,6 +750,8 @@ mod tests {
             let n = transposed.factor();
             let room = || zeros(&[n * size.0, n * size.1, first + outputs + 3]);
             let want = room();
+            let channels = transposed.dense().first().inputs;
+            let input = input.each_ref().map(|t| t.narrow(2, 0, channels).unwrap());
             transposed
                 .apply(&plain, &[&input[1]], first, &want)
                 .unwrap();

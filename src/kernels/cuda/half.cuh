@@ -18,12 +18,15 @@ __device__ inline float read(const __half* from) { return __half2float(*from); }
 __device__ inline void write(float* to, float value) { *to = value; }
 __device__ inline void write(__half* to, float value) { *to = __float2half_rn(saturated(value)); }
 
-// Two numbers of 16 bits in a word, the first one in its lower half.
-__device__ inline unsigned pack(float first, float second) {
-    __half2 both = __floats2half2_rn(saturated(first), saturated(second));
+// Two numbers of 16 bits in a word, the first one in its lower half; of what is known to be small enough, too.
+__device__ inline unsigned pack_bounded(float first, float second) {
+    __half2 both = __floats2half2_rn(first, second);
     unsigned word;
     memcpy(&word, &both, sizeof word);
     return word;
+}
+__device__ inline unsigned pack(float first, float second) {
+    return pack_bounded(saturated(first), saturated(second));
 }
 __device__ inline float2 unpack(unsigned word) {
     __half2 both;
@@ -46,6 +49,22 @@ __device__ inline Run<float, N> read_run(const float* from) {
     return run;
 }
 template <int N>
+__device__ inline Run<float, N> read_run(const __half* from) {
+    typedef Run<unsigned, N / 2> Words;
+    Run<float, N> run;
+    if ((size_t)from % alignof(Words) == 0) {
+        Words words = *(const Words*)from;
+        for (int i = 0; i < N / 2; i++) {
+            float2 both = unpack(words.values[i]);
+            run.values[2 * i] = both.x;
+            run.values[2 * i + 1] = both.y;
+        }
+    } else {
+        for (int i = 0; i < N; i++) run.values[i] = read(from + i);
+    }
+    return run;
+}
+template <int N>
 __device__ inline void write_run(float* to, const Run<float, N>& run) {
     if ((size_t)to % alignof(Run<float, N>) == 0) {
         *(Run<float, N>*)to = run;
@@ -59,6 +78,20 @@ __device__ inline void write_run(__half* to, const Run<float, N>& run) {
     if ((size_t)to % alignof(Words) == 0) {
         Words words;
         for (int i = 0; i < N / 2; i++) words.values[i] = pack(run.values[2 * i], run.values[2 * i + 1]);
+        *(Words*)to = words;
+    } else {
+        for (int i = 0; i < N; i++) write(to + i, run.values[i]);
+    }
+}
+// The same of means of numbers of this type, which are no larger than they.
+template <int N>
+__device__ inline void write_means(float* to, const Run<float, N>& run) { write_run<N>(to, run); }
+template <int N>
+__device__ inline void write_means(__half* to, const Run<float, N>& run) {
+    typedef Run<unsigned, N / 2> Words;
+    if ((size_t)to % alignof(Words) == 0) {
+        Words words;
+        for (int i = 0; i < N / 2; i++) words.values[i] = pack_bounded(run.values[2 * i], run.values[2 * i + 1]);
         *(Words*)to = words;
     } else {
         for (int i = 0; i < N; i++) write(to + i, run.values[i]);

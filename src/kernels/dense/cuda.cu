@@ -188,7 +188,7 @@ __device__ void stage_patch(const Dense& job, int top, int left, int channel, ui
         bool has = (unsigned)y < (unsigned)job.height && (unsigned)x < (unsigned)job.width;
         uint4* at = to + (row * P::IN_COLUMNS + P::place(column)) * P::EACH + group;
         if (source.as_is) {
-            copy_async(at, has ? source.at(y, x) : job.weights, has);
+            copy_past_async(at, has ? source.at(y, x) : job.weights, has);
         } else {
             *at = has ? source.gathered(y, x) : uint4{0, 0, 0, 0};
         }
@@ -199,9 +199,11 @@ template <class P>
 __device__ void convolve_patch(const Dense& job) {
     static_assert(P::THREADS % P::EACH == 0, "a thread stages the same group of each pixel");
     __shared__ uint4 staged[P::ROOM];
-    int t = (int)threadIdx.x % P::TEAM, team = (int)threadIdx.x / P::TEAM, lane = t % 32, warp = t / 32, parity = (int)blockIdx.z;
+    int t = (int)threadIdx.x % P::TEAM, team = (int)threadIdx.x / P::TEAM, lane = t % 32, warp = t / 32;
+    // Blocks that run at about the same time make all parities of a patch, which lie between each other.
+    int block = (int)(blockIdx.x + gridDim.x * blockIdx.z), parity = block % (int)gridDim.z, patch = block / (int)gridDim.z;
     int across = (job.out_width + P::COLUMNS - 1) / P::COLUMNS, from = (int)blockIdx.y * P::OUTPUTS + warp / P::ALONG * P::N;
-    int row = (int)blockIdx.x / across * P::ROWS, column = (int)blockIdx.x % across * P::COLUMNS;
+    int row = patch / across * P::ROWS, column = patch % across * P::COLUMNS;
     int top = row * P::STRIDE - job.top[parity], left = column * P::STRIDE - job.left[parity];
     int chunks = job.channels / (P::EACH * GROUP);
     auto stage = [&](int chunk) {
@@ -223,13 +225,13 @@ __device__ void convolve_patch(const Dense& job) {
         wait_async<(P::SLOTS > 1 ? P::SLOTS - 2 : 0)>();
         __syncthreads();
         if (P::SLOTS > 1) stage(chunk + P::SLOTS - 1);
-        const uint4* patch = staged + chunk % P::SLOTS * P::SLOT + own;
+        const uint4* pixels = staged + chunk % P::SLOTS * P::SLOT + own;
 #pragma unroll
         for (int turn = 0; turn < P::TURNS; turn++) {
             uint4 next[P::WIDE];
             bool last = turn + 1 == P::TURNS;
             load(last ? min(chunk + 1, chunks - 1) : chunk, (last ? 0 : turn + 1) * P::TEAMS + team, next);
-            const uint4* at = patch + P::tap(turn * P::TEAMS + team, lane % 4);
+            const uint4* at = pixels + P::tap(turn * P::TEAMS + team, lane % 4);
 #pragma unroll
             for (int i = 0; i < P::TALL; i++) multiply(at[P::eight(2 * i)], at[P::eight(2 * i + 1)], b, sums[i]);
 #pragma unroll
@@ -243,22 +245,27 @@ __device__ void convolve_patch(const Dense& job) {
     if (!gather_teams<P>((float*)staged, sums)) return;
     typedef Ends<2 * P::WIDE> Own;
     Own ends(job, parity, from + lane % 4 * 2 * P::WIDE);
-    typename Own::Words words[P::OWN];
     // Of each eight: where this thread's pixel lies.
     auto place = [&](int i) { return int2{column + (first + i) % P::EIGHTS * 8 + lane / 4, row + (first + i) / P::EIGHTS}; };
     auto has = [&](int2 at) { return at.x < job.out_width && at.y < job.out_height; };
+    const int BATCH = P::OWN < 4 ? P::OWN : 4;
 #pragma unroll
-    for (int i = 0; i < P::OWN; i++) {
-        int2 at = place(i);
-        words[i] = {};
-        if (ends.has_words && has(at)) words[i] = ends.words(at.y, at.x);
-    }
+    for (int batch = 0; batch < P::OWN; batch += BATCH) {
+        // all are asked for before the first one is needed
+        typename Own::Words words[BATCH];
 #pragma unroll
-    for (int i = 0; i < P::OWN; i++) {
-        int2 at = place(i);
-        float run[2 * P::WIDE];
-        run_of(sums[i / 2], i % 2, run);
-        if (has(at)) ends.finish(at.y, at.x, run, words[i]);
+        for (int i = 0; i < BATCH; i++) {
+            int2 at = place(batch + i);
+            words[i] = {};
+            if (ends.has_words && has(at)) words[i] = ends.words(at.y, at.x);
+        }
+#pragma unroll
+        for (int i = 0; i < BATCH; i++) {
+            int2 at = place(batch + i);
+            float run[2 * P::WIDE];
+            run_of(sums[(batch + i) / 2], i % 2, run);
+            if (has(at)) ends.finish(at.y, at.x, run, words[i]);
+        }
     }
 }
 
@@ -285,7 +292,7 @@ DENSE(64, 16, 1, 2, 4, 1, 3, 2)
     } \
     EXPORT_COOPERATIVE(patch_##K##_##S##_##C##_##P##_##O)
 // rows, columns; of a warp 16 pixels, 8 outputs; warps along pixels and outputs, teams; slots
-PATCH(3, 1, 32, 128, 64, 3, 8, 16, 4, 4, 2, 2, 1, 2)
+PATCH(3, 1, 32, 128, 64, 2, 8, 16, 4, 4, 2, 2, 1, 2)
 PATCH(3, 1, 32, 256, 32, 4, 8, 32, 4, 4, 4, 1, 1, 2)
 PATCH(3, 1, 32, 128, 32, 2, 8, 16, 4, 4, 2, 1, 3, 3)
 PATCH(3, 1, 32, 32, 32, 2, 2, 16, 2, 4, 1, 1, 9, 8)
@@ -293,7 +300,7 @@ PATCH(3, 1, 16, 256, 16, 4, 8, 32, 4, 2, 4, 1, 1, 1)
 PATCH(3, 2, 32, 128, 32, 4, 4, 32, 2, 4, 4, 1, 1, 1)
 PATCH(3, 2, 32, 128, 16, 4, 4, 32, 2, 2, 4, 1, 1, 1)
 PATCH(3, 2, 16, 128, 32, 4, 4, 32, 2, 4, 4, 1, 1, 1)
-PATCH(2, 1, 32, 128, 64, 3, 8, 16, 4, 4, 2, 2, 1, 2)
+PATCH(3, 2, 8, 256, 16, 4, 8, 32, 4, 2, 4, 1, 1, 1)
+PATCH(2, 1, 32, 128, 64, 2, 8, 16, 4, 4, 2, 2, 1, 2)
 PATCH(2, 1, 32, 256, 32, 4, 8, 32, 4, 4, 4, 1, 1, 2)
 PATCH(2, 1, 32, 32, 32, 3, 2, 16, 2, 4, 1, 1, 4, 6)
-PATCH(2, 1, 16, 256, 16, 4, 8, 32, 4, 2, 4, 1, 1, 1)

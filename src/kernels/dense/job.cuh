@@ -24,7 +24,7 @@ struct Dense {
     int outputs, padded;
     // Whether the input is activated as it is read, and the output.
     int reading, leaky;
-    // Of the parts, RESIDUAL and OUT: those whose groups of channels are aligned.
+    // Of the parts, whether groups of channels are aligned; of RESIDUAL and OUT, what a thread has side by side.
     unsigned whole;
     // Of a transposed convolution: outputs of a place, places along a side of a parity, values from a place to its neighbours.
     int each, spread, place_row, place_pixel;
@@ -45,8 +45,8 @@ __device__ inline float activated(const Dense& job, float value) { return job.re
 struct Source {
     const Dense& job;
     int part, c;
-    // Whether all of it lies side by side in one part, and as it is wanted.
-    bool whole, as_is;
+    // Whether all of it lies side by side in one part, and as it is wanted; or is followed by others that lie there, too.
+    bool whole, as_is, followed;
 
     // Of the group from channel `channel` of all parts on.
     __device__ Source(const Dense& all, int channel) : job(all), part(0), c(channel) {
@@ -54,6 +54,8 @@ struct Source {
         const Part& from = job.parts[part];
         whole = (job.whole >> part & 1) && c % GROUP == 0 && c + GROUP <= from.channels;
         as_is = whole && from.half && !job.reading;
+        bool last = part + 1 == job.count && c + GROUP > from.channels && c < from.channels;
+        followed = last && (job.whole >> part & 1) && c % GROUP == 0 && from.half && !job.reading;
     }
 
     // The address of what is wanted as it is.
@@ -62,8 +64,19 @@ struct Source {
         return (const __half*)from.data + from.at(y, x) + c;
     }
 
+    // The first ones of a group: `pixel` is a multiple of a group, so those that follow are of the same pixel.
+    __device__ uint4 first(int y, int x) const {
+        uint4 all = *(const uint4*)at(y, x);
+        unsigned words[GROUP / 2] = {all.x, all.y, all.z, all.w};
+        int count = job.parts[part].channels - c;
+#pragma unroll
+        for (int i = 0; i < GROUP / 2; i++) words[i] = 2 * i + 1 < count ? words[i] : 2 * i < count ? words[i] & 0xffff : 0;
+        return {words[0], words[1], words[2], words[3]};
+    }
+
     // Floats, or what lies in several parts or is not aligned; rounded.
     __device__ uint4 gathered(int y, int x) const {
+        if (followed) return first(y, x);
         float values[GROUP] = {};
         if (whole && !job.parts[part].half) {
             const Part& from = job.parts[part];
@@ -120,7 +133,7 @@ struct Ends {
         bias = *(const Run<float, N>*)biases;
         slopes = *(const Run<float, N>*)(biases + job.padded);
         bool whole = first + N <= job.outputs;
-        joined = whole && (job.whole >> OUT & 1) && first % job.each + N <= job.each;
+        joined = whole && (job.whole >> OUT & 1) && first % job.each % N == 0 && first % job.each + N <= job.each;
         has_words = whole && job.residual.data && job.residual.half && (job.whole >> RESIDUAL & 1);
         offset = job.spread * ((long long)(parity / 2) * job.place_row + (long long)(parity % 2) * job.place_pixel);
         if (joined) offset += of(first);

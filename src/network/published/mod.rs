@@ -296,7 +296,7 @@ impl Published {
     pub fn encoded(&self, workspace: &Workspace) -> Result<Encoded> {
         let (device, size) = (&workspace.context.device(), workspace.padded);
         match &self.net {
-            Net::Rife(net) => net.encoded(device, size),
+            Net::Rife(net) => net.encoded(&workspace.context, size),
             Net::Ifrnet(net) => net.encoded(device, size),
             Net::Film(net) => net.encoded(device, size),
             Net::Ema(net) => net.encoded(device, size),
@@ -464,7 +464,7 @@ impl Workspace {
 #[derive(Debug)]
 pub struct Encoded {
     /// `[padded height, padded width, 3 or more]`: red, green, blue, 0 to 1; what the network made
-    /// of them behind.
+    /// of them behind. On a card it may be of 16 bits.
     pub(crate) image: Tensor,
 }
 
