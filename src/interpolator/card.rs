@@ -257,7 +257,7 @@ mod real {
                 launches.push(resample::half(half, quarter)?);
             }
             if let Some((out, color)) = beside.colors {
-                launches.push(color::to_rgb(&sheet, color, &queue.raster(out)?)?);
+                launches.push(color::to_rgb(&sheet, color, queue.features(out)?)?);
             }
             // SAFETY: these are the arguments of the kernels, made of tensors on this card.
             unsafe { queue.run(launches) }?;

@@ -32,9 +32,9 @@ pub struct DeviceAnswers<'a> {
 struct RawAnswers {
     values: [RawRaster; MOST],
     scales: [f32; MOST],
+    inverses: [f32; MOST],
     count: i32,
     replaced: i32,
-    unused: i32,
 }
 
 // SAFETY: plain numbers without bytes between them.
@@ -52,38 +52,44 @@ impl DeviceAnswers<'_> {
         let mut raw = RawAnswers {
             values: Default::default(),
             scales: [0.0; MOST],
+            inverses: [0.0; MOST],
             count: self.values.len() as i32,
             replaced: i32::from(self.masks == Masks::Replaced),
-            unused: 0,
         };
         for (i, (values, scale)) in self.values.iter().enumerate() {
             (raw.values[i], raw.scales[i]) = (values.into(), *scale);
+            raw.inverses[i] = 1.0 / scale;
         }
         Ok(raw)
     }
 }
 
-/// As [`super::assemble`].
+/// As [`super::assemble`]; sides and output are of the same size of number.
 ///
 /// # Errors
 /// Sizes that do not fit.
 pub fn assemble(
-    [left, right]: [&DeviceRaster; 2],
+    [left, right]: [Features; 2],
     answers: &DeviceAnswers,
     phase: &DevicePhase,
     scale: f32,
     out: Features,
 ) -> candle_core::Result<Launch> {
-    check_input([left, right], answers.geometries(), scale, &out)?;
+    check_input([&left, &right], answers.geometries(), scale, &out)?;
     let phase = raw_phase(phase)?;
-    let function = out.function(&[], ["assemble", "assemble_half"])?;
+    let functions = match scale == 1.0 {
+        true => ["assemble_whole", "assemble_whole_half"],
+        false => ["assemble", "assemble_half"],
+    };
+    let function = out.function(&[left, right], functions)?;
     Ok(Launch::new(MODULE, function)
         .pixels(out.size())
-        .raster(left)
-        .raster(right)
+        .with(left.raw())
+        .with(right.raw())
         .with(answers.raw()?)
         .with(phase)
         .with(scale)
+        .with(1.0 / scale)
         .with(out.raw()))
 }
 
@@ -126,7 +132,8 @@ pub fn assemble_on(
     scale: f32,
     out: &Tensor,
 ) -> candle_core::Result<()> {
-    let [left, right] = sides.map(|side| gpu.raster(side));
+    let card = Queue::new(gpu);
+    let [left, right] = sides.map(|side| card.features(side));
     let values = rasters(gpu, answers)?;
     let answers = DeviceAnswers {
         values: &values,
@@ -134,11 +141,11 @@ pub fn assemble_on(
     };
     let (phase, _plane) = phase_on(gpu, phase)?;
     let launch = assemble(
-        [&left?, &right?],
+        [left?, right?],
         &answers,
         &phase,
         scale,
-        Queue::new(gpu).features(out)?,
+        card.features(out)?,
     )?;
     // SAFETY: these are the arguments of the kernel, made of tensors on this card.
     unsafe { gpu.run(launch) }

@@ -64,7 +64,7 @@ pub enum Masks {
 
 /// Fills `out`, `[h, w, 2 c + 8]` (with features 8 more), with the input of a block whose cells are
 /// `scale` pixels wide, from `sides`, `[scale h, scale w, c]` each: both of them warped by the flow
-/// so far, that flow in cells, mask, phase, zeros; and the features of the last answer.
+/// so far, that flow in cells, mask, phase, zeros; and the features of the last answer. On a card sides and `out` may be of `f16`.
 ///
 /// # Errors
 /// Sizes that do not fit.

@@ -3,7 +3,7 @@
 // color_to_rgb: a thread a pixel.
 //   Picture picture                       all components, in their own planes
 //   Codes codes                           what their codes stand for
-//   Raster<float> out                     [h, w, 3] of the picture
+//   Raster<float> out                     [h, w, 3] of the picture; of __half: color_to_rgb_half
 // Grid: 32 x 8 threads over (h, w). Limited by memory: of 4:2:0 in 8 bits a pixel reads 1.5 bytes, its chroma from the cache, and
 // writes 12.
 //
@@ -14,6 +14,7 @@
 //   int bytes, offset                     of a row of the plane, and from its start to the first sample
 // Grid: 128 x 2 threads over the samples. The threads of eight samples vote whether all is the same. Limited by memory: a pixel of
 // 4:4:4 reads 12 bytes of the residual for each component, and two bytes or four of each picture.
+#include "../cuda/half.cuh"
 #include "../cuda/picture.cuh"
 
 // `Colors` in cuda.rs: kind is 0 for grey, 1 for YUV, 2 for RGB; of each component the code of 0, and values a code.
@@ -53,14 +54,19 @@ __device__ void colors_of(const Picture& picture, const Codes& codes, int y, int
     rgb[2] = luma + codes.blue_of_u * u;
 }
 
-KERNEL color_to_rgb(Picture picture, Codes codes, Raster<float> out) {
+template <class T>
+__device__ void to_rgb(const Picture& picture, const Codes& codes, const Raster<T>& out) {
     int x = column(), y = row();
     if (!out.has(y, x)) return;
     float rgb[3];
     colors_of(picture, codes, y, x, rgb);
-    for (int i = 0; i < 3; i++) out.at(y, x)[i] = fminf(fmaxf(rgb[i], 0.0f), 1.0f);
+    for (int i = 0; i < 3; i++) write(out.at(y, x) + i, fminf(fmaxf(rgb[i], 0.0f), 1.0f));
 }
+
+KERNEL color_to_rgb(Picture picture, Codes codes, Raster<float> out) { to_rgb(picture, codes, out); }
 EXPORT(color_to_rgb)
+KERNEL color_to_rgb_half(Picture picture, Codes codes, Raster<__half> out) { to_rgb(picture, codes, out); }
+EXPORT(color_to_rgb_half)
 
 // Red, green and blue, [h, w, 3] of the picture; codes of a whole unit of each, and by how many all differences are made smaller.
 struct Residual {

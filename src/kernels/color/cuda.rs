@@ -3,7 +3,7 @@
 use super::residual::{Part, noise, parts};
 use super::{Color, Colors, Matrix};
 use crate::kernels::cuda::picture::DevicePicture;
-use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
+use crate::kernels::cuda::{Argument, DeviceRaster, Features, Launch, RawRaster};
 
 /// What codes stand for, as a kernel gets it.
 #[derive(Debug, Clone, Copy)]
@@ -58,16 +58,13 @@ unsafe impl Argument for RawResidual {}
 ///
 /// # Errors
 /// Sizes that do not fit, samples of 16 bits at odd addresses.
-pub fn to_rgb(
-    picture: &DevicePicture,
-    color: Color,
-    out: &DeviceRaster,
-) -> candle_core::Result<Launch> {
+pub fn to_rgb(picture: &DevicePicture, color: Color, out: Features) -> candle_core::Result<Launch> {
     let size = (picture.height, picture.width);
     out.expect("colours", size, 3)?;
     let codes = RawCodes::new(&Colors::of(picture.format, color), color);
-    let launch = Launch::new("color", "color_to_rgb").pixels(size);
-    Ok(launch.with(picture.raw()?).with(codes).raster(out))
+    let function = out.function(&[], ["color_to_rgb", "color_to_rgb_half"])?;
+    let launch = Launch::new("color", function).pixels(size);
+    Ok(launch.with(picture.raw()?).with(codes).with(out.raw()))
 }
 
 /// As [`super::residual::add`]; the residual is as large as the picture.
@@ -109,7 +106,8 @@ mod tests {
 
     use super::super::{residual, to_rgb as plain_to_rgb};
     use super::*;
-    use crate::kernels::cuda::emulation::{input, output, run};
+    use crate::kernels::cuda::Half;
+    use crate::kernels::cuda::emulation::{halves, input, output, run};
     use crate::kernels::cuda::picture::testing::Planes;
     use crate::kernels::testing::{Out, Random, contexts};
     use crate::picture::owned::{Noise, Owned};
@@ -135,8 +133,16 @@ mod tests {
                 let shape = (size.1 as usize, size.0 as usize);
                 let [want, got] = [0, 1].map(|_| Out::new(shape, 3));
                 plain_to_rgb(&plain, &picture, &want.tensor()).unwrap();
-                run([to_rgb(&planes.device(), color, &output(&got.tensor())).unwrap()]);
+                let out = Features::F32(output(&got.tensor()));
+                run([to_rgb(&planes.device(), color, out).unwrap()]);
                 assert_eq!(got.values(), want.values(), "{format:?} {size:?}");
+
+                let [want, _] = halves(&want.tensor());
+                let [got, _] = halves(&Tensor::zeros_like(&want).unwrap());
+                let out = Features::F16(output(&got));
+                run([to_rgb(&planes.device(), color, out).unwrap()]);
+                let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<Half>().unwrap();
+                assert_eq!(values(&got), values(&want), "{format:?} {size:?}, f16");
             }
         }
     }
@@ -206,6 +212,7 @@ mod tests {
         };
         assert!(try_with(&a, &fits).is_ok());
         assert!(try_with(&b, &fits).is_err() && try_with(&a, &high).is_err());
-        assert!(to_rgb(&a.device(), Color::BT709, &output(&high.tensor())).is_err());
+        let high = Features::F32(output(&high.tensor()));
+        assert!(to_rgb(&a.device(), Color::BT709, high).is_err());
     }
 }

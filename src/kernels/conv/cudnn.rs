@@ -119,7 +119,7 @@ impl<'a> Layer<'a> {
         let &[input @ Features::F16(raster)] = self.inputs else {
             return None;
         };
-        let whole = input.channels.is_multiple_of(GROUP) && is_aligned(input);
+        let whole = input.channels.is_multiple_of(GROUP) && is_aligned(input, GROUP);
         let dense = input.pixel == input.channels && input.row == input.width * input.pixel;
         (whole && dense).then(|| raster.address())
     }
@@ -149,7 +149,7 @@ impl<'a> Layer<'a> {
         };
         for (i, input) in self.inputs.iter().enumerate() {
             job.parts[i] = RawPart::from(*input);
-            job.whole |= u32::from(is_aligned(*input)) << i;
+            job.whole |= u32::from(is_aligned(*input, GROUP)) << i;
         }
         launch("join", size, groups).with(job)
     }
@@ -157,7 +157,7 @@ impl<'a> Layer<'a> {
     /// Writes the output, of the sums at an address, and of what [`Filter::for_cudnn`] has made at the address `weights`.
     fn finish(&self, weights: u64, sums: u64) -> Launch {
         let (size, groups) = (self.out.size(), self.channels()[1] / GROUP);
-        let whole = |features: Option<Features>| u32::from(features.is_some_and(is_aligned));
+        let whole = |features: Option<Features>| u32::from(features.is_some_and(|f| is_aligned(f, GROUP)));
         let job = RawFinish {
             sums,
             residual: self.residual.map(RawPart::from).unwrap_or_default(),

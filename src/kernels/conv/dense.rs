@@ -17,6 +17,9 @@ use crate::kernels::device::{Gpu, Queue};
 /// Channels of a group and of a step; a step's are of four groups, which may be of different taps.
 const GROUP: usize = 8;
 const STEP: usize = 32;
+/// Channels of a filter whose steps are of two taps, and of four.
+const HALF_STEP: usize = 16;
+const QUARTER_STEP: usize = 8;
 /// Most parities of a transposed convolution.
 const PARITIES: usize = 4;
 /// Bits of `whole` behind those of the inputs.
@@ -28,17 +31,59 @@ const BUSY: usize = 200;
 /// How the work is cut into blocks.
 struct Tile {
     function: &'static str,
-    pixels: usize,
+    /// Rows and columns of pixels; a tile of one row goes on in the next one.
+    size: (usize, usize),
     outputs: usize,
     threads: u32,
+    /// The filters that it is for, if it is a patch.
+    shape: Option<Shape>,
+}
+
+/// What patches are made for: taps along a side, stride, and channels that are multiplied together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    kernel: usize,
+    stride: usize,
+    depth: usize,
 }
 
 const fn tile(function: &'static str, pixels: usize, outputs: usize, threads: u32) -> Tile {
     Tile {
         function,
-        pixels,
+        size: (1, pixels),
         outputs,
         threads,
+        shape: None,
+    }
+}
+
+const fn patch(
+    function: &'static str,
+    [kernel, stride, depth]: [usize; 3],
+    size: (usize, usize),
+    outputs: usize,
+    threads: u32,
+) -> Tile {
+    Tile {
+        function,
+        size,
+        outputs,
+        threads,
+        shape: Some(Shape {
+            kernel,
+            stride,
+            depth,
+        }),
+    }
+}
+
+impl Tile {
+    /// How many cover a picture of this height and width.
+    fn count(&self, (h, w): (usize, usize)) -> usize {
+        match self.shape {
+            Some(_) => h.div_ceil(self.size.0) * w.div_ceil(self.size.1),
+            None => (h * w).div_ceil(self.size.1),
+        }
     }
 }
 
@@ -52,6 +97,24 @@ const WIDE: [Tile; 4] = [
 const THIN: [Tile; 2] = [
     tile("dense_128_16", 128, 16, 128),
     tile("dense_64_16", 64, 16, 2 * 128),
+];
+
+/// The same of patches.
+const WIDE_PATCHES: [Tile; 9] = [
+    patch("patch_3_1_32_128_64", [3, 1, STEP], (8, 16), 64, 128),
+    patch("patch_3_1_32_256_32", [3, 1, STEP], (8, 32), 32, 128),
+    patch("patch_3_1_32_128_32", [3, 1, STEP], (8, 16), 32, 3 * 64),
+    patch("patch_3_1_32_32_32", [3, 1, STEP], (2, 16), 32, 9 * 32),
+    patch("patch_3_2_32_128_32", [3, 2, STEP], (4, 32), 32, 128),
+    patch("patch_3_2_16_128_32", [3, 2, HALF_STEP], (4, 32), 32, 128),
+    patch("patch_2_1_32_128_64", [2, 1, STEP], (8, 16), 64, 128),
+    patch("patch_2_1_32_256_32", [2, 1, STEP], (8, 32), 32, 128),
+    patch("patch_2_1_32_32_32", [2, 1, STEP], (2, 16), 32, 4 * 32),
+];
+const THIN_PATCHES: [Tile; 3] = [
+    patch("patch_3_1_16_256_16", [3, 1, HALF_STEP], (8, 32), 16, 128),
+    patch("patch_3_2_32_128_16", [3, 2, STEP], (4, 32), 16, 128),
+    patch("patch_3_2_8_256_16", [3, 2, QUARTER_STEP], (8, 32), 16, 128),
 ];
 /// Outputs of a warp with such tiles.
 const WIDE_OUTPUTS: usize = 32;
@@ -98,7 +161,13 @@ pub(super) struct Dense<'a> {
     /// Places along a side; parities along a side, which are read through taps of their own.
     factor: usize,
     parities: usize,
+    /// Taps along a side, and rows and columns of them above and to the left of a pixel where all places have the same.
+    kernel: usize,
+    pad: Option<(usize, usize)>,
 }
+
+/// Taps along a side that all places of a transposed convolution read together.
+const AROUND: usize = 3;
 
 impl<'a> Dense<'a> {
     /// Of one filter.
@@ -107,15 +176,25 @@ impl<'a> Dense<'a> {
             filters: std::slice::from_ref(filter),
             factor: 1,
             parities: 1,
+            kernel: filter.kernel,
+            pad: None,
         }
     }
 
-    /// Of those that make the places within a pixel of a transposed convolution's input, `factor` along a side.
+    /// Of those that make the places within a pixel of a transposed convolution's input, `factor` along a side. Where these are few,
+    /// they are outputs of one filter that has zeros where a place has no tap.
     pub fn places(filters: &'a [Filter], factor: usize) -> Self {
+        let together = factor.pow(2) * filters[0].outputs <= WIDE_OUTPUTS;
+        let (parities, kernel) = match together {
+            true => (1, AROUND),
+            false => (2, filters[0].kernel),
+        };
         Self {
             filters,
             factor,
-            parities: 2,
+            parities,
+            kernel,
+            pad: together.then_some((1, 1)),
         }
     }
 
@@ -141,6 +220,11 @@ impl<'a> Dense<'a> {
         }
     }
 
+    /// Outputs that a thread has side by side.
+    fn run(&self) -> usize {
+        self.warp() / 4
+    }
+
     fn padded(&self) -> usize {
         self.outputs().next_multiple_of(self.warp())
     }
@@ -151,8 +235,7 @@ impl<'a> Dense<'a> {
     }
 
     fn steps(&self) -> usize {
-        let taps = self.first().kernel.pow(2);
-        (taps * self.channels()).div_ceil(STEP)
+        (self.kernel.pow(2) * self.channels()).div_ceil(STEP)
     }
 
     /// The filter, and its output, that makes an output of a parity.
@@ -202,11 +285,22 @@ impl<'a> Dense<'a> {
     fn weight(&self, parity: usize, k: usize, output: usize) -> f32 {
         let Filter { kernel, inputs, .. } = self.first();
         let (tap, channel) = (k / self.channels(), k % self.channels());
-        if tap >= kernel * kernel || channel >= *inputs || output >= self.outputs() {
+        if tap >= self.kernel.pow(2) || channel >= *inputs || output >= self.outputs() {
             return 0.0;
         }
         let (filter, output) = self.maker(parity, output);
-        filter.weight[(output * inputs + channel) * kernel * kernel + tap]
+        let pad = self.pad.unwrap_or(filter.pad);
+        // the filter's own tap there, if it has one
+        let own = |tap: usize, pad: usize, own: usize| {
+            let tap = (tap + own).checked_sub(pad);
+            tap.filter(|tap| tap < kernel)
+        };
+        let ky = own(tap / self.kernel, pad.0, filter.pad.0);
+        let kx = own(tap % self.kernel, pad.1, filter.pad.1);
+        let Some((ky, kx)) = ky.zip(kx) else {
+            return 0.0;
+        };
+        filter.weight[(output * inputs + channel) * kernel * kernel + ky * kernel + kx]
     }
 
     /// As [`Filter::apply`]; what [`Dense::weights`] has made lies at the address `weights`, a multiple of 16. Of a transposed convolution
@@ -231,7 +325,7 @@ impl<'a> Dense<'a> {
             weights,
             count: inputs.len() as i32,
             steps: self.steps() as i32,
-            kernel: filter.kernel as i32,
+            kernel: self.kernel as i32,
             stride: filter.stride as i32,
             height: inputs[0].height as i32,
             width: inputs[0].width as i32,
@@ -241,8 +335,8 @@ impl<'a> Dense<'a> {
             padded: self.padded() as i32,
             reading: i32::from(filter.reading == Activation::Leaky),
             leaky: i32::from(activation == Activation::Leaky),
-            whole: u32::from(is_aligned(out)) << OUT
-                | u32::from(residual.is_some_and(is_aligned)) << RESIDUAL,
+            whole: u32::from(is_aligned(out, self.run())) << OUT
+                | u32::from(residual.is_some_and(|r| is_aligned(r, self.run()))) << RESIDUAL,
             each: filter.outputs as i32,
             spread: self.spread() as i32,
             place_row: out.row as i32,
@@ -253,23 +347,23 @@ impl<'a> Dense<'a> {
         };
         for (i, input) in inputs.iter().enumerate() {
             job.parts[i] = RawPart::from(*input);
-            job.whole |= u32::from(is_aligned(*input)) << i;
+            job.whole |= u32::from(is_aligned(*input, GROUP)) << i;
         }
         for parity in 0..self.parities.pow(2) {
-            let (top, left) = self.maker(parity, 0).0.pad;
+            let (top, left) = self.pad.unwrap_or(self.maker(parity, 0).0.pad);
             (job.top[parity], job.left[parity]) = (top as i32, left as i32);
         }
-        let tile = self.tile(size.0 * size.1);
+        let tile = self.tile(size);
         let mut launch = self.cut(Launch::new("dense", tile.function), tile, size);
         launch.flop = flop([filter.kernel, filter.inputs, filter.outputs], out.size());
         Ok(launch.with(job))
     }
 
     /// The same launch with such tiles of an output of this size.
-    fn cut(&self, mut launch: Launch, tile: &Tile, (h, w): (usize, usize)) -> Launch {
+    fn cut(&self, mut launch: Launch, tile: &Tile, size: (usize, usize)) -> Launch {
         launch.function = tile.function;
         launch.grid = [
-            (h * w).div_ceil(tile.pixels) as u32,
+            tile.count(size) as u32,
             (self.padded() / tile.outputs) as u32,
             self.parities.pow(2) as u32,
         ];
@@ -302,17 +396,37 @@ impl<'a> Dense<'a> {
         unsafe { gpu.run(launch) }
     }
 
-    /// The tile for so many pixels: the largest one of which there are enough.
-    fn tile(&self, pixels: usize) -> &'static Tile {
-        let (padded, parities) = (self.padded(), self.parities.pow(2));
-        let tiles: &[Tile] = match self.warp() {
-            THIN_OUTPUTS => &THIN,
-            _ => &WIDE,
+    /// The tile for an output of this size: the largest patch for this filter of which there are enough, or tile; else that of which there
+    /// are the most.
+    fn tile(&self, size: (usize, usize)) -> &'static Tile {
+        let (tiles, patches) = self.tiles();
+        let [patches, tiles] = [patches, tiles].map(|t| t.iter().filter(|tile| self.fits(tile)));
+        let blocks =
+            |tile: &&Tile| tile.count(size) * (self.padded() / tile.outputs) * self.parities.pow(2);
+        let mut all = patches.clone().chain(tiles.clone());
+        let found = all.find(|tile| blocks(tile) >= BUSY);
+        let most = || tiles.chain(patches).max_by_key(blocks);
+        found.or_else(most).unwrap_or(&WIDE[0])
+    }
+
+    /// Tiles and patches for its outputs.
+    fn tiles(&self) -> (&'static [Tile], &'static [Tile]) {
+        match self.warp() {
+            THIN_OUTPUTS => (&THIN, &THIN_PATCHES),
+            _ => (&WIDE, &WIDE_PATCHES),
+        }
+    }
+
+    /// Whether a tile's outputs are, and a patch is for such a filter.
+    fn fits(&self, tile: &Tile) -> bool {
+        let is_for = |shape: Shape| {
+            let channels = match shape.depth {
+                STEP => self.channels().is_multiple_of(STEP),
+                depth => self.channels() == depth,
+            };
+            (self.kernel, self.first().stride) == (shape.kernel, shape.stride) && channels
         };
-        let mut fitting = tiles.iter().filter(|t| padded.is_multiple_of(t.outputs));
-        let blocks = |t: &Tile| pixels.div_ceil(t.pixels) * (padded / t.outputs) * parities;
-        let found = fitting.find(|t| blocks(t) >= BUSY);
-        found.unwrap_or(&tiles[tiles.len() - 1])
+        self.padded().is_multiple_of(tile.outputs) && tile.shape.is_none_or(is_for)
     }
 
     /// The size of what a parity's place makes.
@@ -350,14 +464,14 @@ fn packed(row: usize, outputs: usize) -> usize {
     first + column / 2 * (outputs / 4) + tile * 2 + column % 2
 }
 
-/// Whether groups of channels lie at multiples of 16 bytes.
-pub(super) fn is_aligned(features: Features) -> bool {
+/// Whether so many channels side by side lie at multiples of their size, or of 16 bytes.
+pub(super) fn is_aligned(features: Features, count: usize) -> bool {
     let (address, size) = match features {
         Features::F32(raster) => (raster.address(), 4),
         Features::F16(raster) => (raster.address(), 2),
     };
-    let apart = [features.pixel, features.row];
-    address.is_multiple_of(16) && apart.iter().all(|n| (n * size).is_multiple_of(16))
+    let (apart, least) = ([features.pixel, features.row], (count * size).min(16));
+    address.is_multiple_of(least as u64) && apart.iter().all(|n| (n * size).is_multiple_of(least))
 }
 
 #[cfg(test)]
@@ -370,6 +484,8 @@ mod tests {
 
     /// Sums of up to 2,000 products of numbers below 1 in another order.
     const TOLERANCE: f32 = 5e-5;
+    /// The same of up to 2,900 of them.
+    const PATCH: f32 = 1e-4;
     /// Half a unit in the last place of a number of 16 bits, relative.
     const HALF: f32 = 1.0 / 2048.0;
     /// Channels beside those that are read: groups lie at multiples of 16 bytes, or not.
@@ -531,23 +647,100 @@ mod tests {
         }
     }
 
+    /// Channels of so many tensors, in groups or not, that a patch is for: of more steps than it has room for, and of one.
+    fn parts_of(shape: Shape) -> &'static [&'static [usize]] {
+        match (shape.depth, shape.kernel) {
+            (QUARTER_STEP, _) => &[&[8], &[3]],
+            (HALF_STEP, _) => &[&[16], &[5, 11]],
+            (_, 2) => &[&[32], &[128, 96]],
+            _ => &[&[32], &[3, 61], &[192, 128]],
+        }
+    }
+
+    #[test]
+    fn every_patch_agrees() {
+        let mut random = Random(11);
+        for tile in WIDE_PATCHES.iter().chain(&THIN_PATCHES) {
+            let shape = tile.shape.unwrap();
+            for (i, parts) in parts_of(shape).iter().enumerate() {
+                // all of a tile's outputs, and fewer
+                let outputs = tile.outputs - 3 * i;
+                let inputs = parts.iter().sum();
+                let own = filter(&mut random, [outputs, inputs, shape.kernel], shape.stride);
+                let (dense, size) = (Dense::one(&own), (11, 37));
+                assert!(dense.fits(tile), "{}", tile.function);
+                let mut input = Vec::new();
+                for c in *parts {
+                    input.push(features(&mut random, size, *c, ALIGNED));
+                }
+                let made = (size.0.div_ceil(shape.stride), size.1.div_ceil(shape.stride));
+                let residual = features(&mut random, made, outputs, ALIGNED);
+                let of = |i: usize| input.iter().map(|t| &t[i]).collect::<Vec<_>>();
+                let (plain, _) = contexts();
+                let want = zeros(&[made.0, made.1, outputs]);
+                let leaky = Activation::Leaky;
+                own.apply(&plain, &of(1), Some(&residual[1]), leaky, &want)
+                    .unwrap();
+                let weights = dense.weights();
+                let inputs: Vec<_> = of(0).into_iter().map(on_device).collect();
+                for residual in &residual {
+                    let got = Out::new(made, outputs);
+                    let out = Features::F32(output(&got.tensor()));
+                    let more = Some(on_device(residual));
+                    let launch = dense.launch(weights.as_ptr() as u64, &inputs, more, leaky, out);
+                    emulation::run([dense.cut(launch.unwrap(), tile, made)]);
+                    let name = format!("{} of {parts:?}", tile.function);
+                    close(&name, &got.values(), &values(&want), PATCH);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn patches_are_chosen_where_there_are_enough() {
+        let mut random = Random(13);
+        let mut chosen = |[outputs, inputs, kernel]: [usize; 3], stride, size| {
+            let filter = filter(&mut random, [outputs, inputs, kernel], stride);
+            Dense::one(&filter).tile(size).function
+        };
+        // of RIFE 4.25 at 1920x1080
+        assert_eq!(chosen([32, 32, 3], 1, (272, 480)), "patch_3_1_32_256_32");
+        assert_eq!(chosen([64, 64, 3], 1, (136, 240)), "patch_3_1_32_128_64");
+        assert_eq!(chosen([96, 96, 3], 1, (68, 120)), "patch_3_1_32_128_32");
+        assert_eq!(chosen([128, 128, 3], 1, (34, 60)), "patch_3_1_32_32_32");
+        assert_eq!(chosen([192, 192, 3], 1, (17, 30)), "patch_3_1_32_32_32");
+        assert_eq!(chosen([16, 32, 3], 2, (544, 960)), "patch_3_2_32_128_16");
+        assert_eq!(chosen([32, 16, 3], 2, (272, 480)), "patch_3_2_16_128_32");
+        assert_eq!(chosen([16, 16, 3], 1, (544, 960)), "patch_3_1_16_256_16");
+        assert_eq!(chosen([16, 3, 3], 2, (544, 960)), "patch_3_2_8_256_16");
+        // few pixels, and what no patch is for
+        assert_eq!(chosen([192, 96, 3], 2, (17, 30)), "dense_32_32");
+        assert_eq!(chosen([16, 5, 3], 1, (544, 960)), "dense_128_16");
+        assert_eq!(chosen([64, 64, 1], 1, (544, 960)), "dense_128_64");
+    }
+
     #[test]
     fn transposed_convolutions_agree() {
         use super::super::Transposed;
 
         let mut random = Random(9);
         let ((plain, _), size) = (contexts(), (5, 11));
-        let input = features(&mut random, size, 24, ALIGNED);
-        let [_, weight] = halves(&random.dense(&[24, 32, 4, 4], 1.0));
+        let input = features(&mut random, size, 32, ALIGNED);
+        let [_, weight] = halves(&random.dense(&[32, 32, 4, 4], 1.0));
         let bias = random.dense(&[32], 1.0);
         // sums of which lose nothing
-        let repeated = (random.dense(&[10, 24, 2, 2], 64.0).round().unwrap() / 64.0).unwrap();
+        let repeated = (random.dense(&[10, 32, 2, 2], 64.0).round().unwrap() / 64.0).unwrap();
         let repeated = Transposed::repeating(&repeated, &random.dense(&[10], 1.0));
+        let from_16 = weight.narrow(0, 0, 16).unwrap();
+        let from_16 = Transposed::new(&from_16, &bias, 1, &[Some(7), None, Some(0), Some(31)]);
         let spread = |spread, outputs: &[_]| Transposed::new(&weight, &bias, spread, outputs);
         let all: Vec<_> = (0..32).map(Some).collect();
         for (name, transposed, outputs, first) in [
             ("plain", spread(1, &all), 32, 0),
             ("few", spread(1, &all[..5]), 5, 3),
+            ("together", spread(1, &all[..4]), 4, 4),
+            ("from 16", from_16, 4, 4),
+            ("unaligned", spread(1, &all[..3]), 3, 3),
             ("spread", spread(2, &all[..8]), 8, 0),
             ("odd", spread(2, &[Some(1), None, Some(0)]), 3, 1),
             ("repeated", repeated, 10, 2),
@@ -555,20 +748,24 @@ mod tests {
             let slopes: Vec<_> = (0..outputs).map(|_| random.value()).collect();
             let transposed = transposed.unwrap().with_slopes(&slopes).unwrap();
             let n = transposed.factor();
-            let [want, got] = [0, 1].map(|_| zeros(&[n * size.0, n * size.1, first + outputs + 3]));
+            let room = || zeros(&[n * size.0, n * size.1, first + outputs + 3]);
+            let want = room();
+            let channels = transposed.dense().first().inputs;
+            let input = input.each_ref().map(|t| t.narrow(2, 0, channels).unwrap());
             transposed
                 .apply(&plain, &[&input[1]], first, &want)
                 .unwrap();
-            let out = output(&got.narrow(2, first, outputs).unwrap());
-            let leaky = Activation::Leaky;
-            run(
-                transposed.dense(),
-                &[&input[0]],
-                None,
-                leaky,
-                Features::F32(out),
-            );
-            close(name, &values(&got), &values(&want), TOLERANCE);
+            let (dense, leaky) = (transposed.dense(), Activation::Leaky);
+            let (tiles, patches) = dense.tiles();
+            let weights = dense.weights();
+            for tile in tiles.iter().chain(patches).filter(|tile| dense.fits(tile)) {
+                let (inputs, got) = ([on_device(&input[0])], room());
+                let out = Features::F32(output(&got.narrow(2, first, outputs).unwrap()));
+                let launch = dense.launch(weights.as_ptr() as u64, &inputs, None, leaky, out);
+                emulation::run([dense.cut(launch.unwrap(), tile, size)]);
+                let name = format!("{name}, {}", tile.function);
+                close(&name, &values(&got), &values(&want), TOLERANCE);
+            }
         }
     }
 

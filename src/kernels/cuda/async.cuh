@@ -14,6 +14,18 @@ __device__ inline void copy_async(uint4* to, const void* from, bool has) {
 #endif
 }
 
+// The same of what nobody on this multiprocessor reads again soon: it passes by the first cache.
+__device__ inline void copy_past_async(uint4* to, const void* from, bool has) {
+#ifndef __CUDACC__
+    host::copy_async(to, from, has);
+#elif __CUDA_ARCH__ >= 800
+    unsigned at = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" : : "r"(at), "l"(from), "r"(has ? 16 : 0) : "memory");
+#else
+    *to = has ? *(const uint4*)from : uint4{0, 0, 0, 0};
+#endif
+}
+
 // Ends a group of what this thread copies.
 __device__ inline void commit_async() {
 #ifndef __CUDACC__

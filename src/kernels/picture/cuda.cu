@@ -1,6 +1,6 @@
 // Full-size tensors, each value by itself or with its neighbours. All are limited by memory.
 //
-// picture_copy: a picture to where its values lie otherwise apart.
+// picture_copy: a picture to where its values lie otherwise apart; picture_copy_half: to __half.
 //   Raster<const float> picture, Raster<float> out   [h, w, c]
 // picture_fill: one value.
 //   float value, Raster<float> out        [h, w, c]
@@ -21,7 +21,7 @@
 //   Raster<const float> image, residual, Raster<float> out   [h, w, c]
 // picture_extend: the edge of the first pixels all over the rest.
 //   int height, width, Raster<float> out  [h, w, c]
-// picture_blend: both sides warped and weighted.
+// picture_blend: both sides warped and weighted; picture_blend_half: sides of __half.
 //   Raster<const float> left, right       [h, w, c]
 //   Raster<const float> motion            [h, w, 5]
 //   Raster<float> out                     [h, w, c]
@@ -45,19 +45,27 @@
 //   Raster<const u8> left, right          [1, n, 1]
 //   Raster<float> out                     [1, 1, 1]
 // Grid: blocks of 256 threads over n, a thread a byte.
-#include "../cuda/common.cuh"
+#include "../cuda/half.cuh"
 
 // The value of this thread.
 struct Value {
     int y, x, c;
 };
-__device__ Value value_of(const Raster<float>& out) { return {row(), column() / out.channels, column() % out.channels}; }
-
-KERNEL picture_copy(Raster<const float> picture, Raster<float> out) {
-    Value v = value_of(out);
-    if (out.has(v.y, v.x)) out.at(v.y, v.x)[v.c] = picture.at(v.y, v.x)[v.c];
+template <class T>
+__device__ Value value_of(const Raster<T>& out) {
+    return {row(), column() / out.channels, column() % out.channels};
 }
+
+template <class T>
+__device__ void copied(const Raster<const float>& picture, const Raster<T>& out) {
+    Value v = value_of(out);
+    if (out.has(v.y, v.x)) write(out.at(v.y, v.x) + v.c, picture.at(v.y, v.x)[v.c]);
+}
+
+KERNEL picture_copy(Raster<const float> picture, Raster<float> out) { copied(picture, out); }
 EXPORT(picture_copy)
+KERNEL picture_copy_half(Raster<const float> picture, Raster<__half> out) { copied(picture, out); }
+EXPORT(picture_copy_half)
 
 KERNEL picture_fill(float value, Raster<float> out) {
     Value v = value_of(out);
@@ -104,21 +112,31 @@ KERNEL picture_extend(int height, int width, Raster<float> out) {
 }
 EXPORT(picture_extend)
 
-__device__ float fetched(const Raster<const float>& side, const Value& v, const float* flow) {
+template <class T>
+__device__ float fetched(const Raster<const T>& side, const Value& v, const float* flow) {
     Taps ty = taps((float)v.y + flow[1], side.height), tx = taps((float)v.x + flow[0], side.width);
-    float above = lerp(side.at(ty.first, tx.first)[v.c], side.at(ty.first, tx.second)[v.c], tx.share);
-    float below = lerp(side.at(ty.second, tx.first)[v.c], side.at(ty.second, tx.second)[v.c], tx.share);
+    float above = lerp(read(side.at(ty.first, tx.first) + v.c), read(side.at(ty.first, tx.second) + v.c), tx.share);
+    float below = lerp(read(side.at(ty.second, tx.first) + v.c), read(side.at(ty.second, tx.second) + v.c), tx.share);
     return lerp(above, below, ty.share);
 }
 
-KERNEL picture_blend(Raster<const float> left, Raster<const float> right, Raster<const float> motion, Raster<float> out) {
+template <class T>
+__device__ void blended(const Raster<const T>& left, const Raster<const T>& right, const Raster<const float>& motion, const Raster<float>& out) {
     const int MASK = 4;
     Value v = value_of(out);
     if (!out.has(v.y, v.x)) return;
     const float* m = motion.at(v.y, v.x);
     out.at(v.y, v.x)[v.c] = fetched(left, v, m) * m[MASK] + fetched(right, v, m + 2) * (1.0f - m[MASK]);
 }
+
+KERNEL picture_blend(Raster<const float> left, Raster<const float> right, Raster<const float> motion, Raster<float> out) {
+    blended(left, right, motion, out);
+}
 EXPORT(picture_blend)
+KERNEL picture_blend_half(Raster<const __half> left, Raster<const __half> right, Raster<const float> motion, Raster<float> out) {
+    blended(left, right, motion, out);
+}
+EXPORT(picture_blend_half)
 
 KERNEL picture_quarter(Raster<const float> full, Raster<float> out) {
     const int CELL = 4;

@@ -1,7 +1,7 @@
 //! The launches of `cuda.cu`.
 
 use super::{CELL, CONCLUSION, Change, check_edge};
-use crate::kernels::cuda::{DeviceRaster, Launch};
+use crate::kernels::cuda::{DeviceRaster, Features, Launch};
 
 /// With a thread for each value of `out`.
 fn values(function: &'static str, out: &DeviceRaster) -> Launch {
@@ -12,9 +12,12 @@ fn values(function: &'static str, out: &DeviceRaster) -> Launch {
 ///
 /// # Errors
 /// The shapes differ.
-pub fn copy(picture: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result<Launch> {
+pub fn copy(picture: &DeviceRaster, out: Features) -> candle_core::Result<Launch> {
     out.expect("a picture", picture.size(), picture.channels)?;
-    Ok(values("picture_copy", out).raster(picture).raster(out))
+    let function = out.function(&[], ["picture_copy", "picture_copy_half"])?;
+    let launch = Launch::new("picture", function);
+    let launch = launch.pixels((out.height, out.width * out.channels));
+    Ok(launch.raster(picture).with(out.raw()))
 }
 
 /// As [`super::fill`].
@@ -131,14 +134,15 @@ pub fn extend(out: &DeviceRaster, size: (usize, usize)) -> candle_core::Result<L
 /// # Errors
 /// Sizes that do not fit.
 pub fn blend(
-    [left, right]: [&DeviceRaster; 2],
+    [left, right]: [Features; 2],
     motion: &DeviceRaster,
     out: &DeviceRaster,
 ) -> candle_core::Result<Launch> {
+    let function = left.function(&[right], ["picture_blend", "picture_blend_half"])?;
     out.expect("a picture", left.size(), left.channels)?;
     right.expect("the right side", left.size(), left.channels)?;
     motion.expect("the motion", left.size(), CONCLUSION)?;
-    let launch = values("picture_blend", out).raster(left).raster(right);
+    let launch = values(function, out).with(left.raw()).with(right.raw());
     Ok(launch.raster(motion).raster(out))
 }
 
@@ -176,7 +180,8 @@ mod tests {
 
     use super::super as door;
     use super::*;
-    use crate::kernels::cuda::emulation::{input, output, run};
+    use crate::kernels::cuda::Half;
+    use crate::kernels::cuda::emulation::{halves, input, output, run};
     use crate::kernels::testing::{Out, Random, SIZES, close, contexts, zeros};
 
     /// Channels of the pictures.
@@ -211,7 +216,7 @@ mod tests {
                 "copy",
                 room,
                 |o| door::copy(c, &a, o).unwrap(),
-                |o| copy(&from, o),
+                |o| copy(&from, Features::F32(*o)),
                 0.0,
             );
             same(
@@ -311,7 +316,8 @@ mod tests {
             );
             for reach in [0.7, 5.0, 1e6] {
                 let motion = random.tensor(size, CONCLUSION, reach);
-                let (sides, by) = ([&input(&left), &input(&right)], input(&motion));
+                let sides = [&left, &right].map(|side| Features::F32(input(side)));
+                let by = input(&motion);
                 same(
                     "blend",
                     room,
@@ -320,6 +326,33 @@ mod tests {
                     0.0,
                 );
             }
+        }
+    }
+
+    #[test]
+    fn numbers_of_sixteen_bits_are_copied_and_blended_as_those_of_thirty_two() {
+        let mut random = Random(4);
+        let (plain, _) = contexts();
+        for size in SIZES {
+            let motion = random.tensor(size, CONCLUSION, 3.0);
+            let sides = [0, 1].map(|_| random.dense(&[size.0, size.1, CHANNELS], 1.0));
+            let [left, right] = sides.each_ref().map(halves);
+            let [made, _] = halves(&zeros(&[size.0, size.1, CHANNELS]));
+            run([copy(&input(&sides[0]), Features::F16(output(&made))).unwrap()]);
+            let bits = |t: &Tensor| {
+                let all = t.flatten_all().unwrap().to_vec1().unwrap();
+                all.into_iter().map(Half::to_bits).collect::<Vec<_>>()
+            };
+            assert_eq!(bits(&made), bits(&left[0]), "{size:?}");
+            let (on_card, by) = ([&left[0], &right[0]], input(&motion));
+            let on_card = on_card.map(|side| Features::F16(input(side)));
+            same(
+                "blend",
+                || Out::new(size, CHANNELS),
+                |o| door::blend(&plain, [&left[1], &right[1]], &motion, o).unwrap(),
+                |o| blend(on_card, &by, o),
+                0.0,
+            );
         }
     }
 
@@ -397,7 +430,7 @@ mod tests {
     fn other_shapes_are_refused() {
         let [one, other] = [zeros(&[3, 4, 3]), zeros(&[3, 5, 3])];
         let [one, other] = [output(&one), output(&other)];
-        assert!(copy(&one, &other).is_err());
+        assert!(copy(&one, Features::F32(other)).is_err());
         assert!(map(&one, Change::Sigmoid, &other).is_err());
         assert!(add_weighted(1.0, None, &one, &other).is_err());
         assert!(add_clamped([&one, &other], &one).is_err());

@@ -4,6 +4,10 @@ use candle_core::{DType, Device, Tensor, bail};
 
 use super::Context;
 use super::answers::{self, CONCLUSION, MASK};
+#[cfg(feature = "cuda")]
+use super::cuda::Card;
+#[cfg(feature = "cuda")]
+use super::device::Queue;
 use super::raster::{Raster, Source, write};
 use super::warp::Taps;
 
@@ -19,7 +23,7 @@ mod tests;
 const CELL: usize = 4;
 
 /// Fills `out`, `[h, w, c]`, with both `sides`, `[h, w, c]` each, warped and weighted by `motion`,
-/// `[h, w, 5]`: flow to the left (x, y) and to the right (x, y) in pixels, the left one's weight.
+/// `[h, w, 5]`: flow to the left (x, y) and to the right (x, y) in pixels, the left one's weight. On a card both sides may be of `f16`.
 ///
 /// # Errors
 /// Sizes that do not fit.
@@ -30,7 +34,10 @@ pub fn blend(
     out: &Tensor,
 ) -> candle_core::Result<()> {
     on_card!(context, |gpu| cuda::blend(
-        [&gpu.raster(sides[0])?, &gpu.raster(sides[1])?],
+        [
+            Queue::new(gpu).features(sides[0])?,
+            Queue::new(gpu).features(sides[1])?
+        ],
         &gpu.raster(motion)?,
         &gpu.raster(out)?
     ));
@@ -64,14 +71,14 @@ pub fn blend(
     })
 }
 
-/// Fills `out` with `picture`, of the same shape.
+/// Fills `out` with `picture`, of the same shape; on a card it may be of `f16`.
 ///
 /// # Errors
 /// The shapes differ.
 pub fn copy(context: &Context, picture: &Tensor, out: &Tensor) -> candle_core::Result<()> {
     on_card!(context, |gpu| cuda::copy(
         &gpu.raster(picture)?,
-        &gpu.raster(out)?
+        Queue::new(gpu).features(out)?
     ));
     let picture = Source::lock(picture);
     let picture = picture.raster()?;

@@ -347,9 +347,11 @@ impl Published {
     pub fn encoded(&self, workspace: &Workspace) -> Result<Encoded> {
         let (h, w) = workspace.padded;
         let shape = [h, w, self.channels(workspace)];
-        Ok(Encoded {
-            image: layers::zeros(&workspace.context.device(), shape)?,
-        })
+        let image = match (&self.net, &workspace.room) {
+            (Net::Rife(net), Room::Whole(_)) => net.image(&workspace.context, shape)?,
+            _ => layers::zeros(&workspace.context.device(), shape)?,
+        };
+        Ok(Encoded { image })
     }
 
     /// Channels of an encoded picture: colours, and behind them what the network makes of it once, if it sees it whole.
@@ -560,7 +562,7 @@ fn blend(context: &Context, sides: [&Encoded; 2], motion: &Tensor, out: &Tensor)
 #[derive(Debug)]
 pub struct Encoded {
     /// `[padded height, padded width, 3 or more]`: red, green, blue, 0 to 1; what the network made
-    /// of them behind.
+    /// of them behind. On a card it may be of 16 bits.
     pub(crate) image: Tensor,
 }
 

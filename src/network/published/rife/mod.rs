@@ -47,7 +47,7 @@ pub struct Rife {
     is_prelu: bool,
     /// Whether it begins again with larger cells where motion is fast.
     can_double: bool,
-    /// Channels of a side: colours, features, zeros up to whole vectors.
+    /// Channels of a side: colours, zeros up to whole vectors, features.
     side: usize,
     features: bool,
 }
@@ -58,6 +58,7 @@ struct Encoder {
     convs: Vec<Filter>,
     last: Transposed,
     width: usize,
+    features: usize,
     /// A shallow one has no activations.
     activation: Activation,
 }
@@ -121,6 +122,15 @@ impl Rife {
             height.next_multiple_of(multiple),
             width.next_multiple_of(multiple),
         )
+    }
+
+    /// Room for an encoded picture of such a shape.
+    pub fn image(&self, context: &Context, shape: [usize; 3]) -> Result<Tensor> {
+        match self.refined {
+            // its pictures are added up, too
+            Some(_) => layers::zeros(&context.device(), shape),
+            None => layers::features(context, shape),
+        }
     }
 
     /// Whether its picture has something beyond what motion makes of both sides.
@@ -244,18 +254,19 @@ impl Rife {
         };
         let n = block.last.factor();
         let (h, w) = sizes.quarter;
-        let answer = space.answers[i].tensor([n * h, n * w, self.answer_channels()])?;
+        let answer = space.answers[i].tensor([n * h, n * w, self.answer_channels(i)])?;
         block.last.apply(context, &[&last], 0, &answer)?;
         Ok(answer)
     }
 
-    fn answer_channels(&self) -> usize {
-        MOTION + usize::from(self.features) * FEATURES
+    /// Channels of the answer of block `i`: features are for a next one.
+    fn answer_channels(&self, i: usize) -> usize {
+        MOTION + usize::from(self.features && i + 1 < self.blocks.len()) * FEATURES
     }
 
     /// Channels of what a block reads.
     fn inputs(&self) -> usize {
-        2 * self.side + self.answer_channels()
+        2 * self.side + self.answer_channels(0)
     }
 }
 
@@ -369,13 +380,14 @@ impl Encoder {
             convs: convs.iter().enumerate().map(conv).collect::<Result<_>>()?,
             last: layers::transposed(checkpoint, last, [width, features], 1, &outputs)?,
             width,
+            features,
             activation,
         }))
     }
 
-    /// Fills the channels behind the colours.
+    /// Fills the last channels.
     fn run(&self, context: &Context, space: &Space, image: &Tensor) -> Result<()> {
-        let (h, w, _) = image.dims3()?;
+        let (h, w, channels) = image.dims3()?;
         let shape = [h.div_ceil(2), w.div_ceil(2), self.width];
         let buffers = space.body.each_ref().map(|b| b.tensor(shape));
         let [mut out, mut free] = buffers;
@@ -386,7 +398,8 @@ impl Encoder {
             input = target.clone();
             (out, free) = (free, Ok(target));
         }
-        Ok(self.last.apply(context, &[&input], RGB, image)?)
+        let first = channels - self.features;
+        Ok(self.last.apply(context, &[&input], first, image)?)
     }
 }
 
@@ -508,8 +521,8 @@ fn warped(shape: &Shape, i: usize) -> Vec<Option<usize>> {
     let mut from = Vec::new();
     for side in 0..2 {
         from.extend((0..RGB).map(|c| Some(side * RGB + c)));
+        from.resize((side + 1) * self::side(shape) - features, None);
         from.extend((0..features).map(|c| Some(2 * RGB + side * features + c)));
-        from.resize((side + 1) * self::side(shape), None);
     }
     let mut tail = [None; MOTION];
     tail[PHASE] = Some(phase);
@@ -574,9 +587,9 @@ impl Space {
         let head = rife.head.as_ref();
         let head = head.map(|h| [size.0.div_ceil(2), size.1.div_ceil(2), h.width]);
         let body = || Buffer::features(context, sizes.iter().map(Sizes::body).chain(head));
-        let answer = |s: &Sizes| {
+        let answer = |(i, s): (usize, &Sizes)| {
             let n = rife.last_factor();
-            let shape = [n * s.quarter.0, n * s.quarter.1, rife.answer_channels()];
+            let shape = [n * s.quarter.0, n * s.quarter.1, rife.answer_channels(i)];
             Buffer::new(device, [shape])
         };
         let views = || sizes.iter().map(|s| s.full);
@@ -591,7 +604,11 @@ impl Space {
             input: Buffer::features(context, inputs)?,
             middle: Buffer::features(context, sizes.iter().flat_map(|s| [s.middle(), s.body()]))?,
             body: [body()?, body()?],
-            answers: sizes.iter().map(answer).collect::<Result<_>>()?,
+            answers: sizes
+                .iter()
+                .enumerate()
+                .map(answer)
+                .collect::<Result<_>>()?,
             scales,
         })
     }
