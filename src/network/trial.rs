@@ -58,7 +58,7 @@ pub struct Trial {
 pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Trial> {
     let context = Context::new(1)?;
     let want = motion(model, &context)?;
-    let apart = |way| {
+    let apart = |way| -> Result<f32> {
         let card = context.on(Some(gpu.clone())).with_way(way);
         let found = motion(model, &card).map_err(|e| gpu.explain(e))?;
         Ok(largest(&found, &want))
