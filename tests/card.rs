@@ -174,6 +174,33 @@ fn convolutions_agree(gpu: &Arc<Gpu>, way: Way) {
     }
 }
 
+#[test]
+fn a_convolution_is_run_by_what_is_faster() {
+    let Some(gpu) = card() else { return };
+    if !ways(&gpu).contains(&MEASURED) {
+        return;
+    }
+    let [cpu, card] = contexts(&gpu, MEASURED);
+    let weight = tensor("weight", &[32, 32, 3, 3]);
+    let filter = Filter::new(&weight, &tensor("bias", &[32]), 1).unwrap();
+    let input = tensor("input", &[12, 20, 32]);
+    let run = |context: &Context| {
+        let place = |t: &Tensor| t.to_device(&context.device()).unwrap();
+        let (input, out) = (place(&input), place(&tensor("room", &[12, 20, 32])));
+        let leaky = Activation::Leaky;
+        filter.apply(context, &[&input], None, leaky, &out).unwrap();
+        values(&out)
+    };
+    let want = run(&cpu);
+    // that which measures, then others
+    close("measured", &run(&card), &want, CUDNN_SUMS);
+    let before = gpu.counts().cudnn;
+    for _ in 0..3 {
+        close("chosen", &run(&card), &want, CUDNN_SUMS);
+    }
+    println!("{} of 3 by cuDNN", gpu.counts().cudnn - before);
+}
+
 /// The networks that there are fixtures of whose names begin so.
 fn networks(family: &str) -> Vec<(String, Published)> {
     let load = |name: String| {

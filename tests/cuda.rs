@@ -396,36 +396,42 @@ fn cudnn_that_is_asked_for_and_cannot_be_used_is_an_error() {
 }
 
 #[test]
-fn convolutions_are_cudnns_where_it_is_faster() {
-    for (way, settings, described, is_used) in [
-        ("cudnn-all", &[][..], "by cuDNN 9.10.2", true),
-        ("cudnn", &[], "by cuDNN 9.10.2 where it is faster", true),
-        (
-            "cudnn",
-            &[("CUDNN_SLOW", "200")],
-            "where it is faster",
-            false,
-        ),
-        // what it does not take, or fails at, is ours
-        (
-            "cudnn-all",
-            &[("CUDNN_FAILS", "forward")],
-            "by cuDNN",
-            false,
-        ),
-    ] {
-        let settings = [settings, &[with_cudnn(), (CARD_VARIABLE, way)]].concat();
-        let runs = [3, 5].map(|frames| double((frames, "64x48"), &model(), &settings));
-        let [few, many] = runs.each_ref().map(|(log, report)| {
-            assert!(log.contains(described), "{settings:?}: {log}");
-            assert!(warnings(log).is_empty(), "{settings:?}: {log}");
-            report
-        });
-        let more = many.number("calls") > few.number("calls");
-        assert_eq!(more, is_used, "{settings:?}");
-        for what in ["allocations", "locked"] {
-            assert_eq!(few.number(what), many.number(what), "{settings:?} {what}");
+fn a_convolution_is_cudnns_where_that_is_faster_and_works() {
+    let new = with_cudnn();
+    let old = [with_old_cudnn(), ("CUDNN_VERSION", "8907")];
+    type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2]);
+    let cases: [Case; 5] = [
+        (&[new], ["cuDNN 9.10.2", "3 of 3 by cuDNN"]),
+        (&old, ["cuDNN 8.9.7", "3 of 3 by cuDNN"]),
+        (&[new, ("CUDNN_SLOW", "500")], ["9.10.2", "0 of 3"]),
+        (&[new, ("CUDNN_FAILS", "algorithms")], ["9.10.2", "0 of 3"]),
+        (&[new, ("CUDNN_FAILS", "forward")], ["9.10.2", "0 of 3"]),
+    ];
+    for (settings, words) in cases {
+        let settings = [settings, &[runs()]].concat();
+        let mut command = command(tests_of_cards(), Some(driver()), &settings);
+        let only = ["--nocapture", "a_convolution_is_run_by_what_is_faster"];
+        let output = command.args(only).output().expect("a test");
+        let log = text(&output);
+        assert!(output.status.success(), "{settings:?}: {log}");
+        for word in words {
+            assert!(log.contains(word), "{settings:?}, {word}: {log}");
         }
+    }
+}
+
+#[test]
+fn networks_of_others_run_by_cudnn_without_an_allocation_after_the_first_pair() {
+    let settings = [with_cudnn(), (CARD_VARIABLE, "cudnn-all")];
+    let [few, many] = [3, 5].map(|frames| {
+        let (log, report) = double((frames, "64x48"), &model(), &settings);
+        let is_said = log.contains("features f16, convolutions by cuDNN 9.10.2");
+        assert!(is_said && warnings(&log).is_empty(), "{log}");
+        report
+    });
+    assert!(many.number("calls") > few.number("calls"));
+    for what in ["allocations", "locked"] {
+        assert_eq!(few.number(what), many.number(what), "{what}");
     }
 }
 
