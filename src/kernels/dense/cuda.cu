@@ -81,13 +81,6 @@ __device__ inline void multiply(uint4 upper, uint4 lower, const uint4 (&b)[WIDE]
     }
 }
 
-// What lies side by side of a thread's sums: outputs of one of its pixels, `half` for the lower eight of a product's 16.
-template <int WIDE>
-__device__ inline void run_of(const float (&sums)[WIDE][4], int half, float (&run)[2 * WIDE]) {
-#pragma unroll
-    for (int j = 0; j < 2 * WIDE; j++) run[j] = sums[j / 2][2 * half + j % 2];
-}
-
 template <class S>
 __device__ void convolve(const Dense& job) {
     __shared__ uint4 staged[S::ROOM];
@@ -132,19 +125,14 @@ __device__ void convolve(const Dense& job) {
         for (int i = 0; i < S::TALL; i++)
             multiply(at[(row + i * 16) * GROUPS], at[(row + i * 16 + 8) * GROUPS], b, sums[i]);
     }
-    if (!gather_teams<S>((float*)staged, sums)) return;
+    gather_teams<S>((float*)staged, sums);
     Ends<2 * S::WIDE> ends(job, parity, from + column + lane % 4 * 2 * S::WIDE);
 #pragma unroll
-    for (int i = 0; i < S::TALL; i++) {
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            int pixel = tile + row + i * 16 + half * 8 + lane / 4;
-            if (pixel >= job.out_height * job.out_width) continue;
-            int y = pixel / job.out_width, x = pixel % job.out_width;
-            float run[2 * S::WIDE];
-            run_of(sums[i], half, run);
-            ends.finish(y, x, run, ends.has_words ? ends.words(y, x) : typename Ends<2 * S::WIDE>::Words{});
-        }
+    for (int i = 0; i < 2 * S::TALL; i++) {
+        int pixel = tile + row + i * 8 + lane / 4;
+        if (!is_own<S>(i) || pixel >= job.out_height * job.out_width) continue;
+        int y = pixel / job.out_width, x = pixel % job.out_width;
+        ends.finish(y, x, sums[i / 2], i, ends.has_words ? ends.words(y, x) : typename Ends<2 * S::WIDE>::Words{});
     }
 }
 
@@ -242,7 +230,7 @@ __device__ void convolve_patch(const Dense& job) {
             stage(chunk + 1);
         }
     }
-    if (!gather_teams<P>((float*)staged, sums)) return;
+    gather_teams<P>((float*)staged, sums);
     typedef Ends<2 * P::WIDE> Own;
     Own ends(job, parity, from + lane % 4 * 2 * P::WIDE);
     // Of each eight: where this thread's pixel lies.
@@ -257,14 +245,12 @@ __device__ void convolve_patch(const Dense& job) {
         for (int i = 0; i < BATCH; i++) {
             int2 at = place(batch + i);
             words[i] = {};
-            if (ends.has_words && has(at)) words[i] = ends.words(at.y, at.x);
+            if (ends.has_words && is_own<P>(batch + i) && has(at)) words[i] = ends.words(at.y, at.x);
         }
 #pragma unroll
         for (int i = 0; i < BATCH; i++) {
             int2 at = place(batch + i);
-            float run[2 * P::WIDE];
-            run_of(sums[(batch + i) / 2], i % 2, run);
-            if (has(at)) ends.finish(at.y, at.x, run, words[i]);
+            if (is_own<P>(batch + i) && has(at)) ends.finish(at.y, at.x, sums[(batch + i) / 2], i, words[i]);
         }
     }
 }

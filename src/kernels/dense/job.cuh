@@ -96,24 +96,41 @@ struct Source {
     }
 };
 
-// The first team of warps gets the sums of all, and goes on alone; `shared` has S::ROOM words of 16 bytes.
+// What lies side by side of a thread's sums: outputs of one of its pixels; of each 16 of a product the upper eight have an even `run`.
+template <int WIDE>
+__device__ inline float& sum_of(float (&sums)[WIDE][4], int run, int output) {
+    return sums[output / 2][2 * (run % 2) + output % 2];
+}
+
+// Of teams of warps that have each summed up some steps, each gets the sums of all of some runs: those that are its own.
 template <class S>
-__device__ bool gather_teams(float* shared, float (&sums)[S::TALL][S::WIDE][4]) {
-    const int VALUES = S::TALL * S::WIDE * 4;
-    static_assert((S::TEAMS - 1) * VALUES * S::TEAM <= S::ROOM * 4, "room for the sums");
-    if (S::TEAMS == 1) return true;
+__device__ inline bool is_own(int run) { return run % S::TEAMS == (int)threadIdx.x / S::TEAM; }
+
+// `shared` has S::ROOM words of 16 bytes.
+template <class S>
+__device__ void gather_teams(float* shared, float (&sums)[S::TALL][S::WIDE][4]) {
+    const int RUNS = 2 * S::TALL, OUTPUTS = 2 * S::WIDE;
+    static_assert((S::TEAMS - 1) * RUNS * OUTPUTS * S::TEAM <= S::ROOM * 4, "room for the sums");
+    if (S::TEAMS == 1) return;
     int t = (int)threadIdx.x % S::TEAM, team = (int)threadIdx.x / S::TEAM;
     __syncthreads();
 #pragma unroll
-    for (int i = 0; i < VALUES; i++)
-        if (team > 0) shared[((team - 1) * VALUES + i) * S::TEAM + t] = sums[i / 4 / S::WIDE][i / 4 % S::WIDE][i % 4];
-    __syncthreads();
-    if (team > 0) return false;
-    for (int other = 0; other < S::TEAMS - 1; other++) {
+    for (int run = 0; run < RUNS; run++) {
+        // the one whose run it is keeps its own
+        int other = team - (team > run % S::TEAMS);
+        if (is_own<S>(run)) continue;
 #pragma unroll
-        for (int i = 0; i < VALUES; i++) sums[i / 4 / S::WIDE][i / 4 % S::WIDE][i % 4] += shared[(other * VALUES + i) * S::TEAM + t];
+        for (int i = 0; i < OUTPUTS; i++) shared[((other * RUNS + run) * OUTPUTS + i) * S::TEAM + t] = sum_of(sums[run / 2], run, i);
     }
-    return true;
+    __syncthreads();
+#pragma unroll
+    for (int run = 0; run < RUNS; run++) {
+        if (!is_own<S>(run)) continue;
+        for (int other = 0; other < S::TEAMS - 1; other++) {
+#pragma unroll
+            for (int i = 0; i < OUTPUTS; i++) sum_of(sums[run / 2], run, i) += shared[((other * RUNS + run) * OUTPUTS + i) * S::TEAM + t];
+        }
+    }
 }
 
 // What becomes of N outputs side by side from `first` on, the same for all pixels of a thread.
@@ -161,10 +178,11 @@ struct Ends {
         }
     }
 
-    // Makes and writes a pixel's outputs of their sums; its words count where it `has_words`.
-    __device__ void finish(int y, int x, float (&sums)[N], const Words& words) const {
+    // Makes and writes a pixel's outputs of a run of sums; its words count where it `has_words`.
+    __device__ void finish(int y, int x, float (&all)[N / 2][4], int run, const Words& words) const {
+        float sums[N];
 #pragma unroll
-        for (int i = 0; i < N; i++) sums[i] += bias.values[i];
+        for (int i = 0; i < N; i++) sums[i] = sum_of(all, run, i) + bias.values[i];
         if (has_words) {
 #pragma unroll
             for (int i = 0; i < N / 2; i++) {
