@@ -284,7 +284,7 @@ mod tests {
         let video: Option<gst::BufferPool> = Some(gst_video::VideoBufferPool::new().upcast());
         let own: Option<gst::BufferPool> = Some(glib::Object::new::<Pool>().upcast());
         let of_other = gst::BufferPool::new();
-        let mut config = of_other.config();
+        let config = of_other.config();
         config.set_allocator(Some(&allocator()), None);
         of_other.set_config(config).unwrap();
         for pools in [
