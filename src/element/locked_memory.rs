@@ -291,8 +291,8 @@ mod tests {
             &[][..],
             &[None],
             &[plain],
-            &[video.clone()],
-            &[video, own.clone()],
+            std::slice::from_ref(&video),
+            &[video.clone(), own.clone()],
         ] {
             assert!(is_preferred(pools, &[]), "{pools:?}");
             assert!(is_preferred(pools, &[None]), "{pools:?}");
@@ -301,8 +301,9 @@ mod tests {
             assert!(!is_preferred(pools, &[Some(allocator())]), "{pools:?}");
         }
         for pool in [own, Some(of_other)] {
-            assert!(!is_preferred(&[pool.clone()], &[]), "{pool:?}");
-            assert!(!is_preferred(&[pool.clone()], &[None]), "{pool:?}");
+            let pools = std::slice::from_ref(&pool);
+            assert!(!is_preferred(pools, &[]), "{pool:?}");
+            assert!(!is_preferred(pools, &[None]), "{pool:?}");
         }
     }
 }
