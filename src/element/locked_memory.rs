@@ -284,15 +284,15 @@ mod tests {
         let video: Option<gst::BufferPool> = Some(gst_video::VideoBufferPool::new().upcast());
         let own: Option<gst::BufferPool> = Some(glib::Object::new::<Pool>().upcast());
         let of_other = gst::BufferPool::new();
-        let mut config = of_other.config();
+        let config = of_other.config();
         config.set_allocator(Some(&allocator()), None);
         of_other.set_config(config).unwrap();
         for pools in [
             &[][..],
             &[None],
             &[plain],
-            &[video.clone()],
-            &[video, own.clone()],
+            std::slice::from_ref(&video),
+            &[video.clone(), own.clone()],
         ] {
             assert!(is_preferred(pools, &[]), "{pools:?}");
             assert!(is_preferred(pools, &[None]), "{pools:?}");
@@ -301,8 +301,9 @@ mod tests {
             assert!(!is_preferred(pools, &[Some(allocator())]), "{pools:?}");
         }
         for pool in [own, Some(of_other)] {
-            assert!(!is_preferred(&[pool.clone()], &[]), "{pool:?}");
-            assert!(!is_preferred(&[pool.clone()], &[None]), "{pool:?}");
+            let pools = std::slice::from_ref(&pool);
+            assert!(!is_preferred(pools, &[]), "{pool:?}");
+            assert!(!is_preferred(pools, &[None]), "{pool:?}");
         }
     }
 }
