@@ -297,6 +297,14 @@ fn major(version: usize) -> usize {
     }
 }
 
+/// What the loader says.
+fn words(error: &libloading::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => first_line(&cause),
+        None => first_line(error),
+    }
+}
+
 /// The first library that is there and is what it is called.
 fn load() -> Result<(Functions, usize), Problem> {
     let mut problems = Vec::new();
@@ -305,7 +313,7 @@ fn load() -> Result<(Functions, usize), Problem> {
         let library = match unsafe { Library::new(name) } {
             Ok(library) => library,
             Err(e) => {
-                problems.push(first_line(&e));
+                problems.push(format!("{name}: {}", words(&e)));
                 continue;
             }
         };
@@ -316,7 +324,7 @@ fn load() -> Result<(Functions, usize), Problem> {
         let functions = match functions {
             Ok(functions) => functions,
             Err(e) => {
-                problems.push(format!("{name}: {}", first_line(&e)));
+                problems.push(format!("{name}: {}", words(&e)));
                 continue;
             }
         };
