@@ -157,7 +157,8 @@ impl<'a> Layer<'a> {
     /// Writes the output, of the sums at an address, and of what [`Filter::for_cudnn`] has made at the address `weights`.
     fn finish(&self, weights: u64, sums: u64) -> Launch {
         let (size, groups) = (self.out.size(), self.channels()[1] / GROUP);
-        let whole = |features: Option<Features>| u32::from(features.is_some_and(|f| is_aligned(f, GROUP)));
+        let whole =
+            |features: Option<Features>| u32::from(features.is_some_and(|f| is_aligned(f, GROUP)));
         let job = RawFinish {
             sums,
             residual: self.residual.map(RawPart::from).unwrap_or_default(),
