@@ -147,6 +147,8 @@ mod tests {
         let rife = published("rife-4.25.lite");
         let all = [Parts(1024), Parts(576), Parts(384), Cpu];
         assert_eq!(steps(&rife, scale(None), LARGE, None), all);
+        // it pads 1920 pixels to 2048
+        let all = [Parts(1088), Parts(640), Parts(384), Cpu];
         assert_eq!(steps(&rife, scale(Some(0.5)), LARGE, None), all);
         assert_eq!(steps(&rife, scale(None), (256, 320), None), [Cpu]);
         // which sees parts anyway

@@ -304,6 +304,6 @@ mod tests {
         let all = steps((2160, 3840));
         assert_eq!([all[0], all[all.len() - 1]], [(1152, 1984), (384, 384)]);
         assert_eq!(steps((48, 640)), [(48, 384)]);
-        assert!(steps((480, 632)).is_empty());
+        assert!(steps((480, 512)).is_empty());
     }
 }
