@@ -119,7 +119,8 @@ fn convolutions_of_all_shapes_agree() {
     for way in ways(&gpu).into_iter().filter(|way| *way != MEASURED) {
         let before = gpu.counts().cudnn;
         convolutions_agree(&gpu, way);
-        assert_eq!(gpu.counts().cudnn > before, way == Way::CudnnAll);
+        // other tests run on the same card meanwhile
+        assert!(way != Way::CudnnAll || gpu.counts().cudnn > before);
     }
 }
 
