@@ -100,10 +100,24 @@ struct Run {
 
 fn run(network: &Published, context: &Context, case: &Case, phase: &PhaseMap) -> Run {
     let size = (case.height, case.width);
-    let mut workspace = network.workspace(context, size, case.options).unwrap();
-    let sides = [0.0, MOTION].map(|moved| {
+    run_on(network, context, case.options, phase, |moved| {
+        waves(size, moved)
+    })
+}
+
+/// Between two pictures, each told by how far it has moved.
+fn run_on(
+    network: &Published,
+    context: &Context,
+    options: Options,
+    phase: &PhaseMap,
+    picture: impl Fn(f64) -> Tensor,
+) -> Run {
+    let pictures = [0.0, MOTION].map(picture);
+    let (h, w, _) = pictures[0].dims3().unwrap();
+    let mut workspace = network.workspace(context, (h, w), options).unwrap();
+    let sides = pictures.map(|picture| {
         let mut encoded = network.encoded(&workspace).unwrap();
-        let picture = waves((case.height, case.width), moved);
         workspace.set_colors(&encoded, &picture).unwrap();
         network.encode(&mut workspace, &mut encoded).unwrap();
         encoded
@@ -402,19 +416,9 @@ fn found(
         recursion: 1,
         ..Options::default()
     };
-    let size = (LARGE.0, columns);
-    let mut workspace = network.workspace(&context, size, options).unwrap();
-    let sides = [0.0, MOTION].map(|moved| {
-        let mut encoded = network.encoded(&workspace).unwrap();
-        let picture = waves(LARGE, moved).narrow(1, first, columns).unwrap();
-        workspace.set_colors(&encoded, &picture).unwrap();
-        network.encode(&mut workspace, &mut encoded).unwrap();
-        encoded
-    });
+    let part = |moved| waves(LARGE, moved).narrow(1, first, columns).unwrap();
+    let Run { workspace, sides } = run_on(network, &context, options, phase, part);
     let [left, right] = &sides;
-    network
-        .estimate(&mut workspace, left, right, phase)
-        .unwrap();
     let picture = workspace.picture(left, right).unwrap();
     Tensor::cat(&[workspace.motion(), &picture], 2).unwrap()
 }

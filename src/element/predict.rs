@@ -47,7 +47,8 @@ impl VideoInterpolate {
             let settings = self.settings();
             (settings.engine(reach.span), settings.show)
         };
-        let (outcome, took) = self.with_engine(&last.stream, &[before, last], |engine| {
+        let sources = [Some(&**before), Some(&**last), None];
+        let (outcome, took) = self.with_engine(&last.stream, sources, |engine| {
             let began = Instant::now();
             let (l, r) = (
                 Mapped::new(&before.buffer, &before.stream)?,

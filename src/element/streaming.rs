@@ -474,12 +474,9 @@ impl VideoInterpolate {
             let then = scheduler.and_then(|scheduler| scheduler.upcoming());
             settings.then = then.map(Phase::as_f32);
         }
-        let sources: Vec<&Source> = [Some(left), Some(right), after.map(|o| &o.frame)]
-            .into_iter()
-            .flatten()
-            .map(|source| &**source)
-            .collect();
-        let (outcome, took, coherence) = self.with_engine(&left.stream, &sources, |engine| {
+        let after_it = after.map(|o| &*o.frame);
+        let sources = [Some(&**left), Some(&**right), after_it];
+        let (outcome, took, coherence) = self.with_engine(&left.stream, sources, |engine| {
             let began = Instant::now();
             if !is_seen_here {
                 let (sides, out) = ([&**left, &**right], buffer.make_mut());
@@ -589,14 +586,14 @@ impl VideoInterpolate {
     pub(super) fn with_engine<T>(
         &self,
         stream: &Stream,
-        sources: &[&Source],
+        sources: [Option<&Source>; 3],
         mut run: impl FnMut(&mut Interpolator) -> Result<T, Failure>,
     ) -> Result<T, Stopped> {
         loop {
             match self.try_engine(stream, &mut run) {
                 Err(Stopped::Failure(Failure::DeviceMemory(problem))) => {
                     // first, for its memory is the card's
-                    sources.iter().for_each(|source| source.forget());
+                    sources.iter().flatten().for_each(|source| source.forget());
                     self.economise(stream, problem)?;
                 }
                 result => return result,

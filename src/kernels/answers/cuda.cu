@@ -195,7 +195,7 @@ __device__ void warped(const Raster<const T>& side, const Pixels<N>& pixels, con
             Taps tx = taps((float)pixels.x[i] + motions[i].flow[first], side.width);
             Corners<T>(side, ty, tx).add(c, Weights(ty.share, tx.share, pixels.weight[i]), sum.values);
         }
-        write_means<GROUP>(to + c, sum);
+        write_run<GROUP>(to + c, sum);
     }
 }
 

@@ -479,7 +479,7 @@ mod tests {
     use candle_core::{DType, Device, Tensor};
 
     use super::*;
-    use crate::kernels::cuda::emulation::{self, halves, input, output};
+    use crate::kernels::cuda::emulation::{self, features, halves, on_device, output};
     use crate::kernels::testing::{Out, Random, close, contexts, zeros};
 
     /// Sums of up to 2,000 products of numbers below 1 in another order.
@@ -504,19 +504,6 @@ mod tests {
         let slopes = (0..outputs).map(|_| random.value()).collect();
         let filter = Filter::new(&weight, &bias, stride).unwrap();
         filter.with_slopes(slopes).unwrap()
-    }
-
-    /// The same values in 16 bits and in 32, with others beside them.
-    fn features(random: &mut Random, (h, w): (usize, usize), c: usize, gap: usize) -> [Tensor; 2] {
-        let both = halves(&random.dense(&[h, w, c + gap], 1.0));
-        both.map(|t| t.narrow(2, gap, c).unwrap())
-    }
-
-    fn on_device(tensor: &Tensor) -> Features {
-        match tensor.dtype() {
-            DType::F16 => Features::F16(input(tensor)),
-            _ => Features::F32(input(tensor)),
-        }
     }
 
     fn run(

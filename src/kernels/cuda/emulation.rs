@@ -12,11 +12,12 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Tensor};
 
-use super::{Card, DeviceRaster, Half, Launch};
+use super::{Card, DeviceRaster, Features, Half, Launch};
 use crate::kernels::Precision;
 use crate::kernels::conv::Filter;
 use crate::kernels::conv::narrow::{DeviceFilter, weights};
 use crate::kernels::raster::{Element, Source, write_of};
+use crate::kernels::testing::Random;
 
 unsafe extern "C" {
     fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
@@ -98,6 +99,25 @@ pub fn halves(tensor: &Tensor) -> [Tensor; 2] {
     let halves = tensor.to_dtype(DType::F16).unwrap();
     let rounded = halves.to_dtype(DType::F32).unwrap();
     [halves, rounded]
+}
+
+/// Random features of 16 bits, and the same values in 32, behind so many other channels.
+pub fn features(
+    random: &mut Random,
+    (h, w): (usize, usize),
+    channels: usize,
+    gap: usize,
+) -> [Tensor; 2] {
+    let both = halves(&random.dense(&[h, w, channels + gap], 1.0));
+    both.map(|t| t.narrow(2, gap, channels).unwrap())
+}
+
+/// As if they were on the device, to be read.
+pub fn on_device(features: &Tensor) -> Features {
+    match features.dtype() {
+        DType::F16 => Features::F16(input(features)),
+        _ => Features::F32(input(features)),
+    }
 }
 
 /// What runs the kernels of a module.

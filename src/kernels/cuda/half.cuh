@@ -17,22 +17,16 @@ __device__ inline float read(const float* from) { return *from; }
 __device__ inline float read(const __half* from) { return __half2float(*from); }
 __device__ inline void write(float* to, float value) { *to = value; }
 
-// Two numbers of 16 bits in a word, the first one in its lower half; of what is known to be small enough.
-__device__ inline unsigned pack_bounded(float first, float second) {
-    __half2 both = __floats2half2_rn(first, second);
-    unsigned word;
-    memcpy(&word, &both, sizeof word);
-    return word;
-}
-// The same of any numbers.
+// Two numbers of 16 bits in a word, the first one in its lower half.
 __device__ inline unsigned pack(float first, float second) {
-#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
     unsigned word;
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
     asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
-    return word;
 #else
-    return pack_bounded(saturated(first), saturated(second));
+    __half2 both = __floats2half2_rn(saturated(first), saturated(second));
+    memcpy(&word, &both, sizeof word);
 #endif
+    return word;
 }
 __device__ inline void write(__half* to, float value) {
     u16 lower = (u16)pack(value, 0.0f);
@@ -88,20 +82,6 @@ __device__ inline void write_run(__half* to, const Run<float, N>& run) {
     if ((size_t)to % alignof(Words) == 0) {
         Words words;
         for (int i = 0; i < N / 2; i++) words.values[i] = pack(run.values[2 * i], run.values[2 * i + 1]);
-        *(Words*)to = words;
-    } else {
-        for (int i = 0; i < N; i++) write(to + i, run.values[i]);
-    }
-}
-// The same of means of numbers of this type, which are no larger than they.
-template <int N>
-__device__ inline void write_means(float* to, const Run<float, N>& run) { write_run<N>(to, run); }
-template <int N>
-__device__ inline void write_means(__half* to, const Run<float, N>& run) {
-    typedef Run<unsigned, N / 2> Words;
-    if ((size_t)to % alignof(Words) == 0) {
-        Words words;
-        for (int i = 0; i < N / 2; i++) words.values[i] = pack_bounded(run.values[2 * i], run.values[2 * i + 1]);
         *(Words*)to = words;
     } else {
         for (int i = 0; i < N; i++) write(to + i, run.values[i]);

@@ -346,6 +346,8 @@ inline void __syncwarp(unsigned mask) { host::exchange(mask, 0, host::lane()); }
 // Of numbers of 16 bits, two in a word.
 inline unsigned __vmaxu2(unsigned a, unsigned b) { return max(a >> 16, b >> 16) << 16 | max(a & 0xffff, b & 0xffff); }
 inline unsigned __vminu2(unsigned a, unsigned b) { return min(a >> 16, b >> 16) << 16 | min(a & 0xffff, b & 0xffff); }
+// The lower word of both, shifted by less than 32.
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by) { return (unsigned)(((unsigned long long)high << 32 | low) >> by); }
 inline int __ffs(unsigned bits) { return __builtin_ffs((int)bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline unsigned __ballot_sync(unsigned mask, int vote) { return host::exchange(mask, vote != 0, -1); }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::*;
-use crate::kernels::cuda::emulation::{self, halves, input, output};
+use crate::kernels::cuda::emulation::{self, features, halves, on_device, output};
 use crate::kernels::testing::{Out, Random, close, contexts, zeros};
 
 /// Half a unit in the last place of a number of 16 bits, relative.
@@ -19,13 +19,6 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-fn on_device(tensor: &Tensor) -> Features {
-    match tensor.dtype() {
-        DType::F16 => Features::F16(input(tensor)),
-        _ => Features::F32(input(tensor)),
-    }
-}
-
 /// `[outputs, inputs, k, k]`; weights of 16 bits, the smaller the more there are, so that sums have a size of about 1.
 fn filter(random: &mut Random, [outputs, inputs, k]: [usize; 3], stride: usize) -> Filter {
     let scale = 2.0 / ((inputs * k * k) as f32).sqrt();
@@ -34,12 +27,6 @@ fn filter(random: &mut Random, [outputs, inputs, k]: [usize; 3], stride: usize) 
     let slopes = (0..outputs).map(|_| random.value()).collect();
     let filter = Filter::new(&weight, &bias, stride).unwrap();
     filter.with_slopes(slopes).unwrap()
-}
-
-/// The same values in 16 bits and in 32, with so many channels beside them.
-fn features(random: &mut Random, (h, w): (usize, usize), c: usize, gap: usize) -> [Tensor; 2] {
-    let both = halves(&random.dense(&[h, w, c + gap], 1.0));
-    both.map(|t| t.narrow(2, gap, c).unwrap())
 }
 
 fn float(bits: u16) -> f32 {
