@@ -212,6 +212,12 @@ pub fn is_gap(buffer: &gst::BufferRef) -> bool {
     buffer.flags().contains(gst::BufferFlags::GAP) && buffer.size() == 0
 }
 
+/// That event again; `None`: the buffer has no timestamp.
+pub fn gap_event(buffer: &gst::BufferRef) -> Option<gst::Event> {
+    let event = gst::event::Gap::builder(buffer.pts()?);
+    Some(event.duration(buffer.duration()).build())
+}
+
 pub fn timestamp(time: Option<gst::ClockTime>) -> Option<Timestamp> {
     time.map(|t| Timestamp(t.nseconds()))
 }

@@ -100,6 +100,42 @@ impl Rig {
             .unwrap();
     }
 
+    /// A gap of so many frames, queued behind what was pushed.
+    fn push_gap(&self, n: u64, frames: u64) {
+        let [at, duration] = [n, frames].map(|n| gst::ClockTime::from_nseconds(n * FRAME));
+        let gap = gst::event::Gap::builder(at).duration(duration);
+        assert!(self.video.send_event(gap.build()));
+    }
+
+    /// Numbers of the frames that come out, and those of the gaps, as they come.
+    fn order(&self) -> std::sync::mpsc::Receiver<Out> {
+        let (sender, outs) = std::sync::mpsc::channel();
+        let number = |time: gst::ClockTime| time.nseconds() / FRAME;
+        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        let pad = self.element.static_pad("src").unwrap();
+        pad.add_probe(kinds, move |_, info| {
+            let out = match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => {
+                    Some(Out::Frame(number(buffer.pts().unwrap())))
+                }
+                Some(gst::PadProbeData::Event(event)) => match event.view() {
+                    gst::EventView::Gap(gap) => {
+                        let (at, duration) = gap.get();
+                        Some(Out::Gap(number(at), duration.map(number)))
+                    }
+                    _ => None,
+                },
+                _ => None,
+            };
+            if let Some(out) = out {
+                // after the test nobody listens
+                let _ = sender.send(out);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        outs
+    }
+
     fn end(&self) {
         self.video.end_of_stream().unwrap();
         if let Some(keys) = &self.keys {
@@ -137,6 +173,13 @@ impl Rig {
             _ => String::new(),
         }
     }
+}
+
+/// What comes out: a frame's number; a gap's, and its frames.
+#[derive(Debug, PartialEq)]
+enum Out {
+    Frame(u64),
+    Gap(u64, Option<u64>),
 }
 
 impl Drop for Rig {
@@ -320,6 +363,61 @@ fn new_caps_begin_anew() {
         // 1 and 2 from the one before; 3 from the one after it, which has the new size
         assert_eq!(rig.stat("made-from-one"), 4);
         assert_eq!(rig.stat("unmatched"), 0);
+    });
+}
+
+#[test]
+fn a_gap_leaves_after_the_frames_before_it() {
+    watched(|| {
+        let rig = Rig::new("", false, true);
+        let order = rig.order();
+        // nothing was sent yet that would wait
+        rig.push_gap(0, 1);
+        rig.push_key(1);
+        rig.push_key(5);
+        rig.push(1..3);
+        rig.push_gap(3, 1);
+        rig.push(4..6);
+        rig.push_gap(6, 2);
+        rig.end();
+        let frames = rig.rest();
+        assert!(frames.iter().all(|f| is_styled(f.1)), "{frames:?}");
+        let (frame, gap) = (Out::Frame, |n, frames| Out::Gap(n, Some(frames)));
+        let wanted = [frame(1), frame(2), gap(3, 1), frame(4), frame(5), gap(6, 2)];
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), wanted);
+        // a frame that is missing does not end the waiting
+        assert_eq!(rig.stat("made-from-two"), 2);
+    });
+}
+
+#[test]
+fn frames_wait_no_longer_for_a_gap_than_for_frames() {
+    watched(|| {
+        let rig = Rig::new("lookahead=5", false, true);
+        let order = rig.order();
+        rig.push_key(0);
+        rig.push_key(20);
+        rig.push(0..4);
+        // three wait, and may as long as two are missing
+        rig.push_gap(4, 2);
+        rig.push_gap(6, 1);
+        let next = || {
+            let wait = std::time::Duration::from_secs(30);
+            order.recv_timeout(wait).expect("what waits")
+        };
+        let gap = |n, frames| Out::Gap(n, Some(frames));
+        assert_eq!([next(), next()], [0, 1].map(Out::Frame));
+        rig.push_gap(7, 100);
+        let rest = [next(), next(), next(), next(), next()];
+        let wanted = [
+            Out::Frame(2),
+            Out::Frame(3),
+            gap(4, 2),
+            gap(6, 1),
+            gap(7, 100),
+        ];
+        assert_eq!(rest, wanted);
+        assert_eq!(rig.stat("made-from-one"), 3);
     });
 }
 

@@ -9,10 +9,11 @@ use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 use gst_base::{AGGREGATOR_FLOW_NEED_DATA, AggregatorPad};
 
+use super::gaps::Gaps;
 use super::pads::{self, Place, Shown};
 use super::properties::{self, Counters, Settings};
 use crate::element::allocation;
-use crate::element::bridge::{self, Failure, Stream, category, is_gap};
+use crate::element::bridge::{self, Failure, Stream, category, gap_event, is_gap};
 use crate::keyframes::{Frame, Job, Propagator, Sequence};
 use crate::network::Network;
 
@@ -21,11 +22,14 @@ const KEYFRAME: &str = "keyframe";
 /// No longer latency is told, however seldom frames come.
 const LONGEST_WAIT: gst::ClockTime = gst::ClockTime::from_seconds(3600);
 
-/// What both pads have been told.
+/// What both pads have been told, and what of it is still to be passed on.
 #[derive(Default)]
 struct Streams {
     video: Option<Arc<Stream>>,
     keyframe: Option<Arc<Stream>>,
+    /// Whether a frame of the segment was pushed.
+    flows: bool,
+    gaps: Gaps<gst::Event>,
 }
 
 /// The element. Locks are taken one at a time around plain data; that of the frames is held while a picture is made, by the one
@@ -304,6 +308,11 @@ impl VideoKeyframes {
         if let Some(sequence) = &mut *lock(&self.sequence) {
             sequence.forget();
         }
+        let mut streams = lock(&self.streams);
+        streams.flows = false;
+        let old = std::mem::take(&mut streams.gaps);
+        drop(streams);
+        drop(old);
     }
 
     /// Takes a frame of the video, and what keyframe it is.
@@ -325,15 +334,16 @@ impl VideoKeyframes {
             }
             return Err(gst::FlowError::Eos.into());
         };
+        if is_gap(&buffer) {
+            video.drop_buffer();
+            self.take_gap(&buffer)?;
+            return Ok(gst::FlowSuccess::Ok);
+        }
         let Some(stream) = lock(&self.streams).video.clone() else {
             return Err(gst::FlowError::NotNegotiated.into());
         };
         let frame = Shown { buffer, stream };
-        let time = match is_gap(&frame.buffer) {
-            true => None,
-            false => pads::running_time(&video, &frame.buffer)?,
-        };
-        let Some(time) = time else {
+        let Some(time) = pads::running_time(&video, &frame.buffer)? else {
             video.drop_buffer();
             return Ok(gst::FlowSuccess::Ok);
         };
@@ -347,10 +357,57 @@ impl VideoKeyframes {
         };
         video.drop_buffer();
         lock(&self.counters).input += 1;
+        lock(&self.streams).gaps.came();
         let pts = frame.buffer.pts();
         let end = pts.and_then(|pts| pts.checked_add(duration.unwrap_or_default()));
         self.obj().set_position(end);
-        self.take(frame, next)
+        let success = self.take(frame, next)?;
+        self.release_late()?;
+        Ok(success)
+    }
+
+    /// Takes a gap of the video. Where nothing has been sent of the segment yet, nobody waits for what is not there.
+    fn take_gap(&self, gap: &gst::BufferRef) -> Result<(), End> {
+        let end = gap
+            .pts()
+            .and_then(|pts| pts.checked_add(gap.duration().unwrap_or_default()));
+        if let Some(end) = end {
+            self.obj().set_position(end);
+        }
+        let mut streams = lock(&self.streams);
+        let waits = streams.flows || streams.gaps.has_frames();
+        let Some(event) = gap_event(gap).filter(|_| waits) else {
+            return Ok(());
+        };
+        let frame = streams.video.as_ref().and_then(|s| s.input_duration());
+        let frames = match (gap.duration(), frame) {
+            (Some(gap), Some(frame)) => gap.nseconds().div_ceil(frame.nseconds().max(1)),
+            // nobody knows how many are missing
+            _ => u64::MAX,
+        };
+        streams.gaps.push(event, frames);
+        drop(streams);
+        self.release_late()?;
+        self.push_gaps();
+        Ok(())
+    }
+
+    /// Makes and pushes the frames that wait too long, as there is a gap behind them.
+    fn release_late(&self) -> Result<(), End> {
+        let lookahead = u64::from(lock(&self.settings).lookahead);
+        let is_late = || lock(&self.streams).gaps.is_late(lookahead);
+        while let Some(job) = is_late().then(|| self.released()).flatten() {
+            self.finish(job)?;
+        }
+        Ok(())
+    }
+
+    /// Passes on the gaps that no frame is before any more.
+    fn push_gaps(&self) {
+        let due = || lock(&self.streams).gaps.due();
+        while let Some(event) = due() {
+            self.obj().src_pad().push_event(event);
+        }
     }
 
     /// Which keyframe the frame at `time` is; `None`: that is not known yet. Keyframes that match no frame are left out.
@@ -493,6 +550,12 @@ impl VideoKeyframes {
 
     fn push(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         lock(&self.counters).output += 1;
-        self.obj().finish_buffer(buffer)
+        let success = self.obj().finish_buffer(buffer)?;
+        let mut streams = lock(&self.streams);
+        streams.flows = true;
+        streams.gaps.left();
+        drop(streams);
+        self.push_gaps();
+        Ok(success)
     }
 }

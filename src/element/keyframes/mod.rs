@@ -12,6 +12,9 @@
  * and each is made from the keyframe before it, as a live pipeline wants. Frames without a keyframe before them or near after them
  * pass as they are, and so does everything where no pad `keyframe` was requested.
  *
+ * A gap event of the video leaves after the frames before it. While these wait, it counts as the frames that are missing, and all of
+ * them where its duration or the frame rate is unknown.
+ *
  * Keyframes of another format are converted to the video's. One of another size ends the stream with an error; one that matches no
  * frame is left out, with a warning.
  *
@@ -30,6 +33,7 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod gaps;
 mod imp;
 mod pads;
 mod properties;

@@ -12,7 +12,7 @@ use gst_video::VideoInfo;
 use gst_video::prelude::*;
 
 use super::label_mask::LabelMask;
-use crate::element::bridge::is_gap;
+use crate::element::bridge::{gap_event, is_gap};
 use crate::element::caps;
 
 /// Names of the pads.
@@ -119,10 +119,9 @@ impl VideoMaskAttach {
         let Some(gap) = frames.pop_buffer() else {
             return Err(AGGREGATOR_FLOW_NEED_DATA);
         };
-        let begins = gap.pts().filter(|_| self.state().flows);
-        if let Some(begins) = begins {
-            let event = gst::event::Gap::builder(begins).duration(gap.duration());
-            self.obj().src_pad().push_event(event.build());
+        let event = gap_event(&gap).filter(|_| self.state().flows);
+        if let Some(event) = event {
+            self.obj().src_pad().push_event(event);
         }
         if let Some(end) = end_of(&gap) {
             self.obj().set_position(end);
