@@ -12,6 +12,8 @@ use crate::picture::Picture;
 
 mod cells;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 use cells::{Block, Cells, Match, Offset};
@@ -77,7 +79,7 @@ impl Thumbnail {
         for (i, mean) in means.take(3 * plane).enumerate() {
             cells.values[i % 3 * plane + i / 3] = mean;
         }
-        self.half.halve(&self.cells);
+        self.prepare();
     }
 
     /// Makes it from the rows of a view, as many as it was made for; they may be longer.
@@ -104,7 +106,14 @@ impl Thumbnail {
             let count: f32 = counts[i % cells.height];
             row.iter_mut().for_each(|v| *v /= count.max(1.0));
         }
+        self.prepare();
+    }
+
+    /// What comparisons need, once the cells are there.
+    fn prepare(&mut self) {
         self.half.halve(&self.cells);
+        self.half.prepare();
+        self.cells.prepare();
     }
 
     /// Mean of the luma it was made from, -0.5 to 0.5.
@@ -134,8 +143,8 @@ pub fn score(left: &Thumbnail, right: &Thumbnail) -> f64 {
 fn strangeness(left: &Cells, right: &Cells, (dx, dy): Offset) -> f32 {
     let (mut misfit, mut evidence, mut area) = (0.0, 0.0, f32::MIN_POSITIVE);
     for (of, other, shift) in [(left, right, (dx, dy)), (right, left, (-dx, -dy))] {
-        for block in of.blocks(of.length(BLOCK).max(2)) {
-            if let Some(found) = best(of, other, &block, shift) {
+        for block in of.blocks() {
+            if let Some(found) = best(of, other, block, shift) {
                 misfit += found.evidence * (1.0 - found.correlation);
                 evidence += found.evidence;
                 area += found.area;
@@ -172,9 +181,9 @@ fn swing(left: &Cells, right: &Cells) -> Offset {
 /// Mean correlation of the blocks that are still inside after a shift, by their evidence.
 fn fit(left: &Cells, right: &Cells, shift: Offset) -> f32 {
     // Half as large as a thumbnail, and so are its blocks.
-    let blocks = left.blocks(left.length(BLOCK).max(2));
+    let blocks = left.blocks().iter();
     let (mut sum, mut evidence) = (0.0, 0.0);
-    for found in blocks.filter_map(|block| left.compare(right, &block, shift)) {
+    for found in blocks.filter_map(|block| left.compare(right, block, shift)) {
         sum += found.correlation * found.evidence;
         evidence += found.evidence;
     }

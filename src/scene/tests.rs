@@ -255,6 +255,161 @@ fn a_thumbnail_is_small_whatever_the_shape() {
     }
 }
 
+/// What each cell of a picture has, by its column and row.
+type Draw = fn(usize, usize) -> Color;
+
+/// Values from -0.5 to 0.5 that have nothing to do with each other.
+fn random(x: usize, y: usize, seed: u32) -> Color {
+    [0, 1, 2].map(|plane| 0.5 * noise(x as f32, y as f32, 3 * seed + plane))
+}
+
+/// A texture of a thousandth before the far ends of the range.
+fn steps(x: usize, y: usize, seed: u32) -> Color {
+    let end = if (x + seed as usize) % 20 < 9 {
+        -0.4
+    } else {
+        0.4
+    };
+    random(x, y, seed).map(|v| end + 0.001 * v)
+}
+
+const DRAWN: [(&str, Draw, Draw); 10] = [
+    ("random", |x, y| random(x, y, 1), |x, y| random(x, y, 2)),
+    (
+        "moved",
+        |x, y| random(x, y, 1),
+        |x, y| random(x + 2, y + 1, 1),
+    ),
+    (
+        "swung",
+        |x, y| scene_at(x, y, 1),
+        |x, y| scene_at(x + 17, y + 3, 1),
+    ),
+    (
+        "strangers",
+        |x, y| scene_at(x, y, 1),
+        |x, y| scene_at(x, y, 2),
+    ),
+    ("flat", |_, _| [0.3, -0.3, 0.1], |_, _| [-0.5, 0.5, 0.4]),
+    ("half flat", |x, y| random(x, y, 1), |_, _| [0.3, -0.3, 0.1]),
+    (
+        "nearly flat",
+        |x, y| random(x, y, 1).map(|v| 0.4 + 0.003 * v),
+        |x, y| random(x, y, 2).map(|v| 0.002 * v - 0.4),
+    ),
+    ("steps", |x, y| steps(x, y, 1), |x, y| steps(x, y, 4)),
+    (
+        "one dot",
+        |x, y| {
+            if (x, y) == (9, 9) {
+                [0.5; 3]
+            } else {
+                [-0.5; 3]
+            }
+        },
+        |x, y| {
+            if (x, y) == (11, 8) {
+                [0.5; 3]
+            } else {
+                [-0.5; 3]
+            }
+        },
+    ),
+    (
+        "chess",
+        |x, y| {
+            if (x + y) % 2 == 0 {
+                [0.5; 3]
+            } else {
+                [-0.5; 3]
+            }
+        },
+        |x, y| {
+            if (x + y) % 3 == 0 {
+                [0.5; 3]
+            } else {
+                [-0.5; 3]
+            }
+        },
+    ),
+];
+
+fn scene_at(x: usize, y: usize, seed: u32) -> Color {
+    scene(seed, 2.5 * x as f32, 2.5 * y as f32)
+}
+
+/// Thumbnails of this size that have what is drawn.
+fn drawn((width, height): (usize, usize), draw: Draw) -> Thumbnail {
+    let mut thumbnail = Thumbnail::new(width, height);
+    let places = (0..width * height).map(|i| (i % width, i / width));
+    thumbnail.fill_means(places.flat_map(|(x, y)| draw(x, y)));
+    thumbnail
+}
+
+/// Width and height of thumbnails, with blocks of many sides.
+const SIZES: [(usize, usize); 8] = [
+    (64, 36),
+    (36, 64),
+    (54, 30),
+    (64, 64),
+    (33, 17),
+    (64, 1),
+    (3, 5),
+    (1, 1),
+];
+
+/// What rounding may lose of a score.
+const LOST: f64 = 1e-5;
+/// The same of a correlation and, in parts of the area, of evidence: it has the root of a variance, which may be next to nothing.
+const LOST_OF_MATCH: f64 = 3e-5;
+/// The same where the part of a block that stays inside is flat and far from the block's mean: products of up to 4 in single
+/// precision beside a noise of 3e-4.
+const LOST_OF_STEPS: f64 = 2e-3;
+/// Columns and rows that blocks are moved by, up to half of one out of the picture and further.
+const MOVED: [isize; 10] = [-30, -9, -8, -7, -3, 0, 1, 5, 8, 17];
+
+#[test]
+fn every_comparison_is_as_it_is_defined() {
+    for size in SIZES {
+        for (what, left, right) in DRAWN {
+            let lost = match what {
+                "steps" => LOST_OF_STEPS,
+                _ => LOST_OF_MATCH,
+            };
+            let [left, right] = [left, right].map(|draw| drawn(size, draw).cells);
+            for block in left.blocks() {
+                for shift in MOVED.iter().flat_map(|y| MOVED.map(|x| (x, *y))) {
+                    let found = left.compare(&right, block, shift);
+                    let found = found.map(|m| [m.correlation, m.area, m.evidence].map(f64::from));
+                    let want = reference::compare(&left, &right, &block.area, shift);
+                    let what = format!("{what} {size:?} {:?} by {shift:?}", block.area);
+                    assert_eq!(found.is_some(), want.is_some(), "{what}");
+                    let Some((found, want)) = found.zip(want) else {
+                        continue;
+                    };
+                    let lost = [lost, f64::MIN_POSITIVE, LOST_OF_MATCH * want[1]];
+                    let is_close = (0..3).all(|i| (found[i] - want[i]).abs() < lost[i]);
+                    assert!(is_close, "{what}: {found:?} for {want:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn scores_are_as_they_are_defined() {
+    for size in SIZES {
+        for (what, left, right) in DRAWN {
+            let [left, right] = [left, right].map(|draw| drawn(size, draw));
+            let (found, want) = (score(&left, &right), reference::score(&left, &right));
+            assert!(
+                (found - want).abs() < LOST,
+                "{what} {size:?}: {found} for {want}"
+            );
+        }
+    }
+}
+
 /// Run with `--ignored --nocapture` on a quiet machine.
 #[test]
 #[ignore = "a measurement"]
