@@ -227,6 +227,17 @@ fn is_chosen(name: &str, way: Option<Way>) -> bool {
     })
 }
 
+/// Whether some of these networks are to run, or a word that none is.
+fn are_any_chosen(names: &[&str]) -> bool {
+    let known = fixtures("");
+    let is_run = |name: &&str| known.iter().any(|n| n == name) && is_chosen(name, None);
+    let some = names.iter().any(is_run);
+    if !some {
+        println!("skipped: {SOME} has none of {}", names.join(", "));
+    }
+    some
+}
+
 /// The networks that pictures are made with, one that adds something to what motion makes and one that does not.
 const PICTURES: [&str; 2] = ["ifrnet", "rife-4"];
 
@@ -289,6 +300,9 @@ const HALVED: [&str; 4] = ["rife-4.25", "rife-4.25.lite", "ifrnet-s", "amt-s"];
 #[test]
 fn networks_make_nearly_the_same_with_sixteen_bits() {
     let Some(gpu) = card() else { return };
+    if !are_any_chosen(&HALVED) {
+        return;
+    }
     for way in ways(&gpu) {
         if [Way::Single, MEASURED].contains(&way) {
             continue;
@@ -327,10 +341,12 @@ fn networks_see_the_same_in_parts() {
     let Some(gpu) = card() else { return };
     let [cpu, card] = contexts(&gpu, Precision::Single);
     // without a residual, and with one
-    for (name, network) in networks("") {
-        if !["rife-4.25.lite", "ifrnet-s"].contains(&name.as_str()) {
-            continue;
-        }
+    let names = ["rife-4.25.lite", "ifrnet-s"];
+    if !are_any_chosen(&names) {
+        return;
+    }
+    let networks = networks("").into_iter();
+    for (name, network) in networks.filter(|(name, _)| names.contains(&name.as_str())) {
         let size = (40, 320);
         let plane = tensor("phases", &[size.0 / 8, size.1 / 8]);
         let phase = PhaseMap::Plane(((plane * 0.3).unwrap() + 0.5).unwrap());
@@ -368,11 +384,13 @@ fn a_forked_process_cannot_use_the_card() {
 #[test]
 fn the_picture_is_the_same() {
     let Some(gpu) = card() else { return };
-    for family in PICTURES {
-        // only some may be run
-        let Some((_, network)) = networks(family).pop() else {
-            continue;
-        };
+    // only some may be run
+    let networks = PICTURES.iter().filter_map(|family| networks(family).pop());
+    let networks: Vec<_> = networks.collect();
+    if networks.is_empty() {
+        println!("skipped: {SOME} has none of {}", PICTURES.join(", "));
+    }
+    for (_, network) in networks {
         let model = Model::Published(Arc::new(network));
         the_picture_of((&gpu, Precision::Single), &model, (70, 50), &[None]);
     }
