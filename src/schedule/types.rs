@@ -78,6 +78,15 @@ pub enum Job<F> {
     },
 }
 
+impl<F> Job<F> {
+    /// The output's place.
+    pub fn at(&self) -> Slot {
+        match self {
+            Job::Show { at, .. } | Job::Interpolate { at, .. } | Job::Extrapolate { at, .. } => *at,
+        }
+    }
+}
+
 /// Where frames are made without one after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ahead {
