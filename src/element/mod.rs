@@ -65,14 +65,17 @@ use gst::glib;
 use gst::prelude::*;
 
 mod allocation;
+mod between;
 mod bridge;
 mod caps;
 mod cuda_memory;
 mod economy;
+mod engine;
 mod events;
 mod imp;
 mod keyframes;
 mod label_mask;
+mod late;
 mod latency;
 mod locked_memory;
 mod mask_attach;

@@ -1,7 +1,6 @@
 //! Buffers in, buffers out: the base class submits one and asks for outputs until there are none.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -11,18 +10,12 @@ use gst_base::subclass::base_transform::{
 };
 
 use super::bridge::{self, Failure, Mapped, Stream};
-use super::economy::Economy;
 use super::imp::VideoInterpolate;
-use super::model::Loaded;
-use super::properties::Show;
-use super::qos::{FULL_QUALITY, HELD_QUALITY, Verdict};
-use super::state::{Engine, Source, State};
-use super::{allocation, meta, stats, there, tiers};
-use crate::interpolator::{After, Interpolator, Outcome, Turbulence};
-use crate::kernels::{Context, PhaseMap};
-use crate::network::{self, Variant};
+use super::qos::Verdict;
+use super::state::Source;
+use super::{allocation, meta};
 use crate::repeats;
-use crate::schedule::{Arrival, Job, Outer, Phase, Pushed, Side, Slot};
+use crate::schedule::{Arrival, Job, Pushed, Side, Slot};
 
 /// Which end of a run of frames has come, see [`crate::schedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,81 +244,16 @@ impl VideoInterpolate {
         job: Job<Arc<Source>>,
         last: bool,
     ) -> Result<Option<gst::Buffer>, gst::FlowError> {
-        let at = match &job {
-            Job::Show { at, .. } | Job::Interpolate { at, .. } | Job::Extrapolate { at, .. } => *at,
+        let at = job.at();
+        let made = match self.judge(&at) {
+            Verdict::OnTime => self.make(job),
+            Verdict::Degrade(jitter) => self.hold_late(job, jitter),
+            Verdict::Drop(jitter) => {
+                self.drop_late(&at, jitter);
+                return Ok(None);
+            }
         };
-        let verdict = self.judge(&at);
-        if let Verdict::Drop(jitter) = verdict {
-            {
-                let mut state = self.state();
-                state.counters.late += 1;
-                state.left_out = true;
-            }
-            self.post_qos(&at, jitter, HELD_QUALITY);
-            self.left_out(&at);
-            return Ok(None);
-        }
-        let buffer = match (job, verdict) {
-            (Job::Show { frame, at, held }, _) => {
-                self.follow(|state| state.tiers.output(None, state.lasts(&at)));
-                self.show(&frame, &at, held)
-            }
-            (Job::Extrapolate { last, at, held, .. }, Verdict::Degrade(jitter)) => {
-                self.state().counters.degraded += 1;
-                self.post_qos(&at, jitter, HELD_QUALITY);
-                self.left_out(&at);
-                self.show(&last, &at, held)
-            }
-            (
-                Job::Extrapolate {
-                    before,
-                    last,
-                    reach,
-                    held,
-                    at,
-                },
-                _,
-            ) => match self.extrapolate(&before, &last, reach, &at) {
-                Ok(None) => self.show(&last, &at, held),
-                Ok(Some(buffer)) => Ok(buffer),
-                Err(e) => Err(e),
-            },
-            (
-                Job::Interpolate {
-                    left,
-                    right,
-                    nearer,
-                    at,
-                    ..
-                },
-                Verdict::Degrade(jitter),
-            ) => {
-                self.state().counters.degraded += 1;
-                self.post_qos(&at, jitter, HELD_QUALITY);
-                self.left_out(&at);
-                self.show(side(&left, &right, nearer), &at, true)
-            }
-            (
-                Job::Interpolate {
-                    left,
-                    right,
-                    after,
-                    phase,
-                    nearer,
-                    before,
-                    at,
-                },
-                _,
-            ) => match self.interpolate(&left, &right, after.as_ref(), phase, &at) {
-                Ok(None) => {
-                    let nearer = side(&left, &right, nearer);
-                    self.up_to_cut(before.as_ref(), &left, nearer, phase, &at)
-                }
-                Ok(Some(buffer)) => Ok(buffer),
-                Err(e) => Err(e),
-            },
-        };
-        let mut buffer = buffer.map_err(|e| match e {
+        let mut buffer = made.map_err(|e| match e {
             Stopped::Flow(e) => e,
             Stopped::Failure(failure) => {
                 self.state().failed = true;
@@ -345,40 +273,39 @@ impl VideoInterpolate {
         Ok(Some(buffer))
     }
 
-    fn judge(&self, at: &Slot) -> Verdict {
-        if !self.obj().is_qos() {
-            return Verdict::OnTime;
+    /// The buffer of a job for which there is time.
+    pub(super) fn make(&self, job: Job<Arc<Source>>) -> Result<gst::Buffer, Stopped> {
+        match job {
+            Job::Show { frame, at, held } => {
+                self.follow(|state| state.tiers.output(None, state.lasts(&at)));
+                self.show(&frame, &at, held)
+            }
+            Job::Extrapolate {
+                before,
+                last,
+                reach,
+                held,
+                at,
+            } => match self.extrapolate(&before, &last, reach, &at)? {
+                None => self.show(&last, &at, held),
+                Some(buffer) => Ok(buffer),
+            },
+            Job::Interpolate {
+                left,
+                right,
+                after,
+                phase,
+                nearer,
+                before,
+                at,
+            } => match self.interpolate(&left, &right, after.as_ref(), phase, &at)? {
+                None => {
+                    let nearer = side(&left, &right, nearer);
+                    self.up_to_cut(before.as_ref(), &left, nearer, phase, &at)
+                }
+                Some(buffer) => Ok(buffer),
+            },
         }
-        let state = self.state();
-        let time = bridge::clock_time(at.pts);
-        let running_time = state.segment.as_ref().and_then(|s| s.to_running_time(time));
-        state.qos.judge(running_time)
-    }
-
-    /// Tells the application what became of a late output.
-    fn post_qos(&self, at: &Slot, jitter: i64, quality: i32) {
-        let message = {
-            let state = self.state();
-            let time = bridge::clock_time(at.pts);
-            let of =
-                |f: fn(&super::state::TimeSegment, gst::ClockTime) -> Option<gst::ClockTime>| {
-                    state.segment.as_ref().and_then(|s| f(s, time))
-                };
-            let counters = &state.counters;
-            gst::message::Qos::builder(state.live)
-                .running_time(of(|s, t| s.to_running_time(t)))
-                .stream_time(of(|s, t| s.to_stream_time(t)))
-                .timestamp(time)
-                .duration(gst::ClockTime::from_nseconds(at.duration))
-                .values(jitter, state.qos.proportion, quality.min(FULL_QUALITY))
-                .stats(
-                    gst::format::Buffers::from_u64(counters.output),
-                    gst::format::Buffers::from_u64(counters.late),
-                )
-                .src(&*self.obj())
-                .build()
-        };
-        self.post(message);
     }
 
     pub(super) fn post(&self, message: gst::Message) {
@@ -452,124 +379,6 @@ impl VideoInterpolate {
         }
     }
 
-    /// The picture between two, or none if there is a cut between them.
-    fn interpolate(
-        &self,
-        left: &Arc<Source>,
-        right: &Arc<Source>,
-        after: Option<&Outer<Arc<Source>>>,
-        phase: Phase,
-        at: &Slot,
-    ) -> Result<Option<gst::Buffer>, Stopped> {
-        let mut buffer = self.acquire(left)?;
-        let (mut settings, show) = {
-            let settings = self.settings();
-            (settings.engine(phase.span), settings.show)
-        };
-        let retimed = self.retimed(left, right, phase)?;
-        let is_seen_here = retimed.is_some() || show != Show::None;
-        if !is_seen_here {
-            let state = self.state();
-            let scheduler = state.scheduler.as_ref();
-            let then = scheduler.and_then(|scheduler| scheduler.upcoming());
-            settings.then = then.map(Phase::as_f32);
-        }
-        let after_it = after.map(|o| &*o.frame);
-        let sources = [Some(&**left), Some(&**right), after_it];
-        let (outcome, took, coherence) = self.with_engine(&left.stream, sources, |engine| {
-            let began = Instant::now();
-            if !is_seen_here {
-                let (sides, out) = ([&**left, &**right], buffer.make_mut());
-                let made = there::make(engine, sides, after, phase, &settings, out)?;
-                if let Some(outcome) = made {
-                    let coherence = (engine.can_look_for_turbulence(), engine.turbulence());
-                    return Ok((outcome, began.elapsed(), coherence));
-                }
-            }
-            let (l, r) = (
-                Mapped::new(&left.buffer, &left.stream)?,
-                Mapped::new(&right.buffer, &right.stream)?,
-            );
-            let (l, r) = (l.picture()?, r.picture()?);
-            let encoded_left = left.encoded(engine, &l)?;
-            let encoded_right = right.encoded(engine, &r)?;
-            let mapped = after.map(|o| Mapped::new(&o.frame.buffer, &o.frame.stream));
-            let mapped = mapped.transpose()?;
-            let picture = mapped.as_ref().map(Mapped::picture).transpose()?;
-            let next = picture.as_ref().zip(after);
-            let next = next.map(|(picture, outer)| {
-                let encoded = outer.frame.encoded(engine, picture)?;
-                Ok::<_, Failure>((picture, encoded, outer.span as f32))
-            });
-            let next = next.transpose()?;
-            let next = next.as_ref().map(|(picture, encoded, interval)| After {
-                picture,
-                encoded,
-                interval: *interval,
-            });
-            let (one, other) = ((&l, &*encoded_left), (&r, &*encoded_right));
-            let outcome = bridge::with_picture_mut(buffer.make_mut(), &left.stream, |out| {
-                let outcome = match &retimed {
-                    Some(retimed) => {
-                        retimed.with(|how| engine.retime(next, one, other, how, &settings, out))?
-                    }
-                    None => {
-                        let phase = PhaseMap::Uniform(phase.as_f32());
-                        engine.interpolate_before(next, one, other, &phase, &settings, out)?
-                    }
-                };
-                show.draw(engine, &l, out)?;
-                Ok(outcome)
-            })?;
-            let coherence = (engine.can_look_for_turbulence(), engine.turbulence());
-            Ok((outcome, began.elapsed(), coherence))
-        })?;
-        self.account(outcome, took, at);
-        self.account_coherence(coherence);
-        if outcome == Outcome::Cut {
-            return Ok(None);
-        }
-        left.mark_used();
-        right.mark_used();
-        self.state().counters.interpolated += 1;
-        let writable = buffer.make_mut();
-        meta::finish_interpolated(writable, at, (&left.buffer, &right.buffer), phase);
-        self.add_timecode(writable, left, at);
-        Ok(Some(buffer))
-    }
-
-    /// Counts what was made, and how long it took.
-    pub(super) fn account(&self, outcome: Outcome, took: Duration, at: &Slot) {
-        let latency_changed = {
-            let mut state = self.state();
-            state.counters.inferred(took);
-            if matches!(outcome, Outcome::Cut | Outcome::Blended) {
-                state.counters.cuts += 1;
-            }
-            let took = gst::ClockTime::try_from(took).unwrap_or(gst::ClockTime::MAX);
-            state.processing.measured(took)
-        };
-        if latency_changed {
-            self.post_latency();
-        }
-        self.follow(|state| state.tiers.output(Some(took), state.lasts(at)));
-    }
-
-    /// Counts what was estimated again; says once that there is nothing to look at where that `can` not be looked at.
-    fn account_coherence(&self, (can, found): (bool, Option<Turbulence>)) {
-        if found.is_some_and(|found| found.again) {
-            self.state().counters.reestimated += 1;
-        }
-        let is_asked = self.settings().looks_for_turbulence();
-        if is_asked && !can && !std::mem::replace(&mut self.state().told_blind, true) {
-            gst::element_imp_warning!(
-                self,
-                gst::ResourceError::Settings,
-                ("coherence looks at the motion of the built-in network on the CPU alone: it has no effect here; leave model empty, and set device=cpu")
-            );
-        }
-    }
-
     /// The rates are those of now: they may have changed since the source came.
     pub(super) fn add_timecode(&self, output: &mut gst::BufferRef, source: &Source, at: &Slot) {
         let (stream, lookahead) = {
@@ -580,149 +389,6 @@ impl VideoInterpolate {
         let longest = u32::try_from(lookahead.max(1)).unwrap_or(u32::MAX);
         meta::add_timecode(output, &source.buffer, source.pts, at, (stream, longest));
     }
-
-    /// Runs the interpolator for these `sources` of `stream`, made anew if they are of another kind. Where a card has too little memory
-    /// for it, it makes do with less of it, or none.
-    pub(super) fn with_engine<T>(
-        &self,
-        stream: &Stream,
-        sources: [Option<&Source>; 3],
-        mut run: impl FnMut(&mut Interpolator) -> Result<T, Failure>,
-    ) -> Result<T, Stopped> {
-        loop {
-            match self.try_engine(stream, &mut run) {
-                Err(Stopped::Failure(Failure::DeviceMemory(problem))) => {
-                    // first, for its memory is the card's
-                    sources.iter().flatten().for_each(|source| source.forget());
-                    self.economise(stream, problem)?;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Answers a card's lack of memory with the next step of [`Economy`] for pictures of `stream`, and warns of it.
-    fn economise(&self, stream: &Stream, problem: String) -> Result<(), Stopped> {
-        self.drop_engine();
-        let loaded = self.model.wait().map_err(Stopped::Flow)?;
-        if loaded.gpu.is_none() {
-            return Err(Stopped::Failure(Failure::DeviceMemory(problem)));
-        }
-        let variant = self.variant();
-        let size = (stream.info.height() as usize, stream.info.width() as usize);
-        let network = network_of(&loaded, variant)?;
-        let step = Economy::next(&network, &self.options(&loaded), size, variant);
-        self.model.economise(step);
-        if step.goes_on(loaded.economy) {
-            gst::info!(bridge::category(), imp = self, "{problem}; {step:?}");
-            return Ok(());
-        }
-        gst::element_imp_warning!(
-            self,
-            gst::ResourceError::NoSpaceLeft,
-            ("{problem}; {}", step.text())
-        );
-        Ok(())
-    }
-
-    /// The options that the network runs with.
-    fn options(&self, loaded: &Loaded) -> network::published::Options {
-        let options = self.settings().network();
-        match loaded.economy {
-            Some(economy) => economy.options(options),
-            None => options,
-        }
-    }
-
-    fn try_engine<T>(
-        &self,
-        stream: &Stream,
-        run: &mut impl FnMut(&mut Interpolator) -> Result<T, Failure>,
-    ) -> Result<T, Stopped> {
-        let loaded = self.model.wait().map_err(Stopped::Flow)?;
-        let variant = self.variant();
-        let mut slot = self.engine();
-        let old = slot.take();
-        let engine = self.engine_for(old, stream, loaded, variant)?;
-        Ok(run(&mut slot.insert(engine).interpolator)?)
-    }
-
-    /// The engine for pictures of `stream` and the network that is to run: the old one as far as it fits.
-    fn engine_for(
-        &self,
-        old: Option<Engine>,
-        stream: &Stream,
-        loaded: Loaded,
-        variant: Option<Variant>,
-    ) -> Result<Engine, Failure> {
-        let mut old = old.filter(|e| super::caps::same_picture(&e.caps, &stream.caps));
-        if let Some(engine) = old.take_if(|e| e.variant == variant) {
-            return Ok(engine);
-        }
-        let model = network_of(&loaded, variant)?;
-        if let Some(mut engine) = old {
-            engine.interpolator.set_network(model)?;
-            return Ok(Engine { variant, ..engine });
-        }
-        let threads = self.settings().threads as usize;
-        let options = self.options(&loaded);
-        let size = (stream.info.width(), stream.info.height());
-        let context = Context::new(threads)?.on(loaded.gpu);
-        let context = context.with_way(loaded.trial.way);
-        let (format, context) = (stream.format, &context);
-        Ok(Engine {
-            interpolator: Interpolator::with_context(model, format, size, context, options)?,
-            caps: stream.caps.clone(),
-            variant,
-        })
-    }
-
-    /// The size of the built-in network that is to run; none where a model was given.
-    pub(super) fn variant(&self) -> Option<Variant> {
-        let (qos, found) = (self.obj().is_qos(), self.state().tiers.runs());
-        let variant = self.settings().variant(found, qos);
-        match self.model.economy() {
-            Some(Economy::Fast) => variant.and(Some(Variant::Fast)),
-            _ => variant,
-        }
-    }
-
-    fn left_out(&self, at: &Slot) {
-        self.follow(|state| {
-            let lasts = state.lasts(at);
-            state.tiers.left_out(lasts);
-            None
-        });
-    }
-
-    /// Tells `quality=auto` what happened, and the application what it makes of it. Only where something goes
-    /// against a clock: elsewhere time buys nothing, and the output shall not depend on it.
-    pub(super) fn follow(&self, tell: impl FnOnce(&mut State) -> Option<tiers::Change>) {
-        let qos = self.obj().is_qos();
-        let is_bound = self.model.economy() == Some(Economy::Fast);
-        if !qos || is_bound || !self.settings().is_auto() {
-            return;
-        }
-        let change = {
-            let mut state = self.state();
-            let against_clock = state.live || state.paced;
-            against_clock.then(|| tell(&mut state)).flatten()
-        };
-        if let Some(change) = change {
-            gst::info!(bridge::category(), imp = self, "{change:?}");
-            let structure = stats::quality(&change);
-            let message = gst::message::Element::builder(structure).src(&*self.obj());
-            self.post(message.build());
-        }
-    }
-}
-
-/// The network that is to run: the built-in one of this size, or the one that was loaded.
-fn network_of(loaded: &Loaded, variant: Option<Variant>) -> Result<network::Model, Failure> {
-    Ok(match variant {
-        Some(variant) => variant.network()?.into(),
-        None => loaded.network.clone(),
-    })
 }
 
 /// Why there is no buffer.
@@ -740,7 +406,11 @@ impl From<Failure> for Stopped {
 }
 
 /// The neighbour on that side.
-fn side<'a>(left: &'a Arc<Source>, right: &'a Arc<Source>, side: Side) -> &'a Arc<Source> {
+pub(super) fn side<'a>(
+    left: &'a Arc<Source>,
+    right: &'a Arc<Source>,
+    side: Side,
+) -> &'a Arc<Source> {
     match side {
         Side::Left => left,
         Side::Right => right,
