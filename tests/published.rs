@@ -14,6 +14,10 @@ use gstvideointerpolate::picture::{Channel, Format};
 #[path = "common/checkpoints.rs"]
 mod checkpoints;
 mod common;
+#[path = "published/loading.rs"]
+mod loading;
+#[path = "published/parts.rs"]
+mod parts;
 
 use checkpoints::{fixtures, folder, tensors, waves};
 use common::Owned;
@@ -283,50 +287,6 @@ fn means(owned: &Owned) -> Vec<(Channel, f64)> {
     owned.format.components().iter().map(mean).collect()
 }
 
-/// What parts do not see of the whole, as the PSNR of components, in dB.
-const LEAST_PSNR: f64 = 30.0;
-
-#[test]
-fn pictures_of_any_format_and_size_are_seen_in_parts() {
-    let model = model("rife-4.25.lite", 1.0);
-    for (format, size) in [
-        (Format::I420, (651, 51)),
-        (Format::P010, (650, 46)),
-        (Format::Yuy2, (333, 47)),
-        (Format::Rgb, (45, 301)),
-    ] {
-        let sides = [0.0, 3.0].map(|moved| {
-            Owned::painted(format, size, 3, |channel, x, y| {
-                let phase = 0.7 * channel as u8 as f32;
-                0.5 + 0.2 * (0.13 * (x - moved) + phase).sin() + 0.2 * (0.17 * y - 0.05 * x).cos()
-            })
-        });
-        let [left, right] = &sides;
-        let [whole, parts] =
-            [None, Some(LONGEST)].map(|l| made_in_parts(model.clone(), [left, right], 0.5, l));
-        assert!(
-            !whole.picture().same_samples(&parts.picture()),
-            "{format:?}"
-        );
-        for c in format.components() {
-            let mut squares = 0.0;
-            let (w, h) = (c.width(size.0 as usize), c.height(size.1 as usize));
-            for (x, y) in (0..h).flat_map(|y| (0..w).map(move |x| (x, y))) {
-                let [a, b] =
-                    [&whole, &parts].map(|o| f64::from(c.load(o.picture().row(c.plane, y), x)));
-                squares += (a - b) * (a - b);
-            }
-            let most = f64::from(c.max());
-            let psnr = 10.0 * (most * most * (w * h) as f64 / squares.max(1e-9)).log10();
-            println!("{format:?} {:?}: {psnr:.1} dB", c.channel);
-            assert!(psnr >= LEAST_PSNR, "{format:?} {:?}: {psnr} dB", c.channel);
-        }
-        // of one picture twice, that picture
-        let same = made_in_parts(model.clone(), [left, left], 0.5, Some(LONGEST));
-        assert!(same.picture().same_samples(&left.picture()), "{format:?}");
-    }
-}
-
 /// Codes of 8 bits that the mean of a made picture may be off.
 const CALM: f64 = 0.25;
 
@@ -392,110 +352,6 @@ fn a_plane_of_one_phase_is_that_phase() {
     }
 }
 
-/// Height and width, which need no padding, of what is seen in three parts, which begin at these columns; from the last of these to the end
-/// of the first part all three meet.
-const LARGE: (usize, usize) = (64, 448);
-const LONGEST: usize = 256;
-const STARTS: [usize; 3] = [0, 96, 192];
-/// Rounding of motion in pixels and of colours, full scale being 1.
-const ROUNDING: f32 = 1e-4;
-/// What the parts do not see of the whole: mean difference of the picture at most, full scale being 1. Weights that have learnt
-/// nothing look far.
-const UNSEEN: f32 = 0.03;
-
-/// Motion and picture, `[h, w, 8]`, between the columns from `first` on of two pictures.
-fn found(
-    network: &Published,
-    (first, columns): (usize, usize),
-    phase: &PhaseMap,
-    longest: Option<usize>,
-) -> Tensor {
-    let context = Context::new(2).unwrap();
-    let options = Options {
-        longest,
-        recursion: 1,
-        ..Options::default()
-    };
-    let part = |moved| waves(LARGE, moved).narrow(1, first, columns).unwrap();
-    let Run { workspace, sides } = run_on(network, &context, options, phase, part);
-    let [left, right] = &sides;
-    let picture = workspace.picture(left, right).unwrap();
-    Tensor::cat(&[workspace.motion(), &picture], 2).unwrap()
-}
-
-/// Fails unless what is found in parts is what one alone finds where no other is, and lies between theirs where they meet; unless the
-/// picture is like that of the whole.
-fn parts_blend(name: &str, phase: &PhaseMap, of_part: impl Fn(usize) -> PhaseMap) {
-    let network = Published::load(&Checkpoint::of(name, tensors(name)), None).unwrap();
-    let all = found(&network, (0, LARGE.1), phase, Some(LONGEST));
-    let alone = STARTS.map(|start| found(&network, (start, LONGEST), &of_part(start), None));
-    let values = |t: &Tensor| t.to_vec3::<f32>().unwrap();
-    let (made, parts) = (values(&all), alone.each_ref().map(values));
-    // what makes nothing but motion has no picture of its own
-    let channels = if name.starts_with("rife-4") { 5 } else { 8 };
-    let mut apart = 0f32;
-    for (y, x) in (0..LARGE.0).flat_map(|y| (0..LARGE.1).map(move |x| (y, x))) {
-        let there = STARTS.iter().zip(&parts);
-        let there = there.filter_map(|(start, part)| part[y].get(x.checked_sub(*start)?));
-        let there: Vec<_> = there.collect();
-        for c in 0..channels {
-            let (value, theirs) = (made[y][x][c], there.iter().map(|pixel| pixel[c]));
-            let least = theirs.clone().fold(f32::MAX, f32::min);
-            let most = theirs.fold(f32::MIN, f32::max);
-            apart = apart.max(most - least);
-            let what = format!("{name} channel {c} at {x},{y}: {value}, not {least} to {most}");
-            assert!(
-                (least - ROUNDING..=most + ROUNDING).contains(&value),
-                "{what}"
-            );
-            // a part counts little at its edge
-            let off = (value - there[0][c]).abs();
-            assert!(
-                x != STARTS[1] || off <= ROUNDING + 0.01 * (most - least),
-                "{what}"
-            );
-        }
-    }
-    assert!(apart > 0.1, "{name}: all parts find the same");
-    let picture = |t: &Tensor| t.narrow(2, 5, 3).unwrap();
-    let whole = found(&network, (0, LARGE.1), phase, None);
-    let off = (picture(&all) - picture(&whole)).unwrap().abs().unwrap();
-    let off = off.mean_all().unwrap().to_scalar::<f32>().unwrap();
-    println!("{name}: in parts the picture is {off:.4} off");
-    assert!(off > 0.0 && off <= UNSEEN, "{name}: {off}");
-}
-
-#[test]
-fn a_picture_seen_in_parts_is_that_of_its_parts() {
-    let (rows, columns) = (LARGE.0 / 8, LARGE.1 / 8);
-    let phases = (0..rows * columns).map(|i| 0.2 + 0.6 * (i % columns) as f32 / columns as f32);
-    let plane = Tensor::from_vec(phases.collect(), (rows, columns), &Device::Cpu).unwrap();
-    let mean = plane.mean_all().unwrap().to_scalar::<f32>().unwrap();
-    let (uniform, map) = (PhaseMap::Uniform(0.3), PhaseMap::Plane(plane.clone()));
-    parts_blend("rife-4.0", &uniform, |_| uniform.clone());
-    for name in [
-        "rife-4.0",
-        "rife-4.25",
-        "rife-d",
-        "ifrnet-s",
-        "film",
-        "ema-small",
-        "amt-s",
-    ] {
-        parts_blend(name, &map, |start| match name {
-            // it takes one number
-            "film" => PhaseMap::Uniform(mean),
-            _ => PhaseMap::Plane(
-                plane
-                    .narrow(1, start / 8, LONGEST / 8)
-                    .unwrap()
-                    .contiguous()
-                    .unwrap(),
-            ),
-        });
-    }
-}
-
 #[test]
 fn a_phase_counts_where_it_is() {
     let context = Context::new(2).unwrap();
@@ -525,116 +381,6 @@ fn a_phase_counts_where_it_is() {
             "{name}: {left:e} {right:e}"
         );
     }
-}
-
-fn message(tensors: HashMap<String, Tensor>) -> String {
-    let checkpoint = Checkpoint::of("some/where", tensors);
-    let error = Published::load(&checkpoint, None).unwrap_err().to_string();
-    assert!(error.contains("some/where"), "{error}");
-    error
-}
-
-#[test]
-fn what_does_not_fit_a_version_is_named() {
-    let whole = tensors("rife-4.6");
-    let without = |name: &str| {
-        let mut tensors = whole.clone();
-        tensors.remove(name).unwrap();
-        message(tensors)
-    };
-    let missing = "block2.convblock.3.conv.bias";
-    assert!(without(missing).contains(&format!("no tensor {missing}")));
-    let nearest = without("block0.conv0.0.0.weight");
-    assert!(nearest.contains("nearest to RIFE 4.0 to 4.26"), "{nearest}");
-    assert!(without("block3.conv0.1.0.weight").contains("no known version"));
-
-    let mut surplus = whole.clone();
-    surplus.insert("block0.extra.weight".into(), whole[missing].clone());
-    let surplus = message(surplus);
-    assert!(
-        surplus.contains("block0.extra.weight, which RIFE 4.6 lacks"),
-        "{surplus}"
-    );
-    let mut trained = whole.clone();
-    trained.insert("teacher.conv.bias".into(), whole[missing].clone());
-    assert!(Published::load(&Checkpoint::of("x", trained), None).is_ok());
-
-    let mut other = whole.clone();
-    other.insert(
-        missing.into(),
-        whole["block0.conv0.0.0.bias"].narrow(0, 0, 5).unwrap(),
-    );
-    assert!(message(other).contains("expected [96]"));
-    let mut odd = whole.clone();
-    let last = odd["block0.lastconv.0.weight"].narrow(1, 0, 8).unwrap();
-    odd.insert("block0.lastconv.0.weight".into(), last);
-    assert!(message(odd).contains("has 8 outputs"));
-}
-
-#[test]
-fn what_other_families_lack_or_have_too_much_is_named() {
-    for (name, part, family) in [
-        ("rife-dr", "contextnet.conv3.conv2.1.weight", "RIFE [D,R]"),
-        ("rife-d", "unet.up2.1.weight", "RIFE m and [D]"),
-        ("ema-small", "feature_bone.block4.1.attn.kv.bias", "EMA-VFI"),
-        ("ema-small", "unet.down0.conv1.0.weight", "EMA-VFI"),
-        ("amt-s", "update3.gru.2.weight", "AMT"),
-        ("amt-g", "update2_high.convc2.weight", "AMT"),
-        ("amt-l", "comb_block.0.weight", "AMT"),
-    ] {
-        let whole = tensors(name);
-        let mut less = whole.clone();
-        less.remove(part).unwrap();
-        let less = message(less);
-        assert!(
-            less.contains(&format!("no tensor {part}")),
-            "{name}: {less}"
-        );
-        let mut more = whole.clone();
-        more.insert(format!("{part}.extra"), whole[part].clone());
-        let more = message(more);
-        assert!(
-            more.contains(&format!("{part}.extra, which {family} lacks")),
-            "{name}: {more}"
-        );
-        let mut other = whole.clone();
-        other.insert(part.into(), whole[part].narrow(0, 0, 1).unwrap());
-        let other = message(other);
-        assert!(
-            other.contains(part) && other.contains("expected"),
-            "{name}: {other}"
-        );
-    }
-    let mut headless = tensors("ema-small");
-    headless
-        .remove("feature_bone.block1.conv.0.weight")
-        .unwrap();
-    assert!(message(headless).contains("nearest to EMA-VFI"));
-}
-
-#[test]
-fn masks_that_ema_vfi_keeps_of_its_training_are_left_out() {
-    let mut tensors = tensors("ema-small");
-    for name in ["attn_mask", "HW"] {
-        let mask = Tensor::zeros((2, 3, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
-        tensors.insert(format!("feature_bone.block5.1.{name}"), mask);
-    }
-    assert!(Published::load(&Checkpoint::of("x", tensors), None).is_ok());
-}
-
-#[test]
-fn networks_that_cannot_be_run_are_told_which_can() {
-    let tensor = Tensor::new(&[1f32], &Device::Cpu).unwrap();
-    let unknown = ["feat_pyramid.conv.weight", "motion_estimator.conv.weight"];
-    let unknown = message(unknown.map(|n| (n.to_string(), tensor.clone())).into());
-    assert!(unknown.contains("feat_pyramid.conv.weight"), "{unknown}");
-    for family in ["RIFE 4.0 to 4.26", "IFRNet", "FILM", "EMA-VFI", "AMT"] {
-        assert!(
-            unknown.contains("supported are") && unknown.contains(family),
-            "{unknown}"
-        );
-    }
-    assert!(message(HashMap::new()).contains("first tensor is none"));
 }
 
 #[test]
