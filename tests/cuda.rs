@@ -686,6 +686,13 @@ fn the_bench_of_cards_counts_what_crosses_over() {
         .collect();
     let networks = ["fast f32", "fast f16", &format!("{NETWORK} f32")];
     assert_eq!(rows.len(), networks.len(), "{log}");
+    // what the card does at most, which the bench has found to be as many products as are said
+    let head = log.lines().find(|l| l.contains("GB/s")).expect(&log);
+    let rates: Vec<f64> = head
+        .split(", ")
+        .filter_map(|part| part.split_once(" TFLOP/s")?.0.parse().ok())
+        .collect();
+    assert!(rates.len() == 2 && rates.iter().all(|r| *r >= 0.0), "{log}");
     // each that was run, with the work of the driver's that it was
     assert!(log.contains("synthesise: 1 times, 1.000 ms"), "{log}");
     for (row, network) in rows.iter().zip(networks) {
@@ -696,5 +703,9 @@ fn the_bench_of_cards_counts_what_crosses_over() {
         );
         // a picture of 64 x 48 in 4:2:0 each way, and a thumbnail down: three floats of each 2x2 pixels
         assert_eq!([row[10], row[11]], ["0.005", "0.014"], "{log}");
+        let number = |i: usize| row[i].parse::<f64>().unwrap_or(f64::NAN);
+        // work and bytes, and shares that are numbers
+        assert!(number(15) > 0.0 && number(18) > 0.0, "{log}");
+        assert!([16, 17, 19, 20].iter().all(|i| number(*i) >= 0.0), "{log}");
     }
 }

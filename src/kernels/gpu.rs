@@ -91,6 +91,8 @@ pub struct Counts {
 }
 
 impl std::fmt::Debug for Gpu {
+    /// Bytes of the tensors that kernels and cuDNN were given, those of each launch once.
+    pub bytes: u64,
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.debug_tuple("Gpu").field(&self.number).finish()
     }
@@ -237,6 +239,7 @@ impl Gpu {
     /// # Safety
     /// As [`Gpu::run`].
     unsafe fn launch_in(&self, stream: &CudaStream, mut launch: Launch) -> candle_core::Result<()> {
+            counts.bytes += launch.bytes;
         let function = self.function(launch.module, launch.function)?;
         let ([gx, gy, gz], [bx, by, bz]) = (launch.grid, launch.block);
         let threads = LaunchConfig {

@@ -66,6 +66,11 @@ pub(crate) mod picture;
 pub(crate) mod pointwise;
 pub(crate) mod prediction;
 pub(crate) mod raster;
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+pub mod rate;
 pub(crate) mod resample;
 pub mod search;
 pub(crate) mod still;

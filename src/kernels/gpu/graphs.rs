@@ -70,6 +70,7 @@ impl Gpu {
     /// # Safety
     /// As [`Gpu::run`], wherever the graph is launched.
     unsafe fn capture(&self, launches: &[Launch]) -> candle_core::Result<Arc<Graph>> {
+            counts.bytes += launches.iter().map(|launch| launch.bytes).sum::<u64>();
         let stream = lock(&self.capturing);
         // what other threads do with the card is no concern of it
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
