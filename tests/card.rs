@@ -23,6 +23,8 @@ mod checkpoints;
 mod common;
 #[path = "card/locked.rs"]
 mod locked;
+#[path = "card/memory.rs"]
+mod memory;
 #[path = "card/quality.rs"]
 mod quality;
 

@@ -709,3 +709,32 @@ fn the_bench_of_cards_counts_what_crosses_over() {
         assert!([16, 17, 19, 20].iter().all(|i| number(*i) >= 0.0), "{log}");
     }
 }
+
+#[test]
+fn the_memory_of_cards_is_told_step_by_step() {
+    let settings = [
+        runs(),
+        ("CARD_MEMORY_SIZE", "64x48"),
+        ("CARD_MEMORY_STACK", "256"),
+    ];
+    let mut command = command(tests_of_cards(), Some(driver()), &settings);
+    let output = command
+        .args(["--ignored", "--nocapture", "whose_memory"])
+        .output();
+    let log = text(&output.expect("lines"));
+    let lines: Vec<_> = log.lines().filter(|l| l.starts_with("memory ")).collect();
+    assert_eq!(lines.len(), 6, "{log}");
+    let stacks = [("with a context", 1024), ("with another stack", 256)];
+    for (line, (when, bytes)) in lines[1..].iter().zip(stacks) {
+        let is_said = line.contains(when) && line.ends_with(&format!("stacks of {bytes} bytes"));
+        assert!(is_said, "{log}");
+    }
+    let tensors = |line: &str| -> f64 {
+        let before = line.split_once(" of tensors").expect(&log).0;
+        let last = before.rsplit_once(' ').expect(&log).1;
+        last.parse().expect(&log)
+    };
+    let tensors: Vec<_> = lines[2..].iter().map(|line| tensors(line)).collect();
+    assert!(tensors[0] == 0.0 && tensors[2] > tensors[1], "{log}");
+    assert_eq!(tensors[2], tensors[3], "{log}");
+}

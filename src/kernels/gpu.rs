@@ -26,6 +26,7 @@ mod cudnn;
 mod exchange;
 mod graphs;
 mod locked;
+mod memory;
 mod pictures;
 mod staging;
 mod times;
@@ -34,6 +35,7 @@ pub use cudnn::{Addresses, Cudnn, Plan, Shape};
 use graphs::Graph;
 pub use locked::Locked;
 pub use pictures::{Leaving, Output, Staging};
+pub use memory::Memory;
 pub use staging::Pinned;
 use times::Marks;
 pub use times::Time;
@@ -89,10 +91,10 @@ pub struct Counts {
     /// Multiplications and additions of convolutions.
     pub flop: u64,
 }
-
-impl std::fmt::Debug for Gpu {
     /// Bytes of the tensors that kernels and cuDNN were given, those of each launch once.
     pub bytes: u64,
+
+impl std::fmt::Debug for Gpu {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.debug_tuple("Gpu").field(&self.number).finish()
     }
@@ -237,9 +239,9 @@ impl Gpu {
     /// Tells a stream of a launch.
     ///
     /// # Safety
+            counts.bytes += launch.bytes;
     /// As [`Gpu::run`].
     unsafe fn launch_in(&self, stream: &CudaStream, mut launch: Launch) -> candle_core::Result<()> {
-            counts.bytes += launch.bytes;
         let function = self.function(launch.module, launch.function)?;
         let ([gx, gy, gz], [bx, by, bz]) = (launch.grid, launch.block);
         let threads = LaunchConfig {

@@ -155,7 +155,7 @@ fn bandwidth(gpu: &Gpu, count: usize) -> [f64; 3] {
 }
 
 /// Waves of all lengths, the long ones strong as in most pictures, moved by so many pixels.
-fn texture(size: (u32, u32), by: f32) -> Owned {
+pub fn texture(size: (u32, u32), by: f32) -> Owned {
     const LENGTHS: [f32; 6] = [9.0, 23.0, 61.0, 149.0, 401.0, 997.0];
     Owned::painted(Format::I420, size, 3, |channel: Channel, x, y| {
         let start = 0.7 * f32::from(channel as u8);
@@ -260,14 +260,14 @@ fn measure(
 }
 
 /// A stream of two pictures that take turns.
-struct Stream {
+pub struct Stream {
     interpolator: Interpolator,
     left: Option<Arc<Encoded>>,
     next: usize,
 }
 
 impl Stream {
-    fn new(model: &Model, context: &Context, size: (u32, u32)) -> Self {
+    pub fn new(model: &Model, context: &Context, size: (u32, u32)) -> Self {
         let options = Options::default();
         let made = Interpolator::with_context(model.clone(), Format::I420, size, context, options);
         Self {
@@ -279,7 +279,7 @@ impl Stream {
 
     /// Takes the next picture and makes those at some phases before it, each told of with the one before if so. Milliseconds until the next
     /// one is sent.
-    fn go_on(
+    pub fn go_on(
         &mut self,
         pictures: &[Picture; 2],
         phases: &[f32],
