@@ -351,6 +351,37 @@ impl Context {
         self.gpu.as_ref()
     }
 
+    /// Runs what launches kernels one after the other. On a card it need not launch each convolution by itself; what is done with it
+    /// besides must be done [`Context::apart`].
+    ///
+    /// # Errors
+    /// Those of `run`, or the card fails.
+    pub(crate) fn together<T, E: From<candle_core::Error>>(
+        &self,
+        run: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = &self.gpu {
+            return gpu.together(run);
+        }
+        run()
+    }
+
+    /// Runs what reads, without kernels, what kernels have made.
+    ///
+    /// # Errors
+    /// Those of `run`, or the card fails.
+    pub(crate) fn apart<T, E: From<candle_core::Error>>(
+        &self,
+        run: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = &self.gpu {
+            return gpu.apart(run);
+        }
+        run()
+    }
+
     /// Where the tensors lie.
     pub fn device(&self) -> candle_core::Device {
         let gpu = self.gpu.as_ref();

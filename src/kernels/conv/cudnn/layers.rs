@@ -129,13 +129,13 @@ impl Layers {
         let state = &mut *state;
         let key = run.layer.key();
         if !state.plans.contains_key(&key) {
-            let plan = run.plan(&mut state.room, way, own);
+            let plan = run.gpu.apart(|| run.plan(&mut state.room, way, own));
             state.plans.insert(key, plan?);
         }
         let Some(Some(plan)) = state.plans.get(&key) else {
             return Ok(false);
         };
-        match run.queue(plan, &mut state.room) {
+        match run.gpu.apart(|| run.queue(plan, &mut state.room)) {
             Ok(()) => Ok(true),
             // no more of these: what is wrong with the card shows as ours runs
             Err(_) => {
