@@ -23,6 +23,8 @@ mod checkpoints;
 mod common;
 #[path = "card/locked.rs"]
 mod locked;
+#[path = "card/memory.rs"]
+mod memory;
 #[path = "card/quality.rs"]
 mod quality;
 
@@ -200,6 +202,36 @@ fn a_convolution_is_run_by_what_is_faster() {
         close("chosen", &run(&card), &want, CUDNN_SUMS);
     }
     println!("{} of 3 by cuDNN", gpu.counts().cudnn - before);
+}
+
+/// Convolutions that are told of together, through memory that is let go, and had again, before the last of them is.
+#[test]
+fn what_is_kept_back_finds_its_memory() {
+    let Some(gpu) = card() else { return };
+    let weight = (tensor("weight", &[16, 16, 3, 3]) * 0.1).unwrap();
+    let filter = Filter::new(&weight, &tensor("bias", &[16]), 1).unwrap();
+    let new = |context: &Context, name| {
+        let values = tensor(name, &[12, 20, 16]);
+        values.to_device(&context.device()).unwrap()
+    };
+    let run = |context: &Context, out: &Tensor| {
+        let mut from = new(context, "input");
+        for _ in 0..4 {
+            let to = new(context, "room");
+            filter.apply(context, &[&from], None, Activation::Leaky, &to)?;
+            from = to;
+        }
+        filter.apply(context, &[&from], None, Activation::Linear, out)
+    };
+    for precision in Precision::ALL {
+        let [cpu, card] = contexts(&gpu, precision);
+        let [want, found] = [&cpu, &card].map(|context| new(context, "out"));
+        run(&cpu, &want).unwrap();
+        for _ in 0..3 {
+            gpu.together(|| run(&card, &found)).unwrap();
+            close(precision.name(), &values(&found), &values(&want), HALF_SUMS);
+        }
+    }
 }
 
 /// The networks that there are fixtures of whose names begin so.

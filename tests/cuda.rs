@@ -686,15 +686,57 @@ fn the_bench_of_cards_counts_what_crosses_over() {
         .collect();
     let networks = ["fast f32", "fast f16", &format!("{NETWORK} f32")];
     assert_eq!(rows.len(), networks.len(), "{log}");
+    // what the card does at most, which the bench has found to be as many products as are said
+    let head = log.lines().find(|l| l.contains("GB/s")).expect(&log);
+    let rates: Vec<f64> = head
+        .split(", ")
+        .filter_map(|part| part.split_once(" TFLOP/s")?.0.parse().ok())
+        .collect();
+    assert!(rates.len() == 2 && rates.iter().all(|r| *r >= 0.0), "{log}");
     // each that was run, with the work of the driver's that it was
     assert!(log.contains("synthesise: 1 times, 1.000 ms"), "{log}");
+    // of the network of others a list for the picture that is encoded, and one for each of its blocks
+    assert_eq!(rows[2][21].parse(), Ok(1 + 5), "{log}");
     for (row, network) in rows.iter().zip(networks) {
         assert_eq!(row[2], network, "{log}");
         assert!(
             row[12].parse::<u64>().is_ok_and(|launches| launches > 0),
             "{log}"
         );
+        let number = |i: usize| row[i].parse::<f64>().unwrap_or(f64::NAN);
+        // work and bytes, and shares that are numbers
+        assert!(number(15) > 0.0 && number(18) > 0.0, "{log}");
+        assert!([16, 17, 19, 20].iter().all(|i| number(*i) >= 0.0), "{log}");
         // a picture of 64 x 48 in 4:2:0 each way, and a thumbnail down: three floats of each 2x2 pixels
         assert_eq!([row[10], row[11]], ["0.005", "0.014"], "{log}");
     }
+}
+
+#[test]
+fn the_memory_of_cards_is_told_step_by_step() {
+    let settings = [
+        runs(),
+        ("CARD_MEMORY_SIZE", "64x48"),
+        ("CARD_MEMORY_STACK", "256"),
+    ];
+    let mut command = command(tests_of_cards(), Some(driver()), &settings);
+    let output = command
+        .args(["--ignored", "--nocapture", "whose_memory"])
+        .output();
+    let log = text(&output.expect("lines"));
+    let lines: Vec<_> = log.lines().filter(|l| l.starts_with("memory ")).collect();
+    assert_eq!(lines.len(), 6, "{log}");
+    let stacks = [("with a context", 1024), ("with another stack", 256)];
+    for (line, (when, bytes)) in lines[1..].iter().zip(stacks) {
+        let is_said = line.contains(when) && line.ends_with(&format!("stacks of {bytes} bytes"));
+        assert!(is_said, "{log}");
+    }
+    let tensors = |line: &str| -> f64 {
+        let before = line.split_once(" of tensors").expect(&log).0;
+        let last = before.rsplit_once(' ').expect(&log).1;
+        last.parse().expect(&log)
+    };
+    let tensors: Vec<_> = lines[2..].iter().map(|line| tensors(line)).collect();
+    assert!(tensors[0] == 0.0 && tensors[2] > tensors[1], "{log}");
+    assert_eq!(tensors[2], tensors[3], "{log}");
 }

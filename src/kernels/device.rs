@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
 pub(crate) use super::gpu::{Addresses, Leaving, Output, Pinned, Plan, Queue, Shape, Staging};
 #[cfg(feature = "cuda")]
-pub use super::gpu::{Counts, Cudnn, Gpu, Locked, Time};
+pub use super::gpu::{Counts, Cudnn, Gpu, Locked, Memory, Time};
 
 /// NVIDIA's convolutions. This build has none of them: it is without CUDA.
 #[cfg(not(feature = "cuda"))]

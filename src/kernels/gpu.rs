@@ -26,13 +26,16 @@ mod cudnn;
 mod exchange;
 mod graphs;
 mod locked;
+mod memory;
 mod pictures;
 mod staging;
 mod times;
+mod together;
 
 pub use cudnn::{Addresses, Cudnn, Plan, Shape};
 use graphs::Graph;
 pub use locked::Locked;
+pub use memory::Memory;
 pub use pictures::{Leaving, Output, Staging};
 pub use staging::Pinned;
 use times::Marks;
@@ -88,6 +91,8 @@ pub struct Counts {
     pub cudnn: u64,
     /// Multiplications and additions of convolutions.
     pub flop: u64,
+    /// Bytes of the tensors that kernels and cuDNN were given, those of each launch once.
+    pub bytes: u64,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -198,11 +203,12 @@ impl Gpu {
     }
 
     /// Where a tensor on the card lies. It is valid as long as the tensor lives, and what runs on it is queued with
-    /// [`Gpu::run`]: memory that is freed is used again only by what is queued later.
+    /// [`Gpu::run`]: memory that is freed is used again only by what is queued later. Within [`Gpu::together`] it lives that long.
     ///
     /// # Errors
     /// As [`DeviceRaster::new`]; or the tensor is not of such numbers on a card.
     pub fn raster<T: CudaDType>(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<T>> {
+        self.hold(tensor);
         let (storage, layout) = tensor.storage_and_layout();
         let Storage::Cuda(storage) = &*storage else {
             bail!("expected a tensor on the card, found {tensor:?}");
@@ -212,15 +218,28 @@ impl Gpu {
         DeviceRaster::new(address, layout)
     }
 
-    /// Queues the run of a kernel behind all that was queued before.
+    /// Queues the run of a kernel behind all that was queued before, within [`Gpu::together`] perhaps a little later.
     ///
     /// # Safety
-    /// The arguments are those of the kernel, and what they reach is memory of this card that is freed later, if at
-    /// all, as [`Gpu::raster`] says.
+    /// The arguments are those of the kernel, and what they reach is memory of this card, as [`Gpu::raster`] has told, that is freed later, if
+    /// at all.
     pub unsafe fn run(&self, launch: Launch) -> candle_core::Result<()> {
+        match self.keep_back(launch)? {
+            // SAFETY: as the caller promises.
+            Some(launch) => unsafe { self.queue(launch) },
+            None => Ok(()),
+        }
+    }
+
+    /// The same at once.
+    ///
+    /// # Safety
+    /// As [`Gpu::run`].
+    unsafe fn queue(&self, launch: Launch) -> candle_core::Result<()> {
         self.count(|counts| {
             counts.launches += 1;
             counts.flop += launch.flop;
+            counts.bytes += launch.bytes;
         });
         let (stream, name) = (self.device.cuda_stream(), launch.function);
         let before = self.mark(&stream)?;
@@ -287,6 +306,7 @@ impl Gpu {
     /// # Errors
     /// They are not, or the card fails.
     pub fn upload(&self, from: &Tensor, to: &Tensor) -> candle_core::Result<()> {
+        self.flush()?;
         let source = Source::lock(from);
         let raster = source.raster()?;
         if from.dims() != to.dims() || !from.is_contiguous() {
@@ -309,6 +329,7 @@ impl Gpu {
         if from.dims() != to.dims() || !from.is_contiguous() || !to.is_contiguous() {
             bail!("cannot download {from:?} to {to:?}");
         }
+        self.flush()?;
         let (storage, layout) = from.storage_and_layout();
         let Storage::Cuda(storage) = &*storage else {
             bail!("expected a tensor on the card");
@@ -379,6 +400,7 @@ impl Gpu {
     /// It is not on the card, or of another size than the page-locked memory.
     pub fn fetch(&self, from: &Tensor, to: &mut Pinned) -> candle_core::Result<()> {
         let bytes = from.elem_count() * size_of::<f32>();
+        self.flush()?;
         to.expect(bytes)?;
         if !from.is_contiguous() {
             bail!("cannot fetch {from:?}: it is not contiguous");

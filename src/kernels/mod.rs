@@ -66,6 +66,11 @@ pub(crate) mod picture;
 pub(crate) mod pointwise;
 pub(crate) mod prediction;
 pub(crate) mod raster;
+#[cfg(any(
+    feature = "cuda",
+    all(test, target_arch = "x86_64", target_os = "linux")
+))]
+pub mod rate;
 pub(crate) mod resample;
 pub mod search;
 pub(crate) mod still;
@@ -344,6 +349,37 @@ impl Context {
     /// The card, if it is one.
     pub fn gpu(&self) -> Option<&Arc<Gpu>> {
         self.gpu.as_ref()
+    }
+
+    /// Runs what launches kernels one after the other. On a card it need not launch each convolution by itself; what is done with it
+    /// besides must be done [`Context::apart`].
+    ///
+    /// # Errors
+    /// Those of `run`, or the card fails.
+    pub(crate) fn together<T, E: From<candle_core::Error>>(
+        &self,
+        run: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = &self.gpu {
+            return gpu.together(run);
+        }
+        run()
+    }
+
+    /// Runs what reads, without kernels, what kernels have made.
+    ///
+    /// # Errors
+    /// Those of `run`, or the card fails.
+    pub(crate) fn apart<T, E: From<candle_core::Error>>(
+        &self,
+        run: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = &self.gpu {
+            return gpu.apart(run);
+        }
+        run()
     }
 
     /// Where the tensors lie.

@@ -3,6 +3,12 @@
 //! ```sh
 //! scripts/cuda.sh cargo test --release --features cuda --test card -- --ignored --nocapture bench
 //! ```
+//!
+//! What the network alone does is compared with what the card was measured to do in the same run. Its multiplications and additions: with
+//! those of registers alone, of the numbers that it multiplies; on tensor cores these are by `mma.sync`, as in our kernels, of ones, for
+//! which a card need not save power. The bytes of its tensors: with those of a copy within the card. They are those of each launch, each
+//! once, so that more cross the memory where a launch reads some again, and fewer where caches still have what the launch before wrote:
+//! the share tells how far from a copy's time it is, not how busy the memory was.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +17,7 @@ use std::time::Instant;
 use candle_core::{DType, Device as Place, Tensor};
 use gstvideointerpolate::interpolator::{Encoded, Interpolator, Options, Settings};
 use gstvideointerpolate::kernels::device::{Counts, Gpu, Time};
-use gstvideointerpolate::kernels::{Context, PhaseMap, Way};
+use gstvideointerpolate::kernels::{Context, PhaseMap, Precision, Way, rate};
 use gstvideointerpolate::network::published::{self, Published};
 use gstvideointerpolate::network::{Model, Network, Variant};
 use gstvideointerpolate::picture::{Channel, Format, Picture, PictureMut};
@@ -19,7 +25,7 @@ use gstvideointerpolate::picture::{Channel, Format, Picture, PictureMut};
 use super::checkpoints::waves;
 use super::common::Owned;
 use super::locked::LockedPicture;
-use super::{card, is_chosen, networks, ways};
+use super::{card, is_chosen, networks, values, ways};
 
 /// Sizes to time, as `1280x720,1920x1080`; and frames of each, of which the median counts.
 const SIZES: (&str, &str) = ("CARD_SIZES", "1280x720,1920x1080,3840x2160");
@@ -30,6 +36,9 @@ const KERNELS: (&str, &str) = ("CARD_KERNELS", "");
 const COPIED: usize = 1 << 24;
 /// Copies within the card that are waited for together.
 const WITHIN: u32 = 16;
+/// Milliseconds that products are made for at least, and rounds of them at most, so that what a thread counts is exact.
+const LEAST_MS: f64 = 2.0;
+const MOST_ROUNDS: u32 = 1 << 15;
 const PHASE: PhaseMap = PhaseMap::Uniform(0.5);
 /// Of the pictures between two at four times the rate.
 const PHASES: [f32; 3] = [0.25, 0.5, 0.75];
@@ -64,6 +73,67 @@ fn wait(gpu: &Gpu) {
     gpu.device().synchronize().unwrap();
 }
 
+/// What a card does at most, as it was measured.
+struct Rates {
+    /// Gigabytes a second to the card from memory that is not page-locked, and from it.
+    up: f64,
+    down: f64,
+    /// Gigabytes a second that a copy within it reads and writes.
+    within: f64,
+    /// TFLOP/s of registers alone, see [`Precision::ALL`].
+    products: [f64; 2],
+}
+
+impl Rates {
+    fn of(gpu: &Gpu, count: usize) -> Self {
+        let [up, down, within] = bandwidth(gpu, count);
+        Self {
+            up,
+            down,
+            within,
+            products: Precision::ALL.map(|products| product_rate(gpu, products, count)),
+        }
+    }
+}
+
+/// TFLOP/s of registers alone.
+fn product_rate(gpu: &Gpu, products: Precision, count: usize) -> f64 {
+    let blocks = gpu.multiprocessors().unwrap().max(1) * rate::BLOCKS;
+    let shape = (blocks, rate::THREADS, 1);
+    let out = Tensor::zeros(shape, DType::F32, &gpu.device()).unwrap();
+    let mut rounds = 1;
+    loop {
+        let run = || {
+            rate::run(gpu, products, rounds, &out).unwrap();
+            wait(gpu);
+        };
+        let flop = counted(gpu, run).flop as f64;
+        let ms = median(count, run);
+        if ms >= LEAST_MS || rounds >= MOST_ROUNDS {
+            let made: f64 = values(&out).iter().map(|n| f64::from(*n)).sum();
+            assert_eq!(2.0 * made, flop, "{products:?}: other products were made");
+            return flop / ms / 1e9;
+        }
+        rounds *= 2;
+    }
+}
+
+/// What a card is told meanwhile.
+fn counted(gpu: &Gpu, run: impl FnOnce()) -> Counts {
+    let before = gpu.counts();
+    run();
+    let after = gpu.counts();
+    Counts {
+        up: after.up - before.up,
+        down: after.down - before.down,
+        launches: after.launches - before.launches,
+        graphs: after.graphs - before.graphs,
+        cudnn: after.cudnn - before.cudnn,
+        flop: after.flop - before.flop,
+        bytes: after.bytes - before.bytes,
+    }
+}
+
 /// Gigabytes a second to the card from memory that is not page-locked, from it, and of a copy within it.
 fn bandwidth(gpu: &Gpu, count: usize) -> [f64; 3] {
     let here = Tensor::zeros((1, COPIED, 1), DType::F32, &Place::Cpu).unwrap();
@@ -85,7 +155,7 @@ fn bandwidth(gpu: &Gpu, count: usize) -> [f64; 3] {
 }
 
 /// Waves of all lengths, the long ones strong as in most pictures, moved by so many pixels.
-fn texture(size: (u32, u32), by: f32) -> Owned {
+pub fn texture(size: (u32, u32), by: f32) -> Owned {
     const LENGTHS: [f32; 6] = [9.0, 23.0, 61.0, 149.0, 401.0, 997.0];
     Owned::painted(Format::I420, size, 3, |channel: Channel, x, y| {
         let start = 0.7 * f32::from(channel as u8);
@@ -108,11 +178,38 @@ struct Cost {
     three: [f64; 2],
     /// Of that until the source picture has been read and is on its way.
     sending: f64,
-    /// Of the network alone, all that it reads and finds lying on the card; and of that until the CPU has told the card all.
-    network: [f64; 2],
     counts: Counts,
+    network: Alone,
     /// Of each kernel, launched by itself, if they are asked for.
     kernels: BTreeMap<&'static str, Time>,
+}
+
+/// The network alone, all that it reads and finds lying on the card.
+struct Alone {
+    ms: f64,
+    /// Of that until the CPU has told the card all.
+    queued: f64,
+    counts: Counts,
+}
+
+impl Alone {
+    /// `frame` queues all for a new frame, and answers how many milliseconds that took.
+    fn of(gpu: &Gpu, count: usize, mut frame: impl FnMut() -> f64) -> Self {
+        let mut queued = Vec::new();
+        let mut frame = || {
+            queued.push(frame());
+            wait(gpu);
+        };
+        // memory, kernels and graphs are new
+        (0..4).for_each(|_| frame());
+        let counts = counted(gpu, &mut frame);
+        let ms = median(count, &mut frame);
+        Self {
+            ms,
+            queued: middle(queued),
+            counts,
+        }
+    }
 }
 
 fn measure(
@@ -134,17 +231,7 @@ fn measure(
     };
     // memory, kernels and graphs are new
     (0..8).for_each(|_| frame());
-    let before = gpu.counts();
-    frame();
-    let after = gpu.counts();
-    let counts = Counts {
-        up: after.up - before.up,
-        down: after.down - before.down,
-        launches: after.launches - before.launches,
-        graphs: after.graphs - before.graphs,
-        cudnn: after.cudnn - before.cudnn,
-        flop: after.flop - before.flop,
-    };
+    let counts = counted(gpu, &mut frame);
     let whole = median(count, &mut frame);
     let once = || {
         frame();
@@ -173,14 +260,14 @@ fn measure(
 }
 
 /// A stream of two pictures that take turns.
-struct Stream {
+pub struct Stream {
     interpolator: Interpolator,
     left: Option<Arc<Encoded>>,
     next: usize,
 }
 
 impl Stream {
-    fn new(model: &Model, context: &Context, size: (u32, u32)) -> Self {
+    pub fn new(model: &Model, context: &Context, size: (u32, u32)) -> Self {
         let options = Options::default();
         let made = Interpolator::with_context(model.clone(), Format::I420, size, context, options);
         Self {
@@ -192,7 +279,7 @@ impl Stream {
 
     /// Takes the next picture and makes those at some phases before it, each told of with the one before if so. Milliseconds until the next
     /// one is sent.
-    fn go_on(
+    pub fn go_on(
         &mut self,
         pictures: &[Picture; 2],
         phases: &[f32],
@@ -250,7 +337,7 @@ fn of_embedded(
     context: &Context,
     (h, w): (usize, usize),
     count: usize,
-) -> [f64; 2] {
+) -> Alone {
     let half = |n: usize| n.div_ceil(2).next_multiple_of(4);
     let halved = Options::default().scale((h, w), network.lines()) < 1.0;
     let seen = |n: usize| if halved { half(n) / 2 } else { half(n) };
@@ -265,8 +352,7 @@ fn of_embedded(
     network
         .encode(&mut workspace, &views[0], &mut encoded[0])
         .unwrap();
-    let mut queueing = Vec::new();
-    let mut frame = || {
+    let frame = || {
         let began = Instant::now();
         network
             .encode(&mut workspace, &views[1], &mut encoded[1])
@@ -276,11 +362,9 @@ fn of_embedded(
         network
             .estimate(&mut workspace, left, right, &PHASE)
             .unwrap();
-        queueing.push(milliseconds(began));
-        wait(gpu);
+        milliseconds(began)
     };
-    (0..4).for_each(|_| frame());
-    [median(count, frame), middle(queueing)]
+    Alone::of(gpu, count, frame)
 }
 
 fn of_published(
@@ -289,7 +373,7 @@ fn of_published(
     context: &Context,
     size: (usize, usize),
     count: usize,
-) -> [f64; 2] {
+) -> Alone {
     let options = published::Options::default();
     let mut workspace = network.workspace(context, size, options).unwrap();
     let mut encoded = [0; 2].map(|_| network.encoded(&workspace).unwrap());
@@ -298,19 +382,16 @@ fn of_published(
         workspace.set_colors(encoded, &picture).unwrap();
         network.encode(&mut workspace, encoded).unwrap();
     }
-    let mut queueing = Vec::new();
-    let mut frame = || {
+    let frame = || {
         let began = Instant::now();
         network.encode(&mut workspace, &mut encoded[1]).unwrap();
         let [left, right] = &encoded;
         network
             .estimate(&mut workspace, left, right, &PHASE)
             .unwrap();
-        queueing.push(milliseconds(began));
-        wait(gpu);
+        milliseconds(began)
     };
-    (0..4).for_each(|_| frame());
-    [median(count, frame), middle(queueing)]
+    Alone::of(gpu, count, frame)
 }
 
 fn print_kernels(times: &BTreeMap<&'static str, Time>) {
@@ -344,11 +425,18 @@ fn models(gpu: &Gpu) -> Vec<(String, Model, Way)> {
         .collect()
 }
 
-fn print(size: &str, name: &str, cost: &Cost) {
+fn print(size: &str, (name, way): (&str, Way), cost: &Cost, rates: &Rates) {
     let (counts, mega) = (cost.counts, |n: u64| n as f64 / 1e6);
-    let [network, queued] = cost.network;
+    let Alone {
+        ms,
+        queued,
+        counts: alone,
+    } = cost.network;
+    let (tera, giga) = (mega(alone.flop) / 1e3 / ms, mega(alone.bytes) / ms);
+    let most = rates.products[way.precision() as usize];
     println!(
-        "| {size} | {name} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {network:.2} | {queued:.2} | {:.3} | {:.3} | {} | {} | {} | {:.2} | {:.1} |",
+        "| {size} | {name} {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {ms:.2} | {queued:.2} | {:.3} | {:.3} | {} | {} | {} | {:.3} | {tera:.1} | {:.1} | {:.2} | {giga:.0} | {:.1} | {} |",
+        way.name(),
         cost.whole,
         cost.locked,
         cost.three[0],
@@ -359,8 +447,11 @@ fn print(size: &str, name: &str, cost: &Cost) {
         counts.launches,
         counts.graphs,
         counts.cudnn,
-        mega(counts.flop) / 1e3,
-        mega(counts.flop) / 1e3 / network,
+        mega(alone.flop) / 1e3,
+        100.0 * tera / most,
+        mega(alone.bytes),
+        100.0 * giga / rates.within,
+        alone.graphs,
     );
     if !cost.kernels.is_empty() {
         print_kernels(&cost.kernels);
@@ -372,15 +463,23 @@ fn print(size: &str, name: &str, cost: &Cost) {
 fn bench() {
     let Some(gpu) = card() else { return };
     let count = setting(FRAMES).parse().expect("a number of frames");
-    let [up, down, within] = bandwidth(&gpu, count);
-    let card = gpu.description();
+    let rates = Rates::of(&gpu, count);
+    let Rates {
+        up,
+        down,
+        within,
+        products: [single, half],
+    } = rates;
     println!(
-        "\n{card}: {up:.1} GB/s to the card, {down:.1} GB/s from it, {within:.0} GB/s read and written within\n"
+        "\n{}: {up:.1} GB/s to the card, {down:.1} GB/s from it, {within:.0} GB/s read and written within, {half:.2} TFLOP/s of 16 bits on tensor cores, {single:.2} TFLOP/s of 32 bits\n",
+        gpu.description()
     );
     println!(
-        "| size | network | ms a new frame | page-locked | each of three, page-locked | told of | until its source is sent | network alone | until it is queued | MB up | MB down | launches | graphs | by cuDNN | GFLOP | TFLOP/s of the network alone |"
+        "| size | network | ms a new frame | page-locked | each of three, page-locked | told of | until its source is sent | network alone | until it is queued | MB up | MB down | launches | graphs | by cuDNN | GFLOP of the network alone | TFLOP/s | % of the card's | MB of its tensors | GB/s | % of a copy's | its graphs |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!(
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    );
     let models = models(&gpu);
     for size in setting(SIZES).split(',') {
         let (w, h) = size.split_once('x').expect("a size as 1280x720");
@@ -388,7 +487,7 @@ fn bench() {
         let pictures = [0.0, 3.0].map(|by| texture((w, h), by));
         for (name, model, way) in &models {
             let cost = measure((&gpu, *way), model, &pictures, count);
-            print(size, &format!("{name} {}", way.name()), &cost);
+            print(size, (name, *way), &cost, &rates);
         }
     }
 }

@@ -4,7 +4,8 @@
     python3 tests/card/torch_bench.py [--sizes 1280x720,1920x1080] [--modes eager,compile] [--frames 20]
 
 The same layers and sizes as tests/data/published/rife-4.25.txt, with random weights, in 16 bits, channels last. Of a new frame
-one source picture is encoded and the motion estimated; its picture is timed beside. Medians, by CUDA's events.
+one source picture is encoded and the motion estimated; its picture is timed beside. Medians, by CUDA's events. What a large product of
+matrices takes tells how much the card multiplies at most as a library uses it, beside what bench.rs says of registers alone.
 """
 
 import argparse
@@ -21,6 +22,8 @@ SLOPE = 0.2
 MOST_LINES = 1440
 PHASE = 0.5
 WARM_UP = 5
+# Rows and columns of the matrices.
+MATRIX = 8192
 
 
 def conv(inputs, outputs, stride):
@@ -113,6 +116,12 @@ def median(frames, run):
     return statistics.median(times)
 
 
+def product_rate(frames):
+    """TFLOP/s of a product of large matrices of 16 bits."""
+    a, b = (torch.randn(MATRIX, MATRIX).half().cuda() for _ in range(2))
+    return 2 * MATRIX**3 / median(frames, lambda: torch.matmul(a, b)) / 1e9
+
+
 def measure(size, mode, frames):
     width, height = size
     scale = 0.5 if min(size) > MOST_LINES else 1.0
@@ -138,7 +147,9 @@ def main():
     parser.add_argument("--frames", type=int, default=20)
     options = parser.parse_args()
     torch.backends.cudnn.benchmark = True
-    print(f"\n{torch.cuda.get_device_name()}, PyTorch {torch.__version__}\n")
+    with torch.inference_mode():
+        rate = product_rate(options.frames)
+    print(f"\n{torch.cuda.get_device_name()}, PyTorch {torch.__version__}: {rate:.0f} TFLOP/s of matrices of {MATRIX}x{MATRIX} in 16 bits\n")
     print("| size | RIFE 4.26, PyTorch f16 | ms, motion alone | ms, with the picture |")
     print("|---|---|---|---|", flush=True)
     with torch.inference_mode():

@@ -451,6 +451,34 @@ int cuMemFreeAsync(address memory, struct stream *stream) {
   used -= malloc_usable_size(work->freed);
   return unlock(failed);
 }
+/* What is reserved is what is used; of the card nobody else has anything. */
+enum { RESERVED = 5, USED = 7, USED_AT_MOST = 8 };
+int cuMemGetInfo_v2(size_t *left, size_t *total) {
+  lock();
+  *total = number("DRIVER_MEMORY", 1L << 40);
+  *left = *total - used;
+  return unlock(SUCCESS);
+}
+int cuDeviceGetDefaultMemPool(void **pool, int device) {
+  static int one;
+  *pool = &one;
+  return SUCCESS;
+}
+int cuMemPoolGetAttribute(void *pool, int attribute, unsigned long long *value) {
+  lock();
+  *value = attribute == USED_AT_MOST ? peak : used;
+  return unlock(attribute == RESERVED || attribute == USED || attribute == USED_AT_MOST ? SUCCESS : INVALID_VALUE);
+}
+/* Of the stack alone. */
+static size_t stack_limit = 1024;
+int cuCtxGetLimit(size_t *value, int limit) {
+  *value = stack_limit;
+  return limit ? INVALID_VALUE : SUCCESS;
+}
+int cuCtxSetLimit(int limit, size_t value) {
+  stack_limit = value;
+  return limit ? INVALID_VALUE : SUCCESS;
+}
 int cuMemsetD8Async(address to, unsigned char value, size_t bytes, struct stream *stream) {
   lock();
   if (!(stream = named(stream))) return unlock(INVALID_CONTEXT);

@@ -34,6 +34,11 @@ time_of() { # size device
     awk -v a="$began" -v b="$ended" 'BEGIN { printf "%.2f", b - a }'
 }
 
+# Whose the card's memory is, as it runs, and with stacks that are as small as kernels allow.
+for stack in "" CARD_MEMORY_STACK=128; do
+    env $stack "$here/bin/card" --ignored --nocapture whose_memory 2>&1 | grep -E '^memory|panicked'
+done | tee "$scratch/memory"
+
 # How a network of others runs, and why so.
 GST_DEBUG=videointerpolate:4 GST_DEBUG_NO_COLOR=1 gst-launch-1.0 -q videotestsrc num-buffers=2 ! video/x-raw,format=I420,width=640,height=360 \
     ! videointerpolate model="$CARD_CHECKPOINT" device=cuda ! fakesink 2>&1 | grep -o 'runs on .*'
@@ -65,6 +70,8 @@ python3 -c 'import torch' 2>/dev/null && python3 "$here/torch_bench.py" --sizes 
 echo
 echo "tests of the card: $verdict"
 echo "pictures in a card's memory: $there"
+echo
+cat "$scratch/memory"
 echo
 cat "$scratch/bench"
 [ ! -s "$scratch/torch" ] || { echo; cat "$scratch/torch"; }

@@ -38,7 +38,11 @@ struct RawAnswers {
 }
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawAnswers {}
+unsafe impl Argument for RawAnswers {
+    fn bytes(&self) -> u64 {
+        self.values.iter().map(RawRaster::bytes).sum()
+    }
+}
 
 impl DeviceAnswers<'_> {
     fn geometries(&self) -> impl Iterator<Item = (Geometry, f32)> {

@@ -9,12 +9,13 @@ use candle_core::{Device, Tensor, WithDType};
 #[cfg(feature = "cuda")]
 use super::dense::Dense;
 use super::{Activation, Filter, MAX_INPUTS, check, flop};
+use crate::kernels::Precision;
 use crate::kernels::cuda::{Argument, DeviceRaster, Features, Launch, RawRaster};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::Gpu;
 use crate::kernels::raster::Geometry;
 #[cfg(feature = "cuda")]
-use crate::kernels::{Context, Precision, Way};
+use crate::kernels::{Context, Way};
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -73,7 +74,12 @@ struct RawConvolution {
 }
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawConvolution {}
+unsafe impl Argument for RawConvolution {
+    fn bytes(&self) -> u64 {
+        let read = self.inputs.iter().chain([&self.residual]);
+        read.map(RawRaster::bytes).sum()
+    }
+}
 
 impl Filter {
     fn tiles(&self) -> &'static Tiles {
@@ -147,6 +153,7 @@ impl Filter {
         let outputs = self.padded() / tiles.outputs;
         (launch.grid, launch.block) = ([pixels as u32, outputs as u32, 1], [THREADS, 1, 1]);
         launch.flop = flop([self.kernel, self.inputs, self.outputs], out.size());
+        launch.bytes = self.weight_bytes(Precision::Single);
         Ok(launch.with(raw).raster(out))
     }
 

@@ -38,7 +38,13 @@ struct RawJoin {
 }
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawJoin {}
+unsafe impl Argument for RawJoin {
+    fn bytes(&self) -> u64 {
+        let size = [self.height, self.width];
+        let read: u64 = self.parts.iter().map(|part| part.bytes(size)).sum();
+        read + dense(size, self.groups)
+    }
+}
 
 /// The kernel's `Finish`.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +63,13 @@ struct RawFinish {
 }
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawFinish {}
+unsafe impl Argument for RawFinish {
+    fn bytes(&self) -> u64 {
+        let size = [self.height, self.width];
+        let own = self.residual.bytes(size) + self.out.bytes(size);
+        own + dense(size, self.groups)
+    }
+}
 
 /// A convolution that cuDNN could make, of tensors on a card.
 #[derive(Debug, Clone, Copy)]
@@ -173,6 +185,12 @@ impl<'a> Layer<'a> {
         };
         launch("finish", size, groups).with(job)
     }
+}
+
+/// The same of so many groups, as a launch counts it.
+fn dense([height, width]: [i32; 2], groups: i32) -> u64 {
+    let [h, w, groups] = [height, width, groups].map(|n| n as usize);
+    bytes((h, w), groups * GROUP) as u64
 }
 
 /// Of a dense tensor of 16 bits.

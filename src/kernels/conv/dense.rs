@@ -8,6 +8,7 @@ use candle_core::bail;
 use super::OnCard;
 use super::narrow::RawPart;
 use super::{Activation, Filter, MAX_INPUTS, check, flop};
+use crate::kernels::Precision;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::Card;
 use crate::kernels::cuda::{Argument, Features, Half, Launch};
@@ -151,7 +152,14 @@ struct RawDense {
 }
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawDense {}
+unsafe impl Argument for RawDense {
+    fn bytes(&self) -> u64 {
+        let out = [self.out_height, self.out_width];
+        let read = |part: &RawPart| part.bytes([self.height, self.width]);
+        // of the output a part for each place, see `Dense::launch`
+        self.parts.iter().map(read).sum::<u64>() + self.residual.bytes(out)
+    }
+}
 
 /// A convolution as it is multiplied: of one filter, or of those that make the places within a pixel of a transposed convolution's input.
 #[derive(Debug, Clone, Copy)]
@@ -356,6 +364,9 @@ impl<'a> Dense<'a> {
         let tile = self.tile(size);
         let mut launch = self.cut(Launch::new("dense", tile.function), tile, size);
         launch.flop = flop([filter.kernel, filter.inputs, filter.outputs], out.size());
+        let weights = |filter: &Filter| filter.weight_bytes(Precision::Half);
+        let written = RawPart::from(out).bytes([out.height as i32, out.width as i32]);
+        launch.bytes = self.filters.iter().map(weights).sum::<u64>() + written;
         Ok(launch.with(job))
     }
 

@@ -169,6 +169,15 @@ impl Filter {
         self.outputs
     }
 
+    /// Bytes of the factors as a card multiplies them, without padding.
+    #[cfg(any(
+        feature = "cuda",
+        all(test, target_arch = "x86_64", target_os = "linux")
+    ))]
+    fn weight_bytes(&self, products: super::Precision) -> u64 {
+        (self.products() * products.dtype().size_in_bytes()) as u64
+    }
+
     /// Multiplications that a pixel of the output costs.
     pub fn products(&self) -> usize {
         self.kernel * self.kernel * self.inputs * self.outputs

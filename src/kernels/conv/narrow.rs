@@ -35,6 +35,13 @@ impl From<Features> for RawPart {
 }
 
 impl RawPart {
+    /// Bytes of its channels in a tensor of this height and width.
+    pub(super) fn bytes(&self, [height, width]: [i32; 2]) -> u64 {
+        let value = if self.half == 0 { 4 } else { 2 };
+        let counts = [height, width, self.channels, value];
+        counts.iter().map(|n| u64::from(n.unsigned_abs())).product()
+    }
+
     /// Every n-th pixel of every n-th row.
     pub(super) fn every(self, n: usize) -> Self {
         Self {
@@ -69,7 +76,13 @@ struct RawJob {
 }
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawJob {}
+unsafe impl Argument for RawJob {
+    fn bytes(&self) -> u64 {
+        let (size, out) = ([self.height, self.width], [self.out_height, self.out_width]);
+        let read: u64 = self.parts.iter().map(|part| part.bytes(size)).sum();
+        read + self.residual.bytes(out) + self.out.bytes(out)
+    }
+}
 
 /// Outputs that a block makes at most, and that those of the plain kernel are padded to a multiple of.
 const MOST_OUTPUTS: usize = 32;
@@ -102,6 +115,7 @@ fn has_pieces(features: &Features) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceFilter {
     weights: u64,
+    weight_bytes: u64,
     products: Precision,
     kernel: usize,
     stride: usize,
@@ -192,6 +206,7 @@ impl DeviceFilter {
         }
         Ok(Self {
             weights,
+            weight_bytes: filter.weight_bytes(products),
             products,
             kernel,
             stride,
@@ -242,6 +257,7 @@ impl DeviceFilter {
         let mut launch = Launch::new(module, function).tiles(size, pixels, [threads, 1]);
         launch.grid[2] = self.outputs.div_ceil(tile) as u32;
         launch.flop = flop([self.kernel, self.inputs, self.outputs], size);
+        launch.bytes = self.weight_bytes;
         Ok(launch.with(job))
     }
 

@@ -125,17 +125,35 @@ pub struct RawRaster {
     channels: i32,
     pixel: i32,
     row: i32,
-    unused: i32,
+    /// Bytes of a value, which the kernel knows itself.
+    value: i32,
+}
+
+impl RawRaster {
+    /// Bytes of its values, without gaps.
+    pub fn bytes(&self) -> u64 {
+        let counts = [self.height, self.width, self.channels, self.value];
+        counts.iter().map(|n| u64::from(n.unsigned_abs())).product()
+    }
 }
 
 /// What a kernel is given as one argument.
 ///
 /// # Safety
 /// The same layout as the kernel's parameter: plain numbers in C's order, none of the bytes uninitialised.
-pub unsafe trait Argument: Copy {}
+pub unsafe trait Argument: Copy {
+    /// Bytes of the card's memory that the kernel reaches by it, each counted once, as far as they are those of tensors.
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawRaster {}
+unsafe impl Argument for RawRaster {
+    fn bytes(&self) -> u64 {
+        self.bytes()
+    }
+}
 // SAFETY: a plain number.
 unsafe impl Argument for i32 {}
 // SAFETY: a plain number.
@@ -154,7 +172,7 @@ impl<T> From<&DeviceRaster<T>> for RawRaster {
             channels: g.channels as i32,
             pixel: g.pixel as i32,
             row: g.row as i32,
-            unused: 0,
+            value: size_of::<T>() as i32,
         }
     }
 }
@@ -184,7 +202,11 @@ pub struct RawPhase {
 }
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawPhase {}
+unsafe impl Argument for RawPhase {
+    fn bytes(&self) -> u64 {
+        self.plane.bytes()
+    }
+}
 
 impl DevicePhase {
     /// As a kernel gets it.
@@ -269,6 +291,9 @@ pub struct Launch {
     pub block: [u32; 3],
     /// Multiplications and additions, of convolutions alone.
     pub flop: u64,
+    /// Bytes of the tensors that the arguments name, weights with them, each once: what would cross the card's memory if caches kept all
+    /// that is read again, and nothing from one launch to the next.
+    pub bytes: u64,
     /// All arguments, each from a whole number of these on.
     words: Vec<u64>,
     /// Where each begins.
@@ -284,6 +309,7 @@ impl Launch {
             grid: [1; 3],
             block: [1; 3],
             flop: 0,
+            bytes: 0,
             words: Vec::new(),
             starts: Vec::new(),
         }
@@ -310,6 +336,7 @@ impl Launch {
     pub fn with(mut self, argument: impl Argument) -> Self {
         let (start, bytes) = (self.words.len(), size_of_val(&argument));
         self.starts.push(start);
+        self.bytes += argument.bytes();
         self.words.resize(start + bytes.div_ceil(8), 0);
         // SAFETY: the words from `start` on have room for `bytes`, and an argument is plain initialised bytes.
         unsafe {

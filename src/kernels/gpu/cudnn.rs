@@ -418,7 +418,7 @@ impl Gpu {
         Ok(opened)
     }
 
-    /// Queues a convolution by cuDNN behind all that was queued before; `flop` are its multiplications and additions.
+    /// Queues a convolution by cuDNN behind all that was queued before; `flop` are its multiplications and additions, `bytes` those that it reads and writes.
     ///
     /// # Errors
     /// cuDNN's, in words; nothing is queued then.
@@ -428,7 +428,7 @@ impl Gpu {
     pub unsafe fn run_cudnn(
         &self,
         cudnn: &Cudnn,
-        (plan, flop): (&Plan, u64),
+        (plan, flop, bytes): (&Plan, u64, u64),
         at: &Addresses,
     ) -> Result<(), String> {
         let stream = self.device.cuda_stream();
@@ -439,6 +439,7 @@ impl Gpu {
         self.count(|counts| {
             counts.cudnn += 1;
             counts.flop += flop;
+            counts.bytes += bytes;
         });
         match before {
             Some(before) => self.keep_mark("cudnn", before, &stream).map_err(words),

@@ -39,6 +39,16 @@ impl Gpu {
     /// # Safety
     /// As [`Gpu::run`].
     pub unsafe fn run_all(&self, launches: Vec<Launch>) -> candle_core::Result<()> {
+        self.flush()?;
+        // SAFETY: as the caller promises.
+        unsafe { self.queue_all(launches) }
+    }
+
+    /// The same of what was kept back.
+    ///
+    /// # Safety
+    /// As [`Gpu::run`].
+    pub(super) unsafe fn queue_all(&self, launches: Vec<Launch>) -> candle_core::Result<()> {
         let known = match launches.len() >= LEAST && !self.is_timed() {
             true => lock(&self.lists).run(&launches),
             false => Known::Plain,
@@ -54,12 +64,13 @@ impl Gpu {
         let Some(graph) = graph else {
             let mut launches = launches.into_iter();
             // SAFETY: as the caller promises.
-            return launches.try_for_each(|launch| unsafe { self.run(launch) });
+            return launches.try_for_each(|launch| unsafe { self.queue(launch) });
         };
         self.count(|counts| {
             counts.graphs += 1;
             counts.launches += launches.len() as u64;
             counts.flop += launches.iter().map(|launch| launch.flop).sum::<u64>();
+            counts.bytes += launches.iter().map(|launch| launch.bytes).sum::<u64>();
         });
         graph.launch(&self.device.cuda_stream())
     }

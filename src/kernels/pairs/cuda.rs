@@ -16,7 +16,11 @@ const PRODUCTS: u32 = ((SIDE + 1) * (SIDE + 1)) as u32;
 struct RawLevels([RawRaster; LEVELS]);
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawLevels {}
+unsafe impl Argument for RawLevels {
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(RawRaster::bytes).sum()
+    }
+}
 
 /// As [`super::look_up`].
 ///

@@ -40,7 +40,12 @@ struct RawLevel {
 }
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for RawLevel {}
+unsafe impl Argument for RawLevel {
+    fn bytes(&self) -> u64 {
+        let rasters = [self.luma, self.finer, self.coarser];
+        rasters.iter().flatten().map(RawRaster::bytes).sum()
+    }
+}
 
 /// Height and width of each level that is searched, as for [`super::Space::new`]; the first one is level `finest`.
 ///

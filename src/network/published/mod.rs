@@ -394,7 +394,7 @@ impl Published {
             }
             _ => Err(foreign()),
         };
-        context.pool().install(run)
+        context.pool().install(|| context.together(run))
     }
 
     /// Finds the motion between two pictures at a phase; it stays in the workspace.
@@ -428,7 +428,7 @@ impl Published {
             }
             Room::Parts(parts) => parts.run(self, [left, right], phase, answer),
         };
-        context.pool().install(run)
+        context.pool().install(|| context.together(run))
     }
 
     /// As [`Published::estimate`], of pictures that are seen whole.

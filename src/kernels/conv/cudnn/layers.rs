@@ -11,7 +11,7 @@ use super::super::flop;
 use super::{Activation, Features, Filter, Layer};
 use crate::kernels::cuda::Card;
 use crate::kernels::device::{Addresses, Cudnn, Gpu, Plan, Queue, Shape};
-use crate::kernels::{Context, Way};
+use crate::kernels::{Context, Precision, Way};
 
 /// Runs that are timed together take so long at least, but there are not more of them than so many.
 const TIMED: Duration = Duration::from_millis(1);
@@ -129,13 +129,13 @@ impl Layers {
         let state = &mut *state;
         let key = run.layer.key();
         if !state.plans.contains_key(&key) {
-            let plan = run.plan(&mut state.room, way, own);
+            let plan = run.gpu.apart(|| run.plan(&mut state.room, way, own));
             state.plans.insert(key, plan?);
         }
         let Some(Some(plan)) = state.plans.get(&key) else {
             return Ok(false);
         };
-        match run.queue(plan, &mut state.room) {
+        match run.gpu.apart(|| run.queue(plan, &mut state.room)) {
             Ok(()) => Ok(true),
             // no more of these: what is wrong with the card shows as ours runs
             Err(_) => {
@@ -252,8 +252,10 @@ impl Run<'_> {
             ..
         } = *layer.filter;
         let flop = flop([kernel, inputs, outputs], layer.out.size());
+        let weights = layer.filter.weight_bytes(Precision::Half);
+        let bytes = (layer.joined_bytes() + layer.sums_bytes()) as u64 + weights;
         // SAFETY: the plan is of this layer's shape, of which tensors lie at these addresses.
-        let done = unsafe { gpu.run_cudnn(self.cudnn, (plan, flop), &at) };
+        let done = unsafe { gpu.run_cudnn(self.cudnn, (plan, flop, bytes), &at) };
         done.map_err(candle_core::Error::Msg)?;
         // SAFETY: as above.
         unsafe { gpu.run(layer.finish(self.weights, sums)) }

@@ -200,7 +200,8 @@ impl Rife {
             let i = answers.values.len();
             let scale = answers.scales[i];
             let answer = self.block(context, space, (i, scale), pair, &answers.all())?;
-            if i == 1 && !doubled && is_fast(&answer, answers.cell(scale), space.size)? {
+            let is_fast = || is_fast(&answer, answers.cell(scale), space.size);
+            if i == 1 && !doubled && context.apart(is_fast)? {
                 answers.scales.iter_mut().for_each(|s| *s *= 2.0);
                 answers.values.clear();
                 doubled = true;
