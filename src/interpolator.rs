@@ -627,11 +627,13 @@ impl Interpolator {
                     Some(card) => card.found().ok()?.each_ref(),
                     None => [&motion.flow, &self.mask, &motion.confidence],
                 };
+                let check = self.check.as_ref().zip(self.engine.found());
                 Findings::Motion {
                     flow,
                     mask,
                     confidence,
-                    incoherence: self.check.as_ref().map(|check| check.incoherence()),
+                    incoherence: check
+                        .and_then(|(check, found)| check.incoherence(&self.context, found)),
                 }
             }
         })

@@ -8,7 +8,7 @@ use super::retime::OwnPicture;
 use super::{Encoded, Interpolator, Motion, Settings};
 use crate::error::Result;
 use crate::kernels::coherence::{self, MEASURED, REGION};
-use crate::kernels::{Context, PhaseMap, confidence, mix, resample, view};
+use crate::kernels::{Context, PhaseMap, confidence, mix, resample};
 use crate::picture::{Picture, PictureMut};
 
 #[cfg(test)]
@@ -29,13 +29,18 @@ pub enum Coherence {
 /// Mean incoherence of a picture's motion above which it is turbulent: of the dev clips' pairs, a sixth.
 pub const TURBULENT: f32 = 0.5;
 
+/// Mean incoherence of every third row of cells up to which the others are not looked at: so far below [`TURBULENT`] that they would not
+/// make it that.
+const CALM: f32 = 0.8 * TURBULENT;
+
 /// Pixels of a cell of half the size, along a side.
 const HALF_CELL: usize = 16;
 
 /// What was found of a pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Turbulence {
-    /// Mean incoherence of the motion found first, 0 to 1; see [`coherence::measure`].
+    /// Mean incoherence of the motion found first, 0 to 1; see [`coherence::measure`]. Where it is clearly not turbulent, of every
+    /// third row of cells.
     pub incoherence: f32,
     /// The motion was estimated again.
     pub again: bool,
@@ -79,11 +84,17 @@ impl Check {
 
     /// Measures the motion `found` between two pictures, of which the first `cells` count.
     fn measure(&mut self, context: &Context, found: &Tensor, cells: (usize, usize)) -> Result<()> {
-        coherence::measure(context, found, &self.regions, &self.measured)?;
         let (h, w, _) = found.dims3()?;
+        let cells = (cells.0.min(h), cells.1.min(w));
         self.shown = self.measured.narrow(2, 0, 1)?;
+        let room = (&self.regions, &self.measured);
+        let mut incoherence = coherence::glance(context, found, room, cells)?;
+        if incoherence > CALM {
+            coherence::measure(context, found, room.0, room.1)?;
+            incoherence = confidence::mean(&self.shown, cells.0, cells.1)?;
+        }
         self.found = Turbulence {
-            incoherence: confidence::mean(&self.shown, cells.0.min(h), cells.1.min(w))?,
+            incoherence,
             again: false,
         };
         Ok(())
@@ -109,7 +120,7 @@ impl Check {
         let Some(second) = &mut self.second else {
             return Ok(());
         };
-        second.search(context, engine, pictures)?;
+        second.search(engine, pictures)?;
         second.weigh(context, &self.measured)?;
         let other = (&second.measured, &second.weights);
         coherence::settle(context, &self.measured, other, &self.settled)?;
@@ -150,9 +161,13 @@ impl Check {
         }
     }
 
-    /// Incoherence of what is shown, in cells of the motion found.
-    pub fn incoherence(&self) -> &Tensor {
-        &self.shown
+    /// Incoherence of what is shown, in cells of the motion `found`; none where it cannot be measured.
+    pub fn incoherence(&self, context: &Context, found: &Tensor) -> Option<&Tensor> {
+        if self.found.incoherence <= CALM {
+            // until now nobody has looked at all of it
+            coherence::measure(context, found, &self.regions, &self.measured).ok()?;
+        }
+        Some(&self.shown)
     }
 }
 
@@ -217,7 +232,6 @@ impl Interpolator {
 /// The second estimate.
 struct Second {
     engine: Engine,
-    view: Tensor,
     /// Of the left and the right picture, with their serial numbers.
     features: [(Option<u64>, Features); 2],
     regions: Tensor,
@@ -239,7 +253,6 @@ impl Second {
         let (fine_h, fine_w, _) = engine.motion().flow.dims3()?;
         let size = (picture.width() as u32, picture.height() as u32);
         Ok(Self {
-            view: engine.view((2 * fine_h, 2 * fine_w))?,
             features: [(None, engine.features()?), (None, engine.features()?)],
             engine,
             regions: zeros(cells, REGION)?,
@@ -251,26 +264,19 @@ impl Second {
         })
     }
 
-    fn search(
-        &mut self,
-        context: &Context,
-        whole: &Engine,
-        pictures: [(&Picture, u64); 2],
-    ) -> Result<()> {
+    fn search(&mut self, whole: &Engine, pictures: [(&Picture, u64); 2]) -> Result<()> {
         if self.features[1].0 == Some(pictures[0].1) {
             self.features.swap(0, 1);
         }
         for ((known, features), (picture, serial)) in self.features.iter_mut().zip(pictures) {
             if *known != Some(serial) {
                 *known = None;
-                view::view(context, picture, &self.view)?;
-                self.engine.encode(picture, &self.view, features)?;
+                self.engine.encode_halved(picture, features)?;
                 *known = Some(serial);
             }
         }
         let [left, right] = &self.features;
-        self.engine.search(&left.1, &right.1, None)?;
-        self.engine.recall(whole)
+        self.engine.search_in([&left.1, &right.1], whole)
     }
 
     /// Decides what each region takes from which estimate, by what was `measured` of the first.

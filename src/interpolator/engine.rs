@@ -136,6 +136,17 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::encode`], of a picture without its view, for an engine that is the half of another one, see [`Engine::halved`].
+    ///
+    /// # Errors
+    /// It is none; they were made for another engine.
+    pub fn encode_halved(&mut self, picture: &Picture, out: &mut Features) -> Result<()> {
+        match (self, out) {
+            (Self::Embedded(e), Features::Embedded(out)) => e.encode_halved(picture, out),
+            _ => Err(foreign()),
+        }
+    }
+
     /// As [`Engine::encode`], of a picture that others have on a card, for a network that takes it there; it has been read
     /// when the call returns.
     ///
@@ -298,13 +309,23 @@ impl Engine {
         e.run(|_, ws| ws.assume([&l.encoded, &r.encoded], found, past))
     }
 
-    /// Takes the motion before the pair from the engine that this one is the half of.
+    /// As [`Engine::search`], of a pair that the engine that this one is the half of has just searched; what that one found on the way and the
+    /// motion before the pair are taken from there.
     ///
     /// # Errors
-    /// It is not that one.
-    pub fn recall(&self, whole: &Self) -> Result<()> {
-        match (self, whole) {
-            (Self::Embedded(e), Self::Embedded(whole)) => e.workspace.recall(&whole.workspace),
+    /// It is not that one; as [`Engine::expect`].
+    pub fn search_in(&mut self, [left, right]: [&Features; 2], whole: &Self) -> Result<()> {
+        match (self, whole, left, right) {
+            (
+                Self::Embedded(e),
+                Self::Embedded(whole),
+                Features::Embedded(l),
+                Features::Embedded(r),
+            ) => {
+                let finer = &whole.workspace;
+                e.run(|net, ws| net.search_in(ws, [&l.encoded, &r.encoded], finer))?;
+                e.workspace.recall(finer)
+            }
             _ => Err(foreign()),
         }
     }

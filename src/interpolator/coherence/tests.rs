@@ -1,6 +1,9 @@
-use crate::interpolator::{Coherence, Encoded, Findings, Interpolator, Motion, Options, Settings};
-use crate::kernels::PhaseMap;
+use crate::interpolator::{
+    After, Coherence, Encoded, Findings, Interpolator, Motion, Options, Settings,
+};
+use crate::kernels::coherence::{MEASURED, REGION, measure};
 use crate::kernels::testing::Random;
+use crate::kernels::{Context, PhaseMap};
 use crate::network::Variant;
 use crate::picture::{Color, Format, Picture, PictureMut};
 
@@ -23,6 +26,19 @@ fn waves(d: f32) -> Vec<u8> {
         .collect()
 }
 
+/// Waves in squares of 48 pixels, each of which goes somewhere else.
+fn pieces(n: f32) -> Vec<u8> {
+    let place = |i: usize| (i % SIZE.0, i / SIZE.0);
+    let luma = |(x, y): (usize, usize)| {
+        // of -1 to 1, another one in each square
+        let own = |k: usize| (12.9 * (y / 48 * 7 + x / 48 + 31 * k) as f32).sin();
+        let (u, v) = (x as f32 - 12.0 * own(0) * n, y as f32 - 12.0 * own(1) * n);
+        (0.2 * u + 0.17 * v + 9.0 * own(2)).sin() + (0.37 * v - 0.13 * u + 9.0 * own(3)).sin()
+    };
+    let all = (0..SIZE.0 * SIZE.1).map(place).map(luma);
+    all.map(|waves| (118.0 + 45.0 * waves) as u8).collect()
+}
+
 fn picture(data: &[u8]) -> Picture<'_> {
     let planes = [(data, SIZE.0 as isize)];
     let (w, h) = (SIZE.0 as u32, SIZE.1 as u32);
@@ -38,12 +54,15 @@ struct Shot {
 
 impl Shot {
     fn new(threads: usize, scale: Option<f32>) -> Self {
+        Self::of([0.0, 1.0, 2.0].map(|n| waves(n * MOTION)), threads, scale)
+    }
+
+    fn of(frames: [Vec<u8>; 3], threads: usize, scale: Option<f32>) -> Self {
         let network = Variant::Balanced.network().unwrap();
         let (options, size) = (Options::default(), (SIZE.0 as u32, SIZE.1 as u32));
         let options = Options { scale, ..options };
         let made = Interpolator::with_options(network, Format::Gray8, size, threads, options);
         let mut interpolator = made.unwrap();
-        let frames = [0.0, 1.0, 2.0].map(|n| waves(n * MOTION));
         let encoded = frames
             .iter()
             .map(|f| interpolator.encode(&picture(f)).unwrap());
@@ -65,11 +84,23 @@ impl Shot {
         let sides = (&left, &*self.encoded[first]);
         let other = (&right, &*self.encoded[first + 1]);
         let phase = PhaseMap::Uniform(phase);
+        let third = picture(&self.frames[2]);
+        let after = (first == 0).then(|| After {
+            picture: &third,
+            encoded: &self.encoded[2],
+            interval: 1.0,
+        });
         let made_by = self
             .interpolator
-            .interpolate(sides, other, &phase, settings, &mut out);
+            .interpolate_before(after, sides, other, &phase, settings, &mut out);
         made_by.unwrap();
         made
+    }
+
+    /// What the second estimate of the last pair was made of.
+    fn second(&self) -> Vec<f32> {
+        let second = self.interpolator.check.as_ref().unwrap().second.as_ref();
+        values(second.unwrap().engine.found().unwrap())
     }
 
     /// Puts noise of up to four cells in place of the motion that was found last, as if the search had failed.
@@ -127,6 +158,90 @@ fn a_failed_search_is_found_out_and_made_good() {
             "{good} becomes {spoilt}, {made} again"
         );
     }
+}
+
+fn values(tensor: &candle_core::Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Mean of the absolute differences.
+fn apart(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let sum: f32 = a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum();
+    sum / a.len() as f32
+}
+
+/// Two turbulent pairs.
+fn turbulent() -> Shot {
+    Shot::of([0.0, 1.0, 2.0].map(pieces), 2, None)
+}
+
+#[test]
+fn the_second_estimate_begins_as_if_its_own_pictures_had_been_searched() {
+    let mut shot = turbulent();
+    for first in [0, 1] {
+        shot.make(first, 0.5, &auto());
+        assert!(shot.interpolator.turbulence().unwrap().again);
+        let taken = shot.second();
+        let second = &mut shot.interpolator.check.as_mut().unwrap().second;
+        let second = second.as_mut().unwrap();
+        let [left, right] = &second.features;
+        second.engine.search(&left.1, &right.1, None).unwrap();
+        let searched = shot.second();
+        let (off, all) = (
+            apart(&taken, &searched),
+            apart(&searched, &vec![0.0; searched.len()]),
+        );
+        // its luma is a little sharper, and motion that is wild goes one way or the other for less
+        assert!(off > 0.0 && off < 0.6 * all, "{off} of {all}");
+    }
+}
+
+#[test]
+fn the_second_estimate_is_of_the_pair_whatever_was_searched_between() {
+    let follows = Settings {
+        motion: Motion::Trajectory,
+        ..off()
+    };
+    let alone = |first| {
+        let mut shot = turbulent();
+        shot.make(first, 0.5, &auto());
+        shot.second()
+    };
+    let (pair, next) = (alone(0), alone(1));
+    let far = apart(&pair, &next);
+    // trajectories search the next pair as well, before and after this one is asked for
+    let mut shot = turbulent();
+    shot.make(0, 0.5, &follows);
+    shot.make(0, 0.5, &auto());
+    let off = apart(&shot.second(), &pair);
+    assert!(off < 0.5 * far, "{off}, the next pair {far}");
+    shot.make(1, 0.5, &auto());
+    assert!(shot.second() == next);
+    // in reverse
+    shot.make(0, 0.5, &follows);
+    shot.make(1, 0.5, &auto());
+    let off = apart(&shot.second(), &next);
+    assert!(off < 0.5 * far, "{off}, the pair before {far}");
+}
+
+#[test]
+fn where_motion_is_coherent_its_map_is_there_all_the_same() {
+    let mut shot = Shot::new(2, None);
+    shot.make(0, 0.5, &auto());
+    let found = shot.interpolator.motion_found().unwrap();
+    let (h, w, _) = found.dims3().unwrap();
+    let room = |channels| crate::kernels::testing::zeros(&[h, w, channels]);
+    let measured = room(MEASURED);
+    measure(&Context::new(1).unwrap(), found, &room(REGION), &measured).unwrap();
+    let Some(Findings::Motion { incoherence, .. }) = shot.interpolator.findings() else {
+        panic!("no motion");
+    };
+    let wanted = values(&measured.narrow(2, 0, 1).unwrap());
+    assert!(values(incoherence.unwrap()) == wanted);
+    let mean = wanted.iter().sum::<f32>() / wanted.len() as f32;
+    let told = shot.interpolator.turbulence().unwrap().incoherence;
+    assert!((told - mean).abs() < 0.1 * mean, "{told}, {mean}");
 }
 
 #[test]

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-#[cfg(feature = "cuda")]
-use super::foreign;
-use super::{Painter, explained, new_motion, zeros};
+use super::{Painter, explained, foreign, new_motion, zeros};
 use crate::error::Result;
 use crate::interpolator::card::{Beside, OnCard, Seen};
 #[cfg(feature = "cuda")]
@@ -145,6 +143,22 @@ impl Embedded {
             luma::gather(&self.context, &pixels, whole, half)?;
         }
         see(view, &mut out.encoded)
+    }
+
+    /// As [`Embedded::encode`], of a picture without its view, for what [`Embedded::halved`] made.
+    ///
+    /// # Errors
+    /// It is none of those.
+    pub(super) fn encode_halved(
+        &mut self,
+        picture: &Picture,
+        out: &mut EmbeddedFeatures,
+    ) -> Result<()> {
+        let halved = self.halved.as_ref().filter(|_| !self.keeps_luma);
+        let halved = halved.ok_or_else(foreign)?;
+        view::half_view(&self.context, picture, &halved.seen)?;
+        self.network
+            .encode(&mut self.workspace, &halved.seen, &mut out.encoded)
     }
 
     /// As [`Embedded::encode`], of a picture that others have on a card; it has been read when the call returns.

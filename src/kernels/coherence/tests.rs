@@ -147,6 +147,38 @@ fn fast_and_plain_are_the_same_bits() {
 }
 
 #[test]
+fn a_glance_measures_every_third_row_and_leaves_the_others() {
+    let mut random = Random(7);
+    for size in SIZES.into_iter().chain([(7, 22), (8, 33), (9, 14)]) {
+        let found = random.tensor(size, 4, 1.0);
+        for context in <[Context; 2]>::from(contexts()) {
+            let (whole, some) = (Out::new(size, MEASURED), room(size, MEASURED));
+            measure(&context, &found, &room(size, REGION), &whole.tensor()).unwrap();
+            let whole = whole.values();
+            for cells in [size, (size.0.div_ceil(2), size.1.div_ceil(2))] {
+                let rooms = (&room(size, REGION), &some);
+                let mean = glance(&context, &found, rooms, cells).unwrap();
+                let of_row = |y: usize| {
+                    let row = &whole[MEASURED * size.1 * y..][..MEASURED * cells.1];
+                    row.chunks(MEASURED).map(|v| v[0]).sum::<f32>()
+                };
+                let rows = (0..cells.0).step_by(3);
+                let count = rows.len() * cells.1;
+                let wanted = rows.map(of_row).sum::<f32>() / count as f32;
+                close("the mean", &[mean], &[wanted], 1e-5);
+            }
+            for (i, (found, whole)) in values(&some).iter().zip(&whole).enumerate() {
+                let looked_at = (i / (MEASURED * size.1)).is_multiple_of(3);
+                let wanted = if looked_at { *whole } else { 0.0 };
+                assert_eq!(*found, wanted, "{size:?}, value {i}");
+            }
+            let rooms = (&room(size, REGION), &some);
+            assert!(glance(&context, &found, rooms, (size.0 + 1, size.1)).is_err());
+        }
+    }
+}
+
+#[test]
 fn fast_and_plain_tell_the_same_texture() {
     let mut random = Random(6);
     let (plain, fast) = contexts();

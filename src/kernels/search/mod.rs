@@ -211,6 +211,21 @@ pub fn search_from(
     space.run(context, levels.min(space.levels.len()), out)
 }
 
+/// Copies what the last search found on the level above the finest one to `out`, twice `[h, w, 2]`, in samples of that level. `false`
+/// where that one was too small to be searched: nothing is written.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn coarser(context: &Context, space: &Space, out: [&Tensor; 2]) -> candle_core::Result<bool> {
+    let Some(level) = space.levels.get(1) else {
+        return Ok(false);
+    };
+    for (dense, out) in level.flows.iter().zip(out) {
+        dense.copy(context, out)?;
+    }
+    Ok(true)
+}
+
 impl Level {
     fn run(&mut self, context: &Context, coarser: Option<&Level>, finer: Option<&Level>) {
         let [a, b] = &self.luma;

@@ -222,6 +222,39 @@ fn a_search_goes_on_from_what_is_known() {
 }
 
 #[test]
+fn the_level_above_knows_the_motion_in_its_own_samples() {
+    let size = (121, 160);
+    let half = (61, 80);
+    let (texture, context) = (Texture::new(1), contexts().1);
+    let left = pyramid(size, |x, y| texture.at(x, y));
+    let right = pyramid(size, |x, y| texture.at(x - 30.0, y + 12.0));
+    let rooms = |(h, w)| [0, 1].map(|_| crate::kernels::testing::zeros(&[h, w, 2]));
+    let mut space = Space::new(&sizes(&left), 0).unwrap();
+    search(
+        &context,
+        [&left, &right],
+        &mut space,
+        rooms(size).each_ref(),
+    )
+    .unwrap();
+    let above = rooms(half);
+    assert!(coarser(&context, &space, above.each_ref()).unwrap());
+    for (flow, sign) in above.iter().zip([1.0, -1.0]) {
+        let values = flow.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let flow: Flow = values.chunks(2).map(|f| [f[0], f[1]]).collect();
+        let far = error(&flow, half.1, inside(half, 20), |_, _| {
+            [sign * 15.0, sign * -6.0]
+        });
+        assert!(far < 0.2, "{far} off");
+    }
+    assert!(coarser(&context, &space, rooms(size).each_ref()).is_err());
+    // none where the one above is too small to be searched
+    let small = pyramid((9, 9), |x, y| texture.at(x, y));
+    let space = Space::new(&sizes(&small), 0).unwrap();
+    assert!(!coarser(&context, &space, rooms((5, 5)).each_ref()).unwrap());
+}
+
+#[test]
 fn flow_is_in_samples_of_the_finest_level() {
     let size = (256, 320);
     let texture = Texture::new(2);

@@ -25,14 +25,19 @@ pub fn halve(context: &Context, view: &Tensor, out: &Tensor) -> Result<()> {
             candle_core::bail!("a view with gaps between its cells");
         }
         out.for_each_row(context, |y, row| {
-            let pairs = |y: usize| view.row(y).as_chunks::<PAIR>().0;
-            let pairs = pairs(2 * y).iter().zip(pairs(2 * y + 1));
-            for (cell, (upper, lower)) in row.as_chunks_mut().0.iter_mut().zip(pairs) {
-                *cell = smaller(upper, lower);
-            }
+            halve_rows([view.row(2 * y), view.row(2 * y + 1)], row);
         });
         Ok(())
     })
+}
+
+/// Makes a row of cells of two rows of them.
+pub(super) fn halve_rows([upper, lower]: [&[f32]; 2], out: &mut [f32]) {
+    let (upper, lower) = (upper.as_chunks::<PAIR>().0, lower.as_chunks().0);
+    let pairs = upper.iter().zip(lower);
+    for (cell, (upper, lower)) in out.as_chunks_mut().0.iter_mut().zip(pairs) {
+        *cell = smaller(upper, lower);
+    }
 }
 
 /// The cell of four.

@@ -68,18 +68,44 @@ pub fn view(context: &Context, picture: &Picture, out: &Tensor) -> Result<()> {
     raster::write("view", out, |mut raster| {
         raster.expect("view", size(picture.height(), picture.width()), CHANNELS)?;
         raster.for_each_row(context, |y, row| {
-            let y = y.min(picture.height().div_ceil(2) - 1);
-            let made = fast(context.level(), picture, &colors, y, row);
-            let cells = picture.width().div_ceil(2);
-            for x in made..cells {
-                let cell = reference::cell(picture, &colors, x, y);
-                row[x * CHANNELS..][..CHANNELS].copy_from_slice(&cell);
-            }
-            repeat_edge(row, cells);
+            fill_row(context.level(), picture, &colors, y, row);
         });
         Ok(())
     })?;
     Ok(())
+}
+
+/// Fills `out`, half the [`size`] of the picture's view, as [`view`] and [`halve`] do, without a view between them.
+///
+/// # Errors
+/// `out` has another shape.
+pub fn half_view(context: &Context, picture: &Picture, out: &Tensor) -> Result<()> {
+    let colors = Colors::of(picture);
+    raster::write("half view", out, |mut raster| {
+        let (height, width) = size(picture.height(), picture.width());
+        raster.expect("half view", (height / 2, width / 2), CHANNELS)?;
+        let two = || vec![0.0; 2 * width * CHANNELS];
+        raster.for_each_band_with(context, 1, two, |rows, y, mut band| {
+            let (upper, lower) = rows.split_at_mut(width * CHANNELS);
+            fill_row(context.level(), picture, &colors, 2 * y, upper);
+            fill_row(context.level(), picture, &colors, 2 * y + 1, lower);
+            halve::halve_rows([upper, lower], band.row_mut(0));
+        });
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Makes row `y` of the view.
+fn fill_row(level: CpuLevel, picture: &Picture, colors: &Colors, y: usize, row: &mut [f32]) {
+    let y = y.min(picture.height().div_ceil(2) - 1);
+    let made = fast(level, picture, colors, y, row);
+    let cells = picture.width().div_ceil(2);
+    for x in made..cells {
+        let cell = reference::cell(picture, colors, x, y);
+        row[x * CHANNELS..][..CHANNELS].copy_from_slice(&cell);
+    }
+    repeat_edge(row, cells);
 }
 
 /// Makes the first cells of row `y` of the view, and says how many.

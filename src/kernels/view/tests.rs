@@ -53,6 +53,28 @@ fn fast_path_gives_the_same_bits() {
 }
 
 #[test]
+fn half_a_view_is_that_of_the_view_to_the_bit() {
+    for format in Format::ALL {
+        for size in [(1, 1), (3, 2), (17, 3), (64, 4), (135, 31), (400, 260)] {
+            let picture = Owned::new(format, size, 3).noise(&mut Noise::new(4));
+            let (h, w) = self::size(size.1 as usize, size.0 as usize);
+            let room = |h, w| Tensor::zeros((h, w, CHANNELS), DType::F32, &Device::Cpu).unwrap();
+            for level in [CpuLevel::Avx2, CpuLevel::Reference] {
+                let context = Context::with_level(2, level).unwrap();
+                let (whole, want, found) = (room(h, w), room(h / 2, w / 2), room(h / 2, w / 2));
+                view(&context, &picture.picture(), &whole).unwrap();
+                halve(&context, &whole, &want).unwrap();
+                half_view(&context, &picture.picture(), &found).unwrap();
+                let [found, want] = [found, want].map(|t| t.to_vec3::<f32>().unwrap());
+                assert!(found == want, "{format:?} {size:?}");
+            }
+            let context = Context::new(1).unwrap();
+            assert!(half_view(&context, &picture.picture(), &room(h, w)).is_err());
+        }
+    }
+}
+
+#[test]
 fn luma_is_row_by_row_and_chroma_follows() {
     let mut owned = Owned::new(Format::I420, (8, 8), 0);
     for y in 0..8 {

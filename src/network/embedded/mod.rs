@@ -156,7 +156,40 @@ impl Network {
     ) -> Result<()> {
         self.begin(ws, left, right, pace)?;
         let found = ws.found.clone();
-        self.find(ws, left, right, &found)
+        self.find(ws, left, right, &found)?;
+        ws.in_space = InSpace::Pair;
+        Ok(())
+    }
+
+    /// As [`Network::search`] without a pace, where `finer`, the workspace of a network that sees the same pictures twice as large, has just
+    /// searched them: on the way there it has found what this one would search for. On the CPU.
+    ///
+    /// # Errors
+    /// As [`Network::search`]; that one's is not twice as large.
+    pub fn search_in(
+        &self,
+        ws: &mut Workspace,
+        [left, right]: [&Encoded; 2],
+        finer: &Workspace,
+    ) -> Result<()> {
+        if finer.in_space != InSpace::Pair {
+            return self.search(ws, left, right, None);
+        }
+        self.begin(ws, left, right, None)?;
+        let ways = [&ws.ways[0], &ws.ways[1]];
+        let (context, per_cell) = (&ws.context, HALF_CELL >> self.config.finest);
+        let taken = context.pool().install(|| -> Result<bool> {
+            let taken = search::coarser(context, &finer.search, ways)?;
+            if taken {
+                hypotheses::gather(context, ways, per_cell, &ws.found)?;
+            }
+            Ok(taken)
+        })?;
+        if !taken {
+            let found = ws.found.clone();
+            self.find(ws, left, right, &found)?;
+        }
+        Ok(())
     }
 
     /// As [`Network::search`], of the pair that [`Network::look_ahead`] had last: what was found then is taken.
@@ -191,6 +224,7 @@ impl Network {
             ws.expect_encoded(right)?;
             ws.expect_encoded(after)?;
             self.find(ws, right, after, &found)?;
+            ws.in_space = InSpace::Ahead;
         }
         ws.follows = true;
         ws.state_is = StateIs::Other;
@@ -243,6 +277,7 @@ impl Network {
         if let Some(gpu) = ws.context.gpu() {
             return self.find_on(gpu, ws, [left, right], found);
         }
+        ws.in_space = InSpace::Other;
         let (context, search) = (&ws.context, &mut ws.search);
         let ways = [&ws.ways[0], &ws.ways[1]];
         let per_cell = HALF_CELL >> self.config.finest;
@@ -356,6 +391,17 @@ enum StateIs {
     Kept,
 }
 
+/// Which pair was searched last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InSpace {
+    /// The one whose motion is in `found`.
+    Pair,
+    /// The one that was looked ahead to.
+    Ahead,
+    /// Another one, or what was found of it is not what is used.
+    Other,
+}
+
 /// All memory that encoding and estimating need for pictures of one size.
 #[derive(Debug)]
 pub struct Workspace {
@@ -364,6 +410,8 @@ pub struct Workspace {
     sizes: Sizes,
     encoder: EncoderSpace,
     search: search::Space,
+    /// What `search` holds.
+    in_space: InSpace,
     /// What a search on a card needs; empty on the CPU.
     #[cfg(feature = "cuda")]
     rooms: Vec<cuda::Room>,
@@ -414,6 +462,7 @@ impl Workspace {
             encoder: EncoderSpace::new(config, &sizes, context)?,
             // on a card as good as free: memory that is never touched
             search: search::Space::new(&levels, config.finest)?,
+            in_space: InSpace::Other,
             #[cfg(feature = "cuda")]
             rooms: cuda::rooms(context, search::cuda::levels(&levels, config.finest)?)?,
             ways: [way(&refiner.matched.left)?, way(&refiner.matched.right)?],
@@ -508,6 +557,7 @@ impl Workspace {
         expect("the motion found", found.dims(), self.found.dims())?;
         expect("the motion before", past.dims(), self.past.dims())?;
         (self.found, self.past) = (found, past);
+        self.in_space = InSpace::Other;
         self.state_is = StateIs::Other;
         self.decoder.rest(&self.context, pictures)
     }
@@ -530,6 +580,11 @@ impl Workspace {
         let ahead = self.ahead()?.found.clone();
         let found = std::mem::replace(&mut self.found, ahead);
         self.ahead()?.found = found;
+        self.in_space = match self.in_space {
+            InSpace::Pair => InSpace::Ahead,
+            InSpace::Ahead => InSpace::Pair,
+            InSpace::Other => InSpace::Other,
+        };
         Ok(())
     }
 
