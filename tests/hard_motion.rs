@@ -101,6 +101,7 @@ fn a_repeated_pattern_does_not_jump_by_a_period() {
         (32.0, 14.0),
         (40.0, 8.0),
         (40.0, 16.0),
+        (40.0, 18.0),
     ] {
         let bar = |x: f32| (x + 400.0).rem_euclid(period) < 0.4 * period;
         let behind = |x: f32, y: f32| 0.4 + 0.1 * (0.05 * y + 0.02 * x).sin();

@@ -240,8 +240,8 @@ __device__ float distance(const float a[2], const float b[2]) { return fabsf(a[0
 
 // ---- Patterns, as pattern.rs has them.
 
-const float LENGTH = 3e-4f, FAR = 1.0f, PERIOD = 4.5f, ALIKE = 0.25f, UNLIKE = 1.0f;
-const float LEAST = 16.0f / 255.0f / 255.0f * 64.0f, LOST = 6.0f, GONE = 20.0f;
+const float LENGTH = 3e-4f, FAR = 1.0f, PERIOD = 2.0f, ALIKE = 0.25f, UNLIKE = 1.0f;
+const float LEAST = 16.0f / 255.0f / 255.0f * 64.0f, LOST = 3.0f, GONE = 20.0f;
 const int LONGEST = 12, LEAST_ALIKE = 2;
 
 // A patch whose period is asked for, along an axis (0: x).

@@ -11,8 +11,8 @@ const LENGTH: f32 = 3e-4;
 /// samples) are looked at twice.
 pub const FAR: f32 = 1.0;
 /// Shares of a patch's variance that a period further from the start costs. Being x of a period off costs
-/// 2 - 2 cos(2 pi x): more than the way there up to x = 0.4 and less than the way to the wrong side.
-const PERIOD: f32 = 4.5;
+/// 2 - 2 cos(2 pi x): a place a whole period further is taken only where the nearer one is off by a quarter of one and more.
+const PERIOD: f32 = 2.0;
 /// Shares of the variance up to which a patch is like the one a period away, and from which it is unlike another.
 const ALIKE: f32 = 0.25;
 const UNLIKE: f32 = 1.0;
@@ -24,7 +24,7 @@ const LEAST_ALIKE: usize = 2;
 /// What has less variance than four codes a sample shows nothing.
 const LEAST: f32 = 16.0 / 255.0 / 255.0 * 64.0;
 /// A pattern is lost at a level that has this much less of the squares of its gradients than the finer level.
-const LOST: f32 = 6.0;
+const LOST: f32 = 3.0;
 /// What has so much less of them is lost whatever it is; noise has a tenth.
 const GONE: f32 = 20.0;
 
