@@ -89,11 +89,15 @@ const SUBTITLE: f64 = 2.0;
 #[test]
 fn a_repeated_pattern_does_not_jump_by_a_period() {
     // bars of a fence: period and shift
-    for (period, shift) in [
+    let upright = [
         (12.0, 2.0),
         (12.0, 4.0),
         (16.0, 2.0),
         (16.0, 4.0),
+        (16.0, 6.0),
+        (20.0, 4.0),
+        (20.0, 6.0),
+        (20.0, 8.0),
         (24.0, 4.0),
         (24.0, 8.0),
         (24.0, 10.0),
@@ -102,11 +106,23 @@ fn a_repeated_pattern_does_not_jump_by_a_period() {
         (40.0, 8.0),
         (40.0, 16.0),
         (40.0, 18.0),
-    ] {
+    ];
+    let lying = [
+        (16.0, 4.0),
+        (16.0, 6.0),
+        (20.0, 4.0),
+        (20.0, 8.0),
+        (24.0, 6.0),
+        (40.0, 10.0),
+    ];
+    let both = upright.map(|bars| (true, bars));
+    let both = both.into_iter().chain(lying.map(|bars| (false, bars)));
+    for (is_upright, (period, shift)) in both {
         let bar = |x: f32| (x + 400.0).rem_euclid(period) < 0.4 * period;
         let behind = |x: f32, y: f32| 0.4 + 0.1 * (0.05 * y + 0.02 * x).sin();
         let at = |s: f32| {
-            grey(|x, y| match bar(x - s * shift) {
+            let is_bar = |x, y| bar(if is_upright { x } else { y } - s * shift);
+            grey(|x, y| match is_bar(x, y) {
                 true => 0.75,
                 false => behind(x, y),
             })
@@ -114,12 +130,12 @@ fn a_repeated_pattern_does_not_jump_by_a_period() {
         let (left, truth, right) = (at(0.0), at(0.5), at(1.0));
         let made = made(&left, &right, 0.5);
         // at the edge, where bars come in, they may be wrong
-        let inner = |x: usize, y: usize| (64..256).contains(&x) && (32..160).contains(&y);
+        let inner = |x: usize, y: usize| (64..256).contains(&x) && (48..144).contains(&y);
         let wrong = difference(&made, &truth, inner);
         // the period next to it would be half a period off in the middle: 50 codes and more
         assert!(
             wrong < 2.0,
-            "period {period}, shift {shift}: {wrong} codes off"
+            "period {period}, shift {shift}, upright: {is_upright}: {wrong} codes off"
         );
     }
 }

@@ -26,14 +26,14 @@ fn waves(d: f32) -> Vec<u8> {
         .collect()
 }
 
-/// Waves in squares of 48 pixels, each of which goes somewhere else.
+/// Waves in squares of 48 pixels, each of which goes somewhere else; so long that no level of the search has lost them.
 fn pieces(n: f32) -> Vec<u8> {
     let place = |i: usize| (i % SIZE.0, i / SIZE.0);
     let luma = |(x, y): (usize, usize)| {
         // of -1 to 1, another one in each square
         let own = |k: usize| (12.9 * (y / 48 * 7 + x / 48 + 31 * k) as f32).sin();
         let (u, v) = (x as f32 - 12.0 * own(0) * n, y as f32 - 12.0 * own(1) * n);
-        (0.2 * u + 0.17 * v + 9.0 * own(2)).sin() + (0.37 * v - 0.13 * u + 9.0 * own(3)).sin()
+        (0.1 * u + 0.08 * v + 9.0 * own(2)).sin() + (0.16 * v - 0.06 * u + 9.0 * own(3)).sin()
     };
     let all = (0..SIZE.0 * SIZE.1).map(place).map(luma);
     all.map(|waves| (118.0 + 45.0 * waves) as u8).collect()

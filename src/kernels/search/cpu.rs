@@ -159,6 +159,7 @@ fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2
         cost: variance(sum, squares),
         step: [x, y],
         lost: false,
+        hidden: 0.0,
         changed: 0,
     }
 }

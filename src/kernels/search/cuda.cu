@@ -35,6 +35,8 @@ struct Patch {
     float step[2];
     // Whether the level has lost what it shows, and the pass that changed the flow last.
     int lost, changed;
+    // See `hidden_of`.
+    float hidden;
 };
 
 // One level: of both pictures the luma, and of the finer level's the luma, [h, w, 1]; of the coarser level the flow of both
@@ -233,14 +235,14 @@ __device__ float fit(const Lanes& lanes, const Template& own, const Raster<const
 // For all threads: what a group has found.
 __device__ Patch found_by(const Lanes& lanes, float fits, int group, float fx, float fy) {
     float cost = variance_of(lanes.of(fits, group, 0), lanes.of(fits, group, 1));
-    return {{fx, fy}, cost, {lanes.of(fits, group, 2), lanes.of(fits, group, 3)}, 0, 0};
+    return {{fx, fy}, cost, {lanes.of(fits, group, 2), lanes.of(fits, group, 3)}, 0, 0, 0.0f};
 }
 
 __device__ float distance(const float a[2], const float b[2]) { return fabsf(a[0] - b[0]) + fabsf(a[1] - b[1]); }
 
 // ---- Patterns, as pattern.rs has them.
 
-const float LENGTH = 3e-4f, FAR = 1.0f, PERIOD = 2.0f, ALIKE = 0.25f, UNLIKE = 1.0f;
+const float LENGTH = 3e-4f, FIRST_LENGTH = 0.1f, WAY = 0.03f, FAR = 1.0f, PERIOD = 2.0f, ALIKE = 0.25f, UNLIKE = 1.0f;
 const float LEAST = 16.0f / 255.0f / 255.0f * 64.0f, LOST = 3.0f, GONE = 20.0f;
 const int LONGEST = 12, LEAST_ALIKE = 2;
 
@@ -338,13 +340,17 @@ struct Choice {
     const Raster<const float>& own;
     int y, x;
     float variance;
+    // The flow that the search starts from, unless this is the coarsest level, and what is hidden, see `hidden_of`.
     float start[2];
+    bool is_first_level;
+    float hidden;
     bool asked;
     float period;
 
     __device__ float rate(const Patch& found) const {
         const float none[2] = {0.0f, 0.0f};
-        return found.cost + LENGTH * variance * distance(found.flow, none);
+        float share = is_first_level ? FIRST_LENGTH : LENGTH;
+        return found.cost + share * variance * distance(found.flow, none) + WAY * hidden * distance(found.flow, start);
     }
     // Whether what was found is better than the best so far, by this factor and this cost.
     __device__ bool prefers(const Patch& found, const Patch& best, float factor, float more) {
@@ -423,7 +429,7 @@ __device__ int nearest(int i, float flow, int count) {
 __device__ Patch patch_at(const Search& search, const Patch* grid, int i, int j) {
     if (search.pass > 0) return grid[i * search.columns + j];
     Corners corners(search.coarser, i, j);
-    return {{corners.start(0), corners.start(1)}, 0.0f, {0.0f, 0.0f}, 0, 0};
+    return {{corners.start(0), corners.start(1)}, 0.0f, {0.0f, 0.0f}, 0, 0, 0.0f};
 }
 
 __device__ bool is_fresh(const Search& search, const Patch& patch) { return patch.changed + 1 >= search.pass; }
@@ -461,7 +467,12 @@ __device__ Patch among(const Lanes& lanes, const Patch& patch, const Candidate& 
     }
     float share = 1.0f / (float)max(count, 1);
     float x = count > 0 ? share * sum[0] : patch.flow[0], y = count > 0 ? share * sum[1] : patch.flow[1];
-    return {{x, y}, patch.cost, {0.0f, 0.0f}, 1, patch.changed};
+    return {{x, y}, patch.cost, {0.0f, 0.0f}, 1, patch.changed, patch.hidden};
+}
+
+// By how much the squares of gradients that the finer level shows are more than the patch's own.
+__device__ float hidden_of(const float there[2], const Template& own) {
+    return fmaxf(there[0] - own.slopes[0], 0.0f) + fmaxf(there[1] - own.slopes[1], 0.0f);
 }
 
 // One patch, at row and column (i, j), and what its warp knows of it.
@@ -533,13 +544,15 @@ struct Refinement {
         Template own;
         make(lanes, samples, own);
         if (is_lost(finer, own, finer_y, finer_x)) return among(lanes, patch, near);
-        Choice choice = {lanes, search.own, y, x, own.variance, {corners.start(0), corners.start(1)}, false, 0.0f};
+        float hidden = is_first ? hidden_of(finer, own) : patch.hidden;
+        Choice choice = {lanes, search.own, y, x, own.variance, {corners.start(0), corners.start(1)}, !search.coarser.data, hidden, false, 0.0f};
         Patch best = best_of(wanted, near, own, choice, patch);
         Patch found = descend(lanes, own, search.other, y, x, best);
         if (distance(found.flow, best.flow) > FAR && !choice.prefers(found, best, 1.0f, 0.0f)) {
             best.step[0] = best.step[1] = 0.0f;
-            return best;
+            found = best;
         }
+        found.hidden = hidden;
         return found;
     }
 };

@@ -7,7 +7,7 @@ use super::{DISTANCES, searched};
 use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
 
 /// Bytes of a patch on the device.
-const PATCH_BYTES: usize = 7 * size_of::<f32>();
+const PATCH_BYTES: usize = 8 * size_of::<f32>();
 /// What is found, and what was found by the pass before, of both directions.
 const GRIDS: usize = 4;
 /// A level with no more patches, of both directions, is searched by one launch: twice as many as its block takes at once.

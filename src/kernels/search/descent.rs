@@ -1,6 +1,6 @@
 //! The search itself, whatever computes with the samples.
 
-use super::pattern::{Choice, FAR, is_lost};
+use super::pattern::{Choice, FAR, Finer, Origin, hidden, is_lost};
 use super::{Context, DISTANCES, Dense, PATCH, Plane, STRIDE, for_each_row};
 
 /// Gauss-Newton steps of a patch each time that it looked around.
@@ -44,6 +44,8 @@ pub struct Patch {
     pub step: [f32; 2],
     /// See [`is_lost`].
     pub lost: bool,
+    /// See [`hidden`].
+    pub hidden: f32,
     /// The pass that changed the flow last.
     pub changed: usize,
 }
@@ -71,6 +73,7 @@ impl Grid {
             cost: 0.0,
             step: [0.0; 2],
             lost: false,
+            hidden: 0.0,
             changed: 0,
         };
         Self {
@@ -226,13 +229,18 @@ impl Search<'_> {
         let [own, other] = self.luma;
         let template = A::template(own, at.0, at.1);
         let fit = |flow| A::fit(&template, other, at, flow);
-        let lost = |finer| is_lost::<A>(&template, finer, at);
-        if self.pass == 0 && self.beside.finer.is_some_and(lost) {
-            return among(patch, &candidates[..4]);
-        }
-        let start = start(self.beside.coarser, at.0 / STRIDE, at.1 / STRIDE);
-        let mut choice = Choice::<A>::new(&template, own, at, start);
         let mut best = patch;
+        if let Some(finer) = self.beside.finer.filter(|_| self.pass == 0) {
+            let there = Finer::<A>::below(finer, at);
+            if is_lost(&template, &there) {
+                return among(patch, &candidates[..4]);
+            }
+            best.hidden = hidden(&template, &there);
+        }
+        let hidden = best.hidden;
+        let coarser = self.beside.coarser;
+        let flow = coarser.map(|flow| middle(flow, at.0 / STRIDE, at.1 / STRIDE));
+        let mut choice = Choice::<A>::new(&template, own, at, Origin { flow, hidden });
         if self.pass == 0 {
             best = fit(patch.flow);
             if distance(patch.flow, [0.0; 2]) > CLOSE {
@@ -254,12 +262,15 @@ impl Search<'_> {
             }
         }
         let found = descend(best, fit);
-        match distance(found.flow, best.flow) > FAR && !choice.prefers(&found, &best, EVEN) {
-            true => Patch {
-                step: [0.0; 2],
-                ..best
-            },
-            false => found,
+        let strays = distance(found.flow, best.flow) > FAR && !choice.prefers(&found, &best, EVEN);
+        let (found, step) = match strays {
+            true => (best, [0.0; 2]),
+            false => (found, found.step),
+        };
+        Patch {
+            step,
+            hidden,
+            ..found
         }
     }
 }

@@ -7,9 +7,13 @@ use super::{Plane, STRIDE};
 /// Share of a patch's variance that each sample of a flow's length costs: of a repeated pattern's places,
 /// which fit equally well, the nearest is taken.
 const LENGTH: f32 = 3e-4;
+/// The same at the coarsest level, where a sample is a long way, most patterns are aliases, and nothing tells where to start.
+const FIRST_LENGTH: f32 = 0.1;
 /// Flows that lead this much further than another one from where the search started (the sum along both axes, in
 /// samples) are looked at twice.
 pub const FAR: f32 = 1.0;
+/// Share of what is [`hidden`] that each sample further from where the search started costs.
+const WAY: f32 = 0.03;
 /// Shares of a patch's variance that a period further from the start costs. Being x of a period off costs
 /// 2 - 2 cos(2 pi x): a place a whole period further is taken only where the nearer one is off by a quarter of one and more.
 const PERIOD: f32 = 2.0;
@@ -28,30 +32,39 @@ const LOST: f32 = 3.0;
 /// What has so much less of them is lost whatever it is; noise has a tenth.
 const GONE: f32 = 20.0;
 
+/// Where the search of a patch starts.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// What the coarser level has found; `None` at the coarsest.
+    pub flow: Option<[f32; 2]>,
+    /// See [`hidden`].
+    pub hidden: f32,
+}
+
 /// Which of two places a patch is taken for.
 pub struct Choice<'a, A: Arithmetic> {
     template: &'a A::Template,
     own: &'a Plane,
     at: (usize, usize),
-    start: [f32; 2],
+    origin: Origin,
     /// The period of the pattern that it is of, if it is, once that was asked.
     period: Option<Option<f32>>,
 }
 
 impl<'a, A: Arithmetic> Choice<'a, A> {
-    /// For the patch at (y, x) of its `own` luma, whose search starts from the flow `start`.
+    /// For the patch at (y, x) of its `own` luma.
     #[inline(always)]
     pub fn new(
         template: &'a A::Template,
         own: &'a Plane,
         at: (usize, usize),
-        start: [f32; 2],
+        origin: Origin,
     ) -> Self {
         Self {
             template,
             own,
             at,
-            start,
+            origin,
             period: None,
         }
     }
@@ -60,10 +73,13 @@ impl<'a, A: Arithmetic> Choice<'a, A> {
     #[inline(always)]
     pub fn prefers(&mut self, found: &Patch, best: &Patch, (factor, more): (f32, f32)) -> bool {
         let variance = A::variance(self.template);
-        let length = |patch: &Patch| LENGTH * variance * distance(patch.flow, [0.0; 2]);
-        let rate = |patch: &Patch| patch.cost + length(patch);
+        let Origin { flow, hidden } = self.origin;
+        let (start, share) = flow.map_or(([0.0; 2], FIRST_LENGTH), |start| (start, LENGTH));
+        let length = |patch: &Patch| share * variance * distance(patch.flow, [0.0; 2]);
+        let away = |patch: &Patch| distance(patch.flow, start);
+        let way = |patch: &Patch| WAY * hidden * away(patch);
+        let rate = |patch: &Patch| patch.cost + length(patch) + way(patch);
         let better = rate(found) * factor + more < rate(best);
-        let away = |patch: &Patch| distance(patch.flow, self.start);
         let further = away(found) - away(best);
         if !better || further < FAR {
             return better;
@@ -79,23 +95,45 @@ impl<'a, A: Arithmetic> Choice<'a, A> {
     }
 }
 
+/// What the finer level shows where a patch is.
+pub struct Finer<'a, A: Arithmetic> {
+    plane: &'a Plane,
+    at: (usize, usize),
+    template: A::Template,
+}
+
+impl<'a, A: Arithmetic> Finer<'a, A> {
+    /// Below the patch at (y, x) of the coarser level, around the same middle.
+    #[inline(always)]
+    pub fn below(plane: &'a Plane, (y, x): (usize, usize)) -> Self {
+        let middle = |at: usize, size: usize| (2 * at + STRIDE).min(size);
+        let at = (middle(y, plane.size.0), middle(x, plane.size.1));
+        Self {
+            plane,
+            at,
+            template: A::template(plane, at.0, at.1),
+        }
+    }
+}
+
 /// Whether next to nothing of what the finer level shows at a patch is left at the patch's own level, along an axis. What is left of a
 /// pattern may be an alias, which moves otherwise.
 #[inline(always)]
-pub fn is_lost<A: Arithmetic>(
-    template: &A::Template,
-    finer: &Plane,
-    (y, x): (usize, usize),
-) -> bool {
-    let middle = |at: usize, size: usize| (2 * at + STRIDE).min(size);
-    let at = (middle(y, finer.size.0), middle(x, finer.size.1));
-    let there = A::template(finer, at.0, at.1);
-    let slopes = [A::slopes(&there), A::slopes(template)];
+pub fn is_lost<A: Arithmetic>(template: &A::Template, finer: &Finer<A>) -> bool {
+    let slopes = [A::slopes(&finer.template), A::slopes(template)];
     (0..2).any(|axis| {
         let [before, after] = slopes.map(|slopes| slopes[axis]);
-        let repeats = || period::<A>(&there, finer, at, axis).is_some();
+        let repeats = || period::<A>(&finer.template, finer.plane, finer.at, axis).is_some();
         before > LEAST && (before > GONE * after || before > LOST * after && repeats())
     })
+}
+
+/// By how much the squares of the finer level's gradients at a patch are more than its own. That much of what it shows may be an alias, and
+/// be fitted anywhere.
+#[inline(always)]
+pub fn hidden<A: Arithmetic>(template: &A::Template, finer: &Finer<A>) -> f32 {
+    let ([x, y], own) = (A::slopes(&finer.template), A::slopes(template));
+    (x - own[0]).max(0.0) + (y - own[1]).max(0.0)
 }
 
 /// How far away along an axis a patch looks the same, if it does so one and two times as far, and not between.

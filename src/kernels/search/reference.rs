@@ -62,6 +62,7 @@ impl Arithmetic for Plain {
             cost: variance(sum, squares),
             step: template.steps.map(|s| products(s, difference)),
             lost: false,
+            hidden: 0.0,
             changed: 0,
         }
     }
