@@ -9,7 +9,8 @@
 //! lies in, each weighing the more the less it differs right there.
 //!
 //! Of a pattern's periods the one nearest to the coarser level's flow is taken, and where a level has lost a pattern it
-//! moves as its surroundings do.
+//! moves as its surroundings do. What a level hides of the finer one may be an alias in it: the more
+//! there is, the more the way from where a patch starts costs.
 //!
 //! All patches of both directions look at what was found by the pass before, so that a pass is one turn
 //! of all of them: the answer depends neither on the number of threads nor on their order. All versions of the
