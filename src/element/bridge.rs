@@ -212,7 +212,14 @@ pub fn is_gap(buffer: &gst::BufferRef) -> bool {
     buffer.flags().contains(gst::BufferFlags::GAP) && buffer.size() == 0
 }
 
-/// That event again; `None`: the buffer has no timestamp.
+/// When a buffer ends; where it begins, if nobody knows how long it lasts. `None`: it has no timestamp.
+pub fn end_of(buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+    buffer
+        .pts()?
+        .checked_add(buffer.duration().unwrap_or_default())
+}
+
+/// The GAP event that a buffer stands for; `None`: it has no timestamp.
 pub fn gap_event(buffer: &gst::BufferRef) -> Option<gst::Event> {
     let event = gst::event::Gap::builder(buffer.pts()?);
     Some(event.duration(buffer.duration()).build())

@@ -20,7 +20,8 @@ gst-inspect-1.0 videointerpolate >/dev/null && echo "the plugin loads"
 "$here/bin/card" --nocapture --test-threads=1 2>&1 | tee "$scratch/tests"
 tests=${PIPESTATUS[0]}
 verdict=passed
-grep -q 'skipped: ' "$scratch/tests" && verdict="skipped, there is no card that can be used"
+# but for what CARD_NETWORKS leaves out
+grep 'skipped: ' "$scratch/tests" | grep -qv CARD_NETWORKS && verdict="skipped, there is no card that can be used"
 [ "$tests" = 0 ] || verdict=FAILED
 
 # Seconds that a clip takes.

@@ -13,7 +13,7 @@ use super::gaps::Gaps;
 use super::pads::{self, Place, Shown};
 use super::properties::{self, Counters, Settings};
 use crate::element::allocation;
-use crate::element::bridge::{self, Failure, Stream, category, gap_event, is_gap};
+use crate::element::bridge::{self, Failure, Stream, category, end_of, gap_event, is_gap};
 use crate::keyframes::{Frame, Job, Propagator, Sequence};
 use crate::network::Network;
 
@@ -368,10 +368,7 @@ impl VideoKeyframes {
 
     /// Takes a gap of the video. Where nothing has been sent of the segment yet, nobody waits for what is not there.
     fn take_gap(&self, gap: &gst::BufferRef) -> Result<(), End> {
-        let end = gap
-            .pts()
-            .and_then(|pts| pts.checked_add(gap.duration().unwrap_or_default()));
-        if let Some(end) = end {
+        if let Some(end) = end_of(gap) {
             self.obj().set_position(end);
         }
         let mut streams = lock(&self.streams);

@@ -12,7 +12,7 @@ use gst_video::VideoInfo;
 use gst_video::prelude::*;
 
 use super::label_mask::LabelMask;
-use crate::element::bridge::{gap_event, is_gap};
+use crate::element::bridge::{end_of, gap_event, is_gap};
 use crate::element::caps;
 
 /// Names of the pads.
@@ -161,13 +161,6 @@ impl VideoMaskAttach {
         }
         true
     }
-}
-
-/// When a buffer ends.
-fn end_of(buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
-    buffer
-        .pts()?
-        .checked_add(buffer.duration().unwrap_or_default())
 }
 
 /// Running time at which a buffer begins.

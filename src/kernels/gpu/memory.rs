@@ -53,6 +53,7 @@ impl Gpu {
             stack: stack as u64,
         })
     }
+
     /// Lets the driver keep so many bytes for the stack of each thread, in this context: all who use it in this process. Kernels whose
     /// stack is known as they are compiled, as all of ours, get what they need all the same.
     ///
