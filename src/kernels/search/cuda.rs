@@ -4,7 +4,7 @@ use candle_core::bail;
 
 use super::descent::patches;
 use super::{DISTANCES, searched};
-use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
+use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster, Span};
 
 /// Bytes of a patch on the device.
 const PATCH_BYTES: usize = 8 * size_of::<f32>();
@@ -44,6 +44,17 @@ unsafe impl Argument for RawLevel {
     fn bytes(&self) -> u64 {
         let rasters = [self.luma, self.finer, self.coarser];
         rasters.iter().flatten().map(RawRaster::bytes).sum()
+    }
+    fn reach(&self, to: &mut Vec<Span>) {
+        let read = [self.luma, self.finer, self.coarser];
+        to.extend(
+            read.iter()
+                .flatten()
+                .filter_map(RawRaster::span)
+                .map(Span::read),
+        );
+        let bytes = self.rows as usize * self.columns as usize * PATCH_BYTES;
+        to.extend(self.grids.map(|grid| Span::new(grid, bytes as u64)));
     }
 }
 

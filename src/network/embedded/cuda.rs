@@ -373,6 +373,19 @@ impl Workspace {
         Ok(launches)
     }
 
+    /// The levels of a search.
+    #[cfg(feature = "cuda")]
+    fn levels(&self, gpu: &Gpu) -> candle_core::Result<Vec<DeviceLevel>> {
+        let level = |room: &Room| {
+            let [forth, back] = room.flows.as_ref().unwrap_or(&self.ways);
+            Ok(DeviceLevel {
+                patches: gpu.raster::<f32>(&room.patches)?.address(),
+                flows: [gpu.raster(forth)?, gpu.raster(back)?],
+            })
+        };
+        self.rooms.iter().map(level).collect()
+    }
+
     /// Brings a plane of phases to the finer size.
     fn finer_phase(&self, card: &dyn Card, phase: &PhaseMap) -> Result<Option<Launch>> {
         let PhaseMap::Plane(plane) = phase else {
@@ -449,6 +462,22 @@ impl Network {
         unsafe { queue.run(launches) }
     }
 
+    /// [`Network::search`] of tensors on a card: what begins a pair runs beside the search.
+    pub(super) fn search_on(
+        &self,
+        gpu: &Gpu,
+        ws: &Workspace,
+        pictures: [&Encoded; 2],
+        pace: Option<f32>,
+    ) -> Result<()> {
+        let queue = Queue::new(gpu);
+        let mut launches = self.begin_launches(&queue, ws, pictures, pace)?;
+        let levels = ws.levels(gpu)?;
+        launches.extend(self.find_launches(&queue, ws, pictures, &levels, &ws.found)?);
+        // SAFETY: these are the arguments of the kernels, made of tensors on this card; each level has the memory that it needs.
+        unsafe { queue.run(launches) }
+    }
+
     /// [`Network::foresee`] of tensors on a card.
     pub(super) fn foresee_on(gpu: &Gpu, ahead: &Ahead, pace: Option<f32>) -> Result<()> {
         let queue = Queue::new(gpu);
@@ -465,15 +494,7 @@ impl Network {
         pictures: [&Encoded; 2],
         found: &Tensor,
     ) -> Result<()> {
-        let level = |room: &Room| {
-            let [forth, back] = room.flows.as_ref().unwrap_or(&ws.ways);
-            Ok(DeviceLevel {
-                patches: gpu.raster::<f32>(&room.patches)?.address(),
-                flows: [gpu.raster(forth)?, gpu.raster(back)?],
-            })
-        };
-        let levels = ws.rooms.iter().map(level);
-        let levels = levels.collect::<candle_core::Result<Vec<_>>>()?;
+        let levels = ws.levels(gpu)?;
         let queue = Queue::new(gpu);
         let launches = self.find_launches(&queue, ws, pictures, &levels, found)?;
         // SAFETY: these are the arguments of the kernels, made of tensors on this card; each level has the memory that it needs.

@@ -154,6 +154,13 @@ impl Network {
         right: &Encoded,
         pace: Option<f32>,
     ) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = ws.context.gpu().cloned() {
+            ws.begin_pair([left, right])?;
+            self.search_on(&gpu, ws, [left, right], pace)?;
+            ws.in_space = InSpace::Pair;
+            return Ok(());
+        }
         self.begin(ws, left, right, pace)?;
         let found = ws.found.clone();
         self.find(ws, left, right, &found)?;
@@ -250,9 +257,7 @@ impl Network {
         right: &Encoded,
         pace: Option<f32>,
     ) -> Result<()> {
-        ws.state_is = StateIs::Other;
-        ws.expect_encoded(left)?;
-        ws.expect_encoded(right)?;
+        ws.begin_pair([left, right])?;
         #[cfg(feature = "cuda")]
         if let Some(gpu) = ws.context.gpu() {
             return self.begin_on(gpu, ws, [left, right], pace);
@@ -631,6 +636,14 @@ impl Workspace {
     /// What [`Network::estimate`] answered last.
     pub fn motion(&self) -> &Motion {
         &self.motion
+    }
+
+    /// Another pair of encoded pictures is to come, which have to be of this size.
+    fn begin_pair(&mut self, pictures: [&Encoded; 2]) -> Result<()> {
+        self.state_is = StateIs::Other;
+        pictures
+            .iter()
+            .try_for_each(|encoded| self.expect_encoded(encoded))
     }
 
     /// Fails unless `encoded` is of a picture of this size.
