@@ -2,11 +2,14 @@
 
 use super::Launch;
 
-/// A piece of the card's memory that a kernel reaches.
+/// What a kernel reaches of the card's memory: the bytes of some channels in all pixels between two addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     from: u64,
     to: u64,
+    /// Bytes from a pixel to the next, and of a pixel's channels; both all of it where pixels do not lie one behind the other.
+    pixel: u64,
+    channels: u64,
     /// Whether it may be written, not only read.
     written: bool,
 }
@@ -16,6 +19,8 @@ impl Span {
     pub const ANYTHING: Self = Self {
         from: 0,
         to: u64::MAX,
+        pixel: u64::MAX,
+        channels: u64::MAX,
         written: true,
     };
 
@@ -24,16 +29,28 @@ impl Span {
         Self {
             from,
             to: from + bytes,
+            pixel: bytes,
+            channels: bytes,
             written: true,
         }
     }
 
-    /// From the first to the last value of a raster of so many rows, pixels a row and channels, its rows and pixels so many values apart, gaps and
-    /// all; none of one that is nowhere.
+    /// A raster of so many rows, pixels a row and channels, its rows and pixels so many values apart; none of one that is nowhere.
     pub fn of(from: u64, counts: [i32; 3], [row, pixel]: [i32; 2], bytes: i32) -> Option<Self> {
         let [height, width, channels] = counts.map(i64::from);
         let values = (height - 1) * i64::from(row) + (width - 1) * i64::from(pixel) + channels;
-        (from != 0).then(|| Self::new(from, (values * i64::from(bytes)).unsigned_abs()))
+        let bytes_of = |values: i64| (values * i64::from(bytes)).unsigned_abs();
+        let whole = Self::new(from, bytes_of(values));
+        let in_line = pixel > 0 && row % pixel == 0;
+        let span = match in_line {
+            true => Self {
+                pixel: bytes_of(pixel.into()),
+                channels: bytes_of(channels),
+                ..whole
+            },
+            false => whole,
+        };
+        (from != 0).then_some(span)
     }
 
     /// The same, only read.
@@ -44,7 +61,7 @@ impl Span {
         }
     }
 
-    /// From its first byte to that behind the last one.
+    /// From its first byte to that behind the last one, other channels with them.
     pub fn bounds(&self) -> (u64, u64) {
         (self.from, self.to)
     }
@@ -55,7 +72,18 @@ impl Span {
 
     /// Whether it matters which of two kernels that reach these runs first.
     fn conflicts(&self, other: &Self) -> bool {
-        (self.written || other.written) && self.from < other.to && other.from < self.to
+        let overlap = self.from < other.to && other.from < self.to;
+        (self.written || other.written) && overlap && !self.is_beside(other)
+    }
+
+    /// Whether both are other channels of the same pixels.
+    fn is_beside(&self, other: &Self) -> bool {
+        let (first, second) = match self.from <= other.from {
+            true => (self, other),
+            false => (other, self),
+        };
+        let by = (second.from - first.from) % first.pixel.max(1);
+        first.pixel == second.pixel && by >= first.channels && by + second.channels <= first.pixel
     }
 }
 
@@ -143,6 +171,35 @@ mod tests {
             assert_eq!(waits(&launches)[1], want, "{at}");
         }
         assert_eq!(RawRaster::default().span(), None);
+    }
+
+    #[test]
+    fn other_channels_of_the_same_pixels_are_other_memory() {
+        let of = |first: u64, channels: i32| RawRaster {
+            data: 1000 + 4 * first,
+            channels,
+            pixel: 6,
+            row: 18,
+            ..raster(0)
+        };
+        let writes = |raster| Launch::new("module", "function").with(raster);
+        for (first, channels, waits_for) in
+            [(2, 4, false), (1, 2, true), (2, 1, false), (0, 1, true)]
+        {
+            for pair in [
+                [of(0, 2), of(first, channels)],
+                [of(first, channels), of(0, 2)],
+            ] {
+                let found = waits(&pair.map(writes));
+                assert_eq!(!found[1].is_empty(), waits_for, "{first} {channels}");
+            }
+        }
+        // rows that are no whole number of pixels apart
+        let odd = |first| RawRaster {
+            row: 20,
+            ..of(first, 2)
+        };
+        assert_eq!(waits(&[odd(0), odd(2)].map(writes))[1], [0]);
     }
 
     #[test]

@@ -108,7 +108,8 @@ impl Network {
     }
 
     /// Fills `out` from the `[height, width, 6]` view of a picture: luma of 2x2 pixels
-    /// (row-major), U, V, each -0.5 to 0.5.
+    /// (row-major), U, V, each -0.5 to 0.5. On a card that is finished when the picture is searched, or its motion estimated: the
+    /// view has to stay as it is until then.
     ///
     /// # Errors
     /// Sizes other than the workspace's.
@@ -539,10 +540,17 @@ impl Workspace {
             coarse: features(coarse, self.config.features, &self.context)?,
             luma: luma.collect::<Result<_>>()?,
             bytes: [bytes((2 * view.0, 2 * view.1))?, bytes(view)?],
+            #[cfg(feature = "cuda")]
+            unseen: std::sync::Mutex::default(),
         })
     }
 
-    /// Room for the view of one picture: `[height, width, 6]`. Estimating overwrites it.
+    /// Height and width of the views that it is for.
+    pub fn view_size(&self) -> (usize, usize) {
+        self.sizes.view
+    }
+
+    /// Room for the view of one picture, on the CPU: `[height, width, 6]`. Estimating overwrites it.
     pub fn view(&self) -> Result<Tensor> {
         let (height, width) = self.sizes.view;
         let later = &self.refiner.matched.scores;
