@@ -714,29 +714,40 @@ fn the_bench_of_cards_counts_what_crosses_over() {
 
 #[test]
 fn the_memory_of_cards_is_told_step_by_step() {
-    let settings = [
-        runs(),
-        ("CARD_MEMORY_SIZE", "64x48"),
-        ("CARD_MEMORY_STACK", "256"),
-    ];
-    let mut command = command(tests_of_cards(), Some(driver()), &settings);
-    let output = command
-        .args(["--ignored", "--nocapture", "whose_memory"])
-        .output();
-    let log = text(&output.expect("lines"));
+    let log = lines_of_memory("0");
     let lines: Vec<_> = log.lines().filter(|l| l.starts_with("memory ")).collect();
-    assert_eq!(lines.len(), 6, "{log}");
-    let stacks = [("with a context", 1024), ("with another stack", 256)];
-    for (line, (when, bytes)) in lines[1..].iter().zip(stacks) {
-        let is_said = line.contains(when) && line.ends_with(&format!("stacks of {bytes} bytes"));
-        assert!(is_said, "{log}");
-    }
+    assert_eq!(lines.len(), 5, "{log}");
     let tensors = |line: &str| -> f64 {
         let before = line.split_once(" of tensors").expect(&log).0;
         let last = before.rsplit_once(' ').expect(&log).1;
         last.parse().expect(&log)
     };
-    let tensors: Vec<_> = lines[2..].iter().map(|line| tensors(line)).collect();
+    let tensors: Vec<_> = lines[1..].iter().map(|line| tensors(line)).collect();
     assert!(tensors[0] == 0.0 && tensors[2] > tensors[1], "{log}");
     assert_eq!(tensors[2], tensors[3], "{log}");
+}
+
+/// The driver would keep 1,024 bytes for each thread that a card can run at once.
+#[test]
+fn stacks_are_small_unless_others_use_the_card_already() {
+    for (is_used, bytes) in [("0", 128), ("1", 1024)] {
+        let log = lines_of_memory(is_used);
+        let said = format!("stacks of {bytes} bytes");
+        let lines = log.lines().filter(|line| line.ends_with(&said));
+        assert_eq!(lines.count(), 4, "{is_used}: {log}");
+    }
+}
+
+/// What is told of a card's memory, where others in the process use it or not.
+fn lines_of_memory(is_used: &str) -> String {
+    let settings = [
+        runs(),
+        ("CARD_MEMORY_SIZE", "64x48"),
+        ("DRIVER_IS_USED", is_used),
+    ];
+    let mut command = command(tests_of_cards(), Some(driver()), &settings);
+    let output = command
+        .args(["--ignored", "--nocapture", "whose_memory"])
+        .output();
+    text(&output.expect("lines"))
 }

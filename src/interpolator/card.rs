@@ -86,8 +86,6 @@ mod real {
         shape: (Format, usize, usize),
         /// What pictures pass through.
         staging: Arc<Staging>,
-        /// The view of a picture.
-        view: Tensor,
         /// Where the thumbnail of a picture is made, see [`view::thumbnail`].
         means: Tensor,
         /// Planes of phases, `[h, w, 1]`: what the network takes, and for the picture.
@@ -106,20 +104,22 @@ mod real {
     pub struct Seen {
         /// Its planes, on the card.
         sheet: Sheet,
+        /// Its view, there.
+        view: Tensor,
         /// The means of its thumbnail, on the CPU once they have come.
         means: Mutex<Pinned>,
     }
 
     impl OnCard {
-        /// For pictures of this format, width and height, with room for their view, that are made along motion on this lattice; planes
-        /// of phases have the `coarse` size where the network takes them there.
+        /// For pictures of this format, width and height that are made along motion on this lattice; planes of phases have the
+        /// `coarse` size where the network takes them there.
         ///
         /// # Errors
         /// The card has too little memory.
         pub fn new(
             (gpu, context): (&Arc<Gpu>, &Context),
             shape: (Format, usize, usize),
-            (view, coarse): (Tensor, (usize, usize)),
+            coarse: (usize, usize),
             lattice: Lattice,
         ) -> Result<Self> {
             let device = gpu.device();
@@ -138,7 +138,6 @@ mod real {
                 cpu: context.on(None),
                 shape,
                 staging: Arc::new(gpu.staging(&outputs[0].sheet)?),
-                view,
                 means: zeros((height, width), MEANS, &device)?,
                 planes: [
                     zeros(coarse, 1, &device)?,
@@ -160,15 +159,16 @@ mod real {
             run().map_err(|e| self.gpu.explain(e))
         }
 
-        /// Memory for what there is of one picture.
+        /// Memory for what there is of one picture, with room for its view.
         ///
         /// # Errors
         /// The card has too little.
-        pub fn seen(&self) -> Result<Seen> {
+        pub fn seen(&self, view: Tensor) -> Result<Seen> {
             let (format, width, height) = self.shape;
             let bytes = self.means.elem_count() * size_of::<f32>();
             Ok(Seen {
                 sheet: Sheet::new(format, (width, height), &self.gpu.device())?,
+                view,
                 means: Mutex::new(self.gpu.pinned(bytes)?),
             })
         }
@@ -200,12 +200,12 @@ mod real {
         ///
         /// # Safety
         /// Its planes lie there, and stay until then.
-        pub unsafe fn see_there(
+        pub unsafe fn see_there<'a>(
             &self,
             picture: &DevicePicture,
-            seen: &Seen,
+            seen: &'a Seen,
             beside: &Beside,
-        ) -> Result<&Tensor> {
+        ) -> Result<&'a Tensor> {
             // SAFETY: as the caller promises.
             unsafe { self.gpu.bring_picture(picture, &seen.sheet) }?;
             self.look(seen, beside)
@@ -226,7 +226,7 @@ mod real {
         }
 
         /// What [`OnCard::see`] makes of the planes.
-        fn look(&self, seen: &Seen, beside: &Beside) -> Result<&Tensor> {
+        fn look<'a>(&self, seen: &'a Seen, beside: &Beside) -> Result<&'a Tensor> {
             let queue = Queue::new(&self.gpu);
             let sheet = seen.sheet.on(&queue)?;
             let both = |[one, other]: [&Tensor; 2]| -> candle_core::Result<_> {
@@ -237,13 +237,13 @@ mod real {
             });
             let (bytes, luma) = (bytes.transpose()?, beside.luma.map(both).transpose()?);
             let views = Views {
-                view: &queue.raster(&self.view)?,
+                view: &queue.raster(&seen.view)?,
                 bytes: bytes.as_ref().map(|[whole, half]| [whole, half]),
                 luma: luma.as_ref().map(|[half, _]| half),
             };
             let (_, width, height) = self.shape;
             let (width, height) = (width.div_ceil(2), height.div_ceil(2));
-            let of_picture = self.view.narrow(0, 0, height)?.narrow(1, 0, width)?;
+            let of_picture = seen.view.narrow(0, 0, height)?.narrow(1, 0, width)?;
             let side = Thumbnail::side((width, height));
             let mut launches = vec![
                 view::view(&sheet, &views)?,
@@ -262,7 +262,7 @@ mod real {
             // SAFETY: these are the arguments of the kernels, made of tensors on this card.
             unsafe { queue.run(launches) }?;
             self.gpu.fetch(&self.means, &mut lock(&seen.means))?;
-            Ok(&self.view)
+            Ok(&seen.view)
         }
 
         /// Fills the thumbnail of a picture, once the card has seen it.
@@ -490,7 +490,7 @@ mod none {
         pub fn new(
             (gpu, _): (&Arc<Gpu>, &Context),
             _: (Format, usize, usize),
-            _: (Tensor, (usize, usize)),
+            _: (usize, usize),
             _: Lattice,
         ) -> Result<Self> {
             match **gpu {}
@@ -500,7 +500,7 @@ mod none {
             match *self {}
         }
 
-        pub fn seen(&self) -> Result<Seen> {
+        pub fn seen(&self, _: Tensor) -> Result<Seen> {
             match *self {}
         }
 

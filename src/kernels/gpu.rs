@@ -62,8 +62,6 @@ pub struct Gpu {
     process: u32,
     kernels: Mutex<Kernels>,
     lists: Mutex<Lists<Graph>>,
-    /// The stream that is told what becomes a graph, by one at a time.
-    capturing: Mutex<Arc<CudaStream>>,
     counts: Mutex<Counts>,
     cudnn: cudnn::Shared,
     /// While somebody asks for times.
@@ -116,12 +114,16 @@ impl Gpu {
             return Ok(gpu);
         }
         let model = look(number)?;
+        let is_first =
+            !memory::has_context(number).map_err(|e| problem(&name(number), &failed(&e)))?;
         let device =
             CudaDevice::new_with_stream(number).map_err(|e| problem(&name(number), &failed(&e)))?;
+        if is_first {
+            // a card that refuses keeps more memory, and works
+            let _ = memory::shrink_stack(&device);
+        }
         // SAFETY: all that is made on this device is used in its one stream, where things happen in order.
         unsafe { device.disable_event_tracking() };
-        let capturing = device.cuda_stream().context().new_stream();
-        let capturing = capturing.map_err(|e| problem(&name(number), &failed(&e)))?;
         let gpu = Arc::new(Self {
             number,
             model,
@@ -129,7 +131,6 @@ impl Gpu {
             process: std::process::id(),
             kernels: Mutex::default(),
             lists: Mutex::default(),
-            capturing: Mutex::new(capturing),
             counts: Mutex::default(),
             cudnn: cudnn::Shared::default(),
             marks: Mutex::default(),

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "cuda")]
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::Tensor;
 
@@ -119,4 +121,16 @@ pub struct Encoded {
     pub(crate) luma: Vec<Tensor>,
     /// Luma in bytes, whole and at half the size, see [`crate::kernels::luma::gather`].
     pub(crate) bytes: [Tensor; 2],
+    /// On a card the view that both features are still to be made of: that can be done beside a search, which needs luma alone.
+    #[cfg(feature = "cuda")]
+    pub(crate) unseen: Mutex<Option<Tensor>>,
+}
+
+#[cfg(feature = "cuda")]
+impl Encoded {
+    /// Changes what its features are still to be made of, and answers what they were to be.
+    pub(crate) fn set_unseen(&self, view: Option<&Tensor>) -> Option<Tensor> {
+        let mut unseen = self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *unseen, view.cloned())
+    }
 }

@@ -19,8 +19,6 @@ use super::{Format, card};
 
 /// The size of the pictures, as 1920x1080.
 const SIZE: &str = "CARD_MEMORY_SIZE";
-/// Bytes that the stack of a thread is limited to, to see what that gains; the driver's own limit unless it is set.
-const STACK: &str = "CARD_MEMORY_STACK";
 const MIB: f64 = (1 << 20) as f64;
 
 /// Prints what nvidia-smi says, and what the driver does once there is a context.
@@ -61,10 +59,6 @@ fn whose_memory() {
     line("before there is a context", None);
     let Some(gpu) = card() else { return };
     line("with a context", Some(&gpu));
-    if let Ok(bytes) = std::env::var(STACK) {
-        gpu.limit_stack(bytes.parse().expect("bytes")).unwrap();
-        line("with another stack", Some(&gpu));
-    }
     let model = Model::from(Variant::Balanced.network().unwrap());
     let trial = model.try_on(&gpu).unwrap();
     line("after the kernels were tried", Some(&gpu));

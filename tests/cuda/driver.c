@@ -21,7 +21,7 @@
 #include <string.h>
 
 enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
-       UNSUPPORTED_PTX = 222, NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
+       UNSUPPORTED_PTX = 222, NOT_FOUND = 500, LAUNCH_FAILED = 719 };
 enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MEMORY_POOLS = 115 };
 /* What memory holds that was not written, or has been freed. */
 enum { GARBAGE = 0x7f };
@@ -116,6 +116,12 @@ int cuDevicePrimaryCtxRetain(struct context **context, int device) {
   *context = primary();
   return unlock(SUCCESS);
 }
+/* DRIVER_IS_USED: another library of the process has the context already. */
+int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) {
+  *flags = 0;
+  *active = number("DRIVER_IS_USED", 0) != 0;
+  return SUCCESS;
+}
 int cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
 int cuCtxSetCurrent(struct context *context) {
   if (!depth) depth = 1;
@@ -192,17 +198,23 @@ struct work {
   char rest[];
 };
 
-/* Works that come one after the other. */
+/* Launches, each with those that it waits for. */
+struct node {
+  struct work *work;
+  struct node **behind;
+  size_t waits_for;
+  int is_queued;
+  struct node *before;
+};
 struct graph {
-  struct work *first, **last;
+  struct node *last;
 };
 
-/* How much of a stream was queued, and is done; what is not. While it captures, that goes to a graph. */
+/* How much of a stream was queued, and is done; what is not. */
 struct stream {
   struct context *context;
   /* what is queued in the context's unnamed stream waits for what was queued here, and the other way round */
   int waits_for_unnamed;
-  struct graph *captures;
   long queued, done;
   struct work *first, **last;
   struct stream *next;
@@ -217,13 +229,6 @@ static struct work *new_work(int kind, size_t rest) {
 }
 
 static void queue(struct stream *stream, struct work *work) {
-  if (stream->captures) {
-    /* all that is captured here is launches */
-    if (work->kind != LAUNCH) abort();
-    *stream->captures->last = work;
-    stream->captures->last = &work->next;
-    return;
-  }
   *stream->last = work;
   stream->last = &work->next;
   stream->queued++;
@@ -325,23 +330,13 @@ static struct stream *named(struct stream *stream) {
 int cuStreamSynchronize(struct stream *stream) {
   lock();
   if (!stream && !(stream = named(NULL))) return unlock(INVALID_CONTEXT);
-  if (stream->captures) return unlock(CAPTURE_UNSUPPORTED);
   wait_until(stream, stream->queued);
   return unlock(failed);
 }
-int cuStreamIsCapturing(struct stream *stream, int *capturing) { *capturing = stream->captures != NULL; return SUCCESS; }
-int cuStreamBeginCapture_v2(struct stream *stream, int mode) {
-  lock();
-  if (stream->captures) return unlock(CAPTURE_UNSUPPORTED);
-  stream->captures = calloc(1, sizeof *stream->captures);
-  stream->captures->last = &stream->captures->first;
-  return unlock(failed);
-}
-int cuStreamEndCapture(struct stream *stream, struct graph **graph) {
-  lock();
-  *graph = stream->captures;
-  stream->captures = NULL;
-  return unlock(failed);
+int cuStreamIsCapturing(struct stream *stream, int *capturing) { *capturing = 0; return SUCCESS; }
+int cuGraphCreate(struct graph **graph, unsigned flags) {
+  *graph = calloc(1, sizeof **graph);
+  return SUCCESS;
 }
 /* The one that is launched is the graph itself: it is destroyed with both. */
 int cuGraphInstantiateWithFlags(struct graph **runs, struct graph *graph, unsigned long long flags) {
@@ -352,21 +347,36 @@ int cuGraphInstantiateWithFlags(struct graph **runs, struct graph *graph, unsign
 }
 int cuGraphExecDestroy(struct graph *graph) { return SUCCESS; }
 int cuGraphDestroy(struct graph *graph) {
-  while (graph->first) {
-    struct work *work = graph->first;
-    graph->first = work->next;
-    free(work);
+  while (graph->last) {
+    struct node *node = graph->last;
+    graph->last = node->before;
+    free(node->work);
+    free(node->behind);
+    free(node);
   }
   free(graph);
   return SUCCESS;
 }
+static int is_ready(const struct node *node) {
+  for (size_t i = 0; i < node->waits_for; i++)
+    if (!node->behind[i]->is_queued) return 0;
+  return !node->is_queued;
+}
+/* Of all that may run the one that was added last runs first, so that a missing wait shows. */
 int cuGraphLaunch(struct graph *graph, struct stream *stream) {
   lock();
   replays++;
-  for (struct work *work = graph->first; work; work = work->next) {
-    struct work *again = memcpy(new_work(work->kind, work->size - sizeof *work), work, work->size);
+  for (struct node *node = graph->last; node; node = node->before) node->is_queued = 0;
+  for (struct node *node = graph->last; node;) {
+    if (!is_ready(node)) {
+      node = node->before;
+      continue;
+    }
+    struct work *work = node->work, *again = memcpy(new_work(work->kind, work->size - sizeof *work), work, work->size);
     again->next = NULL;
     queue(stream, again);
+    node->is_queued = 1;
+    node = graph->last;
   }
   return unlock(failed);
 }
@@ -621,6 +631,28 @@ static struct work *new_launch(const char *name, void **arguments) {
     memcpy(work->rest + at, arguments[i], sizes[i]);
   }
   return work;
+}
+
+/* As CUDA_KERNEL_NODE_PARAMS_v2 begins. */
+struct node_parameters {
+  void *function;
+  unsigned grid[3], block[3], shared;
+  void **arguments;
+};
+int cuGraphAddKernelNode_v2(struct node **out, struct graph *graph, struct node *const *behind, size_t count,
+                            const struct node_parameters *parameters) {
+  lock();
+  struct work *work = new_launch(parameters->function, parameters->arguments);
+  if (!work) return unlock(NOT_FOUND);
+  memcpy(work->launch.grid, parameters->grid, sizeof work->launch.grid);
+  memcpy(work->launch.block, parameters->block, sizeof work->launch.block);
+  struct node *node = calloc(1, sizeof *node);
+  node->work = work;
+  node->behind = memcpy(malloc(count * sizeof *behind + 1), behind, count * sizeof *behind);
+  node->waits_for = count;
+  node->before = graph->last;
+  *out = graph->last = node;
+  return unlock(failed);
 }
 
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,

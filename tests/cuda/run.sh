@@ -35,10 +35,8 @@ time_of() { # size device
     awk -v a="$began" -v b="$ended" 'BEGIN { printf "%.2f", b - a }'
 }
 
-# Whose the card's memory is, as it runs, and with stacks that are as small as kernels allow.
-for stack in "" CARD_MEMORY_STACK=128; do
-    env $stack "$here/bin/card" --ignored --nocapture whose_memory 2>&1 | grep -E '^memory|panicked'
-done | tee "$scratch/memory"
+# Whose the card's memory is, as it runs.
+"$here/bin/card" --ignored --nocapture whose_memory 2>&1 | grep -E '^memory|panicked' | tee "$scratch/memory"
 
 # How a network of others runs, and why so.
 GST_DEBUG=videointerpolate:4 GST_DEBUG_NO_COLOR=1 gst-launch-1.0 -q videotestsrc num-buffers=2 ! video/x-raw,format=I420,width=640,height=360 \

@@ -21,6 +21,8 @@ pub struct Embedded {
     pub(super) workspace: network::Workspace,
     /// Where it sees pictures at half their size.
     halved: Option<Halved>,
+    /// The view of the last picture, where it sees pictures at half their size on a card.
+    whole: Option<Tensor>,
     /// Keeps the luma of pictures that it sees at half their size.
     keeps_luma: bool,
     card: Option<OnCard>,
@@ -40,6 +42,8 @@ pub struct EmbeddedFeatures {
     pub(super) cells: usize,
     /// What there is of it on the card.
     pub(super) seen: Option<Seen>,
+    /// There, its view as the network sees it, which needs it until the picture has been searched.
+    view: Option<Tensor>,
 }
 
 impl Embedded {
@@ -56,27 +60,19 @@ impl Embedded {
             let workspace = network.workspace(context, seen.0, seen.1)?;
             let halved = halved.then(|| Halved::new(&workspace, view)).transpose()?;
             let (h, w, _) = workspace.found().dims3()?;
-            let seen = || match &halved {
-                Some(_) => {
-                    let shape = (view.0, view.1, view::CHANNELS);
-                    Ok(Tensor::zeros(shape, DType::F32, &context.device())?)
-                }
-                None => workspace.view(),
-            };
-            let on = |gpu| {
-                let room = (seen()?, (h, w));
-                OnCard::new((gpu, context), shape, room, Lattice::Quarter)
-            };
-            let card = context.gpu().map(on);
-            Ok((workspace, halved, card.transpose()?))
+            let on = |gpu| OnCard::new((gpu, context), shape, (h, w), Lattice::Quarter);
+            let card = context.gpu().map(on).transpose()?;
+            let whole = (card.is_some() && halved.is_some()).then(|| zeros_there(view, context));
+            Ok((workspace, halved, card, whole.transpose()?))
         };
-        let (workspace, halved, card) = new().map_err(|e| explained(context.gpu(), e))?;
+        let (workspace, halved, card, whole) = new().map_err(|e| explained(context.gpu(), e))?;
         Ok(Self {
             context: context.on(None),
             workspace,
             network,
             keeps_luma: halved.is_some(),
             halved,
+            whole,
             card,
             shape,
             view,
@@ -112,11 +108,19 @@ impl Embedded {
         let new = || -> Result<_> {
             let room = |h, w| Tensor::zeros((h, w, 1), DType::U8, &place.device());
             let bytes = || -> Result<_> { Ok([room(2 * h, 2 * w)?, room(h, w)?]) };
+            let size = self.workspace.view_size();
+            let view = || zeros_there(size, place);
+            let view = self.card.as_ref().map(|_| view()).transpose()?;
+            // the view of the picture is that of the network unless it sees it at half its size
+            let of_picture = self.whole.as_ref().or(view.as_ref());
+            let seen = self.card.as_ref().zip(of_picture.cloned());
+            let seen = seen.map(|(card, view)| card.seen(view)).transpose()?;
             Ok(EmbeddedFeatures {
                 encoded: self.workspace.encoded()?,
                 bytes: self.keeps_luma.then(bytes).transpose()?,
                 cells: if self.halved.is_some() { 0 } else { 1 },
-                seen: self.card.as_ref().map(OnCard::seen).transpose()?,
+                seen,
+                view,
             })
         };
         new().map_err(|e| explained(place.gpu(), e))
@@ -129,9 +133,10 @@ impl Embedded {
         out: &mut EmbeddedFeatures,
     ) -> Result<()> {
         let (network, workspace) = (&self.network, &mut self.workspace);
-        let halved = self.halved.as_ref();
+        let half = self.halved.as_ref().map(|halved| &halved.seen);
+        let half = half.map(|half| out.view.as_ref().unwrap_or(half));
         let mut see = |view: &Tensor, out: &mut network::Encoded| {
-            encode_view(network, workspace, halved, view, out)
+            encode_view(network, workspace, half, view, out)
         };
         if let (Some(card), Some(seen)) = (&self.card, &out.seen) {
             let beside = beside(out.bytes.as_ref());
@@ -179,16 +184,11 @@ impl Embedded {
             return Err(foreign());
         };
         let beside = beside(out.bytes.as_ref());
+        let half = self.halved.as_ref().and(out.view.as_ref());
         let encoded = card.run(|| {
             // SAFETY: as the caller promises; it is waited for below.
             let view = unsafe { card.see_there(picture, seen, &beside) }?;
-            encode_view(
-                network,
-                workspace,
-                self.halved.as_ref(),
-                view,
-                &mut out.encoded,
-            )
+            encode_view(network, workspace, half, view, &mut out.encoded)
         });
         match encoded {
             Ok(()) => card.run(|| card.wait_for(seen)),
@@ -258,20 +258,26 @@ fn beside(bytes: Option<&[Tensor; 2]>) -> Beside<'_> {
     }
 }
 
-/// Encodes the view of a picture, halved where the network sees it so.
+/// Encodes the view of a picture, brought to `half` its size where the network sees it so.
 fn encode_view(
     network: &Network,
     workspace: &mut network::Workspace,
-    halved: Option<&Halved>,
+    half: Option<&Tensor>,
     view: &Tensor,
     out: &mut network::Encoded,
 ) -> Result<()> {
-    let Some(halved) = halved else {
+    let Some(half) = half else {
         return network.encode(workspace, view, out);
     };
     let place = workspace.context().clone();
-    view::halve(&place, view, &halved.seen)?;
-    network.encode(workspace, &halved.seen, out)
+    view::halve(&place, view, half)?;
+    network.encode(workspace, half, out)
+}
+
+/// Room for a view of this height and width where the context runs.
+fn zeros_there((height, width): (usize, usize), context: &Context) -> Result<Tensor> {
+    let shape = (height, width, view::CHANNELS);
+    Ok(Tensor::zeros(shape, DType::F32, &context.device())?)
 }
 
 /// What lies between a picture and a network that sees it at half its size.

@@ -32,7 +32,8 @@ pub struct Full {
 
 /// Where pictures are made: where the network runs.
 enum Place {
-    Card(Box<OnCard>),
+    /// With room for the view of the last picture.
+    Card(Box<OnCard>, Tensor),
     Cpu(Room),
 }
 
@@ -74,13 +75,9 @@ impl Full {
             let room = |channels| Tensor::zeros((view.0, view.1, channels), DType::F32, &device);
             let place = match context.gpu() {
                 Some(gpu) => {
-                    let seen = (room(view::CHANNELS)?, (view.0 / 4, view.1 / 4));
-                    Place::Card(Box::new(OnCard::new(
-                        (gpu, context),
-                        shape,
-                        seen,
-                        Lattice::Full,
-                    )?))
+                    let coarse = (view.0 / 4, view.1 / 4);
+                    let card = OnCard::new((gpu, context), shape, coarse, Lattice::Full)?;
+                    Place::Card(Box::new(card), room(view::CHANNELS)?)
                 }
                 None => Place::Cpu(Room::new(context, view)?),
             };
@@ -107,7 +104,7 @@ impl Full {
                 cell_luma: Tensor::zeros((h / 2, w / 2, 1), DType::F32, device)?,
                 color: Color::BT709,
                 seen: match &self.place {
-                    Place::Card(card) => Some(card.seen()?),
+                    Place::Card(card, view) => Some(card.seen(view.clone())?),
                     Place::Cpu(_) => None,
                 },
             })
@@ -126,7 +123,7 @@ impl Full {
     /// Its way to whole pictures, if it runs on a card.
     pub(super) fn painter(&self) -> Option<Painter<'_>> {
         match &self.place {
-            Place::Card(card) => Some(Painter::new(card, &self.motion, Some(&self.whole))),
+            Place::Card(card, _) => Some(Painter::new(card, &self.motion, Some(&self.whole))),
             Place::Cpu(_) => None,
         }
     }
@@ -142,7 +139,7 @@ impl Full {
         let (network, workspace) = (&self.network, &mut self.workspace);
         let colors = out.encoded.colors()?;
         match &self.place {
-            Place::Card(card) => {
+            Place::Card(card, _) => {
                 let colors = colors.narrow(0, 0, picture.height())?;
                 let colors = colors.narrow(1, 0, picture.width())?;
                 let beside = Beside {
@@ -177,7 +174,7 @@ impl Full {
         let (flow, motion) = (&self.whole.flow, &self.motion);
         let luma = [&left.bytes[0], &right.bytes[0]];
         match &self.place {
-            Place::Card(card) => card.run(|| {
+            Place::Card(card, _) => card.run(|| {
                 find()?;
                 card.coarsen(luma, flow, motion)
             }),
@@ -217,7 +214,7 @@ impl Full {
     fn room(&self) -> Result<&Room> {
         match &self.place {
             Place::Cpu(room) => Ok(room),
-            Place::Card(_) => Err(Error::Candle(candle_core::Error::Msg(
+            Place::Card(..) => Err(Error::Candle(candle_core::Error::Msg(
                 "pictures are made on the card".into(),
             ))),
         }

@@ -32,8 +32,8 @@ pub fn agree(
         difference.expect("the difference", size, 1)?;
     }
     let launch = Launch::new("agreement", "agree").tiles(size, [16, 8], [512, 1]);
-    let launch = launch.raster(luma[0]).raster(luma[1]);
-    let launch = launch.raster(flow).raster(phase).with(sharpness);
+    let launch = launch.reads(luma[0]).reads(luma[1]);
+    let launch = launch.reads(flow).reads(phase).with(sharpness);
     Ok(launch.raster(answer.out).optional(answer.difference))
 }
 

@@ -1,11 +1,13 @@
 //! The launch of `cuda.cu`.
 
 use super::{CHANGE, CUES, STATE};
-use crate::kernels::cuda::{Argument, DevicePhase, DeviceRaster, Launch};
+use crate::kernels::cuda::{Argument, DevicePhase, DeviceRaster, Launch, Span};
 use crate::trajectory::Field;
 
 // SAFETY: plain numbers without bytes between them.
-unsafe impl Argument for Field {}
+unsafe impl Argument for Field {
+    fn reach(&self, _: &mut Vec<Span>) {}
+}
 
 /// [`super::Cells`] on a card.
 #[derive(Debug, Clone, Copy)]
@@ -55,9 +57,9 @@ fn each(
     cells.future.expect("the future", size, 3)?;
     out.expect(kernel, size, 2)?;
     let launch = Launch::new("bend", kernel).pixels(size);
-    let launch = launch.raster(&cells.flow).raster(&cells.phase);
-    let launch = launch.raster(&cells.cues).raster(&cells.change);
-    Ok(launch.raster(&cells.future).with(*field).raster(out))
+    let launch = launch.reads(&cells.flow).reads(&cells.phase);
+    let launch = launch.reads(&cells.cues).reads(&cells.change);
+    Ok(launch.reads(&cells.future).with(*field).raster(out))
 }
 
 /// As [`super::put_lean`].
@@ -73,7 +75,7 @@ pub fn put_lean(
     state.expect("the state", size, STATE)?;
     lean.expect("the lean", (size.0.div_ceil(2), size.1.div_ceil(2)), 2)?;
     let launch = Launch::new("bend", "bend_put_lean").pixels(size);
-    Ok(launch.raster(lean).with(phase.raw(size)?).raster(state))
+    Ok(launch.reads(lean).with(phase.raw(size)?).raster(state))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub fn keep(difference: &DeviceRaster, state: &DeviceRaster) -> candle_core::Res
     state.expect("the state", size, STATE)?;
     difference.expect("the difference", size, 1)?;
     let launch = Launch::new("carry", "carry_keep").pixels(size);
-    Ok(launch.raster(difference).raster(state))
+    Ok(launch.reads(difference).raster(state))
 }
 
 /// As [`super::carry`], and [`super::difference`] of what it makes.
@@ -30,7 +30,7 @@ pub fn carry(
     state.expect("the state", size, STATE)?;
     difference.expect("the difference", size, 1)?;
     let launch = Launch::new("carry", "carry").pixels(size);
-    let launch = launch.raster(middle).with(phase.raw(size)?);
+    let launch = launch.reads(middle).with(phase.raw(size)?);
     Ok(launch.raster(state).raster(difference))
 }
 

@@ -5,7 +5,7 @@ use candle_core::bail;
 
 use super::{Activation, Filter, MAX_INPUTS, flop};
 use crate::kernels::Precision;
-use crate::kernels::cuda::{Argument, Features, Half, Launch};
+use crate::kernels::cuda::{Argument, Features, Half, Launch, Span};
 
 /// [`Features`] as the kernel gets them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +40,13 @@ impl RawPart {
         let value = if self.half == 0 { 4 } else { 2 };
         let counts = [height, width, self.channels, value];
         counts.iter().map(|n| u64::from(n.unsigned_abs())).product()
+    }
+
+    /// From its first value to its last in such a tensor, gaps and all; none of a part that is not there.
+    fn span(&self, [height, width]: [i32; 2]) -> Option<Span> {
+        let value = if self.half == 0 { 4 } else { 2 };
+        let counts = [height, width, self.channels];
+        Span::of(self.data, counts, [self.row, self.pixel], value)
     }
 
     /// Every n-th pixel of every n-th row.
@@ -81,6 +88,12 @@ unsafe impl Argument for RawJob {
         let (size, out) = ([self.height, self.width], [self.out_height, self.out_width]);
         let read: u64 = self.parts.iter().map(|part| part.bytes(size)).sum();
         read + self.residual.bytes(out) + self.out.bytes(out)
+    }
+    fn reach(&self, to: &mut Vec<Span>) {
+        let (size, out) = ([self.height, self.width], [self.out_height, self.out_width]);
+        let parts = self.parts.iter().filter_map(|part| part.span(size));
+        to.extend(parts.chain(self.residual.span(out)).map(Span::read));
+        to.extend(self.out.span(out));
     }
 }
 

@@ -29,7 +29,7 @@ pub fn correlate(
     let function = left.function(&[right], ["correlate_f32", "correlate_f16"])?;
     let launch = Launch::new("correlation", function);
     let launch = launch.tiles(size, [8, 8], [256, 1]);
-    let launch = launch.with(left.raw()).with(right.raw()).raster(phase);
+    let launch = launch.reading(left.raw()).reading(right.raw()).reads(phase);
     let sharpness = displacement.map_or(0.0, |(sharpness, _)| sharpness);
     let launch = launch.with(sharpness).raster(scores);
     Ok(launch.optional(displacement.map(|(_, out)| out)))
@@ -48,7 +48,7 @@ pub fn expected(
     out.expect("the expected displacement", scores.size(), 2)?;
     let launch = Launch::new("correlation", "expected");
     let launch = launch.tiles(scores.size(), [64, 1], [256, 1]);
-    Ok(launch.raster(scores).with(sharpness).raster(out))
+    Ok(launch.reads(scores).with(sharpness).raster(out))
 }
 
 #[cfg(test)]

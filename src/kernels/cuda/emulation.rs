@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Tensor};
 
-use super::{Card, DeviceRaster, Features, Half, Launch};
+use super::{Card, DeviceRaster, Features, Half, Launch, Span};
 use crate::kernels::Precision;
 use crate::kernels::conv::Filter;
 use crate::kernels::conv::narrow::{DeviceFilter, weights};
@@ -30,9 +30,10 @@ const RTLD_NOW: c_int = 2;
 type Emulate =
     unsafe extern "C" fn(*const c_char, *const u32, *const u32, *mut *mut c_void) -> c_int;
 
-/// Runs launches one after the other.
+/// Runs launches one after the other. What one only reads, it may not have written.
 pub fn run(launches: impl IntoIterator<Item = Launch>) {
     for mut launch in launches {
+        let read = Read::of(&launch);
         let emulate = module(launch.module);
         let name = CString::new(launch.function).unwrap();
         let mut arguments = launch.arguments();
@@ -40,7 +41,48 @@ pub fn run(launches: impl IntoIterator<Item = Launch>) {
         // SAFETY: grid and block are three numbers, the arguments those that the launch has for this kernel.
         let found = unsafe { emulate(name.as_ptr(), grid, block, arguments.as_mut_ptr()) };
         assert!(found != 0, "{} has no {}", launch.module, launch.function);
+        read.check(&launch);
     }
+}
+
+/// What a launch says that it only reads, as it was before.
+struct Read(Vec<(u64, Vec<u8>)>);
+
+impl Read {
+    fn of(launch: &Launch) -> Self {
+        let (written, read): (Vec<&Span>, Vec<&Span>) =
+            launch.spans().iter().partition(|s| s.is_written());
+        // where both are told of, it is written
+        let read = read.into_iter().flat_map(|span| {
+            let pieces = vec![span.bounds()];
+            written.iter().fold(pieces, |pieces, written| {
+                let (from, to) = written.bounds();
+                let outside = |(a, b): (u64, u64)| [(a, b.min(from)), (a.max(to), b)];
+                pieces
+                    .into_iter()
+                    .flat_map(outside)
+                    .filter(|(a, b)| a < b)
+                    .collect()
+            })
+        });
+        Self(read.map(|(from, to)| (from, bytes(from, to))).collect())
+    }
+
+    fn check(&self, launch: &Launch) {
+        for (from, before) in &self.0 {
+            let now = bytes(*from, from + before.len() as u64);
+            assert!(
+                now == *before,
+                "{} has written what it reads",
+                launch.function
+            );
+        }
+    }
+}
+
+fn bytes(from: u64, to: u64) -> Vec<u8> {
+    // SAFETY: it is of a tensor that the launch reaches.
+    unsafe { std::slice::from_raw_parts(from as *const u8, (to - from) as usize) }.to_vec()
 }
 
 /// A tensor on the CPU as if it were on the device, to be read.

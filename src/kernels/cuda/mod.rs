@@ -7,6 +7,7 @@
 //! Each `cuda.cu` is one module, compiled with `nvcc -O3 -std=c++17 --fmad=false`.
 
 use std::ffi::c_void;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -16,9 +17,11 @@ use super::conv::Filter;
 use super::conv::narrow::DeviceFilter;
 use super::raster::Geometry;
 use super::{PhaseMap, Precision};
+pub use order::Span;
 
 pub mod copies;
 pub mod lists;
+pub mod order;
 pub mod picture;
 pub mod strips;
 
@@ -135,6 +138,12 @@ impl RawRaster {
         let counts = [self.height, self.width, self.channels, self.value];
         counts.iter().map(|n| u64::from(n.unsigned_abs())).product()
     }
+
+    /// From its first value to its last, gaps and all; none of a raster that is not there.
+    pub fn span(&self) -> Option<Span> {
+        let counts = [self.height, self.width, self.channels];
+        Span::of(self.data, counts, [self.row, self.pixel], self.value)
+    }
 }
 
 /// What a kernel is given as one argument.
@@ -146,6 +155,11 @@ pub unsafe trait Argument: Copy {
     fn bytes(&self) -> u64 {
         0
     }
+
+    /// Adds what the kernel reaches by it and may write; weights, which nobody writes, may be left out. Anything, unless it is said.
+    fn reach(&self, to: &mut Vec<Span>) {
+        to.push(Span::ANYTHING);
+    }
 }
 
 // SAFETY: plain numbers without bytes between them.
@@ -153,11 +167,18 @@ unsafe impl Argument for RawRaster {
     fn bytes(&self) -> u64 {
         self.bytes()
     }
+    fn reach(&self, to: &mut Vec<Span>) {
+        to.extend(self.span());
+    }
 }
 // SAFETY: a plain number.
-unsafe impl Argument for i32 {}
+unsafe impl Argument for i32 {
+    fn reach(&self, _: &mut Vec<Span>) {}
+}
 // SAFETY: a plain number.
-unsafe impl Argument for f32 {}
+unsafe impl Argument for f32 {
+    fn reach(&self, _: &mut Vec<Span>) {}
+}
 // SAFETY: a plain number.
 unsafe impl Argument for u64 {}
 
@@ -205,6 +226,9 @@ pub struct RawPhase {
 unsafe impl Argument for RawPhase {
     fn bytes(&self) -> u64 {
         self.plane.bytes()
+    }
+    fn reach(&self, to: &mut Vec<Span>) {
+        to.extend(self.plane.span().map(Span::read));
     }
 }
 
@@ -279,7 +303,7 @@ pub trait Card {
 }
 
 /// One run of a kernel: what the driver's launch call is given. Dynamic shared memory is never needed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// The folder of `src/kernels` whose `cuda.cu` has the kernel.
     pub module: &'static str,
@@ -298,6 +322,15 @@ pub struct Launch {
     words: Vec<u64>,
     /// Where each begins.
     starts: Vec<usize>,
+    /// What it reaches.
+    spans: Vec<Span>,
+}
+
+/// Told by what the card is: what a launch reaches is among its arguments.
+impl Hash for Launch {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.function, self.grid, &self.words).hash(state);
+    }
 }
 
 impl Launch {
@@ -312,6 +345,7 @@ impl Launch {
             bytes: 0,
             words: Vec::new(),
             starts: Vec::new(),
+            spans: Vec::new(),
         }
     }
 
@@ -334,6 +368,7 @@ impl Launch {
 
     /// The same with one more argument.
     pub fn with(mut self, argument: impl Argument) -> Self {
+        argument.reach(&mut self.spans);
         let (start, bytes) = (self.words.len(), size_of_val(&argument));
         self.starts.push(start);
         self.bytes += argument.bytes();
@@ -346,6 +381,21 @@ impl Launch {
         self
     }
 
+    /// The same with one more argument; what the kernel reaches by it, it only reads.
+    pub fn reading(mut self, argument: impl Argument) -> Self {
+        let known = self.spans.len();
+        self = self.with(argument);
+        self.spans[known..]
+            .iter_mut()
+            .for_each(|span| *span = span.read());
+        self
+    }
+
+    /// The same with a raster that the kernel only reads.
+    pub fn reads<T>(self, raster: &DeviceRaster<T>) -> Self {
+        self.reading(RawRaster::from(raster))
+    }
+
     /// The same with a raster as one more argument.
     pub fn raster<T>(self, raster: &DeviceRaster<T>) -> Self {
         self.with(RawRaster::from(raster))
@@ -354,6 +404,11 @@ impl Launch {
     /// The same with a raster, or none, as one more argument.
     pub fn optional<T>(self, raster: Option<&DeviceRaster<T>>) -> Self {
         self.with(RawRaster::from(raster))
+    }
+
+    /// What its kernel reaches of the card's memory, but weights.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
     /// Where each argument lies, as the driver wants to know it; valid as long as the launch is not changed or moved.

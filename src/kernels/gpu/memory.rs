@@ -1,7 +1,9 @@
-//! How much of a card's memory is in use, and how much of that tensors hold, for benches.
+//! How much of a card's memory is in use, and how much of that tensors hold, for benches; what is done to keep it small.
 
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{result, sys};
+
+use candle_core::CudaDevice;
 
 use super::Gpu;
 
@@ -53,15 +55,26 @@ impl Gpu {
             stack: stack as u64,
         })
     }
+}
 
-    /// Lets the driver keep so many bytes for the stack of each thread, in this context: all who use it in this process. Kernels whose
-    /// stack is known as they are compiled, as all of ours, get what they need all the same.
-    ///
-    /// # Errors
-    /// The driver refuses.
-    pub fn limit_stack(&self, bytes: usize) -> candle_core::Result<()> {
-        let stream = self.device.cuda_stream();
-        let limit = sys::CUlimit::CU_LIMIT_STACK_SIZE;
-        stream.context().set_limit(limit, bytes).w()
-    }
+/// Bytes of each thread's stack that the driver is to have ready; its own default is 1,024. For all threads that a card can run at once that is 232 MiB
+/// more on an H200. Kernels whose stack is known as they are compiled, as all of ours, get what they need all the same.
+const STACK: usize = 128;
+
+/// Whether somebody in this process has the context of this card, whose limits are then theirs.
+pub(super) fn has_context(number: usize) -> candle_core::Result<bool> {
+    let device = result::device::get(number as i32).w()?;
+    let (mut flags, mut active) = (0, 0);
+    // SAFETY: it writes two numbers; the device is one that the driver named.
+    unsafe { sys::cuDevicePrimaryCtxGetState(device, &mut flags, &mut active) }
+        .result()
+        .w()?;
+    Ok(active != 0)
+}
+
+/// Lets the driver keep little for the stack of each thread, in this context: all who use it in this process.
+pub(super) fn shrink_stack(device: &CudaDevice) -> candle_core::Result<()> {
+    let stream = device.cuda_stream();
+    let limit = sys::CUlimit::CU_LIMIT_STACK_SIZE;
+    stream.context().set_limit(limit, STACK).w()
 }

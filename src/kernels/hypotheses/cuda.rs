@@ -18,7 +18,7 @@ pub fn scaled(
     motion.expect("the motion found", out.size(), 2)?;
     out.expect("the motion beside", out.size(), 3)?;
     let launch = Launch::new("hypotheses", "hypotheses_scaled").pixels(out.size());
-    let launch = launch.raster(motion).with(pace.unwrap_or(0.0));
+    let launch = launch.reads(motion).with(pace.unwrap_or(0.0));
     Ok(launch.with(i32::from(pace.is_some())).raster(out))
 }
 
@@ -38,7 +38,7 @@ pub fn gather(
     }
     found.expect("the motion found", cells, 4)?;
     let launch = Launch::new("hypotheses", "hypotheses_gather").pixels(cells);
-    let launch = launch.raster(ways[0]).raster(ways[1]).with(factor as i32);
+    let launch = launch.reads(ways[0]).reads(ways[1]).with(factor as i32);
     Ok(launch.raster(found))
 }
 
@@ -87,12 +87,12 @@ pub fn choose(
         cost.expect("the costs", size, 1)?;
     }
     let project = Launch::new("hypotheses", "hypotheses_project").pixels(size);
-    let project = project.raster(found).raster(phase).raster(&space.flows);
+    let project = project.reads(found).reads(phase).raster(&space.flows);
     let [first, second, rest] = &space.costs;
     let compare = differences(luma, &space.flows, SAMPLES as f32, &[first, second])?;
     let choose = Launch::new("hypotheses", "hypotheses_choose").pixels(size);
-    let choose = choose.raster(&space.flows).raster(first).raster(second);
-    let choose = choose.raster(rest).raster(found).raster(past);
+    let choose = choose.reads(&space.flows).reads(first).reads(second);
+    let choose = choose.reads(rest).reads(found).reads(past);
     Ok([project, compare, choose.raster(flow).raster(cues)])
 }
 

@@ -17,7 +17,7 @@ pub fn gather(
     whole.expect("luma", (2 * h, 2 * w), 1)?;
     half.expect("luma by fours", (h, w), 1)?;
     let launch = Launch::new("luma", "luma_gather").pixels((h, w));
-    Ok(launch.raster(luma).raster(whole).raster(half))
+    Ok(launch.reads(luma).raster(whole).raster(half))
 }
 
 /// Fails unless `flow` has the cells of `luma`.
@@ -48,7 +48,7 @@ pub fn warp(
     flow.expect("the flow of luma", (h, w), 2)?;
     out.expect("warped luma", padded(h, w), 1)?;
     let launch = Launch::new("luma", "luma_warp").pixels(out.size());
-    Ok(launch.raster(luma).raster(flow).with(scale).raster(out))
+    Ok(launch.reads(luma).reads(flow).with(scale).raster(out))
 }
 
 /// [`super::differences`] of what [`super::Warped`] would have of both sides, for one flow, `[h, w, 4]`, or two side by side.
@@ -76,8 +76,8 @@ pub fn differences(
     let mut launch = Launch::new("luma", "luma_differences");
     launch = launch.tiles((h, 16 * w), [128, 4], [128, 4]);
     launch.grid[2] = out.len() as u32;
-    let launch = launch.raster(luma[0]).raster(luma[1]);
-    let launch = launch.raster(flow).with(scale);
+    let launch = launch.reads(luma[0]).reads(luma[1]);
+    let launch = launch.reads(flow).with(scale);
     Ok(launch.raster(first).optional(second))
 }
 

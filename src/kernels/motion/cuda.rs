@@ -3,7 +3,7 @@
 use candle_core::bail;
 
 use super::{CHANGE, MASK, STATE};
-use crate::kernels::cuda::{DevicePhase, DeviceRaster, Launch};
+use crate::kernels::cuda::{DevicePhase, DeviceRaster, Launch, RawRaster};
 
 /// As [`super::begin`].
 ///
@@ -34,7 +34,7 @@ pub fn advance(
         detail.expect("the detail", size, detail.channels.max(MASK - 1))?;
     }
     let launch = Launch::new("motion", "motion_advance").pixels(size);
-    let launch = launch.raster(coarser).optional(detail);
+    let launch = launch.reads(coarser).reading(RawRaster::from(detail));
     Ok(launch.with(phase.raw(size)?).raster(state))
 }
 
@@ -61,8 +61,9 @@ pub fn update(
         acceleration.expect("the acceleration", size, 2)?;
     }
     let launch = Launch::new("motion", "motion_update").pixels(size);
-    let launch = launch.raster(change).raster(luma);
-    Ok(launch.optional(acceleration).raster(state))
+    let launch = launch.reads(change).reads(luma);
+    let launch = launch.reading(RawRaster::from(acceleration));
+    Ok(launch.raster(state))
 }
 
 /// As [`super::put_ahead`].
@@ -74,7 +75,7 @@ pub fn put_ahead(ahead: &DeviceRaster, state: &DeviceRaster) -> candle_core::Res
     state.expect("the state", size, STATE)?;
     ahead.expect("the bend", size, 2)?;
     let launch = Launch::new("motion", "motion_put_ahead").pixels(size);
-    Ok(launch.raster(ahead).raster(state))
+    Ok(launch.reads(ahead).raster(state))
 }
 
 /// As [`super::flow`] and [`super::weight_of_left`].
@@ -92,7 +93,7 @@ pub fn conclude(
     flow.expect("the flow", size, 4)?;
     weight.expect("the mask", size, 1)?;
     let launch = Launch::new("motion", "motion_conclude").pixels(size);
-    Ok(launch.raster(state).with(scale).raster(flow).raster(weight))
+    Ok(launch.reads(state).with(scale).raster(flow).raster(weight))
 }
 
 #[cfg(test)]

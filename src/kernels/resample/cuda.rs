@@ -1,6 +1,6 @@
 //! The launches of `cuda.cu`.
 
-use crate::kernels::cuda::{DeviceRaster, Launch};
+use crate::kernels::cuda::{DeviceRaster, Launch, RawRaster};
 
 fn halved(input: &DeviceRaster) -> (usize, usize) {
     (input.height.div_ceil(2), input.width.div_ceil(2))
@@ -14,7 +14,7 @@ pub fn half(input: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result<Lau
     out.expect("the output of a halving", halved(input), input.channels)?;
     let launch = Launch::new("resample", "resample_half");
     let launch = launch.pixels((out.height, out.width * out.channels));
-    Ok(launch.raster(input).raster(out))
+    Ok(launch.reads(input).raster(out))
 }
 
 /// As [`super::half_smooth`].
@@ -25,7 +25,7 @@ pub fn half_smooth(input: &DeviceRaster, out: &DeviceRaster) -> candle_core::Res
     input.expect("the input of a halving", input.size(), 1)?;
     out.expect("the output of a halving", halved(input), 1)?;
     let launch = Launch::new("resample", "resample_half_smooth").pixels(out.size());
-    Ok(launch.raster(input).raster(out))
+    Ok(launch.reads(input).raster(out))
 }
 
 /// As [`super::double`] (a factor of 1, nothing added) and [`super::double_and_add`].
@@ -46,9 +46,9 @@ pub fn double(
     let launch = Launch::new("resample", "resample_double");
     let launch = launch.pixels((out.height, out.width * out.channels));
     Ok(launch
-        .raster(input)
+        .reads(input)
         .with(factor)
-        .optional(detail)
+        .reading(RawRaster::from(detail))
         .raster(out))
 }
 
@@ -59,7 +59,7 @@ pub fn double(
 pub fn mean(input: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result<Launch> {
     out.expect("a mean over channels", input.size(), 1)?;
     let launch = Launch::new("resample", "resample_mean").pixels(input.size());
-    Ok(launch.raster(input).raster(out))
+    Ok(launch.reads(input).raster(out))
 }
 
 /// Fills `out`, `[1, h, 1]`, with the sum of each row of `input`, `[h, w, 1]`.
@@ -71,7 +71,7 @@ pub fn row_sums(input: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result
     out.expect("the sums of rows", (1, input.height), 1)?;
     let mut launch = Launch::new("resample", "resample_row_sums");
     (launch.grid, launch.block) = ([input.height as u32, 1, 1], [32, 1, 1]);
-    Ok(launch.raster(input).raster(out))
+    Ok(launch.reads(input).raster(out))
 }
 
 #[cfg(test)]

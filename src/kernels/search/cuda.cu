@@ -1,7 +1,8 @@
 // Dense inverse search. Bits are those of `reference.rs`.
 //
 // search_refine: a warp a patch, of both directions. Level level, int pass: one of the 4 passes of a level. All patches of a pass look at
-// what the pass before has found, in grids of its own; in the first one they start from what the coarser level has found.
+// what the pass before has found, in grids of its own; in the first one they start from what the coarser level has found. int each: patches
+// of a warp, 1 or, behind the first pass, 4: it looks at all of them at once whether there is anything new, at most of them there is not.
 // Grid: 64 threads a block along x.
 //
 // search_blend: a thread a sample, z the direction, after the last pass. Level level, Raster<float> forth, back [h, w, 2].
@@ -453,6 +454,11 @@ __device__ Candidate candidate_of(const Search& search, int i, int j, const Patc
     return {{sign * there.flow[0], sign * there.flow[1]}, true, fresh};
 }
 
+// Whether there is something to look at that the patch does not know.
+__device__ bool is_new(const Candidate& near, const Patch& patch) {
+    return near.has && near.fresh && !(distance(near.flow, patch.flow) <= CLOSE);
+}
+
 // A patch that moves as those around it do, or as it did where there are none.
 __device__ Patch among(const Lanes& lanes, const Patch& patch, const Candidate& near) {
     float sum[2] = {0.0f, 0.0f};
@@ -528,11 +534,9 @@ struct Refinement {
         Corners corners(search.coarser, i, j);
         Samples samples(lanes, search.own, y, x);
         Candidate near = candidate_of(search, i, j, patch, lanes.lane);
-        bool is_wanted = near.has && near.fresh;
-        bool is_new = is_wanted && !(distance(near.flow, patch.flow) <= CLOSE);
-        unsigned wanted = lanes.which(is_wanted), is_any_new = lanes.which(is_new);
+        unsigned wanted = lanes.which(near.has && near.fresh), any_new = lanes.which(is_new(near, patch));
         bool is_first = search.pass == 0;
-        if (!is_first && is_at_rest(patch) && !is_any_new) return patch;
+        if (!is_first && is_at_rest(patch) && !any_new) return patch;
         if (!is_first && patch.lost) return among(lanes, patch, near);
         int finer_y = min(2 * y + STRIDE, search.finer.height), finer_x = min(2 * x + STRIDE, search.finer.width);
         float finer[2] = {0.0f, 0.0f};
@@ -557,24 +561,54 @@ struct Refinement {
     }
 };
 
-// All patches of one pass, both directions.
-__device__ void make_pass(const Level& level, int pass) {
-    int patches = level.rows * level.columns, together = (int)blockDim.x / THREADS;
+// One of the patches of both directions.
+struct Spot {
+    int direction, patch, i, j;
+
+    __device__ Spot(const Level& level, int p) : direction(p >= level.rows * level.columns) {
+        patch = p - direction * level.rows * level.columns;
+        // The only division, as these take long.
+        i = (int)((unsigned)patch / (unsigned)level.columns);
+        j = patch - i * level.columns;
+    }
+};
+
+// All threads of a warp, with one patch.
+__device__ void refine(const Lanes& lanes, const Level& level, int pass, int p) {
+    Spot at(level, p);
+    Search search = search_of(level, at.direction, pass);
+    Patch before = patch_at(search, search.before, at.i, at.j), found = Refinement{lanes, search, at.i, at.j}.of(before);
+    bool same = found.flow[0] == before.flow[0] && found.flow[1] == before.flow[1];
+    found.changed = same ? before.changed : pass;
+    if (lanes.lane == 0) level.grids[pass % 2][at.direction][at.patch] = found;
+}
+
+// Behind the first pass, the patches of the groups of a warp, from p on: those are copied that stay as they are. Which do not: the first bit
+// of each group.
+__device__ unsigned copy_known(const Lanes& lanes, const Level& level, int pass, int p) {
+    bool has = p + lanes.group < 2 * level.rows * level.columns;
+    Spot at(level, has ? p + lanes.group : p);
+    Search search = search_of(level, at.direction, pass);
+    Patch patch = search.before[at.patch];
+    unsigned any_new = lanes.which(is_new(candidate_of(search, at.i, at.j, patch, lanes.column), patch));
+    bool is_known = is_at_rest(patch) && !(any_new >> lanes.group * PATCH & ((1u << PATCH) - 1));
+    if (has && is_known && lanes.column == 0) level.grids[pass % 2][at.direction][at.patch] = patch;
+    return lanes.which(has && !is_known && lanes.column == 0);
+}
+
+// All patches of one pass, both directions; a warp takes so many together.
+__device__ void make_pass(const Level& level, int pass, int each) {
+    int warps = (int)blockDim.x / THREADS, warp = (int)blockIdx.x * warps + (int)threadIdx.x / THREADS;
     Lanes lanes;
 #pragma unroll 1
-    for (int p = (int)blockIdx.x * together + (int)threadIdx.x / THREADS; p < 2 * patches; p += (int)gridDim.x * together) {
-        int direction = p >= patches, patch = p - direction * patches;
-        // The only division, as these take long.
-        int i = (int)((unsigned)patch / (unsigned)level.columns), j = patch - i * level.columns;
-        Search search = search_of(level, direction, pass);
-        Patch before = patch_at(search, search.before, i, j), found = Refinement{lanes, search, i, j}.of(before);
-        bool same = found.flow[0] == before.flow[0] && found.flow[1] == before.flow[1];
-        found.changed = same ? before.changed : pass;
-        if (lanes.lane == 0) level.grids[pass % 2][direction][patch] = found;
+    for (int p = each * warp; p < 2 * level.rows * level.columns; p += each * (int)gridDim.x * warps) {
+        unsigned left = each == 1 ? 1 : copy_known(lanes, level, pass, p);
+#pragma unroll 1
+        for (; left; left &= left - 1) refine(lanes, level, pass, p + (__ffs(left) - 1) / PATCH);
     }
 }
 
-KERNEL __launch_bounds__(BLOCK, BLOCKS_AT_ONCE) search_refine(Level level, int pass) { make_pass(level, pass); }
+KERNEL __launch_bounds__(BLOCK, BLOCKS_AT_ONCE) search_refine(Level level, int pass, int each) { make_pass(level, pass, each); }
 EXPORT_COOPERATIVE(search_refine)
 
 __device__ float window(int i) {
@@ -621,7 +655,7 @@ EXPORT(search_blend)
 KERNEL __launch_bounds__(SINGLE_BLOCK, 1) search_level(Level level, Raster<float> forth, Raster<float> back) {
 #pragma unroll 1
     for (int pass = 0; pass < PASSES; pass++) {
-        make_pass(level, pass);
+        make_pass(level, pass, 1);
         __syncthreads();
     }
 #pragma unroll 1

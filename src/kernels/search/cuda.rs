@@ -4,7 +4,7 @@ use candle_core::bail;
 
 use super::descent::patches;
 use super::{DISTANCES, searched};
-use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster};
+use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster, Span};
 
 /// Bytes of a patch on the device.
 const PATCH_BYTES: usize = 8 * size_of::<f32>();
@@ -12,6 +12,9 @@ const PATCH_BYTES: usize = 8 * size_of::<f32>();
 const GRIDS: usize = 4;
 /// A level with no more patches, of both directions, is searched by one launch: twice as many as its block takes at once.
 const FEW: usize = 2 * SINGLE_BLOCK / THREADS;
+/// Patches that are looked at by one warp behind the first pass, and from how many on, which keep a card busy even so.
+const EACH: usize = 4;
+const MANY: usize = 3000;
 /// Threads of a patch, as in `cuda.cu`.
 const THREADS: usize = 32;
 /// Threads of a block where there are many, as small ones spread over a card, and of a single one; as in `cuda.cu`.
@@ -44,6 +47,17 @@ unsafe impl Argument for RawLevel {
     fn bytes(&self) -> u64 {
         let rasters = [self.luma, self.finer, self.coarser];
         rasters.iter().flatten().map(RawRaster::bytes).sum()
+    }
+    fn reach(&self, to: &mut Vec<Span>) {
+        let read = [self.luma, self.finer, self.coarser];
+        to.extend(
+            read.iter()
+                .flatten()
+                .filter_map(RawRaster::span)
+                .map(Span::read),
+        );
+        let bytes = self.rows as usize * self.columns as usize * PATCH_BYTES;
+        to.extend(self.grids.map(|grid| Span::new(grid, bytes as u64)));
     }
 }
 
@@ -112,8 +126,10 @@ fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel)
         return vec![all.with(raw).raster(forth).raster(back)];
     }
     let passes = (0..DISTANCES.len()).map(|pass| {
-        let mut refine = launch("search_refine").with(raw).with(pass as i32);
-        refine.grid[0] = (THREADS * patches).div_ceil(BLOCK) as u32;
+        let each = if pass > 0 && patches >= MANY { EACH } else { 1 };
+        let refine = launch("search_refine").with(raw).with(pass as i32);
+        let mut refine = refine.with(each as i32);
+        refine.grid[0] = (THREADS * patches.div_ceil(each)).div_ceil(BLOCK) as u32;
         refine.block[0] = BLOCK as u32;
         refine
     });
@@ -198,10 +214,12 @@ mod tests {
         }
     }
 
-    /// Large enough for a launch a pass.
+    /// Large enough for a launch a pass, and for several patches a warp; some patches find nothing new, others do.
     #[test]
     fn many_patches_are_the_same_to_the_bit() {
-        let size = (100, 132);
+        let size = (168, 176);
+        let (rows, columns) = patches(size);
+        assert!(2 * rows * columns >= MANY && !(rows * columns).is_multiple_of(EACH));
         let (sign, ground) = (Texture::new(5), Texture::new(6));
         let on_sign = |x: f32, y: f32| (60.0..100.0).contains(&x) && (34.0..64.0).contains(&y);
         let [left, right] = [0.0, 9.0].map(|d| {

@@ -25,7 +25,7 @@ pub fn cells(
         out.expect("the change and edges of cells", size, 1)?;
     }
     let launch = Launch::new("still", "still_cells").pixels(size);
-    let launch = launch.raster(left).raster(right);
+    let launch = launch.reads(left).reads(right);
     Ok(launch.optional(change).optional(edges))
 }
 
@@ -37,7 +37,7 @@ pub fn around(cells: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result<L
     cells.expect("the change of cells", cells.size(), 1)?;
     out.expect("the change", cells.size(), 1)?;
     let launch = Launch::new("still", "still_around").pixels(out.size());
-    Ok(launch.raster(cells).raster(out))
+    Ok(launch.reads(cells).raster(out))
 }
 
 /// As [`super::keep`]: `edges` come from [`cells`], `kept`, `[h, w, 1]`, is room for work.

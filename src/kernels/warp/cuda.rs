@@ -26,7 +26,7 @@ pub fn warp(
     let function = features.function(&[out], ["warp_f32", "warp_f16"])?;
     let launch = Launch::new("warp", function);
     let launch = launch.tiles((size.0, 8 * size.1), [128, 2], [128, 2]);
-    let launch = launch.with(features.raw()).raster(flow);
+    let launch = launch.reading(features.raw()).reads(flow);
     Ok(launch.with(epsilon.unwrap_or(-1.0)).with(out.raw()))
 }
 
@@ -44,7 +44,7 @@ pub fn warp_wide(
     out.expect("the output of a warp", size, channels)?;
     let function = features.function(&[out], ["warp_wide", "warp_wide_half"])?;
     let launch = Launch::new("warp", function).pixels((size.0, size.1 * channels));
-    Ok(launch.with(features.raw()).raster(flow).with(out.raw()))
+    Ok(launch.reading(features.raw()).reads(flow).with(out.raw()))
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 use candle_core::Tensor;
 
 use super::config::NORM_EPSILON;
+#[cfg(feature = "cuda")]
+use super::config::VIEW;
 use super::decoder::{Ahead, Decoder, DecoderSpace, Match, Motions, Sharpness, Side};
 use super::encoder::{Encoder, EncoderSpace};
 use super::refiner::{Refiner, RefinerSpace};
-#[cfg(feature = "cuda")]
-use super::zeros;
 use super::{HALF_CELL, Network, QUARTER, Workspace};
+#[cfg(feature = "cuda")]
+use super::{expect, zeros};
 use crate::error::Result;
 #[cfg(feature = "cuda")]
 use crate::kernels::Context;
@@ -67,7 +69,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn encode(
+    /// What of [`Encoder::run`] is features.
+    fn see(
         &mut self,
         encoder: &Encoder,
         space: &EncoderSpace,
@@ -78,7 +81,11 @@ impl<'a> Stage<'a> {
         let down = &space.down;
         self.convolve(&encoder.stem, &[view], None, Linear, &out.fine)?;
         self.convolve(&encoder.down, &[&out.fine], None, Linear, down)?;
-        self.convolve(&encoder.deep, &[down], Some(down), Linear, &out.coarse)?;
+        self.convolve(&encoder.deep, &[down], Some(down), Linear, &out.coarse)
+    }
+
+    /// What of it is luma.
+    fn gather(&mut self, view: &Tensor, out: &Encoded) -> Result<()> {
         let card = self.card;
         let pixels = card.raster(&view.narrow(2, 0, 4)?)?;
         let [whole, half] = [card.bytes(&out.bytes[0])?, card.bytes(&out.bytes[1])?];
@@ -221,7 +228,7 @@ impl<'a> Stage<'a> {
 }
 
 impl Network {
-    /// As [`Network::encode`].
+    /// As [`Network::encode`], but for the features.
     ///
     /// # Errors
     /// Sizes other than the workspace's.
@@ -233,7 +240,24 @@ impl Network {
         out: &Encoded,
     ) -> Result<Vec<Launch>> {
         let mut stage = Stage::new(card, ws);
-        stage.encode(&self.encoder, &ws.encoder, view, out)?;
+        stage.gather(view, out)?;
+        Ok(stage.launches)
+    }
+
+    /// The features that [`Network::encode`] has left to be made, of views of these pictures.
+    ///
+    /// # Errors
+    /// Sizes other than the workspace's.
+    pub fn see_launches(
+        &self,
+        card: &dyn Card,
+        ws: &Workspace,
+        views: &[(Tensor, &Encoded)],
+    ) -> Result<Vec<Launch>> {
+        let mut stage = Stage::new(card, ws);
+        for (view, out) in views {
+            stage.see(&self.encoder, &ws.encoder, view, out)?;
+        }
         Ok(stage.launches)
     }
 
@@ -373,6 +397,19 @@ impl Workspace {
         Ok(launches)
     }
 
+    /// The levels of a search.
+    #[cfg(feature = "cuda")]
+    fn levels(&self, gpu: &Gpu) -> candle_core::Result<Vec<DeviceLevel>> {
+        let level = |room: &Room| {
+            let [forth, back] = room.flows.as_ref().unwrap_or(&self.ways);
+            Ok(DeviceLevel {
+                patches: gpu.raster::<f32>(&room.patches)?.address(),
+                flows: [gpu.raster(forth)?, gpu.raster(back)?],
+            })
+        };
+        self.rooms.iter().map(level).collect()
+    }
+
     /// Brings a plane of phases to the finer size.
     fn finer_phase(&self, card: &dyn Card, phase: &PhaseMap) -> Result<Option<Launch>> {
         let PhaseMap::Plane(plane) = phase else {
@@ -429,10 +466,32 @@ impl Network {
         view: &Tensor,
         out: &Encoded,
     ) -> Result<()> {
+        let (h, w) = ws.sizes.view;
+        expect("a view", view.dims(), &[h, w, VIEW])?;
+        ws.expect_encoded(out)?;
         let queue = Queue::new(gpu);
         let launches = self.encode_launches(&queue, ws, view, out)?;
         // SAFETY: these are the arguments of the kernels, made of tensors on this card.
-        unsafe { queue.run(launches) }
+        unsafe { queue.run(launches) }?;
+        out.set_unseen(Some(view));
+        Ok(())
+    }
+
+    /// Queues launches, and before them, or beside them if these do not need them, the features of both pictures that are still to be made.
+    fn run_with_features<'a>(
+        &self,
+        queue: Queue,
+        ws: &Workspace,
+        pictures: [&'a Encoded; 2],
+        launches: Vec<Launch>,
+    ) -> Result<()> {
+        let unseen = |encoded: &'a Encoded| Some((encoded.set_unseen(None)?, encoded));
+        let views: Vec<_> = pictures.into_iter().filter_map(unseen).collect();
+        let mut all = self.see_launches(&queue, ws, &views)?;
+        all.extend(launches);
+        // SAFETY: these are the arguments of the kernels, made of tensors on this card, which live until all is queued; each level of a search has
+        // the memory that it needs.
+        unsafe { queue.run(all) }
     }
 
     /// [`Network::begin`] of tensors on a card.
@@ -447,6 +506,21 @@ impl Network {
         let launches = self.begin_launches(&queue, ws, pictures, pace)?;
         // SAFETY: these are the arguments of the kernels, made of tensors on this card.
         unsafe { queue.run(launches) }
+    }
+
+    /// [`Network::search`] of tensors on a card: what begins a pair runs beside the search.
+    pub(super) fn search_on(
+        &self,
+        gpu: &Gpu,
+        ws: &Workspace,
+        pictures: [&Encoded; 2],
+        pace: Option<f32>,
+    ) -> Result<()> {
+        let queue = Queue::new(gpu);
+        let mut launches = self.begin_launches(&queue, ws, pictures, pace)?;
+        let levels = ws.levels(gpu)?;
+        launches.extend(self.find_launches(&queue, ws, pictures, &levels, &ws.found)?);
+        self.run_with_features(queue, ws, pictures, launches)
     }
 
     /// [`Network::foresee`] of tensors on a card.
@@ -465,19 +539,10 @@ impl Network {
         pictures: [&Encoded; 2],
         found: &Tensor,
     ) -> Result<()> {
-        let level = |room: &Room| {
-            let [forth, back] = room.flows.as_ref().unwrap_or(&ws.ways);
-            Ok(DeviceLevel {
-                patches: gpu.raster::<f32>(&room.patches)?.address(),
-                flows: [gpu.raster(forth)?, gpu.raster(back)?],
-            })
-        };
-        let levels = ws.rooms.iter().map(level);
-        let levels = levels.collect::<candle_core::Result<Vec<_>>>()?;
+        let levels = ws.levels(gpu)?;
         let queue = Queue::new(gpu);
         let launches = self.find_launches(&queue, ws, pictures, &levels, found)?;
-        // SAFETY: these are the arguments of the kernels, made of tensors on this card; each level has the memory that it needs.
-        unsafe { queue.run(launches) }
+        self.run_with_features(queue, ws, pictures, launches)
     }
 
     /// [`Network::estimate`] of tensors on a card.
@@ -490,8 +555,7 @@ impl Network {
     ) -> Result<()> {
         let queue = Queue::new(gpu);
         let launches = self.estimate_launches(&queue, ws, pictures, phase)?;
-        // SAFETY: these are the arguments of the kernels, made of tensors on this card.
-        unsafe { queue.run(launches) }
+        self.run_with_features(queue, ws, pictures, launches)
     }
 }
 

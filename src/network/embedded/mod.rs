@@ -108,7 +108,8 @@ impl Network {
     }
 
     /// Fills `out` from the `[height, width, 6]` view of a picture: luma of 2x2 pixels
-    /// (row-major), U, V, each -0.5 to 0.5.
+    /// (row-major), U, V, each -0.5 to 0.5. On a card that is finished when the picture is searched, or its motion estimated: the
+    /// view has to stay as it is until then.
     ///
     /// # Errors
     /// Sizes other than the workspace's.
@@ -154,6 +155,13 @@ impl Network {
         right: &Encoded,
         pace: Option<f32>,
     ) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = ws.context.gpu().cloned() {
+            ws.begin_pair([left, right])?;
+            self.search_on(&gpu, ws, [left, right], pace)?;
+            ws.in_space = InSpace::Pair;
+            return Ok(());
+        }
         self.begin(ws, left, right, pace)?;
         let found = ws.found.clone();
         self.find(ws, left, right, &found)?;
@@ -250,9 +258,7 @@ impl Network {
         right: &Encoded,
         pace: Option<f32>,
     ) -> Result<()> {
-        ws.state_is = StateIs::Other;
-        ws.expect_encoded(left)?;
-        ws.expect_encoded(right)?;
+        ws.begin_pair([left, right])?;
         #[cfg(feature = "cuda")]
         if let Some(gpu) = ws.context.gpu() {
             return self.begin_on(gpu, ws, [left, right], pace);
@@ -534,10 +540,17 @@ impl Workspace {
             coarse: features(coarse, self.config.features, &self.context)?,
             luma: luma.collect::<Result<_>>()?,
             bytes: [bytes((2 * view.0, 2 * view.1))?, bytes(view)?],
+            #[cfg(feature = "cuda")]
+            unseen: std::sync::Mutex::default(),
         })
     }
 
-    /// Room for the view of one picture: `[height, width, 6]`. Estimating overwrites it.
+    /// Height and width of the views that it is for.
+    pub fn view_size(&self) -> (usize, usize) {
+        self.sizes.view
+    }
+
+    /// Room for the view of one picture, on the CPU: `[height, width, 6]`. Estimating overwrites it.
     pub fn view(&self) -> Result<Tensor> {
         let (height, width) = self.sizes.view;
         let later = &self.refiner.matched.scores;
@@ -631,6 +644,14 @@ impl Workspace {
     /// What [`Network::estimate`] answered last.
     pub fn motion(&self) -> &Motion {
         &self.motion
+    }
+
+    /// Another pair of encoded pictures is to come, which have to be of this size.
+    fn begin_pair(&mut self, pictures: [&Encoded; 2]) -> Result<()> {
+        self.state_is = StateIs::Other;
+        pictures
+            .iter()
+            .try_for_each(|encoded| self.expect_encoded(encoded))
     }
 
     /// Fails unless `encoded` is of a picture of this size.

@@ -79,6 +79,9 @@ impl Both {
         network.encode(&mut self.want, &view, &mut want).unwrap();
         let launches = network.encode_launches(&self.host, &self.got, &view, &got);
         run(launches.unwrap());
+        let views = [(view, &got)];
+        let launches = network.see_launches(&self.host, &self.got, &views);
+        run(launches.unwrap());
         let [tolerance, _] = tolerances(self.precision);
         close("fine", &values(&got.fine), &values(&want.fine), tolerance);
         close(
