@@ -1,10 +1,11 @@
 //! What `videokeyframes` is worth: known filters on every 12th frame of clips, against the same filters on every frame.
 //!
 //! ```text
-//! keyframes [--every N] [--iterations N] [--tolerance PIXELS] [--picture FILE] CLIP|FOLDER ...
+//! keyframes [--every N] [--iterations N] [--tolerance PIXELS] [--look NAME] [--picture FILE] CLIP|FOLDER ...
 //! ```
 //!
-//! Of each clip and filter (a tone curve, an edge-preserving smoothing, a mark painted on a surface that moves as a plane):
+//! Of each clip and filter (`tone`, a tone curve; `smooth`, an edge-preserving smoothing; `mark`, a mark painted on a surface that moves as
+//! a plane, where there is one), or of the one that `--look` names:
 //!
 //! * `chain`: PSNR of luma of plain chaining, each frame being the one before it, warped;
 //! * `both`, `before`: PSNR-Y with the keyframes at both sides, and with the one before alone;
@@ -32,8 +33,10 @@ use gstvideointerpolate::network::Network;
 use gstvideointerpolate::picture::{Format, Picture, PictureMut};
 use surface::Surface;
 
-const USAGE: &str =
-    "keyframes [--every N] [--iterations N] [--tolerance PIXELS] [--picture FILE] CLIP|FOLDER ...";
+const USAGE: &str = "keyframes [--every N] [--iterations N] [--tolerance PIXELS] [--look tone|smooth|mark] [--picture FILE] CLIP|FOLDER ...";
+
+/// What frames are edited with.
+const LOOKS: [&str; 3] = ["tone", "smooth", "mark"];
 
 fn main() -> ExitCode {
     program::exit_code(run)
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
 struct Options {
     every: usize,
     settings: Settings,
+    looks: Vec<&'static str>,
     picture: Option<PathBuf>,
     clips: Vec<PathBuf>,
 }
@@ -51,6 +55,7 @@ impl Options {
         let mut options = Self {
             every: 12,
             settings: Settings::default(),
+            looks: LOOKS.into(),
             picture: None,
             clips: Vec::new(),
         };
@@ -67,12 +72,19 @@ impl Options {
                 "--tolerance" => {
                     options.settings.tolerance = value()?.parse().map_err(|_| USAGE.to_string())?;
                 }
+                "--look" => {
+                    let wanted = value()?;
+                    options.looks.retain(|look| *look == wanted);
+                }
                 "--picture" => options.picture = Some(value()?.into()),
                 _ if name.starts_with('-') => return Err(USAGE.into()),
                 _ => options.clips.extend(program::clips(Path::new(&name))?),
             }
         }
-        if options.every == 0 || (options.clips.is_empty() && options.picture.is_none()) {
+        if options.every == 0
+            || options.looks.is_empty()
+            || (options.clips.is_empty() && options.picture.is_none())
+        {
             return Err(USAGE.into());
         }
         Ok(options)
@@ -109,7 +121,7 @@ fn run() -> Result<(), String> {
             failures.push(failure);
         }
     }
-    for filter in ["tone", "smooth", "mark"] {
+    for filter in LOOKS {
         let of = all.iter().filter(|(name, _)| *name == filter);
         let of: Vec<&Scores> = of.map(|(_, scores)| scores).collect();
         if !of.is_empty() {
@@ -135,7 +147,10 @@ fn evaluate(
         return Err(format!("{}: fewer than {least} frames", clip.display()));
     }
     let name = clip.file_stem().unwrap_or_default().to_string_lossy();
-    for (filter, truth) in looks(&frames) {
+    for filter in &options.looks {
+        let Some(truth) = look(filter, &frames) else {
+            continue;
+        };
         let scores = measure(&frames, &truth, options)?;
         print_row(&name, filter, &scores);
         all.push((filter, scores));
@@ -143,18 +158,21 @@ fn evaluate(
     Ok(())
 }
 
-/// Each filter on every frame.
-fn looks(frames: &[Frame]) -> Vec<(&'static str, Vec<Frame>)> {
-    let mut looks = vec![
-        ("tone", frames.iter().map(filters::tone).collect()),
-        ("smooth", frames.iter().map(filters::smooth).collect()),
-    ];
-    if let Some(surface) = Surface::find(frames) {
-        let marked = frames.iter().enumerate();
-        let marked = marked.map(|(n, frame)| filters::mark(frame, &surface, n));
-        looks.push(("mark", marked.collect()));
+/// A filter on every frame; `None` for a mark that finds no surface.
+fn look(filter: &str, frames: &[Frame]) -> Option<Vec<Frame>> {
+    match filter {
+        "tone" => Some(frames.iter().map(filters::tone).collect()),
+        "smooth" => Some(frames.iter().map(filters::smooth).collect()),
+        _ => {
+            let surface = Surface::find(frames)?;
+            let marked = frames.iter().enumerate();
+            Some(
+                marked
+                    .map(|(n, frame)| filters::mark(frame, &surface, n))
+                    .collect(),
+            )
+        }
     }
-    looks
 }
 
 #[derive(Default)]

@@ -8,12 +8,93 @@ use gst::subclass::prelude::*;
 use super::bridge::{self, Failure, Mapped};
 use super::imp::VideoInterpolate;
 use super::properties::Show;
+use super::retime::Retimed;
 use super::state::Source;
 use super::streaming::Stopped;
 use super::{meta, there};
-use crate::interpolator::{After, Outcome, Turbulence};
+use crate::interpolator::{After, Interpolator, Outcome, Settings, Turbulence};
 use crate::kernels::PhaseMap;
 use crate::schedule::{Outer, Phase, Slot};
+
+fn mapped(source: &Source) -> Result<Mapped<'_>, Failure> {
+    Mapped::new(&source.buffer, &source.stream)
+}
+
+/// What is to be made of two frames.
+struct Wanted<'a> {
+    left: &'a Source,
+    right: &'a Source,
+    after: Option<&'a Outer<Arc<Source>>>,
+    phase: Phase,
+    settings: Settings,
+    show: Show,
+    /// What the curves say.
+    retimed: Option<Retimed>,
+}
+
+impl Wanted<'_> {
+    /// Only the CPU can do it.
+    fn is_seen_here(&self) -> bool {
+        self.retimed.is_some() || self.show != Show::None
+    }
+
+    /// Makes it where the frames lie.
+    fn make(
+        &self,
+        engine: &mut Interpolator,
+        out: &mut gst::BufferRef,
+    ) -> Result<Outcome, Failure> {
+        if !self.is_seen_here() {
+            let (sides, settings) = ([self.left, self.right], &self.settings);
+            let made = there::make(engine, sides, self.after, self.phase, settings, out)?;
+            if let Some(outcome) = made {
+                return Ok(outcome);
+            }
+        }
+        self.make_here(engine, out)
+    }
+
+    /// Makes it of frames in the host's memory.
+    fn make_here(
+        &self,
+        engine: &mut Interpolator,
+        out: &mut gst::BufferRef,
+    ) -> Result<Outcome, Failure> {
+        let stream = &self.left.stream;
+        let (left, right) = (mapped(self.left)?, mapped(self.right)?);
+        let (left, right) = (left.picture()?, right.picture()?);
+        let encoded_left = self.left.encoded(engine, &left)?;
+        let encoded_right = self.right.encoded(engine, &right)?;
+        let (one, other) = ((&left, &*encoded_left), (&right, &*encoded_right));
+        let after = self.after.map(|outer| mapped(&outer.frame)).transpose()?;
+        let after = after.as_ref().map(Mapped::picture).transpose()?;
+        let after = after.as_ref().zip(self.after);
+        let after = after.map(|(picture, outer)| {
+            let encoded = outer.frame.encoded(engine, picture)?;
+            Ok::<_, Failure>((picture, encoded, outer.span as f32))
+        });
+        let after = after.transpose()?;
+        let after = after.as_ref().map(|(picture, encoded, interval)| After {
+            picture,
+            encoded,
+            interval: *interval,
+        });
+        bridge::with_picture_mut(out, stream, |out| {
+            let settings = &self.settings;
+            let outcome = match &self.retimed {
+                Some(retimed) => {
+                    retimed.with(|how| engine.retime(after, one, other, how, settings, out))?
+                }
+                None => {
+                    let phase = PhaseMap::Uniform(self.phase.as_f32());
+                    engine.interpolate_before(after, one, other, &phase, settings, out)?
+                }
+            };
+            self.show.draw(engine, &left, out)?;
+            Ok(outcome)
+        })
+    }
+}
 
 impl VideoInterpolate {
     /// The picture between two, or none if there is a cut between them.
@@ -26,65 +107,11 @@ impl VideoInterpolate {
         at: &Slot,
     ) -> Result<Option<gst::Buffer>, Stopped> {
         let mut buffer = self.acquire(left)?;
-        let (mut settings, show) = {
-            let settings = self.settings();
-            (settings.engine(phase.span), settings.show)
-        };
-        let retimed = self.retimed(left, right, phase)?;
-        let is_seen_here = retimed.is_some() || show != Show::None;
-        if !is_seen_here {
-            let state = self.state();
-            let scheduler = state.scheduler.as_ref();
-            let then = scheduler.and_then(|scheduler| scheduler.upcoming());
-            settings.then = then.map(Phase::as_f32);
-        }
-        let after_it = after.map(|o| &*o.frame);
-        let sources = [Some(&**left), Some(&**right), after_it];
+        let wanted = self.wanted([left, right], after, phase)?;
+        let sources = [Some(&**left), Some(&**right), after.map(|o| &*o.frame)];
         let (outcome, took, coherence) = self.with_engine(&left.stream, sources, |engine| {
             let began = Instant::now();
-            if !is_seen_here {
-                let (sides, out) = ([&**left, &**right], buffer.make_mut());
-                let made = there::make(engine, sides, after, phase, &settings, out)?;
-                if let Some(outcome) = made {
-                    let coherence = (engine.can_look_for_turbulence(), engine.turbulence());
-                    return Ok((outcome, began.elapsed(), coherence));
-                }
-            }
-            let (l, r) = (
-                Mapped::new(&left.buffer, &left.stream)?,
-                Mapped::new(&right.buffer, &right.stream)?,
-            );
-            let (l, r) = (l.picture()?, r.picture()?);
-            let encoded_left = left.encoded(engine, &l)?;
-            let encoded_right = right.encoded(engine, &r)?;
-            let mapped = after.map(|o| Mapped::new(&o.frame.buffer, &o.frame.stream));
-            let mapped = mapped.transpose()?;
-            let picture = mapped.as_ref().map(Mapped::picture).transpose()?;
-            let next = picture.as_ref().zip(after);
-            let next = next.map(|(picture, outer)| {
-                let encoded = outer.frame.encoded(engine, picture)?;
-                Ok::<_, Failure>((picture, encoded, outer.span as f32))
-            });
-            let next = next.transpose()?;
-            let next = next.as_ref().map(|(picture, encoded, interval)| After {
-                picture,
-                encoded,
-                interval: *interval,
-            });
-            let (one, other) = ((&l, &*encoded_left), (&r, &*encoded_right));
-            let outcome = bridge::with_picture_mut(buffer.make_mut(), &left.stream, |out| {
-                let outcome = match &retimed {
-                    Some(retimed) => {
-                        retimed.with(|how| engine.retime(next, one, other, how, &settings, out))?
-                    }
-                    None => {
-                        let phase = PhaseMap::Uniform(phase.as_f32());
-                        engine.interpolate_before(next, one, other, &phase, &settings, out)?
-                    }
-                };
-                show.draw(engine, &l, out)?;
-                Ok(outcome)
-            })?;
+            let outcome = wanted.make(engine, buffer.make_mut())?;
             let coherence = (engine.can_look_for_turbulence(), engine.turbulence());
             Ok((outcome, began.elapsed(), coherence))
         })?;
@@ -100,6 +127,35 @@ impl VideoInterpolate {
         meta::finish_interpolated(writable, at, (&left.buffer, &right.buffer), phase);
         self.add_timecode(writable, left, at);
         Ok(Some(buffer))
+    }
+
+    /// What the properties want of two frames.
+    fn wanted<'a>(
+        &self,
+        [left, right]: [&'a Source; 2],
+        after: Option<&'a Outer<Arc<Source>>>,
+        phase: Phase,
+    ) -> Result<Wanted<'a>, Failure> {
+        let (settings, show) = {
+            let settings = self.settings();
+            (settings.engine(phase.span), settings.show)
+        };
+        let mut wanted = Wanted {
+            retimed: self.retimed(left, right, phase)?,
+            left,
+            right,
+            after,
+            phase,
+            settings,
+            show,
+        };
+        if !wanted.is_seen_here() {
+            let state = self.state();
+            let scheduler = state.scheduler.as_ref();
+            let then = scheduler.and_then(|scheduler| scheduler.upcoming());
+            wanted.settings.then = then.map(Phase::as_f32);
+        }
+        Ok(wanted)
     }
 
     /// Counts what was made, and how long it took.

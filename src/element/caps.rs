@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use gst::prelude::*;
 use gst_video::VideoFormat;
 
 use super::cuda_memory;
@@ -53,11 +54,9 @@ pub const FORMATS: [(VideoFormat, Format); 30] = [
 /// It says nothing of a rate, so that caps which say nothing of it stay as they are.
 pub fn template() -> gst::Caps {
     static TEMPLATE: LazyLock<gst::Caps> = LazyLock::new(|| {
-        let builder =
-            || gst_video::VideoCapsBuilder::new().format_list(FORMATS.iter().map(|(f, _)| *f));
-        let mut caps = builder().build();
+        let mut caps = any_format().build();
         caps.merge(
-            builder()
+            any_format()
                 .features([
                     gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY.as_str(),
                     gst_video::CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION.as_str(),
@@ -66,7 +65,7 @@ pub fn template() -> gst::Caps {
         );
         // one field a buffer: passes through, or the error says what to do
         caps.merge(
-            builder()
+            any_format()
                 .features(["format:Interlaced"])
                 .field("interlace-mode", "alternate")
                 .build(),
@@ -75,12 +74,44 @@ pub fn template() -> gst::Caps {
             let builder = gst_video::VideoCapsBuilder::new().features([cuda_memory::FEATURE]);
             caps.merge(builder.format_list(cuda_memory::FORMATS).build());
         }
-        for structure in caps.make_mut().iter_mut() {
-            structure.remove_field("framerate");
-        }
-        caps
+        without_rate(caps)
     });
     TEMPLATE.clone()
+}
+
+/// Raw video of [`FORMATS`] in system memory alone, and nothing of a rate.
+pub fn in_system_memory() -> gst::Caps {
+    without_rate(any_format().build())
+}
+
+fn any_format() -> gst_video::VideoCapsBuilder<gst::caps::NoFeature> {
+    gst_video::VideoCapsBuilder::new().format_list(FORMATS.iter().map(|(f, _)| *f))
+}
+
+fn without_rate(mut caps: gst::Caps) -> gst::Caps {
+    for structure in caps.make_mut().iter_mut() {
+        structure.remove_field("framerate");
+    }
+    caps
+}
+
+/// The pads of an aggregator: `src` and `sink` for `frames`, and a third one, of that name and those caps, for who asks for it.
+pub fn aggregator_pads(
+    frames: &gst::Caps,
+    (name, caps): (&str, &gst::Caps),
+) -> Vec<gst::PadTemplate> {
+    use gst::{PadDirection::*, PadPresence::*};
+    [
+        ("src", Src, Always, frames),
+        ("sink", Sink, Always, frames),
+        (name, Sink, Request, caps),
+    ]
+    .into_iter()
+    .filter_map(|(name, direction, presence, caps)| {
+        let of = gst_base::AggregatorPad::static_type();
+        gst::PadTemplate::with_gtype(name, direction, presence, caps, of).ok()
+    })
+    .collect()
 }
 
 /// The output rate that the properties ask for.

@@ -14,6 +14,7 @@ use super::pads::{self, Place, Shown};
 use super::properties::{self, Counters, Settings};
 use crate::element::allocation;
 use crate::element::bridge::{self, Failure, Stream, category, end_of, gap_event, is_gap};
+use crate::element::caps;
 use crate::keyframes::{Frame, Job, Propagator, Sequence};
 use crate::network::Network;
 
@@ -93,22 +94,9 @@ impl ElementImpl for VideoKeyframes {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        use gst::PadDirection::{Sink, Src};
-        use gst::PadPresence::{Always, Request};
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let template = |(name, direction, presence)| {
-                let type_ = AggregatorPad::static_type();
-                gst::PadTemplate::with_gtype(name, direction, presence, &pads::template(), type_)
-                    .ok()
-            };
-            [
-                ("src", Src, Always),
-                (VIDEO, Sink, Always),
-                (KEYFRAME, Sink, Request),
-            ]
-            .into_iter()
-            .filter_map(template)
-            .collect()
+            let frames = caps::in_system_memory();
+            caps::aggregator_pads(&frames, (KEYFRAME, &frames))
         });
         &TEMPLATES
     }
@@ -256,7 +244,7 @@ impl VideoKeyframes {
 
     /// What a sink pad takes: keyframes of every kind, video as downstream does.
     fn caps_of(&self, pad: &AggregatorPad) -> gst::Caps {
-        let template = pads::template();
+        let template = caps::in_system_memory();
         match pad.name() == VIDEO {
             true => self.obj().src_pad().peer_query_caps(Some(&template)),
             false => template,

@@ -7,7 +7,6 @@ use gst::prelude::*;
 use gst_base::prelude::*;
 
 use crate::element::bridge::{Failure, Mapped, Refused, Stream};
-use crate::element::caps::FORMATS;
 use crate::keyframes::Frame;
 use crate::picture::Picture;
 
@@ -15,17 +14,6 @@ use crate::picture::Picture;
 const OFF: u64 = 4;
 /// Duration of a frame where nothing says it.
 const USUAL: gst::ClockTime = gst::ClockTime::from_mseconds(40);
-
-/// Raw video in system memory, of every format that the engine knows.
-pub fn template() -> gst::Caps {
-    let mut caps = gst_video::VideoCapsBuilder::new()
-        .format_list(FORMATS.iter().map(|(f, _)| *f))
-        .build();
-    for structure in caps.make_mut().iter_mut() {
-        structure.remove_field("framerate");
-    }
-    caps
-}
 
 /// What caps say.
 ///

@@ -217,22 +217,10 @@ impl ElementImpl for VideoMaskAttach {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            use gst::{PadDirection::*, PadPresence::*};
             let masks = gst_video::VideoCapsBuilder::new()
                 .format(gst_video::VideoFormat::Gray8)
                 .build();
-            let frames = caps::template();
-            [
-                ("src", Src, Always, &frames),
-                (FRAMES, Sink, Always, &frames),
-                (MASKS, Sink, Request, &masks),
-            ]
-            .into_iter()
-            .filter_map(|(name, direction, presence, caps)| {
-                let of = AggregatorPad::static_type();
-                gst::PadTemplate::with_gtype(name, direction, presence, caps, of).ok()
-            })
-            .collect()
+            caps::aggregator_pads(&caps::template(), (MASKS, &masks))
         });
         &TEMPLATES
     }
