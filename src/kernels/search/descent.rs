@@ -47,7 +47,7 @@ pub struct Patch {
     /// See [`hidden`].
     pub hidden: f32,
     /// The pass that changed the flow last.
-    pub changed: usize,
+    pub changed: u8,
 }
 
 /// The patches of a level, row by row.
@@ -165,7 +165,7 @@ impl Search<'_> {
             *found = self.patch::<A>((i * STRIDE, j * STRIDE), patch, around);
             found.changed = match found.flow == patch.flow {
                 true => patch.changed,
-                false => self.pass,
+                false => self.pass as u8,
             };
         }
     }
@@ -176,7 +176,7 @@ impl Search<'_> {
         let [before, _] = self.before;
         let far = DISTANCES[self.pass];
         // Where the pass before looked further away, none of these was tried: then it is a guess at what is worth it.
-        let fresh = |patch: &Patch| patch.changed + 1 >= self.pass;
+        let fresh = |patch: &Patch| usize::from(patch.changed) + 1 >= self.pass;
         let there = |i: usize, j: usize| {
             let patch = before.row(i)[j];
             Candidate {
