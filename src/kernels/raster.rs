@@ -427,3 +427,35 @@ pub fn write_of<T: Element>(
         element,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::zeros;
+
+    #[test]
+    fn floats_are_seen_as_words_where_they_lie_side_by_side() {
+        let whole = zeros(&[3, 8, 1]);
+        let right = whole.narrow(1, 4, 4).unwrap();
+        write("test", &right, |mut out| {
+            let mut words = out.words()?;
+            assert_eq!((words.width, words.row), (8, 16));
+            (0..3).for_each(|y| words.row_mut(y).fill(y as i16 + 1));
+            Ok(())
+        })
+        .unwrap();
+        let source = Source::lock(&whole);
+        let words = source.raster().unwrap().words().unwrap();
+        for y in 0..3 {
+            let want = [[0; 8], [y as i16 + 1; 8]].concat();
+            assert_eq!(words.row(y), want);
+        }
+        for wrong in [
+            zeros(&[3, 4, 2]),
+            zeros(&[3, 4, 3]).narrow(2, 0, 1).unwrap(),
+        ] {
+            let source = Source::lock(&wrong);
+            assert!(source.raster().unwrap().words().is_err());
+        }
+    }
+}

@@ -81,15 +81,11 @@ pub fn gather(
         out.expect("half luma", luma.size(), 1)?;
         let pixel = out.pixel;
         out.for_each_row(context, |y, row| {
-            let (upper, lower) = (whole.row(2 * y), whole.row(2 * y + 1));
-            let fours = upper
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .zip(lower.as_chunks::<2>().0);
-            for (value, ([a, b], [c, d])) in row.iter_mut().step_by(pixel).zip(fours) {
-                let sum = u16::from(*a) + u16::from(*b) + u16::from(*c) + u16::from(*d);
-                *value = ((sum + 2) / 4) as u8;
+            let rows = [whole.row(2 * y), whole.row(2 * y + 1)];
+            match context.level() {
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                CpuLevel::VECTORS if pixel == 1 && whole.pixel == 1 => cpu::halve_row(rows, row),
+                _ => reference::halve_row(rows, whole.pixel, row, pixel),
             }
         });
         Ok(())

@@ -275,8 +275,15 @@ impl Level {
 
 impl Dense {
     fn fill(&mut self, context: &Context, blend: &Blend) {
-        for_each_row(context, &mut self.flow, 2 * self.size.1, |y, row| {
-            blend.row(context, y, row);
+        let width = self.size.1;
+        for_each_row(context, &mut self.flow, 2 * width * STRIDE, |i, data| {
+            let mut rows = FlowRows {
+                height: data.len() / (2 * width),
+                width,
+                row: 2 * width,
+                data,
+            };
+            blend.rows(context, i * STRIDE, &mut rows);
         });
     }
 
@@ -320,13 +327,32 @@ struct Blend<'a> {
     other: &'a Plane,
 }
 
+/// Rows of a flow (x, y) to be written, without gaps between samples.
+struct FlowRows<'a> {
+    height: usize,
+    width: usize,
+    /// Floats from a row to the next.
+    row: usize,
+    data: &'a mut [f32],
+}
+
+impl FlowRows<'_> {
+    fn row(&mut self, r: usize) -> &mut [f32] {
+        &mut self.data[r * self.row..][..2 * self.width]
+    }
+}
+
 impl Blend<'_> {
-    /// The flow of the samples of row `y`, side by side.
-    fn row(&self, context: &Context, y: usize, row: &mut [f32]) {
+    /// The flow of the rows from `y` on, a multiple of [`STRIDE`], which are no more than that.
+    fn rows(&self, context: &Context, y: usize, rows: &mut FlowRows) {
         match context.level() {
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-            super::CpuLevel::VECTORS => cpu::blend(self, y, row),
-            _ => reference::blend(self, y, row),
+            super::CpuLevel::VECTORS => cpu::blend(self, y, rows),
+            _ => {
+                for r in 0..rows.height {
+                    reference::blend(self, y + r, rows.row(r));
+                }
+            }
         }
     }
 
@@ -334,15 +360,33 @@ impl Blend<'_> {
     fn write(&self, context: &Context, out: &Tensor) -> candle_core::Result<()> {
         write("search", out, |mut out| {
             out.expect("the flow of a search", self.own.size, 2)?;
-            let (pixel, width) = (out.pixel, out.width);
-            out.for_each_row(context, |y, row| {
-                if pixel == 2 {
-                    return self.row(context, y, row);
+            out.for_each_band(context, STRIDE, |y, mut band| {
+                let (height, width, row) = (band.height, band.width, band.row);
+                if band.pixel == 2 {
+                    let data = band.data_mut();
+                    let mut rows = FlowRows {
+                        height,
+                        width,
+                        row,
+                        data,
+                    };
+                    return self.rows(context, y, &mut rows);
                 }
-                let mut flow = vec![0.0; 2 * width];
-                self.row(context, y, &mut flow);
-                for (value, flow) in row.chunks_mut(pixel).zip(flow.chunks(2)) {
-                    value[..2].copy_from_slice(flow);
+                let mut data = vec![0.0; 2 * width * height];
+                let (row, data) = (2 * width, &mut data[..]);
+                let mut rows = FlowRows {
+                    height,
+                    width,
+                    row,
+                    data,
+                };
+                self.rows(context, y, &mut rows);
+                for r in 0..height {
+                    let pixels = band.pixel;
+                    let values = band.row_mut(r).chunks_mut(pixels);
+                    for (value, flow) in values.zip(rows.row(r).chunks(2)) {
+                        value[..2].copy_from_slice(flow);
+                    }
                 }
             });
             Ok(())
