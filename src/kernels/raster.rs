@@ -73,6 +73,21 @@ impl Geometry {
         (self.height, self.width)
     }
 
+    /// Of the same floats, seen as words of 16 bits.
+    fn of_words(&self) -> candle_core::Result<Self> {
+        if self.channels != 1 || self.pixel != 1 {
+            bail!(
+                "floats to be seen as words have gaps or {} channels",
+                self.channels
+            );
+        }
+        Ok(Self {
+            width: 2 * self.width,
+            row: 2 * self.row,
+            ..*self
+        })
+    }
+
     /// An error that names `what` unless the size and the number of channels are the given ones.
     pub fn expect(
         &self,
@@ -212,6 +227,20 @@ impl<'a, T> Raster<'a, T> {
     }
 }
 
+impl<'a> Raster<'a, f32> {
+    /// The same memory as words of 16 bits: two pixels of one word for each float.
+    ///
+    /// # Errors
+    /// More than one channel, or gaps between pixels.
+    pub fn words(&self) -> candle_core::Result<Raster<'a, i16>> {
+        let geometry = self.geometry.of_words()?;
+        let (first, count) = (self.data.as_ptr().cast(), 2 * self.data.len());
+        // SAFETY: that is the floats' memory; any bits are words, which need less alignment.
+        let data = unsafe { std::slice::from_raw_parts(first, count) };
+        Ok(Raster { data, geometry })
+    }
+}
+
 /// Values to write; the whole storage is exclusively ours meanwhile.
 pub struct RasterMut<'a, T = f32> {
     data: &'a mut [T],
@@ -223,6 +252,20 @@ impl<T> std::ops::Deref for RasterMut<'_, T> {
 
     fn deref(&self) -> &Geometry {
         &self.geometry
+    }
+}
+
+impl RasterMut<'_, f32> {
+    /// As [`Raster::words`].
+    ///
+    /// # Errors
+    /// More than one channel, or gaps between pixels.
+    pub fn words(&mut self) -> candle_core::Result<RasterMut<'_, i16>> {
+        let geometry = self.geometry.of_words()?;
+        let (first, count) = (self.data.as_mut_ptr().cast(), 2 * self.data.len());
+        // SAFETY: as above, and any words are floats; nobody else has them meanwhile.
+        let data = unsafe { std::slice::from_raw_parts_mut(first, count) };
+        Ok(RasterMut { data, geometry })
     }
 }
 
@@ -383,4 +426,36 @@ pub fn write_of<T: Element>(
         fill,
         element,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::zeros;
+
+    #[test]
+    fn floats_are_seen_as_words_where_they_lie_side_by_side() {
+        let whole = zeros(&[3, 8, 1]);
+        let right = whole.narrow(1, 4, 4).unwrap();
+        write("test", &right, |mut out| {
+            let mut words = out.words()?;
+            assert_eq!((words.width, words.row), (8, 16));
+            (0..3).for_each(|y| words.row_mut(y).fill(y as i16 + 1));
+            Ok(())
+        })
+        .unwrap();
+        let source = Source::lock(&whole);
+        let words = source.raster().unwrap().words().unwrap();
+        for y in 0..3 {
+            let want = [[0; 8], [y as i16 + 1; 8]].concat();
+            assert_eq!(words.row(y), want);
+        }
+        for wrong in [
+            zeros(&[3, 4, 2]),
+            zeros(&[3, 4, 3]).narrow(2, 0, 1).unwrap(),
+        ] {
+            let source = Source::lock(&wrong);
+            assert!(source.raster().unwrap().words().is_err());
+        }
+    }
 }

@@ -61,8 +61,8 @@ pub fn agree(
     let phase = Source::lock(phase);
     let job = Job {
         sides: Sides {
-            left: left.raster_of()?,
-            right: right.raster_of()?,
+            left: left.raster()?.words()?,
+            right: right.raster()?.words()?,
         },
         phase: phase.raster()?,
         sharpness,

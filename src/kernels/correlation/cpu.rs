@@ -5,7 +5,7 @@ use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{
-    LANES, Lanes, Planes, each_lane, exp_negative, load, store, sums, transpose,
+    LANES, Lanes, Planes, each_lane, exp_negative, load, store, sum_of_neighbours, sums, transpose,
 };
 
 /// What lies outside of the picture.
@@ -65,6 +65,7 @@ unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f3
     let r = RADIUS;
     let mut window = Window::new(job, job.phase.at(y, 0)[0]);
     let rows_inside = y >= r && y + r < height;
+    let is_dense = C > 0 && [job.left.pixel, job.right.pixel] == [C * LANES; 2];
     for (x, values) in row.chunks_mut(pixel).enumerate() {
         let phase = job.phase.at(y, x)[0];
         if phase.to_bits() != window.phase.to_bits() {
@@ -73,9 +74,13 @@ unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f3
         let values = &mut values[..DISPLACEMENTS];
         let left = job.left.at(y, x).as_ptr();
         let right = job.right.at(y, x).as_ptr();
+        let is_inside = rows_inside && x >= r && x + r < width;
         // SAFETY: each pair points to the channels of two pixels inside, or to as many zeros.
         unsafe {
-            if rows_inside && x >= r && x + r < width {
+            if is_inside && is_dense && phase == 0.5 {
+                let rows = (job.left.row as isize, job.right.row as isize);
+                middle::<C>((left, right), rows, values);
+            } else if is_inside {
                 scores::<C>(job.left.channels, values, |d| {
                     let (l, r) = (window.left[d], window.right[d]);
                     (left.wrapping_offset(l), right.wrapping_offset(r))
@@ -92,6 +97,34 @@ unsafe fn correlate_row<const C: usize>(job: &Correlate, y: usize, row: &mut [f3
             }
         }
     }
+}
+
+/// [`Axis`] of phase 0.5, at which nearly all is made.
+const MIDDLE: Axis = Axis {
+    left: [-1, 0, 0, 1, 1],
+    right: [-1, -1, 0, 0, 1],
+};
+
+/// Scores at [`MIDDLE`] of a pixel without an edge near it, of `C` vectors of channels and no gaps between pixels: all distances but those
+/// from row to row are known to the compiler, which reads a pixel's channels once for more than one displacement.
+///
+/// # Safety
+/// The instructions are there; all that displacements lead to lies inside.
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+unsafe fn middle<const C: usize>((left, right): Pair, rows: (isize, isize), values: &mut [f32]) {
+    let pixel = (C * LANES) as isize;
+    let product = |d: usize| {
+        let (dy, dx) = (d / SIDE, d % SIDE);
+        let l = left.wrapping_offset(-MIDDLE.left[dy] * rows.0 - MIDDLE.left[dx] * pixel);
+        let r = right.wrapping_offset(MIDDLE.right[dy] * rows.1 + MIDDLE.right[dx] * pixel);
+        // SAFETY: the caller vouches for the pixels.
+        unsafe { dot_vectors::<C>(l, r, C * LANES) }
+    };
+    store(&mut values[..8], sums(&each_lane!(i => product(i))));
+    store(&mut values[8..16], sums(&each_lane!(i => product(8 + i))));
+    store(&mut values[16..24], sums(&each_lane!(i => product(16 + i))));
+    values[24] = sum_of_neighbours(product(24));
 }
 
 /// The channels of a left and of a right pixel to be compared.
@@ -135,6 +168,12 @@ unsafe fn scores<const C: usize>(
     pair: impl Fn(usize) -> Pair,
 ) {
     for (group, out) in values.chunks_mut(LANES).enumerate() {
+        if let [out] = out {
+            let (left, right) = pair(group * LANES);
+            // SAFETY: the caller vouches for the lengths.
+            *out = sum_of_neighbours(unsafe { dot_vectors::<C>(left, right, channels) });
+            continue;
+        }
         let mut products = [_mm256_setzero_ps(); LANES];
         for (i, product) in products.iter_mut().enumerate() {
             if i >= out.len() {
@@ -253,4 +292,15 @@ pub fn softmax_means(scores: &[Lanes], sharpness: f32) -> [__m256; 2] {
         dy = _mm256_fmadd_ps(*row, step, dy);
     }
     [_mm256_div_ps(dx, total), _mm256_div_ps(dy, total)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_is_at_half_the_phase() {
+        let Axis { left, right } = Axis::new(0.5);
+        assert_eq!((left, right), (MIDDLE.left, MIDDLE.right));
+    }
 }

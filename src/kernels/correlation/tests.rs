@@ -37,6 +37,40 @@ fn fast_and_plain_scores_agree() {
 }
 
 #[test]
+fn scores_in_the_middle_without_gaps_are_the_same() {
+    let mut random = Random(5);
+    let (_, fast) = contexts();
+    for channels in [8, 16, 24, 32] {
+        for (h, w) in [&SIZES[..], &[(3, 67), (37, 130)]].concat() {
+            let sides = [0, 1].map(|_| random.dense(&[h, w, channels], 1.0));
+            // the same with gaps between pixels, of which nothing is known beforehand
+            let gaps = sides.each_ref().map(|side| {
+                let wide = Tensor::cat(&[side, side], 2).unwrap();
+                wide.narrow(2, 0, channels).unwrap()
+            });
+            let phase = Tensor::full(0.5f32, (h, w, 1), sides[0].device()).unwrap();
+            let [got, apart] = [&sides, &gaps].map(|[left, right]| {
+                let out = zeros(&[h, w, DISPLACEMENTS]);
+                correlate(&fast, left, right, &phase, &out).unwrap();
+                out.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            });
+            assert_eq!(got, apart, "{channels} channels, {h}x{w}");
+            let name = format!("{channels} channels, {h}x{w}");
+            let [left, right] = &sides;
+            compare(
+                &name,
+                (h, w),
+                DISPLACEMENTS,
+                SCORE_TOLERANCE,
+                |context, out| {
+                    correlate(context, left, right, &phase, out).unwrap();
+                },
+            );
+        }
+    }
+}
+
+#[test]
 fn phases_that_are_none_stay_inside() {
     let mut random = Random(2);
     let size = (8, 9);

@@ -16,9 +16,9 @@ const GROUP: usize = 16;
 
 pub fn spread(luma: &Raster, context: &Context, out: &mut RasterMut<u8>) {
     out.for_each_band(context, 2, |y, mut band| {
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
+        let made = unsafe { spread_rows(luma, y / 2, &mut band) };
         for half in 0..2 {
-            // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
-            let made = unsafe { spread_row(luma, y / 2, half, band.row_mut(half)) };
             let rest = band.row_mut(half).iter_mut().enumerate().skip(made);
             for (x, value) in rest {
                 *value = reference::code(luma.at(y / 2, x / 2)[2 * half + x % 2]);
@@ -27,37 +27,77 @@ pub fn spread(luma: &Raster, context: &Context, out: &mut RasterMut<u8>) {
     });
 }
 
-/// Fills the samples of one of the two rows of row `y` of the pixels, as far as whole groups of sixteen go; returns how many.
+/// Fills the samples of the two rows of row `y` of the pixels, as far as whole groups of sixteen go; returns how many a row.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
-fn spread_row(luma: &Raster, y: usize, half: usize, row: &mut [u8]) -> usize {
-    let (groups, _) = row.as_chunks_mut::<GROUP>();
-    let count = GROUP * groups.len();
-    let (scale, start) = (_mm256_set1_ps(MAX), _mm256_set1_ps(0.5 * MAX + 0.5));
-    for (group, values) in groups.iter_mut().enumerate() {
-        // two samples of a pixel
-        let pixel = |i: usize| {
-            let pair = &luma.at(y, group * GROUP / 2 + i)[2 * half..2 * half + 2];
-            // SAFETY: there are two floats.
-            unsafe { _mm_castpd_ps(_mm_load_sd(pair.as_ptr().cast())) }
-        };
-        // of pixels i, i + 1 and, in the upper half, of those four further on
-        let eight = |i: usize| {
-            let pair = |i: usize| _mm_movelh_ps(pixel(i), pixel(i + 1));
-            let both = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(pair(i)), pair(i + 4));
-            // two roundings, as the reference
-            let code = _mm256_add_ps(_mm256_mul_ps(both, scale), start);
-            let code = _mm256_max_ps(code, _mm256_setzero_ps());
-            _mm256_cvttps_epi32(_mm256_min_ps(code, scale))
-        };
-        let words = _mm256_packs_epi32(eight(0), eight(2));
-        let bytes = _mm256_packus_epi16(words, words);
-        let bytes = _mm256_permute4x64_epi64::<0b1000>(bytes);
-        // SAFETY: there is room for sixteen bytes.
-        unsafe {
-            _mm_storeu_si128(values.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes));
+fn spread_rows(luma: &Raster, y: usize, band: &mut RasterMut<u8>) -> usize {
+    let count = band.width - band.width % GROUP;
+    for x in (0..count).step_by(GROUP) {
+        let pixels = &luma.row(y)[x / 2 * luma.pixel..][..7 * luma.pixel + 4];
+        // SAFETY: there are eight pixels of four floats.
+        let pixel = |i: usize| unsafe { _mm_loadu_ps(pixels.as_ptr().add(i * luma.pixel)) };
+        // and, in the upper half, the one four further on
+        let both =
+            |i: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(pixel(i)), pixel(i + 4));
+        let (a, b, c, d) = (both(0), both(1), both(2), both(3));
+        let upper = [
+            _mm256_shuffle_ps::<0x44>(a, b),
+            _mm256_shuffle_ps::<0x44>(c, d),
+        ];
+        let lower = [
+            _mm256_shuffle_ps::<0xee>(a, b),
+            _mm256_shuffle_ps::<0xee>(c, d),
+        ];
+        for (half, [first, second]) in [upper, lower].into_iter().enumerate() {
+            let words = _mm256_packs_epi32(codes(first), codes(second));
+            let bytes = _mm256_packus_epi16(words, words);
+            let bytes = _mm256_permute4x64_epi64::<0b1000>(bytes);
+            let values = &mut band.row_mut(half)[x..x + GROUP];
+            // SAFETY: there is room for sixteen bytes.
+            unsafe {
+                _mm_storeu_si128(values.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes));
+            }
         }
     }
     count
+}
+
+/// As [`reference::code`], with two roundings as that.
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
+fn codes(luma: __m256) -> __m256i {
+    let (scale, start) = (_mm256_set1_ps(MAX), _mm256_set1_ps(0.5 * MAX + 0.5));
+    let code = _mm256_add_ps(_mm256_mul_ps(luma, scale), start);
+    let code = _mm256_max_ps(code, _mm256_setzero_ps());
+    _mm256_cvttps_epi32(_mm256_min_ps(code, scale))
+}
+
+/// As [`reference::halve_row`] without gaps.
+pub fn halve_row([upper, lower]: [&[u8]; 2], row: &mut [u8]) {
+    let (groups, rest) = row.as_chunks_mut::<GROUP>();
+    let made = 2 * GROUP * groups.len();
+    for (i, values) in groups.iter_mut().enumerate() {
+        let rows = [upper, lower].map(|row| &row[2 * GROUP * i..][..2 * GROUP]);
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
+        unsafe { halve_group(rows, values) };
+    }
+    reference::halve_row([&upper[made..], &lower[made..]], 1, rest, 1);
+}
+
+/// Of thirty-two samples of each row.
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
+fn halve_group([upper, lower]: [&[u8]; 2], values: &mut [u8; GROUP]) {
+    let pairs = |row: &[u8]| {
+        let row = &row[..2 * GROUP];
+        // SAFETY: there are thirty-two bytes.
+        let bytes = unsafe { _mm256_loadu_si256(row.as_ptr().cast()) };
+        _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1))
+    };
+    let sums = _mm256_add_epi16(pairs(upper), pairs(lower));
+    let means = _mm256_srai_epi16::<2>(_mm256_add_epi16(sums, _mm256_set1_epi16(2)));
+    let bytes = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi16(means, means));
+    // SAFETY: there is room for sixteen bytes.
+    unsafe { _mm_storeu_si128(values.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes)) };
 }
 
 /// Segments that are moved together.

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::memory::shared;
 use super::moved::{BAND, Block, Cells, Flow, TILE, Tile};
 use super::raster::{Raster, RasterMut, Source, write, write_of};
 use super::{Context, CpuLevel};
@@ -80,22 +81,19 @@ pub fn gather(
         out.expect("half luma", luma.size(), 1)?;
         let pixel = out.pixel;
         out.for_each_row(context, |y, row| {
-            let (upper, lower) = (whole.row(2 * y), whole.row(2 * y + 1));
-            let fours = upper
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .zip(lower.as_chunks::<2>().0);
-            for (value, ([a, b], [c, d])) in row.iter_mut().step_by(pixel).zip(fours) {
-                let sum = u16::from(*a) + u16::from(*b) + u16::from(*c) + u16::from(*d);
-                *value = ((sum + 2) / 4) as u8;
+            let rows = [whole.row(2 * y), whole.row(2 * y + 1)];
+            match context.level() {
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                CpuLevel::VECTORS if pixel == 1 && whole.pixel == 1 => cpu::halve_row(rows, row),
+                _ => reference::halve_row(rows, whole.pixel, row, pixel),
             }
         });
         Ok(())
     })
 }
 
-/// The luma of both sides, warped; for one size of cells.
+/// The luma of both sides, warped; for one size of cells. Its values have 16 bits, in the memory of floats, two in each, so that
+/// floats may take it when they are not needed.
 #[derive(Debug)]
 pub struct Warped {
     /// Rows of the left side and of the right one, side by side.
@@ -108,11 +106,35 @@ impl Warped {
     ///
     /// # Errors
     /// Those of the allocation.
-    pub fn new((height, width): (usize, usize)) -> candle_core::Result<Self> {
-        let (rows, row) = padded(height, width);
-        let whole = Tensor::zeros((rows, 2 * row, 1), DType::I16, &Device::Cpu)?;
-        let sides = [whole.narrow(1, 0, row)?, whole.narrow(1, row, row)?];
-        Ok(Self { whole, sides })
+    pub fn new(cells: (usize, usize)) -> candle_core::Result<Self> {
+        let (rows, row) = padded(cells.0, cells.1);
+        Self::over(
+            Tensor::zeros((rows, row, 1), DType::F32, &Device::Cpu)?,
+            row,
+        )
+    }
+
+    /// The same in the memory of what is for more cells, which must not be used together with it.
+    ///
+    /// # Errors
+    /// Those of the allocation.
+    pub fn within(cells: (usize, usize), larger: &Self) -> candle_core::Result<Self> {
+        let (rows, row) = padded(cells.0, cells.1);
+        Self::over(shared(&larger.whole, (rows, row, 1), DType::F32)?, row)
+    }
+
+    fn over(whole: Tensor, row: usize) -> candle_core::Result<Self> {
+        // a row's length is even
+        let side = |i: usize| whole.narrow(1, i * (row / 2), row / 2);
+        Ok(Self {
+            sides: [side(0)?, side(1)?],
+            whole,
+        })
+    }
+
+    /// All its memory, floats on the CPU without gaps.
+    pub fn memory(&self) -> &Tensor {
+        &self.whole
     }
 
     /// Moves both sides' `luma`, bytes of at most 4h x 4w samples and more than 4(h - 1) x 4(w - 1), by `flow`,
@@ -139,7 +161,8 @@ impl Warped {
                 scale,
             },
         };
-        write_of::<i16>("warp luma", &self.whole, |mut out| {
+        write("warp luma", &self.whole, |mut out| {
+            let mut out = out.words()?;
             job.expect(&out)?;
             job.run(context, &mut out);
             Ok(())
@@ -248,8 +271,8 @@ pub fn differences(
 ) -> candle_core::Result<()> {
     let [left, right] = sides.map(Source::lock);
     let sides = Sides {
-        left: left.raster_of()?,
-        right: right.raster_of()?,
+        left: left.raster()?.words()?,
+        right: right.raster()?.words()?,
     };
     write("difference of cells", out, |mut out| {
         let (h, w) = out.size();

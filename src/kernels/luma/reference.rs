@@ -17,6 +17,16 @@ pub fn spread(luma: &Raster, context: &Context, out: &mut RasterMut<u8>) {
     });
 }
 
+/// Means of 2x2 of two rows whose samples are `step` apart.
+pub fn halve_row([upper, lower]: [&[u8]; 2], step: usize, row: &mut [u8], pixel: usize) {
+    for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+        let (left, right) = (2 * x * step, (2 * x + 1) * step);
+        let four = [upper[left], upper[right], lower[left], lower[right]];
+        let sum: u16 = four.map(u16::from).iter().sum();
+        *value = ((sum + 2) / 4) as u8;
+    }
+}
+
 /// Of -0.5 to 0.5, rounded; what is outside, or no number, becomes an end of the range.
 pub fn code(value: f32) -> u8 {
     // The conversion cuts off what is behind the point, and saturates.

@@ -5,13 +5,21 @@ fn values<T: candle_core::WithDType>(tensor: &Tensor) -> Vec<T> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
+/// What [`Warped`] has of a side.
+pub(super) fn steps(side: &Tensor) -> Vec<i16> {
+    let floats = values::<f32>(side).into_iter().map(f32::to_bits);
+    floats
+        .flat_map(|two| [two as i16, (two >> 16) as i16])
+        .collect()
+}
+
 /// Both sides of warped luma by the plain kernels and by the best ones.
 fn both(luma: [&Tensor; 2], flow: &Tensor, scale: f32) -> [Vec<i16>; 2] {
     let (h, w, _) = flow.dims3().unwrap();
     <[Context; 2]>::from(contexts()).map(|context| {
         let warped = Warped::new((h, w)).unwrap();
         let sides = warped.warp(&context, luma, flow, scale).unwrap();
-        sides.map(values).concat()
+        sides.map(steps).concat()
     })
 }
 

@@ -127,10 +127,20 @@ fn channels(values: &Raster, (y, x): (usize, usize)) -> [__m256; LANES] {
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn two_channels(values: &Raster, (y, x): (usize, usize)) -> [__m256; 2] {
-    let cells = each_lane!(i => values.at(y, x + i));
+    let cells = &values.row(y)[x * values.pixel..][..7 * values.pixel + 2];
+    // SAFETY: there are eight cells of two floats.
+    let cell = |i: usize| unsafe {
+        _mm_castpd_ps(_mm_load_sd(cells.as_ptr().add(i * values.pixel).cast()))
+    };
+    // of cells i, i + 1 and, in the upper half, of those four further on
+    let four = |i: usize| {
+        let pair = |i: usize| _mm_movelh_ps(cell(i), cell(i + 1));
+        _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(pair(i)), pair(i + 4))
+    };
+    let (a, b) = (four(0), four(2));
     [
-        load(&each_lane!(i => cells[i][0])),
-        load(&each_lane!(i => cells[i][1])),
+        _mm256_shuffle_ps::<0x88>(a, b),
+        _mm256_shuffle_ps::<0xdd>(a, b),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Resampling with AVX2 and FMA, or NEON: eight channels at a time.
 
+use super::{four, reference, weighted};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::simd::avx2::*;
@@ -57,6 +58,106 @@ fn half_wide(upper: &[f32], lower: &[f32], channels: usize, out: &mut [f32]) -> 
         }
         x += 1;
     }
+}
+
+/// As [`reference::half_smooth`], without gaps between pixels.
+pub fn half_smooth(input: Raster, context: &Context, out: &mut RasterMut) {
+    // a row of means down the columns, one more before it, and what vectors read behind it
+    let room = 2 * out.width.next_multiple_of(LANES) + 2 * LANES;
+    out.for_each_band_with(
+        context,
+        1,
+        || vec![0.0; room],
+        |means, y, mut band| {
+            let rows = four(y, input.height).map(|y| input.row(y));
+            // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
+            unsafe { half_smooth_row(&rows, means, band.row_mut(0)) };
+        },
+    );
+}
+
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
+fn half_smooth_row(rows: &[&[f32]; 4], means: &mut [f32], out: &mut [f32]) {
+    let [a, b, c, d] = rows;
+    let width = a.len();
+    let columns = a.iter().zip(*b).zip(c.iter().zip(*d));
+    for (mean, ((a, b), (c, d))) in means[1..].iter_mut().zip(columns) {
+        *mean = weighted(*a, *b, *c, *d);
+    }
+    means[0] = means[1];
+    let last = means[width];
+    means[width + 1..width + 3].fill(last);
+    let (near, far) = (_mm256_set1_ps(0.375), _mm256_set1_ps(0.125));
+    for (group, out) in out.chunks_mut(LANES).enumerate() {
+        let means = &means[2 * group * LANES..][..2 * LANES + 2];
+        let [before, first] = halves(means);
+        let [second, after] = halves(&means[2..]);
+        let near = _mm256_mul_ps(near, _mm256_add_ps(first, second));
+        let far = _mm256_mul_ps(far, _mm256_add_ps(before, after));
+        store(out, _mm256_add_ps(far, near));
+    }
+}
+
+/// The even and the odd ones of the first sixteen values, which are there.
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
+fn halves(values: &[f32]) -> [__m256; 2] {
+    let values = &values[..2 * LANES];
+    // SAFETY: four floats from the twelfth on, the last that is asked for, are there.
+    let four = |i: usize| unsafe { _mm_loadu_ps(values.as_ptr().add(i)) };
+    let both = |i: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four(i)), four(i + 8));
+    let (a, b) = (both(0), both(4));
+    [
+        _mm256_shuffle_ps::<0x88>(a, b),
+        _mm256_shuffle_ps::<0xdd>(a, b),
+    ]
+}
+
+/// As [`reference::mean`] of four channels, without gaps in what it fills.
+pub fn mean_of_four(input: Raster, context: &Context, out: &mut RasterMut) {
+    out.for_each_row(context, |y, row| {
+        // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
+        let made = unsafe { means_of_four(&input, y, row) };
+        for (x, value) in row.iter_mut().enumerate().skip(made) {
+            *value = reference::mean_of(input.at(y, x));
+        }
+    });
+}
+
+/// Fills the means of a row as far as whole groups of eight go; returns how many.
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
+fn means_of_four(input: &Raster, y: usize, row: &mut [f32]) -> usize {
+    let (groups, _) = row.as_chunks_mut::<LANES>();
+    let count = LANES * groups.len();
+    let share = _mm256_set1_ps(0.25);
+    for (group, means) in groups.iter_mut().enumerate() {
+        let pixels = &input.row(y)[group * LANES * input.pixel..][..7 * input.pixel + 4];
+        // SAFETY: there are eight pixels of four floats.
+        let pixel = |i: usize| unsafe { _mm_loadu_ps(pixels.as_ptr().add(i * input.pixel)) };
+        let both =
+            |i: usize| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(pixel(i)), pixel(i + 4));
+        let (p, q, r, s) = (both(0), both(1), both(2), both(3));
+        let low = [
+            _mm256_shuffle_ps::<0x44>(p, q),
+            _mm256_shuffle_ps::<0x44>(r, s),
+        ];
+        let high = [
+            _mm256_shuffle_ps::<0xee>(p, q),
+            _mm256_shuffle_ps::<0xee>(r, s),
+        ];
+        let channels = [
+            _mm256_shuffle_ps::<0x88>(low[0], low[1]),
+            _mm256_shuffle_ps::<0xdd>(low[0], low[1]),
+            _mm256_shuffle_ps::<0x88>(high[0], high[1]),
+            _mm256_shuffle_ps::<0xdd>(high[0], high[1]),
+        ];
+        let mut sum = channels[0];
+        for channel in &channels[1..] {
+            sum = _mm256_add_ps(sum, *channel);
+        }
+        store(means, _mm256_mul_ps(sum, share));
+    }
+    count
 }
 
 /// Weighted sum of four equally long slices.

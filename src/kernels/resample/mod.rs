@@ -55,16 +55,13 @@ pub fn half_smooth(context: &Context, input: &Tensor, out: &Tensor) -> candle_co
         let size = (input.height.div_ceil(2), input.width.div_ceil(2));
         input.expect("the input of a halving", input.size(), 1)?;
         out.expect("the output of a halving", size, 1)?;
-        let (pixel, step) = (out.pixel, input.pixel);
-        out.for_each_row(context, |y, row| {
-            let [a, b, c, d] = four(y, input.height).map(|y| input.row(y));
-            let down = |x: usize| weighted(a[x], b[x], c[x], d[x]);
-            for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
-                let [e, f, g, h] = four(x, input.width);
-                let (e, f, g, h) = (e * step, f * step, g * step, h * step);
-                *value = weighted(down(e), down(f), down(g), down(h));
+        match context.level() {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            CpuLevel::VECTORS if input.pixel == 1 && out.pixel == 1 => {
+                cpu::half_smooth(input, context, &mut out);
             }
-        });
+            _ => reference::half_smooth(input, context, &mut out),
+        }
         Ok(())
     })
 }
@@ -161,15 +158,15 @@ pub fn mean(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Res
     ));
     let input = Source::lock(input);
     let input = input.raster()?;
-    let share = 1.0 / input.channels as f32;
     write("mean", out, |mut out| {
         out.expect("a mean over channels", input.size(), 1)?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
-                *value = input.at(y, x).iter().sum::<f32>() * share;
+        match context.level() {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            CpuLevel::VECTORS if input.channels == 4 && out.pixel == 1 => {
+                cpu::mean_of_four(input, context, &mut out);
             }
-        });
+            _ => reference::mean(input, context, &mut out),
+        }
         Ok(())
     })
 }

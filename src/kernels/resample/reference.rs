@@ -1,6 +1,6 @@
 //! The definitions.
 
-use super::{Doubling, neighbours};
+use super::{Doubling, four, neighbours, weighted};
 use crate::kernels::Context;
 use crate::kernels::raster::{Raster, RasterMut};
 
@@ -17,6 +17,31 @@ pub fn half(input: Raster, context: &Context, out: &mut RasterMut) {
             }
         }
     });
+}
+
+pub fn half_smooth(input: Raster, context: &Context, out: &mut RasterMut) {
+    let (pixel, step) = (out.pixel, input.pixel);
+    out.for_each_row(context, |y, row| {
+        let [a, b, c, d] = four(y, input.height).map(|y| input.row(y));
+        let down = |x: usize| weighted(a[x], b[x], c[x], d[x]);
+        for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+            let [e, f, g, h] = four(x, input.width).map(|x| x * step);
+            *value = weighted(down(e), down(f), down(g), down(h));
+        }
+    });
+}
+
+pub fn mean(input: Raster, context: &Context, out: &mut RasterMut) {
+    let pixel = out.pixel;
+    out.for_each_row(context, |y, row| {
+        for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
+            *value = mean_of(input.at(y, x));
+        }
+    });
+}
+
+pub fn mean_of(channels: &[f32]) -> f32 {
+    channels.iter().sum::<f32>() * (1.0 / channels.len() as f32)
 }
 
 /// Row `y` of a doubling.

@@ -90,6 +90,28 @@ fn a_smooth_halving_lets_no_fine_pattern_come_back() {
 }
 
 #[test]
+fn means_and_smooth_halvings_have_the_same_bits() {
+    let mut random = Random(4);
+    let values = |out: Tensor| out.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    for (h, w) in [&SIZES[..], &[(5, 64), (4, 65), (3, 66)]].concat() {
+        let size = (h.div_ceil(2), w.div_ceil(2));
+        let pixels = [random.tensor((h, w), 4, 1.0), random.dense(&[h, w, 4], 1.0)];
+        let lumas = [random.tensor((h, w), 1, 1.0), random.dense(&[h, w, 1], 1.0)];
+        for (pixels, luma) in pixels.iter().zip(&lumas) {
+            let [want, got] = <[Context; 2]>::from(contexts()).map(|context| {
+                let (means, halved) = (zeros(&[h, w, 1]), zeros(&[size.0, size.1, 1]));
+                mean(&context, pixels, &means).unwrap();
+                half_smooth(&context, luma, &halved).unwrap();
+                [values(means), values(halved)].map(|all| all.into_iter().map(f32::to_bits))
+            });
+            for (want, got) in want.into_iter().zip(got) {
+                assert!(want.eq(got), "{h}x{w}");
+            }
+        }
+    }
+}
+
+#[test]
 fn doubling_has_half_pixel_centres() {
     let (context, _) = contexts();
     let input = Tensor::new(&[[[0f32], [4.0]]], &candle_core::Device::Cpu).unwrap();

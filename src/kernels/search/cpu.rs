@@ -2,7 +2,7 @@
 
 use super::descent::{Arithmetic, Patch, Search};
 use super::reference::{AREA, covering, inverse, variance};
-use super::{Blend, CODE, PATCH, Plane, STRIDE, WINDOW};
+use super::{Blend, CODE, FlowRows, PATCH, Plane, STRIDE, WINDOW};
 use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, load, store};
 
@@ -49,9 +49,21 @@ impl Arithmetic for Vectors {
     }
 
     #[inline(always)]
+    fn slopes_at(own: &Plane, y: usize, x: usize) -> [f32; 2] {
+        // SAFETY: as above.
+        unsafe { slopes(own, y, x) }
+    }
+
+    #[inline(always)]
     fn fit(template: &Template, other: &Plane, at: (usize, usize), flow: [f32; 2]) -> Patch {
         // SAFETY: as above.
         unsafe { fit(template, other, at, flow) }
+    }
+
+    #[inline(always)]
+    fn cost_at_rest(template: &Template, other: &Plane, at: (usize, usize)) -> f32 {
+        // SAFETY: as above.
+        unsafe { cost_at_rest(template, other, at) }
     }
 }
 
@@ -126,11 +138,37 @@ fn steps(
     let mean = sums.map(|sum| _mm256_set1_ps(sum / AREA));
     let [a, b, d] = inverse;
     let (a, b, d) = (_mm256_set1_ps(a), _mm256_set1_ps(b), _mm256_set1_ps(d));
-    gradient.map(|[x, y]| {
+    let mut steps = gradient;
+    for step in &mut steps {
+        let [x, y] = *step;
         let (x, y) = (_mm256_sub_ps(x, mean[0]), _mm256_sub_ps(y, mean[1]));
         let mix = |a, b| _mm256_add_ps(_mm256_mul_ps(a, x), _mm256_mul_ps(b, y));
-        [mix(a, b), mix(b, d)]
-    })
+        *step = [mix(a, b), mix(b, d)];
+    }
+    steps
+}
+
+/// As the slopes of a [`template`].
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+fn slopes(own: &Plane, y: usize, x: usize) -> [f32; 2] {
+    let from = own.at(y as isize - 1, x as isize - 1);
+    let rows = Rows::new(from, own.row, PATCH + 2, PATCH + 2);
+    let half = _mm256_set1_ps(0.5);
+    let (mut sums, mut squares) = ([_mm256_setzero_ps(); 2], [_mm256_setzero_ps(); 2]);
+    for i in 0..PATCH {
+        // SAFETY: rows and columns up to two more than the patch's were asked for.
+        let at = |dy, dx| unsafe { rows.at(i + dy, dx) };
+        let slope = |a, b| _mm256_mul_ps(half, _mm256_sub_ps(a, b));
+        let gradient = [slope(at(1, 2), at(1, 0)), slope(at(2, 1), at(0, 1))];
+        for axis in 0..2 {
+            let g = gradient[axis];
+            sums[axis] = _mm256_add_ps(sums[axis], g);
+            squares[axis] = _mm256_fmadd_ps(g, g, squares[axis]);
+        }
+    }
+    let [x, y, xx, yy] = totals([sums[0], sums[1], squares[0], squares[1]]);
+    [variance(x, xx), variance(y, yy)]
 }
 
 #[inline]
@@ -164,6 +202,24 @@ fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2
     }
 }
 
+/// As [`fit`] without flow: there is nothing to interpolate.
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+fn cost_at_rest(template: &Template, other: &Plane, (y, x): (usize, usize)) -> f32 {
+    let from = other.at(y as isize, x as isize);
+    let rows = Rows::new(from, other.row, PATCH, PATCH);
+    let zero = _mm256_setzero_ps();
+    let (mut sum, mut squares) = (zero, zero);
+    for i in 0..PATCH {
+        // SAFETY: the patch's rows were asked for.
+        let d = _mm256_sub_ps(unsafe { rows.at(i, 0) }, template.luma[i]);
+        sum = _mm256_add_ps(sum, d);
+        squares = _mm256_fmadd_ps(d, d, squares);
+    }
+    let [sum, squares, _, _] = totals([sum, squares, zero, zero]);
+    variance(sum, squares)
+}
+
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
@@ -185,53 +241,76 @@ fn totals([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
     sums
 }
 
-pub fn blend(job: &Blend, y: usize, row: &mut [f32]) {
+pub fn blend(job: &Blend, y: usize, rows: &mut FlowRows) {
     // SAFETY: this module runs only where its instructions were found.
-    unsafe { blend_vectors(job, y, row) };
+    unsafe { blend_vectors(job, y, rows) };
 }
 
-/// Cell by cell of [`STRIDE`] samples, each of which is the second half of one column of patches and
+/// Sums of the weighted flow along x and y, and of the weights.
+type Sums = [__m256; 3];
+
+/// Cell by cell of [`STRIDE`] samples each way, each of which is the second half of one row and column of patches and
 /// the first half of the next.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
-fn blend_vectors(job: &Blend, y: usize, row: &mut [f32]) {
-    let zero = _mm256_setzero_ps();
+fn blend_vectors(job: &Blend, y: usize, out: &mut FlowRows) {
     let patches = covering(y, job.grid.height).map(|i| (i, job.grid.row(i)));
-    // Sums of the weighted flow along x and y, and of the weights.
-    let mut sums = [zero; 3];
-    for (j, values) in row.chunks_mut(2 * STRIDE).enumerate() {
+    let mut sums = [[_mm256_setzero_ps(); 3]; STRIDE];
+    let sums = &mut sums[..out.height];
+    for j in 0..out.width.div_ceil(STRIDE) {
         for (i, patches) in patches.clone() {
-            let Some(patch) = patches.get(j) else {
-                continue;
-            };
-            let weight = weights(job, (i, j), y, patch.flow);
-            let [x, this_y] = patch.flow.map(|d| _mm256_mul_ps(weight, _mm256_set1_ps(d)));
-            for (sum, part) in sums.iter_mut().zip([x, this_y, weight]) {
-                *sum = _mm256_add_ps(*sum, part);
+            if let Some(patch) = patches.get(j) {
+                weigh(job, (i, j), y, patch.flow, sums);
             }
         }
-        let [x, y] = [sums[0], sums[1]].map(|sum| _mm256_div_ps(sum, sums[2]));
-        let (low, high) = (_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
-        store(values, _mm256_permute2f128_ps::<0x20>(low, high));
-        sums = sums.map(|sum| _mm256_permute2f128_ps::<0x81>(sum, sum));
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let [x, y, weight] = *sums;
+            let flow = _mm256_permute2f128_ps::<0x20>(x, y);
+            let weight = _mm256_permute2f128_ps::<0x00>(weight, weight);
+            let flow = _mm256_div_ps(flow, weight);
+            let (x, y) = (
+                _mm256_castps256_ps128(flow),
+                _mm256_extractf128_ps::<1>(flow),
+            );
+            let pairs = |low, high| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high);
+            let flow = pairs(_mm_unpacklo_ps(x, y), _mm_unpackhi_ps(x, y));
+            let values = &mut out.row(r)[2 * STRIDE * j..];
+            let count = values.len().min(2 * STRIDE);
+            store(&mut values[..count], flow);
+            for sum in sums {
+                *sum = _mm256_permute2f128_ps::<0x81>(*sum, *sum);
+            }
+        }
     }
 }
 
-/// Weights of patch (`i`, `j`) in row `y` of its samples.
+/// Adds patch (`i`, `j`) to the sums of as many rows of its samples, from row `y` on.
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
-fn weights(job: &Blend, (i, j): (usize, usize), y: usize, flow: [f32; 2]) -> __m256 {
+fn weigh(job: &Blend, (i, j): (usize, usize), y: usize, flow: [f32; 2], sums: &mut [Sums]) {
     let place = job.other.place(i * STRIDE, j * STRIDE, flow);
-    let r = y - i * STRIDE;
-    let from = &job.other.at_place(&place)[r * job.other.row..];
-    let rows = Rows::new(from, job.other.row, 2, PATCH + 1);
-    let tx = _mm256_set1_ps(place.x);
-    // SAFETY: two rows, and one column more than the patch's, were asked for.
-    let across = |i: usize| unsafe { lerp(rows.at(i, 0), rows.at(i, 1), tx) };
-    let found = lerp(across(0), across(1), _mm256_set1_ps(place.y));
-    let own = load(job.own.at(y as isize, (j * STRIDE) as isize));
-    let d = _mm256_sub_ps(found, own);
+    let first = y - i * STRIDE;
+    let there = &job.other.at_place(&place)[first * job.other.row..];
+    let there = Rows::new(there, job.other.row, sums.len() + 1, PATCH + 1);
+    let own = job.own.at(y as isize, (j * STRIDE) as isize);
+    let own = Rows::new(own, job.own.row, sums.len(), PATCH);
+    let (tx, ty) = (_mm256_set1_ps(place.x), _mm256_set1_ps(place.y));
+    let (x, y) = (_mm256_set1_ps(flow[0]), _mm256_set1_ps(flow[1]));
     // The second operand is answered for what is no number.
     let floor = _mm256_set1_ps(CODE * CODE);
-    let window = _mm256_mul_ps(_mm256_set1_ps(WINDOW[r]), load(&WINDOW));
-    _mm256_div_ps(window, _mm256_max_ps(_mm256_mul_ps(d, d), floor))
+    let window = load(&WINDOW);
+    // SAFETY: one row and one column more than these were asked for.
+    let across = |r: usize| unsafe { lerp(there.at(r, 0), there.at(r, 1), tx) };
+    let mut above = across(0);
+    for (r, sums) in sums.iter_mut().enumerate() {
+        let below = across(r + 1);
+        // SAFETY: so many rows were asked for.
+        let d = _mm256_sub_ps(lerp(above, below, ty), unsafe { own.at(r, 0) });
+        let window = _mm256_mul_ps(_mm256_set1_ps(WINDOW[first + r]), window);
+        let weight = _mm256_div_ps(window, _mm256_max_ps(_mm256_mul_ps(d, d), floor));
+        let parts = [_mm256_mul_ps(weight, x), _mm256_mul_ps(weight, y), weight];
+        for (sum, part) in sums.iter_mut().zip(parts) {
+            *sum = _mm256_add_ps(*sum, part);
+        }
+        above = below;
+    }
 }

@@ -29,8 +29,14 @@ pub trait Arithmetic {
     /// The squares of the gradients along x and y, their means left out.
     fn slopes(template: &Self::Template) -> [f32; 2];
 
+    /// The same of the patch at (y, x), without the rest of a template.
+    fn slopes_at(own: &Plane, y: usize, x: usize) -> [f32; 2];
+
     /// How the template fits at the patch's place (y, x) of `other` moved by `flow`.
     fn fit(template: &Self::Template, other: &Plane, at: (usize, usize), flow: [f32; 2]) -> Patch;
+
+    /// The cost of that where nothing moves.
+    fn cost_at_rest(template: &Self::Template, other: &Plane, at: (usize, usize)) -> f32;
 }
 
 /// What a patch has found.
@@ -47,7 +53,7 @@ pub struct Patch {
     /// See [`hidden`].
     pub hidden: f32,
     /// The pass that changed the flow last.
-    pub changed: usize,
+    pub changed: u8,
 }
 
 /// The patches of a level, row by row.
@@ -165,7 +171,7 @@ impl Search<'_> {
             *found = self.patch::<A>((i * STRIDE, j * STRIDE), patch, around);
             found.changed = match found.flow == patch.flow {
                 true => patch.changed,
-                false => self.pass,
+                false => self.pass as u8,
             };
         }
     }
@@ -176,7 +182,7 @@ impl Search<'_> {
         let [before, _] = self.before;
         let far = DISTANCES[self.pass];
         // Where the pass before looked further away, none of these was tried: then it is a guess at what is worth it.
-        let fresh = |patch: &Patch| patch.changed + 1 >= self.pass;
+        let fresh = |patch: &Patch| usize::from(patch.changed) + 1 >= self.pass;
         let there = |i: usize, j: usize| {
             let patch = before.row(i)[j];
             Candidate {
@@ -231,11 +237,11 @@ impl Search<'_> {
         let fit = |flow| A::fit(&template, other, at, flow);
         let mut best = patch;
         if let Some(finer) = self.beside.finer.filter(|_| self.pass == 0) {
-            let there = Finer::<A>::below(finer, at);
-            if is_lost(&template, &there) {
+            let there = Finer::below::<A>(finer, at);
+            if is_lost::<A>(&template, &there) {
                 return among(patch, &candidates[..4]);
             }
-            best.hidden = hidden(&template, &there);
+            best.hidden = hidden::<A>(&template, &there);
         }
         let hidden = best.hidden;
         let coarser = self.beside.coarser;
@@ -243,13 +249,12 @@ impl Search<'_> {
         let mut choice = Choice::<A>::new(&template, own, at, Origin { flow, hidden });
         if self.pass == 0 {
             best = fit(patch.flow);
-            if distance(patch.flow, [0.0; 2]) > CLOSE {
-                let still = fit([0.0; 2]);
-                if still.cost < best.cost {
-                    let still = descend(still, fit);
-                    if choice.prefers(&still, &best, STILL) {
-                        best = still;
-                    }
+            let moves = distance(patch.flow, [0.0; 2]) > CLOSE;
+            // its steps are asked for only where it may be taken: few patches of so many
+            if moves && A::cost_at_rest(&template, other, at) < best.cost {
+                let still = descend(fit([0.0; 2]), fit);
+                if choice.prefers(&still, &best, STILL) {
+                    best = still;
                 }
             }
         }

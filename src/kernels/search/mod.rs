@@ -67,7 +67,8 @@ struct Level {
     grids: [Grid; 2],
     /// The same by the pass before.
     before: [Grid; 2],
-    flows: [Dense; 2],
+    /// None at the finest level: what is found there goes where it is wanted.
+    flows: Option<[Dense; 2]>,
 }
 
 impl Space {
@@ -77,9 +78,8 @@ impl Space {
     /// # Errors
     /// There is no such level, or it is empty.
     pub fn new(sizes: &[(usize, usize)], finest: usize) -> candle_core::Result<Self> {
-        let levels = searched(sizes, finest)?
-            .iter()
-            .map(|size| Level::new(*size));
+        let sizes = searched(sizes, finest)?.iter();
+        let levels = sizes.enumerate().map(|(i, size)| Level::new(*size, i == 0));
         Ok(Self {
             finest,
             levels: levels.collect(),
@@ -88,7 +88,7 @@ impl Space {
 
     /// Height and width of the flow.
     pub fn size(&self) -> (usize, usize) {
-        self.levels[0].flows[0].size
+        self.levels[0].luma[0].size
     }
 
     /// Takes over the luma of all levels.
@@ -106,7 +106,7 @@ impl Space {
         Ok(())
     }
 
-    /// Searches the finest `levels`, the coarsest of them first, and copies what was found.
+    /// Searches the finest `levels`, the coarsest of them first.
     fn run(
         &mut self,
         context: &Context,
@@ -119,8 +119,8 @@ impl Space {
                 level.run(context, coarser.first(), finer.last());
             }
         }
-        for (dense, out) in self.levels[0].flows.iter().zip(out) {
-            dense.copy(context, out)?;
+        for (side, out) in out.into_iter().enumerate() {
+            self.levels[0].blend(side).write(context, out)?;
         }
         Ok(())
     }
@@ -138,12 +138,26 @@ fn searched(sizes: &[(usize, usize)], finest: usize) -> candle_core::Result<&[(u
 }
 
 impl Level {
-    fn new(size: (usize, usize)) -> Self {
+    fn new(size: (usize, usize), is_finest: bool) -> Self {
         Self {
             luma: [Plane::new(size), Plane::new(size)],
             grids: [Grid::new(size), Grid::new(size)],
             before: [Grid::new(size), Grid::new(size)],
-            flows: [Dense::new(size), Dense::new(size)],
+            flows: (!is_finest).then(|| [Dense::new(size), Dense::new(size)]),
+        }
+    }
+
+    /// What was found from one side to the other, if it is kept.
+    fn flow(&self, side: usize) -> Option<&Dense> {
+        self.flows.as_ref().map(|flows| &flows[side])
+    }
+
+    /// The flow of one side's samples as its patches tell it.
+    fn blend(&self, side: usize) -> Blend<'_> {
+        Blend {
+            grid: &self.grids[side],
+            own: &self.luma[side],
+            other: &self.luma[1 - side],
         }
     }
 }
@@ -201,8 +215,8 @@ pub fn search_from(
 ) -> candle_core::Result<()> {
     space.fill(context, pyramids)?;
     let size = space.size();
-    if let Some(coarser) = space.levels.get_mut(levels) {
-        for (dense, start) in coarser.flows.iter_mut().zip(starts) {
+    if let Some(flows) = space.levels.get_mut(levels).and_then(|l| l.flows.as_mut()) {
+        for (dense, start) in flows.iter_mut().zip(starts) {
             let start = Source::lock(start);
             let start = start.raster()?;
             start.expect("the start of a search", size, 2)?;
@@ -218,10 +232,10 @@ pub fn search_from(
 /// # Errors
 /// Sizes that do not fit.
 pub fn coarser(context: &Context, space: &Space, out: [&Tensor; 2]) -> candle_core::Result<bool> {
-    let Some(level) = space.levels.get(1) else {
+    let Some(flows) = space.levels.get(1).and_then(|l| l.flows.as_ref()) else {
         return Ok(false);
     };
-    for (dense, out) in level.flows.iter().zip(out) {
+    for (dense, out) in flows.iter().zip(out) {
         dense.copy(context, out)?;
     }
     Ok(true)
@@ -232,7 +246,7 @@ impl Level {
         let [a, b] = &self.luma;
         let ways = [[a, b], [b, a]];
         for (side, grid) in self.grids.iter_mut().enumerate() {
-            grid.start(coarser.map(|c| &c.flows[side]));
+            grid.start(coarser.and_then(|c| c.flow(side)));
         }
         for pass in 0..DISTANCES.len() {
             std::mem::swap(&mut self.grids, &mut self.before);
@@ -242,7 +256,7 @@ impl Level {
                     luma: ways[side],
                     before: [[forth, back], [back, forth]][side],
                     beside: Beside {
-                        coarser: coarser.map(|c| &c.flows[side]),
+                        coarser: coarser.and_then(|c| c.flow(side)),
                         finer: finer.map(|f| &f.luma[side]),
                     },
                     pass,
@@ -250,26 +264,27 @@ impl Level {
                 grid.refine(context, &search);
             }
         }
-        for ((flow, grid), way) in self.flows.iter_mut().zip(&self.grids).zip(ways) {
-            flow.fill(context, grid, way);
+        if let Some(mut flows) = self.flows.take() {
+            for (side, dense) in flows.iter_mut().enumerate() {
+                dense.fill(context, &self.blend(side));
+            }
+            self.flows = Some(flows);
         }
     }
 }
 
 impl Dense {
-    /// From the patches of `grid`, on `own` luma.
-    fn fill(&mut self, context: &Context, grid: &Grid, [own, other]: [&Plane; 2]) {
-        let blend = Blend { grid, own, other };
-        for_each_row(
-            context,
-            &mut self.flow,
-            2 * self.size.1,
-            |y, row| match context.level() {
-                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-                super::CpuLevel::VECTORS => cpu::blend(&blend, y, row),
-                _ => reference::blend(&blend, y, row),
-            },
-        );
+    fn fill(&mut self, context: &Context, blend: &Blend) {
+        let width = self.size.1;
+        for_each_row(context, &mut self.flow, 2 * width * STRIDE, |i, data| {
+            let mut rows = FlowRows {
+                height: data.len() / (2 * width),
+                width,
+                row: 2 * width,
+                data,
+            };
+            blend.rows(context, i * STRIDE, &mut rows);
+        });
     }
 
     /// Means of a flow that is `levels` finer, in this one's samples.
@@ -310,4 +325,71 @@ struct Blend<'a> {
     grid: &'a Grid,
     own: &'a Plane,
     other: &'a Plane,
+}
+
+/// Rows of a flow (x, y) to be written, without gaps between samples.
+struct FlowRows<'a> {
+    height: usize,
+    width: usize,
+    /// Floats from a row to the next.
+    row: usize,
+    data: &'a mut [f32],
+}
+
+impl FlowRows<'_> {
+    fn row(&mut self, r: usize) -> &mut [f32] {
+        &mut self.data[r * self.row..][..2 * self.width]
+    }
+}
+
+impl Blend<'_> {
+    /// The flow of the rows from `y` on, a multiple of [`STRIDE`], which are no more than that.
+    fn rows(&self, context: &Context, y: usize, rows: &mut FlowRows) {
+        match context.level() {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            super::CpuLevel::VECTORS => cpu::blend(self, y, rows),
+            _ => {
+                for r in 0..rows.height {
+                    reference::blend(self, y + r, rows.row(r));
+                }
+            }
+        }
+    }
+
+    /// All of it.
+    fn write(&self, context: &Context, out: &Tensor) -> candle_core::Result<()> {
+        write("search", out, |mut out| {
+            out.expect("the flow of a search", self.own.size, 2)?;
+            out.for_each_band(context, STRIDE, |y, mut band| {
+                let (height, width, row) = (band.height, band.width, band.row);
+                if band.pixel == 2 {
+                    let data = band.data_mut();
+                    let mut rows = FlowRows {
+                        height,
+                        width,
+                        row,
+                        data,
+                    };
+                    return self.rows(context, y, &mut rows);
+                }
+                let mut data = vec![0.0; 2 * width * height];
+                let (row, data) = (2 * width, &mut data[..]);
+                let mut rows = FlowRows {
+                    height,
+                    width,
+                    row,
+                    data,
+                };
+                self.rows(context, y, &mut rows);
+                for r in 0..height {
+                    let pixels = band.pixel;
+                    let values = band.row_mut(r).chunks_mut(pixels);
+                    for (value, flow) in values.zip(rows.row(r).chunks(2)) {
+                        value[..2].copy_from_slice(flow);
+                    }
+                }
+            });
+            Ok(())
+        })
+    }
 }

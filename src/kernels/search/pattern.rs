@@ -96,22 +96,22 @@ impl<'a, A: Arithmetic> Choice<'a, A> {
 }
 
 /// What the finer level shows where a patch is.
-pub struct Finer<'a, A: Arithmetic> {
+pub struct Finer<'a> {
     plane: &'a Plane,
     at: (usize, usize),
-    template: A::Template,
+    slopes: [f32; 2],
 }
 
-impl<'a, A: Arithmetic> Finer<'a, A> {
+impl<'a> Finer<'a> {
     /// Below the patch at (y, x) of the coarser level, around the same middle.
     #[inline(always)]
-    pub fn below(plane: &'a Plane, (y, x): (usize, usize)) -> Self {
+    pub fn below<A: Arithmetic>(plane: &'a Plane, (y, x): (usize, usize)) -> Self {
         let middle = |at: usize, size: usize| (2 * at + STRIDE).min(size);
         let at = (middle(y, plane.size.0), middle(x, plane.size.1));
         Self {
             plane,
             at,
-            template: A::template(plane, at.0, at.1),
+            slopes: A::slopes_at(plane, at.0, at.1),
         }
     }
 }
@@ -119,11 +119,14 @@ impl<'a, A: Arithmetic> Finer<'a, A> {
 /// Whether next to nothing of what the finer level shows at a patch is left at the patch's own level, along an axis. What is left of a
 /// pattern may be an alias, which moves otherwise.
 #[inline(always)]
-pub fn is_lost<A: Arithmetic>(template: &A::Template, finer: &Finer<A>) -> bool {
-    let slopes = [A::slopes(&finer.template), A::slopes(template)];
+pub fn is_lost<A: Arithmetic>(template: &A::Template, finer: &Finer) -> bool {
+    let slopes = [finer.slopes, A::slopes(template)];
     (0..2).any(|axis| {
         let [before, after] = slopes.map(|slopes| slopes[axis]);
-        let repeats = || period::<A>(&finer.template, finer.plane, finer.at, axis).is_some();
+        let repeats = || {
+            let template = A::template(finer.plane, finer.at.0, finer.at.1);
+            period::<A>(&template, finer.plane, finer.at, axis).is_some()
+        };
         before > LEAST && (before > GONE * after || before > LOST * after && repeats())
     })
 }
@@ -131,8 +134,8 @@ pub fn is_lost<A: Arithmetic>(template: &A::Template, finer: &Finer<A>) -> bool 
 /// By how much the squares of the finer level's gradients at a patch are more than its own. That much of what it shows may be an alias, and
 /// be fitted anywhere.
 #[inline(always)]
-pub fn hidden<A: Arithmetic>(template: &A::Template, finer: &Finer<A>) -> f32 {
-    let ([x, y], own) = (A::slopes(&finer.template), A::slopes(template));
+pub fn hidden<A: Arithmetic>(template: &A::Template, finer: &Finer) -> f32 {
+    let ([x, y], own) = (finer.slopes, A::slopes(template));
     (x - own[0]).max(0.0) + (y - own[1]).max(0.0)
 }
 

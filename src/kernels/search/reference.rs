@@ -52,6 +52,10 @@ impl Arithmetic for Plain {
         template.slopes
     }
 
+    fn slopes_at(own: &Plane, y: usize, x: usize) -> [f32; 2] {
+        Self::template(own, y, x).slopes
+    }
+
     fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2]) -> Patch {
         let found = moved(other, &other.place(y, x, flow));
         let difference = zip(found, template.luma, |a, b| a - b);
@@ -65,6 +69,10 @@ impl Arithmetic for Plain {
             hidden: 0.0,
             changed: 0,
         }
+    }
+
+    fn cost_at_rest(template: &Template, other: &Plane, at: (usize, usize)) -> f32 {
+        Self::fit(template, other, at, [0.0; 2]).cost
     }
 }
 

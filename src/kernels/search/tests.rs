@@ -126,6 +126,23 @@ fn fast_and_plain_agree_to_the_bit() {
 }
 
 #[test]
+fn flow_without_gaps_is_the_same() {
+    let size = (37, 70);
+    let mut random = Random(9);
+    let [left, right] = [0, 1].map(|_| levels(random.dense(&[size.0, size.1, 1], 0.5)));
+    for context in <[Context; 2]>::from(contexts()) {
+        let want = found(&context, &left, &right, 0);
+        let mut space = Space::new(&sizes(&left), 0).unwrap();
+        let dense = [0, 1].map(|_| crate::kernels::testing::zeros(&[size.0, size.1, 2]));
+        search(&context, [&left, &right], &mut space, dense.each_ref()).unwrap();
+        for (dense, want) in dense.iter().zip(&want) {
+            let values: Vec<f32> = dense.flatten_all().unwrap().to_vec1().unwrap();
+            assert_eq!(values.as_chunks::<2>().0, want);
+        }
+    }
+}
+
+#[test]
 fn threads_do_not_matter() {
     let size = (90, 130);
     let mut random = Random(7);

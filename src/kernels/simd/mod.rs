@@ -161,6 +161,19 @@ pub fn sums(v: &[__m256; LANES]) -> __m256 {
     )
 }
 
+/// The sum of one vector's lanes, rounded as each of [`sums`].
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]
+pub fn sum_of_neighbours(v: __m256) -> f32 {
+    let pairs = _mm256_hadd_ps(v, v);
+    let fours = _mm256_hadd_ps(pairs, pairs);
+    let (low, high) = (
+        _mm256_castps256_ps128(fours),
+        _mm256_extractf128_ps::<1>(fours),
+    );
+    _mm_cvtss_f32(_mm_add_ss(low, high))
+}
+
 /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]

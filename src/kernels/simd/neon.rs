@@ -247,6 +247,8 @@ halves! {
 values! {
     _mm_movehdup_ps(v: __m128) -> __m128: vtrn2q_f32(v, v);
     _mm_movehl_ps(a: __m128, b: __m128) -> __m128: transmute(vzip2q_f64(transmute(b), transmute(a)));
+    _mm_unpacklo_ps(a: __m128, b: __m128) -> __m128: vzip1q_f32(a, b);
+    _mm_unpackhi_ps(a: __m128, b: __m128) -> __m128: vzip2q_f32(a, b);
     _mm_movelh_ps(a: __m128, b: __m128) -> __m128: transmute(vzip1q_f64(transmute(a), transmute(b)));
     // of each of two vectors the halves or the even or the odd lanes, or of the first one's lower and the second one's upper half
     // each pair's first or second twice, or both in turn; other orders are not needed

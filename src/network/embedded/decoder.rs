@@ -71,7 +71,8 @@ pub struct Match {
     pub(super) flow: Tensor,
     pub(super) displacement: Tensor,
     pub(super) phase: Tensor,
-    warped: Warped,
+    /// Not needed once luma was compared.
+    pub(super) warped: Warped,
 }
 
 /// What is compared once and then not needed any more.
@@ -92,10 +93,10 @@ impl Match {
             scores: zeros(DISPLACEMENTS)?,
             luma: zeros(agreement::CHANNELS)?,
         };
-        Self::with(size, compared)
+        Self::with(size, compared, Warped::new(size)?)
     }
 
-    fn with(size: (usize, usize), compared: Compared) -> Result<Self> {
+    fn with(size: (usize, usize), compared: Compared, warped: Warped) -> Result<Self> {
         let Compared {
             left,
             right,
@@ -114,7 +115,7 @@ impl Match {
             displacement: state.narrow(2, DISPLACEMENT, 2)?,
             phase: state.narrow(2, PHASE, 1)?,
             state,
-            warped: Warped::new(size)?,
+            warped,
         })
     }
 
@@ -213,15 +214,17 @@ impl DecoderSpace {
             scores: in_memory_of(&later.matched.scores, DISPLACEMENTS, single)?,
             luma: in_memory_of(&later.matched.luma, agreement::CHANNELS, single)?,
         };
+        let warped = Warped::within(size, &later.matched.warped)?;
         Ok(Self {
-            matched: Match::with(size, compared)?,
+            matched: Match::with(size, compared, warped)?,
             hypotheses: hypotheses::Space::new(size, device)?,
             acceleration: cues.narrow(2, ACCELERATION, 2)?,
             cues,
             squeezed: in_memory_of(&later.matched.left, c.features, precision)?,
             entered: in_memory_of(&later.squeezed, c.width, precision)?,
             inner: in_memory_of(&later.matched.right, c.width, precision)?,
-            features: features(size, c.width, context)?,
+            // the refiner expands them before it compares anything
+            features: in_memory_of(&later.matched.scores, c.width, precision)?,
             head: zeros(size, CHANGE + 1)?,
         })
     }

@@ -3,10 +3,11 @@
 use candle_core::Tensor;
 
 use super::config::{Config, Sizes, VIEW};
-use super::features;
+use super::refiner::RefinerSpace;
 use crate::error::Result;
 use crate::kernels::Context;
 use crate::kernels::conv::{Activation, Filter};
+use crate::kernels::memory::shared;
 use crate::kernels::{luma, resample};
 use crate::network::checkpoint::Checkpoint;
 use crate::network::{Encoded, Observer};
@@ -26,9 +27,17 @@ pub struct EncoderSpace {
 }
 
 impl EncoderSpace {
-    pub fn new(config: &Config, sizes: &Sizes, context: &Context) -> Result<Self> {
+    /// In memory of the refiner, which estimating overwrites.
+    pub fn new(
+        config: &Config,
+        sizes: &Sizes,
+        later: &RefinerSpace,
+        context: &Context,
+    ) -> Result<Self> {
+        let (h, w) = sizes.coarse;
+        let dtype = context.precision().dtype();
         Ok(Self {
-            down: features(sizes.coarse, config.features, context)?,
+            down: shared(&later.matched.left, (h, w, config.features), dtype)?,
         })
     }
 }

@@ -465,7 +465,7 @@ impl Workspace {
         Ok(Self {
             context: context.clone(),
             config: *config,
-            encoder: EncoderSpace::new(config, &sizes, context)?,
+            encoder: EncoderSpace::new(config, &sizes, &refiner, context)?,
             // on a card as good as free: memory that is never touched
             search: search::Space::new(&levels, config.finest)?,
             in_space: InSpace::Other,

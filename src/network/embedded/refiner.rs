@@ -60,6 +60,15 @@ impl RefinerSpace {
         let pairs = whole.reshape((h, 2, w, 2 * detail))?;
         let detail = whole.narrow(0, 0, fine.0)?.narrow(1, 0, fine.1)?;
         let matched = Match::new(fine, c.stem, context)?;
+        let squeezed = match context.gpu() {
+            // luma that is warped lies on the CPU
+            Some(_) => features(fine, c.stem, context)?,
+            None => shared(
+                matched.warped.memory(),
+                (fine.0, fine.1, c.stem),
+                DType::F32,
+            )?,
+        };
         Ok(Self {
             // both sides are not needed any more
             features: matched.left.clone(),
@@ -72,7 +81,7 @@ impl RefinerSpace {
             ],
             up: detail.narrow(2, DETAIL, c.up)?,
             detail,
-            squeezed: features(fine, c.stem, context)?,
+            squeezed,
         })
     }
 }
