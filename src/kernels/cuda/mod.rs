@@ -97,6 +97,17 @@ impl Features {
         }
     }
 
+    /// Whether so many channels side by side, from a multiple of as many on, lie at multiples of their size, or of 16 bytes.
+    pub fn is_aligned(&self, count: usize) -> bool {
+        let (address, size) = match self {
+            Self::F32(raster) => (raster.address(), 4),
+            Self::F16(raster) => (raster.address(), 2),
+        };
+        let (apart, least) = ([self.pixel, self.row], (count * size).min(16));
+        address.is_multiple_of(least as u64)
+            && apart.iter().all(|n| (n * size).is_multiple_of(least))
+    }
+
     /// Of a kernel for 32 bits and one for 16 the one for these.
     ///
     /// # Errors
