@@ -11,7 +11,7 @@ use super::{Activation, Filter, MAX_INPUTS, check, flop};
 use crate::kernels::Precision;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::Card;
-use crate::kernels::cuda::{Argument, Features, Half, Launch};
+use crate::kernels::cuda::{Argument, Convolution, Features, Half, Launch};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::{Gpu, Queue};
 
@@ -101,13 +101,15 @@ const THIN: [Tile; 2] = [
 ];
 
 /// The same of patches.
-const WIDE_PATCHES: [Tile; 9] = [
+const WIDE_PATCHES: [Tile; 11] = [
+    patch("patch_3_1_32_256_64", [3, 1, STEP], (8, 32), 64, 128),
     patch("patch_3_1_32_128_64", [3, 1, STEP], (8, 16), 64, 128),
     patch("patch_3_1_32_256_32", [3, 1, STEP], (8, 32), 32, 128),
     patch("patch_3_1_32_128_32", [3, 1, STEP], (8, 16), 32, 3 * 64),
     patch("patch_3_1_32_32_32", [3, 1, STEP], (2, 16), 32, 9 * 32),
     patch("patch_3_2_32_128_32", [3, 2, STEP], (4, 32), 32, 128),
     patch("patch_3_2_16_128_32", [3, 2, HALF_STEP], (4, 32), 32, 128),
+    patch("patch_2_1_32_256_64", [2, 1, STEP], (8, 32), 64, 128),
     patch("patch_2_1_32_128_64", [2, 1, STEP], (8, 16), 64, 128),
     patch("patch_2_1_32_256_32", [2, 1, STEP], (8, 32), 32, 128),
     patch("patch_2_1_32_32_32", [2, 1, STEP], (2, 16), 32, 4 * 32),
@@ -367,6 +369,13 @@ impl<'a> Dense<'a> {
         }
         let tile = self.tile(size);
         let mut launch = self.cut(Launch::new("dense", tile.function), tile, size);
+        launch.convolution = (self.factor == 1).then(|| Convolution {
+            kernel: filter.kernel,
+            stride: filter.stride,
+            inputs: filter.inputs,
+            outputs: filter.outputs,
+            size: inputs[0].size(),
+        });
         launch.flop = flop([filter.kernel, filter.inputs, filter.outputs], out.size());
         let weights = |filter: &Filter| filter.weight_bytes(Precision::Half);
         let written = RawPart::from(out).bytes([out.height as i32, out.width as i32]);

@@ -289,6 +289,21 @@ pub trait Card {
     }
 }
 
+/// A convolution of a whole filter, as a card makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Convolution {
+    /// Taps along a side.
+    pub kernel: usize,
+    /// Pixels of the input from a pixel of the output to the next.
+    pub stride: usize,
+    /// Channels that it reads, of all its inputs.
+    pub inputs: usize,
+    /// Channels that it makes.
+    pub outputs: usize,
+    /// Height and width of the input.
+    pub size: (usize, usize),
+}
+
 /// One run of a kernel: what the driver's launch call is given. Dynamic shared memory is never needed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Launch {
@@ -305,6 +320,8 @@ pub struct Launch {
     /// Bytes of the tensors that the arguments name, weights with them, each once: what would cross the card's memory if caches kept all
     /// that is read again, and nothing from one launch to the next.
     pub bytes: u64,
+    /// What it convolves, of `dense` alone, and no transposed convolution.
+    pub convolution: Option<Convolution>,
     /// All arguments, each from a whole number of these on.
     words: Vec<u64>,
     /// Where each begins.
@@ -321,6 +338,7 @@ impl Launch {
             block: [1; 3],
             flop: 0,
             bytes: 0,
+            convolution: None,
             words: Vec::new(),
             starts: Vec::new(),
         }
