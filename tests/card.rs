@@ -18,6 +18,8 @@ use gstvideointerpolate::picture::{Channel, Format, Picture};
 
 #[path = "card/bench.rs"]
 mod bench;
+#[path = "card/candles.rs"]
+mod candles;
 #[path = "common/checkpoints.rs"]
 mod checkpoints;
 mod common;
@@ -327,7 +329,7 @@ fn every_network_makes_the_same() {
 }
 
 /// Of the families that keep features of 16 bits.
-const HALVED: [&str; 4] = ["rife-4.25", "rife-4.25.lite", "ifrnet-s", "amt-s"];
+const HALVED: [&str; 5] = ["rife-4.25", "rife-4.25.lite", "ifrnet-s", "film", "amt-s"];
 
 #[test]
 fn networks_make_nearly_the_same_with_sixteen_bits() {

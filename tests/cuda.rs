@@ -713,6 +713,43 @@ fn the_bench_of_cards_counts_what_crosses_over() {
 }
 
 #[test]
+fn candles_own_convolutions_are_timed_where_there_is_a_cublas() {
+    let library = scratch("cublas").join("libcublas.so");
+    let source = root().join("tests/cuda/cublas.c");
+    compile("gcc", &["-Wall", "-Werror"], &source, &library);
+    // whose launches do nothing, those of candle's kernels neither
+    let nothing = scratch("nothing");
+    let told = |library: &str| -> Vec<String> {
+        let settings = [
+            ("DRIVER_KERNELS", nothing.to_str().expect("a plain name")),
+            ("CARD_CUBLAS", library),
+            ("CARD_CANDLES_SIZE", "64x48"),
+        ];
+        let mut command = command(tests_of_cards(), Some(driver()), &settings);
+        let only = ["--ignored", "--nocapture", "candles_own"];
+        let output = command.args(only).output().expect("a bench");
+        let log = text(&output);
+        assert!(output.status.success(), "{log}");
+        let is_told = |l: &&str| l.starts_with('|') || l.contains("candle's own");
+        log.lines().filter(is_told).map(str::to_owned).collect()
+    };
+    for (library, word) in [
+        ("", "need cuBLAS, which is not linked"),
+        ("libcublas.so.none", "do not run: "),
+    ] {
+        let lines = told(library);
+        let is_said = |l: &String| l.contains("skipped: ") && l.contains(word);
+        assert!(lines.len() == 1 && is_said(&lines[0]), "{lines:?}");
+    }
+    let lines = told(library.to_str().expect("a plain name"));
+    // the body of a block, eight times, is the same in the others at other sizes
+    let is_body = |l: &&String| l.contains("| 3x3 by 1, ") && l.contains(" | 8 | ");
+    assert!(lines.iter().filter(is_body).count() >= 4, "{lines:?}");
+    let last = lines.last().expect("a sum");
+    assert!(last.starts_with("| all |"), "{lines:?}");
+}
+
+#[test]
 fn the_memory_of_cards_is_told_step_by_step() {
     let log = lines_of_memory("0");
     let lines: Vec<_> = log.lines().filter(|l| l.starts_with("memory ")).collect();

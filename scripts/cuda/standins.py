@@ -10,7 +10,8 @@ a function of it is missing, the answer is an error code.
 
 Of the other libraries nothing is used, but candle makes a handle of two as it opens a device: these
 get an empty one, and all other functions answer with an error code. So a machine needs no more than
-the driver.
+the driver. The few of cuBLAS that candle's convolutions call are passed on to the library that the
+variable CARD_CUBLAS names, if it names one: a bench compares them with ours.
 """
 
 import json
@@ -32,6 +33,13 @@ UNUSED = {
     ),
     "cublas": ("cublas", 1, ("cublasCreate_v2", "cublasSetStream_v2")),  # CUBLAS_STATUS_NOT_INITIALIZED
     "cublasLt": ("cublaslt", 1, ()),
+}
+# How many arguments, all of them integers or addresses, those have that may be passed on.
+PASSED_ON = {
+    "cublasCreate_v2": 1,
+    "cublasDestroy_v2": 1,
+    "cublasSetStream_v2": 2,
+    "cublasGemmStridedBatchedEx": 23,
 }
 # candle's kernels for mixtures of experts would call this one; they are left out.
 EMPTY = "cudart"
@@ -87,6 +95,29 @@ JUMP = """.globl {function}
 .size {function},.-{function}
 """
 
+# The variable is looked at once, and is nobody's who plays pictures.
+PASS_ON = """#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+static void *library;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void load(void) {
+  const char *name = getenv("CARD_CUBLAS");
+  if (name && *name) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+}
+static void *passed(const char *name) {
+  pthread_once(&once, load);
+  return library ? dlsym(library, name) : 0;
+}
+"""
+
+PASSING = """static int answer_{function}({arguments}) {{ {effect}return {code}; }}
+__attribute__((visibility("hidden"))) int {function}({parameters}) {{
+  int (*real)({types}) = (int (*)({types}))passed("{function}");
+  return real ? real({values}) : answer_{function}({first});
+}}
+"""
+
 ANSWER = '__attribute__((visibility("hidden"))) long {function}({arguments}) {{ {effect}return {code}; }}\n'
 
 
@@ -139,14 +170,25 @@ def driver(folder: Path, names: list[str]) -> None:
 def unused(folder: Path, name: str, names: list[str], code: int, succeed: tuple[str, ...]) -> None:
     def answer(function: str) -> str:
         makes = function in succeed and "Create" in function
-        return ANSWER.format(
-            function=function,
-            arguments="void **handle" if makes else "void",
-            effect="*handle = 0; " if makes else "",
-            code=0 if function in succeed else code,
+        told = {
+            "function": function,
+            "arguments": "void **handle" if makes else "void",
+            "effect": "*handle = 0; " if makes else "",
+            "code": 0 if function in succeed else code,
+        }
+        if function not in PASSED_ON:
+            return ANSWER.format(**told)
+        values = [f"a{i}" for i in range(PASSED_ON[function])]
+        return PASSING.format(
+            **told,
+            parameters=", ".join(f"long {value}" for value in values),
+            types=", ".join("long" for _ in values),
+            values=", ".join(values),
+            first="(void **)a0" if makes else "",
         )
 
-    archive(folder, name, {f"{name}.c": "".join(answer(function) for function in names)})
+    passes = PASS_ON if set(PASSED_ON) & set(names) else ""
+    archive(folder, name, {f"{name}.c": passes + "".join(answer(function) for function in names)})
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ mod real {
     use crate::error::Result;
     use crate::kernels::color::cuda as color;
     use crate::kernels::cuda::picture::{DevicePicture, Sheet};
-    use crate::kernels::cuda::{Card, DevicePhase};
+    use crate::kernels::cuda::{Card, DevicePhase, Features};
     use crate::kernels::device::{Gpu, Output, Pinned, Queue, Staging};
     use crate::kernels::picture::cuda::differ;
     use crate::kernels::resample::cuda as resample;
@@ -254,6 +254,7 @@ mod real {
                 )?,
             ];
             if let Some([half, quarter]) = &luma {
+                let [half, quarter] = [half, quarter].map(|luma| Features::F32(*luma));
                 launches.push(resample::half(half, quarter)?);
             }
             if let Some((out, color)) = beside.colors {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 #[cfg(feature = "cuda")]
+pub use super::cuda::Convolution;
+#[cfg(feature = "cuda")]
 pub(crate) use super::gpu::{Addresses, Leaving, Output, Pinned, Plan, Queue, Shape, Staging};
 #[cfg(feature = "cuda")]
-pub use super::gpu::{Counts, Cudnn, Gpu, Locked, Memory, Time};
+pub use super::gpu::{Counts, Cudnn, Gpu, Locked, Memory, Run, Time};
 
 /// NVIDIA's convolutions. This build has none of them: it is without CUDA.
 #[cfg(not(feature = "cuda"))]

@@ -39,7 +39,7 @@ pub use memory::Memory;
 pub use pictures::{Leaving, Output, Staging};
 pub use staging::Pinned;
 use times::Marks;
-pub use times::Time;
+pub use times::{Run, Time};
 
 /// Oldest driver, by the CUDA that it is for: what the kernels are compiled with.
 const LEAST_DRIVER: i32 = 13_000;
@@ -242,12 +242,13 @@ impl Gpu {
             counts.flop += launch.flop;
             counts.bytes += launch.bytes;
         });
-        let (stream, name) = (self.device.cuda_stream(), launch.function);
+        let (stream, kernel) = (self.device.cuda_stream(), launch.function);
+        let convolution = launch.convolution;
         let before = self.mark(&stream)?;
         // SAFETY: as the caller promises.
         unsafe { self.launch_in(&stream, launch) }?;
         match before {
-            Some(before) => self.keep_mark(name, before, &stream),
+            Some(before) => self.keep_mark((kernel, convolution), before, &stream),
             None => Ok(()),
         }
     }

@@ -59,7 +59,7 @@ fn middle(mut times: Vec<f64>) -> f64 {
 }
 
 /// The median of so many times, in milliseconds.
-fn median(count: usize, mut run: impl FnMut()) -> f64 {
+pub fn median(count: usize, mut run: impl FnMut()) -> f64 {
     let time = |_| {
         let began = Instant::now();
         run();
@@ -69,7 +69,7 @@ fn median(count: usize, mut run: impl FnMut()) -> f64 {
 }
 
 /// Waits for the card.
-fn wait(gpu: &Gpu) {
+pub fn wait(gpu: &Gpu) {
     gpu.device().synchronize().unwrap();
 }
 

@@ -62,6 +62,11 @@ done
 CARD_NETWORKS="fast,balanced,high,rife-4.6,rife-4.25,ifrnet f16,ifrnet cudnn,ifrnet cudnn-all" "$here/bin/card" --ignored --nocapture bench 2>&1 | grep --line-buffered -E '^\||GB/s|cuDNN|panicked' |
     tee "$scratch/bench"
 
+# candle's own convolutions, where PyTorch has brought a cuBLAS.
+cublas=$(python3 -c 'import glob, nvidia; print(*[f for p in nvidia.__path__ for f in glob.glob(p + "/*/lib/libcublas.so.*")])' 2>/dev/null)
+CARD_CUBLAS=${cublas##* } "$here/bin/card" --ignored --nocapture candles_own 2>&1 | grep --line-buffered -E "^\||candle's own|panicked" |
+    tee "$scratch/candles"
+
 # The same network as RIFE 4.25 and 4.26, where PyTorch is there.
 python3 -c 'import torch' 2>/dev/null && python3 "$here/torch_bench.py" --sizes 1920x1080 2>&1 |
     grep --line-buffered -E '^\||PyTorch|Error' | tee "$scratch/torch"
@@ -73,6 +78,7 @@ echo
 cat "$scratch/memory"
 echo
 cat "$scratch/bench"
+cat "$scratch/candles"
 [ ! -s "$scratch/torch" ] || { echo; cat "$scratch/torch"; }
 echo
 echo "| size | device | seconds for $frames frames doubled by a network as large as RIFE 4, start included |"

@@ -5,7 +5,6 @@
 
 use candle_core::bail;
 
-use super::dense::is_aligned;
 use super::narrow::RawPart;
 use super::{Activation, Filter, MAX_INPUTS, check};
 use crate::kernels::cuda::{Argument, Features, Half, Launch};
@@ -131,7 +130,7 @@ impl<'a> Layer<'a> {
         let &[input @ Features::F16(raster)] = self.inputs else {
             return None;
         };
-        let whole = input.channels.is_multiple_of(GROUP) && is_aligned(input, GROUP);
+        let whole = input.channels.is_multiple_of(GROUP) && input.is_aligned(GROUP);
         let dense = input.pixel == input.channels && input.row == input.width * input.pixel;
         (whole && dense).then(|| raster.address())
     }
@@ -161,7 +160,7 @@ impl<'a> Layer<'a> {
         };
         for (i, input) in self.inputs.iter().enumerate() {
             job.parts[i] = RawPart::from(*input);
-            job.whole |= u32::from(is_aligned(*input, GROUP)) << i;
+            job.whole |= u32::from(input.is_aligned(GROUP)) << i;
         }
         launch("join", size, groups).with(job)
     }
@@ -170,7 +169,7 @@ impl<'a> Layer<'a> {
     fn finish(&self, weights: u64, sums: u64) -> Launch {
         let (size, groups) = (self.out.size(), self.channels()[1] / GROUP);
         let whole =
-            |features: Option<Features>| u32::from(features.is_some_and(|f| is_aligned(f, GROUP)));
+            |features: Option<Features>| u32::from(features.is_some_and(|f| f.is_aligned(GROUP)));
         let job = RawFinish {
             sums,
             residual: self.residual.map(RawPart::from).unwrap_or_default(),

@@ -11,7 +11,7 @@ use super::{Activation, Filter, MAX_INPUTS, check, flop};
 use crate::kernels::Precision;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::Card;
-use crate::kernels::cuda::{Argument, Features, Half, Launch};
+use crate::kernels::cuda::{Argument, Convolution, Features, Half, Launch};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::{Gpu, Queue};
 
@@ -101,13 +101,15 @@ const THIN: [Tile; 2] = [
 ];
 
 /// The same of patches.
-const WIDE_PATCHES: [Tile; 9] = [
+const WIDE_PATCHES: [Tile; 11] = [
+    patch("patch_3_1_32_256_64", [3, 1, STEP], (8, 32), 64, 128),
     patch("patch_3_1_32_128_64", [3, 1, STEP], (8, 16), 64, 128),
     patch("patch_3_1_32_256_32", [3, 1, STEP], (8, 32), 32, 128),
     patch("patch_3_1_32_128_32", [3, 1, STEP], (8, 16), 32, 3 * 64),
     patch("patch_3_1_32_32_32", [3, 1, STEP], (2, 16), 32, 9 * 32),
     patch("patch_3_2_32_128_32", [3, 2, STEP], (4, 32), 32, 128),
     patch("patch_3_2_16_128_32", [3, 2, HALF_STEP], (4, 32), 32, 128),
+    patch("patch_2_1_32_256_64", [2, 1, STEP], (8, 32), 64, 128),
     patch("patch_2_1_32_128_64", [2, 1, STEP], (8, 16), 64, 128),
     patch("patch_2_1_32_256_32", [2, 1, STEP], (8, 32), 32, 128),
     patch("patch_2_1_32_32_32", [2, 1, STEP], (2, 16), 32, 4 * 32),
@@ -237,9 +239,13 @@ impl<'a> Dense<'a> {
         self.outputs().next_multiple_of(self.warp())
     }
 
-    /// Of all inputs, padded to whole groups.
+    /// Of all inputs, padded to whole groups; to whole steps, which patches are for, where that is a quarter more at most.
     fn channels(&self) -> usize {
-        self.first().inputs.next_multiple_of(GROUP)
+        let [groups, steps] = [GROUP, STEP].map(|n| self.first().inputs.next_multiple_of(n));
+        match [2, 3].contains(&self.kernel) && 4 * steps <= 5 * groups {
+            true => steps,
+            false => groups,
+        }
     }
 
     fn steps(&self) -> usize {
@@ -343,8 +349,8 @@ impl<'a> Dense<'a> {
             padded: self.padded() as i32,
             reading: i32::from(filter.reading == Activation::Leaky),
             leaky: i32::from(activation == Activation::Leaky),
-            whole: u32::from(is_aligned(out, self.run())) << OUT
-                | u32::from(residual.is_some_and(|r| is_aligned(r, self.run()))) << RESIDUAL,
+            whole: u32::from(out.is_aligned(self.run())) << OUT
+                | u32::from(residual.is_some_and(|r| r.is_aligned(self.run()))) << RESIDUAL,
             each: filter.outputs as i32,
             spread: self.spread() as i32,
             place_row: out.row as i32,
@@ -355,7 +361,7 @@ impl<'a> Dense<'a> {
         };
         for (i, input) in inputs.iter().enumerate() {
             job.parts[i] = RawPart::from(*input);
-            job.whole |= u32::from(is_aligned(*input, GROUP)) << i;
+            job.whole |= u32::from(input.is_aligned(GROUP)) << i;
         }
         for parity in 0..self.parities.pow(2) {
             let (top, left) = self.pad.unwrap_or(self.maker(parity, 0).0.pad);
@@ -363,6 +369,13 @@ impl<'a> Dense<'a> {
         }
         let tile = self.tile(size);
         let mut launch = self.cut(Launch::new("dense", tile.function), tile, size);
+        launch.convolution = (self.factor == 1).then(|| Convolution {
+            kernel: filter.kernel,
+            stride: filter.stride,
+            inputs: filter.inputs,
+            outputs: filter.outputs,
+            size: inputs[0].size(),
+        });
         launch.flop = flop([filter.kernel, filter.inputs, filter.outputs], out.size());
         let weights = |filter: &Filter| filter.weight_bytes(Precision::Half);
         let written = RawPart::from(out).bytes([out.height as i32, out.width as i32]);
@@ -473,16 +486,6 @@ fn packed(row: usize, outputs: usize) -> usize {
     let (first, row) = (row / outputs * outputs, row % outputs);
     let (tile, column) = (row / 8, row % 8);
     first + column / 2 * (outputs / 4) + tile * 2 + column % 2
-}
-
-/// Whether so many channels side by side lie at multiples of their size, or of 16 bytes.
-pub(super) fn is_aligned(features: Features, count: usize) -> bool {
-    let (address, size) = match features {
-        Features::F32(raster) => (raster.address(), 4),
-        Features::F16(raster) => (raster.address(), 2),
-    };
-    let (apart, least) = ([features.pixel, features.row], (count * size).min(16));
-    address.is_multiple_of(least as u64) && apart.iter().all(|n| (n * size).is_multiple_of(least))
 }
 
 #[cfg(test)]

@@ -100,6 +100,17 @@ impl Features {
         }
     }
 
+    /// Whether so many channels side by side, from a multiple of as many on, lie at multiples of their size, or of 16 bytes.
+    pub fn is_aligned(&self, count: usize) -> bool {
+        let (address, size) = match self {
+            Self::F32(raster) => (raster.address(), 4),
+            Self::F16(raster) => (raster.address(), 2),
+        };
+        let (apart, least) = ([self.pixel, self.row], (count * size).min(16));
+        address.is_multiple_of(least as u64)
+            && apart.iter().all(|n| (n * size).is_multiple_of(least))
+    }
+
     /// Of a kernel for 32 bits and one for 16 the one for these.
     ///
     /// # Errors
@@ -302,6 +313,21 @@ pub trait Card {
     }
 }
 
+/// A convolution of a whole filter, as a card makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Convolution {
+    /// Taps along a side.
+    pub kernel: usize,
+    /// Pixels of the input from a pixel of the output to the next.
+    pub stride: usize,
+    /// Channels that it reads, of all its inputs.
+    pub inputs: usize,
+    /// Channels that it makes.
+    pub outputs: usize,
+    /// Height and width of the input.
+    pub size: (usize, usize),
+}
+
 /// One run of a kernel: what the driver's launch call is given. Dynamic shared memory is never needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
@@ -318,6 +344,8 @@ pub struct Launch {
     /// Bytes of the tensors that the arguments name, weights with them, each once: what would cross the card's memory if caches kept all
     /// that is read again, and nothing from one launch to the next.
     pub bytes: u64,
+    /// What it convolves, of `dense` alone, and no transposed convolution.
+    pub convolution: Option<Convolution>,
     /// All arguments, each from a whole number of these on.
     words: Vec<u64>,
     /// Where each begins.
@@ -343,6 +371,7 @@ impl Launch {
             block: [1; 3],
             flop: 0,
             bytes: 0,
+            convolution: None,
             words: Vec::new(),
             starts: Vec::new(),
             spans: Vec::new(),

@@ -141,7 +141,9 @@ __device__ void convolve(const Dense& job) {
 template <int KERNEL_, int STRIDE_, int DEPTH, int ROWS_, int COLUMNS_, int MT, int NT, int WM, int WN, int TEAMS_, int SLOTS_>
 struct Patch {
     static const int KERNEL_SIZE = KERNEL_, STRIDE = STRIDE_, ROWS = ROWS_, COLUMNS = COLUMNS_;
-    static const int TALL = MT, WIDE = NT, ALONG = WM, TEAMS = TEAMS_, TEAM = WM * WN * 32, THREADS = TEAM * TEAMS;
+    // Of wide warps each 32 outputs are a strip: what a thread has side by side is of one.
+    static const int TALL = MT, WIDE = NT < 4 ? NT : 4, STRIPS = NT / WIDE, STRIP = WIDE * 8;
+    static const int ALONG = WM, TEAMS = TEAMS_, TEAM = WM * WN * 32, THREADS = TEAM * TEAMS;
     static const int PIXELS = ROWS * COLUMNS, N = NT * 8, OUTPUTS = N * WN;
     // Groups of a staged pixel; steps of what is staged, each of four groups that may be of two taps, and how many of these a team has.
     static const int EACH = DEPTH / GROUP, TAPS = KERNEL_ * KERNEL_, STEPS = (TAPS * EACH + GROUPS - 1) / GROUPS, TURNS = STEPS / TEAMS;
@@ -149,7 +151,7 @@ struct Patch {
     static const int SLOTS = SLOTS_, SLOT = IN_ROWS * IN_COLUMNS * EACH, ROOM = SLOTS * SLOT;
     // Eights of pixels side by side, of a row and of a warp.
     static const int EIGHTS = COLUMNS / 8, OWN = 2 * MT;
-    static_assert(PIXELS == WM * MT * 16 && STEPS % TEAMS == 0, "all of it is somebody's");
+    static_assert(PIXELS == WM * MT * 16 && STEPS % TEAMS == 0 && NT == STRIPS * WIDE, "all of it is somebody's");
     static_assert(OWN % EIGHTS == 0 || EIGHTS % OWN == 0, "a warp's eights lie alike wherever it begins");
 
     // Where a column lies in its row: by a stride of 2 the odd ones behind the even ones, so that those a tap reads are side by side.
@@ -183,58 +185,11 @@ __device__ void stage_patch(const Dense& job, int top, int left, int channel, ui
     }
 }
 
-template <class P>
-__device__ void convolve_patch(const Dense& job) {
-    static_assert(P::THREADS % P::EACH == 0, "a thread stages the same group of each pixel");
-    __shared__ uint4 staged[P::ROOM];
-    int t = (int)threadIdx.x % P::TEAM, team = (int)threadIdx.x / P::TEAM, lane = t % 32, warp = t / 32;
-    // Blocks that run at about the same time make all parities of a patch, which lie between each other.
-    int block = (int)(blockIdx.x + gridDim.x * blockIdx.z), parity = block % (int)gridDim.z, patch = block / (int)gridDim.z;
-    int across = (job.out_width + P::COLUMNS - 1) / P::COLUMNS, from = (int)blockIdx.y * P::OUTPUTS + warp / P::ALONG * P::N;
-    int row = patch / across * P::ROWS, column = patch % across * P::COLUMNS;
-    int top = row * P::STRIDE - job.top[parity], left = column * P::STRIDE - job.left[parity];
-    int chunks = job.channels / (P::EACH * GROUP);
-    auto stage = [&](int chunk) {
-        if (chunk < chunks) stage_patch<P>(job, top, left, chunk * P::EACH * GROUP, staged + chunk % P::SLOTS * P::SLOT);
-        commit_async();
-    };
-    const uint4* weights = job.weights + parity * job.parity_apart() + from * GROUPS + lane;
-    auto load = [&](int chunk, int step, uint4 (&b)[P::WIDE]) {
-        const uint4* at = weights + (step * chunks + chunk) * job.step_apart();
-#pragma unroll
-        for (int j = 0; j < P::WIDE; j++) b[j] = at[j * 8 * GROUPS];
-    };
-    for (int chunk = 0; chunk < (P::SLOTS > 1 ? P::SLOTS - 1 : 1); chunk++) stage(chunk);
-    float sums[P::TALL][P::WIDE][4] = {};
-    uint4 b[P::WIDE];
-    load(0, team, b);
-    int first = warp % P::ALONG * P::OWN, own = P::eight(first) + lane / 4 * P::EACH;
-    for (int chunk = 0; chunk < chunks; chunk++) {
-        wait_async<(P::SLOTS > 1 ? P::SLOTS - 2 : 0)>();
-        __syncthreads();
-        if (P::SLOTS > 1) stage(chunk + P::SLOTS - 1);
-        const uint4* pixels = staged + chunk % P::SLOTS * P::SLOT + own;
-#pragma unroll
-        for (int turn = 0; turn < P::TURNS; turn++) {
-            uint4 next[P::WIDE];
-            bool last = turn + 1 == P::TURNS;
-            load(last ? min(chunk + 1, chunks - 1) : chunk, (last ? 0 : turn + 1) * P::TEAMS + team, next);
-            const uint4* at = pixels + P::tap(turn * P::TEAMS + team, lane % 4);
-#pragma unroll
-            for (int i = 0; i < P::TALL; i++) multiply(at[P::eight(2 * i)], at[P::eight(2 * i + 1)], b, sums[i]);
-#pragma unroll
-            for (int j = 0; j < P::WIDE; j++) b[j] = next[j];
-        }
-        if (P::SLOTS == 1 && chunk + 1 < chunks) {
-            __syncthreads();
-            stage(chunk + 1);
-        }
-    }
-    gather_teams<P>((float*)staged, sums);
+// Makes and writes what a thread has side by side, from `output` on, of its pixels, which lie at `place`.
+template <class P, class Place>
+__device__ void finish_strip(const Dense& job, int parity, int output, float (&sums)[P::TALL][P::WIDE][4], Place place) {
     typedef Ends<2 * P::WIDE> Own;
-    Own ends(job, parity, from + lane % 4 * 2 * P::WIDE);
-    // Of each eight: where this thread's pixel lies.
-    auto place = [&](int i) { return int2{column + (first + i) % P::EIGHTS * 8 + lane / 4, row + (first + i) / P::EIGHTS}; };
+    Own ends(job, parity, output);
     auto has = [&](int2 at) { return at.x < job.out_width && at.y < job.out_height; };
     const int BATCH = P::OWN < 4 ? P::OWN : 4;
 #pragma unroll
@@ -252,6 +207,67 @@ __device__ void convolve_patch(const Dense& job) {
             int2 at = place(batch + i);
             if (is_own<P>(batch + i) && has(at)) ends.finish(at.y, at.x, sums[(batch + i) / 2], i, words[i]);
         }
+    }
+}
+
+template <class P>
+__device__ void convolve_patch(const Dense& job) {
+    static_assert(P::THREADS % P::EACH == 0, "a thread stages the same group of each pixel");
+    __shared__ uint4 staged[P::ROOM];
+    int t = (int)threadIdx.x % P::TEAM, team = (int)threadIdx.x / P::TEAM, lane = t % 32, warp = t / 32;
+    // Blocks that run at about the same time make all parities of a patch, which lie between each other.
+    int block = (int)(blockIdx.x + gridDim.x * blockIdx.z), parity = block % (int)gridDim.z, patch = block / (int)gridDim.z;
+    int across = (job.out_width + P::COLUMNS - 1) / P::COLUMNS, from = (int)blockIdx.y * P::OUTPUTS + warp / P::ALONG * P::N;
+    int row = patch / across * P::ROWS, column = patch % across * P::COLUMNS;
+    int top = row * P::STRIDE - job.top[parity], left = column * P::STRIDE - job.left[parity];
+    int chunks = job.channels / (P::EACH * GROUP);
+    auto stage = [&](int chunk) {
+        if (chunk < chunks) stage_patch<P>(job, top, left, chunk * P::EACH * GROUP, staged + chunk % P::SLOTS * P::SLOT);
+        commit_async();
+    };
+    const uint4* weights = job.weights + parity * job.parity_apart() + from * GROUPS + lane;
+    auto load = [&](int chunk, int step, uint4 (&b)[P::STRIPS][P::WIDE]) {
+        const uint4* at = weights + (step * chunks + chunk) * job.step_apart();
+#pragma unroll
+        for (int j = 0; j < P::STRIPS * P::WIDE; j++) b[j / P::WIDE][j % P::WIDE] = at[j * 8 * GROUPS];
+    };
+    for (int chunk = 0; chunk < (P::SLOTS > 1 ? P::SLOTS - 1 : 1); chunk++) stage(chunk);
+    float sums[P::STRIPS][P::TALL][P::WIDE][4] = {};
+    uint4 b[P::STRIPS][P::WIDE];
+    load(0, team, b);
+    int first = warp % P::ALONG * P::OWN, own = P::eight(first) + lane / 4 * P::EACH;
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        wait_async<(P::SLOTS > 1 ? P::SLOTS - 2 : 0)>();
+        __syncthreads();
+        if (P::SLOTS > 1) stage(chunk + P::SLOTS - 1);
+        const uint4* pixels = staged + chunk % P::SLOTS * P::SLOT + own;
+#pragma unroll
+        for (int turn = 0; turn < P::TURNS; turn++) {
+            uint4 next[P::STRIPS][P::WIDE];
+            bool last = turn + 1 == P::TURNS;
+            load(last ? min(chunk + 1, chunks - 1) : chunk, (last ? 0 : turn + 1) * P::TEAMS + team, next);
+            const uint4* at = pixels + P::tap(turn * P::TEAMS + team, lane % 4);
+#pragma unroll
+            for (int i = 0; i < P::TALL; i++) {
+                uint4 upper = at[P::eight(2 * i)], lower = at[P::eight(2 * i + 1)];
+#pragma unroll
+                for (int strip = 0; strip < P::STRIPS; strip++) multiply(upper, lower, b[strip], sums[strip][i]);
+            }
+#pragma unroll
+            for (int j = 0; j < P::STRIPS * P::WIDE; j++) b[j / P::WIDE][j % P::WIDE] = next[j / P::WIDE][j % P::WIDE];
+        }
+        if (P::SLOTS == 1 && chunk + 1 < chunks) {
+            __syncthreads();
+            stage(chunk + 1);
+        }
+    }
+    // Of each eight: where this thread's pixel lies.
+    auto place = [&](int i) { return int2{column + (first + i) % P::EIGHTS * 8 + lane / 4, row + (first + i) / P::EIGHTS}; };
+#pragma unroll
+    for (int strip = 0; strip < P::STRIPS; strip++) {
+        static_assert(P::STRIPS == 1 || P::TEAMS == 1, "there is room for the sums of a strip");
+        gather_teams<P>((float*)staged, sums[strip]);
+        finish_strip<P>(job, parity, from + strip * P::STRIP + lane % 4 * 2 * P::WIDE, sums[strip], place);
     }
 }
 
@@ -278,6 +294,7 @@ DENSE(64, 16, 1, 2, 4, 1, 3, 2)
     } \
     EXPORT_COOPERATIVE(patch_##K##_##S##_##C##_##P##_##O)
 // rows, columns; of a warp 16 pixels, 8 outputs; warps along pixels and outputs, teams; slots
+PATCH(3, 1, 32, 256, 64, 2, 8, 32, 4, 8, 4, 1, 1, 2)
 PATCH(3, 1, 32, 128, 64, 2, 8, 16, 4, 4, 2, 2, 1, 2)
 PATCH(3, 1, 32, 256, 32, 4, 8, 32, 4, 4, 4, 1, 1, 2)
 PATCH(3, 1, 32, 128, 32, 2, 8, 16, 4, 4, 2, 1, 3, 3)
@@ -287,6 +304,7 @@ PATCH(3, 2, 32, 128, 32, 4, 4, 32, 2, 4, 4, 1, 1, 1)
 PATCH(3, 2, 32, 128, 16, 4, 4, 32, 2, 2, 4, 1, 1, 1)
 PATCH(3, 2, 16, 128, 32, 4, 4, 32, 2, 4, 4, 1, 1, 1)
 PATCH(3, 2, 8, 256, 16, 4, 8, 32, 4, 2, 4, 1, 1, 1)
+PATCH(2, 1, 32, 256, 64, 2, 8, 32, 4, 8, 4, 1, 1, 2)
 PATCH(2, 1, 32, 128, 64, 2, 8, 16, 4, 4, 2, 2, 1, 2)
 PATCH(2, 1, 32, 256, 32, 4, 8, 32, 4, 4, 4, 1, 1, 2)
 PATCH(2, 1, 32, 32, 32, 3, 2, 16, 2, 4, 1, 1, 4, 6)

@@ -30,7 +30,7 @@ struct Dense {
     int each, spread, place_row, place_pixel;
     // Rows and columns of taps above and to the left of a pixel, of each parity.
     int top[4], left[4];
-    // Of all parts, padded to whole groups.
+    // Of all parts, padded to whole groups or steps.
     int channels;
 
     // Words of 16 bytes from a step to the next, and from a parity.

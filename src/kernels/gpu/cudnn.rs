@@ -442,7 +442,9 @@ impl Gpu {
             counts.bytes += bytes;
         });
         match before {
-            Some(before) => self.keep_mark("cudnn", before, &stream).map_err(words),
+            Some(before) => self
+                .keep_mark(("cudnn", None), before, &stream)
+                .map_err(words),
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 //
 // resample_half: a thread a value of the output.
 //   Raster<const float> input [h, w, c], Raster<float> out [ceil(h / 2), ceil(w / 2), c]
+// resample_half_f16: the same of __half, eight channels a thread: 32 x 8 threads over (h, ceil(c / 8) w).
 // resample_half_smooth: the same of one channel, from 4x4 pixels.
 // resample_double: a thread a value. Fuses `double` (null detail, factor 1) and `double_and_add`.
 //   Raster<const float> input [ceil(h / 2), ceil(w / 2), c], float factor, Raster<const float> detail [h, w, c] or null,
@@ -11,16 +12,38 @@
 // resample_row_sums: a warp a row; the caller adds the sums in their order.
 //   Raster<const float> input [h, w, 1], Raster<float> out [1, h, 1]
 // Grids: 32 x 8 threads over (h, c w) of the output; of the row sums 32 threads a block and a block a row.
-#include "../cuda/common.cuh"
+#include "../cuda/half.cuh"
+
+// `reference::half` of four pixels.
+__device__ float mean_of(float a, float b, float c, float d) { return (a + b + c + d) * 0.25f; }
 
 KERNEL resample_half(Raster<const float> input, Raster<float> out) {
     int x = column() / out.channels, c = column() % out.channels, y = row();
     if (!out.has(y, x)) return;
     int below = min(2 * y + 1, input.height - 1), beside = min(2 * x + 1, input.width - 1);
-    float upper = input.at(2 * y, 2 * x)[c] + input.at(2 * y, beside)[c];
-    out.at(y, x)[c] = (upper + input.at(below, 2 * x)[c] + input.at(below, beside)[c]) * 0.25f;
+    const float *upper = input.at(2 * y, 2 * x), *lower = input.at(below, 2 * x);
+    out.at(y, x)[c] = mean_of(upper[c], input.at(2 * y, beside)[c], lower[c], input.at(below, beside)[c]);
 }
 EXPORT(resample_half)
+
+KERNEL resample_half_f16(Raster<const __half> input, Raster<__half> out) {
+    const int N = 8;
+    int groups = (out.channels + N - 1) / N, x = column() / groups, first = column() % groups * N, y = row();
+    if (!out.has(y, x)) return;
+    int below = min(2 * y + 1, input.height - 1), beside = min(2 * x + 1, input.width - 1);
+    const __half *a = input.at(2 * y, 2 * x) + first, *b = input.at(2 * y, beside) + first;
+    const __half *c = input.at(below, 2 * x) + first, *d = input.at(below, beside) + first;
+    __half* to = out.at(y, x) + first;
+    if (first + N > out.channels) {
+        for (int i = 0; i < out.channels - first; i++) write(to + i, mean_of(read(a + i), read(b + i), read(c + i), read(d + i)));
+        return;
+    }
+    Run<float, N> means = read_run<N>(a), right = read_run<N>(b), lower = read_run<N>(c), corner = read_run<N>(d);
+#pragma unroll
+    for (int i = 0; i < N; i++) means.values[i] = mean_of(means.values[i], right.values[i], lower.values[i], corner.values[i]);
+    write_run<N>(to, means);
+}
+EXPORT(resample_half_f16)
 
 __device__ float weighted(float a, float b, float c, float d) { return 0.125f * (a + d) + 0.375f * (b + c); }
 

@@ -1,20 +1,28 @@
 //! The launches of `cuda.cu`.
 
-use crate::kernels::cuda::{DeviceRaster, Launch, RawRaster};
+use crate::kernels::cuda::{DeviceRaster, Features, Launch, RawRaster};
+use crate::kernels::raster::Geometry;
 
-fn halved(input: &DeviceRaster) -> (usize, usize) {
+/// Channels of 16 bits that a thread halves together.
+const EIGHT: usize = 8;
+
+fn halved(input: &Geometry) -> (usize, usize) {
     (input.height.div_ceil(2), input.width.div_ceil(2))
 }
 
-/// As [`super::half`].
+/// As [`super::half`]; both are of 32 bits or both of 16.
 ///
 /// # Errors
 /// Sizes that do not fit.
-pub fn half(input: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result<Launch> {
-    out.expect("the output of a halving", halved(input), input.channels)?;
-    let launch = Launch::new("resample", "resample_half");
-    let launch = launch.pixels((out.height, out.width * out.channels));
-    Ok(launch.reads(input).raster(out))
+pub fn half(input: Features, out: Features) -> candle_core::Result<Launch> {
+    out.expect("the output of a halving", halved(&input), input.channels)?;
+    let function = input.function(&[out], ["resample_half", "resample_half_f16"])?;
+    let columns = match out {
+        Features::F32(_) => out.width * out.channels,
+        Features::F16(_) => out.width * out.channels.div_ceil(EIGHT),
+    };
+    let launch = Launch::new("resample", function).pixels((out.height, columns));
+    Ok(launch.reading(input.raw()).with(out.raw()))
 }
 
 /// As [`super::half_smooth`].
@@ -76,9 +84,11 @@ pub fn row_sums(input: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Tensor};
+
     use super::super as door;
     use super::*;
-    use crate::kernels::cuda::emulation::{input, output, run};
+    use crate::kernels::cuda::emulation::{features, halves, input, on_device, output, run};
     use crate::kernels::testing::{Out, Random, SIZES, close, contexts, zeros};
 
     /// Rooms in which the plain version and the device's write.
@@ -96,7 +106,8 @@ mod tests {
                 let values = random.tensor((h, w), channels, 1.0);
                 let [want, got] = both(size, channels);
                 door::half(&plain, &values, &want.tensor()).unwrap();
-                run([half(&input(&values), &output(&got.tensor())).unwrap()]);
+                let (from, to) = (input(&values), output(&got.tensor()));
+                run([half(Features::F32(from), Features::F32(to)).unwrap()]);
                 assert_eq!(got.values(), want.values(), "{h}x{w}");
             }
             let values = random.tensor((h, w), 1, 1.0);
@@ -104,6 +115,34 @@ mod tests {
             door::half_smooth(&plain, &values, &want.tensor()).unwrap();
             run([half_smooth(&input(&values), &output(&got.tensor())).unwrap()]);
             assert_eq!(got.values(), want.values(), "{h}x{w} smooth");
+        }
+    }
+
+    /// Half a unit in the last place of a number of 16 bits below 1.
+    const HALF: f32 = 2.5e-4;
+
+    /// Whole eights of channels and others, aligned and not, beside channels that stay as they are.
+    #[test]
+    fn halves_of_sixteen_bits_are_rounded_once() {
+        let mut random = Random(4);
+        let (plain, _) = contexts();
+        for (h, w) in SIZES {
+            let size = (h.div_ceil(2), w.div_ceil(2));
+            for (channels, gap) in [(8, 8), (24, 3), (1, 0), (13, 8), (29, 5)] {
+                let [from, exact] = features(&mut random, (h, w), channels, gap);
+                let [got, want] = halves(&random.dense(&[size.0, size.1, gap + channels], 1.0));
+                let part = |t: &Tensor| t.narrow(2, gap, channels).unwrap();
+                door::half(&plain, &exact, &part(&want)).unwrap();
+                let to = Features::F16(output(&part(&got)));
+                run([half(on_device(&from), to).unwrap()]);
+                let values = |t: &Tensor| {
+                    let t = t.to_dtype(DType::F32).unwrap();
+                    t.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                };
+                let name = format!("{channels} behind {gap}, {h}x{w}");
+                close(&name, &values(&got), &values(&want), HALF);
+                assert!(half(on_device(&exact), to).is_err());
+            }
         }
     }
 

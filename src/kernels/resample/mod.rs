@@ -2,6 +2,10 @@
 
 use candle_core::Tensor;
 
+#[cfg(feature = "cuda")]
+use super::cuda::Card;
+#[cfg(feature = "cuda")]
+use super::device::Queue;
 use super::raster::{Raster, RasterMut, Source, write};
 use super::{Context, CpuLevel};
 
@@ -19,15 +23,15 @@ mod rolling;
 mod tests;
 
 /// Fills `out`, `[ceil(h / 2), ceil(w / 2), c]`, with the means of 2x2 pixels of `input`,
-/// `[h, w, c]`; an odd side repeats its edge.
+/// `[h, w, c]`; an odd side repeats its edge. On a card both may be of `f16`.
 ///
 /// # Errors
 /// Sizes that do not fit.
 pub fn half(context: &Context, input: &Tensor, out: &Tensor) -> candle_core::Result<()> {
-    on_card!(context, |gpu| cuda::half(
-        &gpu.raster(input)?,
-        &gpu.raster(out)?
-    ));
+    on_card!(context, |gpu| {
+        let card = Queue::new(gpu);
+        cuda::half(card.features(input)?, card.features(out)?)
+    });
     let input = Source::lock(input);
     let input = input.raster()?;
     write("half", out, |mut out| {

@@ -26,7 +26,7 @@ mod reference;
 mod tests;
 
 /// Fills `out`, `[h, w, c]`, from `features`, `[h, w, c]`, and `flow`, `[h, w, 2]`: x and y in
-/// pixels of this size.
+/// pixels of this size. On a card features, and then `out`, may be of `f16`, or `out` alone.
 ///
 /// # Errors
 /// Sizes that do not fit.

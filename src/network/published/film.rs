@@ -7,17 +7,20 @@
 //! picture just made in the place of one of the two; the port scales the flows instead. Pictures are
 //! padded with zeros on all sides; large ones are seen in parts.
 //!
+//! On a card features may have 16 bits, and so has what the decoder sees of pictures and flow beside them; pictures and flow
+//! themselves have 32.
+//!
 //! There is no mask: the blend of both sides by time takes its place, and all that the decoder makes
 //! of them beyond that is the residual.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::RGB;
-use super::layers::{self, Buffer, Slopes, zeros};
+use super::layers::{self, Buffer, Slopes};
 use crate::error::Result;
 use crate::kernels::answers::MASK;
 use crate::kernels::conv::{Activation, Filter, Transposed};
-use crate::kernels::{Context, picture, resample, warp};
+use crate::kernels::{Context, Precision, picture, resample, warp};
 use crate::network::checkpoint::Checkpoint;
 
 /// Levels of the pyramid, and those that the decoder sees.
@@ -33,8 +36,17 @@ const PREDICTING: usize = 3;
 const MULTIPLE: usize = 1 << (LEVELS - 1);
 /// Channels of the flow to both sides.
 const FLOW: usize = 4;
-/// Longest side, in pixels, of what it sees at once: a picture of this side takes 2 GiB.
-pub const LONGEST: usize = 768;
+/// What the decoder sees of a level beside features: both pictures, warped, and [`FLOW`]; and room for that in whole eights.
+const REST: usize = 2 * RGB + FLOW;
+const REST_ROOM: usize = REST.next_multiple_of(8);
+
+/// Longest side, in pixels, of what it sees at once: a picture of this side takes some 2 GiB with features of these numbers.
+pub fn longest(precision: Precision) -> usize {
+    match precision {
+        Precision::Single => 768,
+        Precision::Half => 1088,
+    }
+}
 
 /// The weights.
 #[derive(Debug)]
@@ -66,9 +78,20 @@ fn fused(filters: usize, level: usize) -> usize {
     filters << level.min(SHARED)
 }
 
-/// Channels of all that the decoder sees of a level: two sides, two flows.
-fn aligned(filters: usize, level: usize) -> usize {
-    2 * (RGB + features(filters, level)) + FLOW
+/// Where the authors have what the decoder sees of a level, in the order in which it lies here: features of both sides, so many
+/// channels of the level below, then the [`REST`]. Theirs are picture and features of a side, of the other one, flow, the level below.
+fn places(filters: usize, level: usize, below: usize) -> Vec<Option<usize>> {
+    let features = features(filters, level);
+    let (side, flow) = (RGB + features, 2 * (RGB + features));
+    let ranges = [
+        RGB..side,
+        side + RGB..flow,
+        flow + FLOW..flow + FLOW + below,
+        0..RGB,
+        side..side + RGB,
+        flow..flow + FLOW,
+    ];
+    ranges.into_iter().flatten().map(Some).collect()
 }
 
 impl Film {
@@ -100,10 +123,10 @@ impl Film {
         Ok(film)
     }
 
-    /// Memory for pictures of `size`. A phase is reached by halving at most `recursion` times, to
+    /// Memory for pictures of `size`, to be run on `context`. A phase is reached by halving at most `recursion` times, to
     /// the nearest that there is; 0 scales the flows.
-    pub fn space(&self, device: &Device, size: (usize, usize), recursion: u32) -> Result<Space> {
-        Space::new(device, self.filters, size, recursion)
+    pub fn space(&self, context: &Context, size: (usize, usize), recursion: u32) -> Result<Space> {
+        Space::new(context, self.filters, size, recursion)
     }
 
     /// Fills `motion`, `[h, w, 5]`, with flow in pixels and the weight of time, and `residual`,
@@ -120,7 +143,8 @@ impl Film {
         (motion, residual): (&Tensor, &Tensor),
     ) -> Result<()> {
         for (i, side) in sides.into_iter().enumerate() {
-            picture::copy(context, &space.own(side)?, &space.inside(&space.image(i)?)?)?;
+            let image = space.inside(&space.sides[i][0].image)?;
+            picture::copy(context, &space.own(side)?, &image)?;
         }
         self.make(context, space, phase)?;
         let flow = space.own(&motion.narrow(2, 0, FLOW)?)?;
@@ -149,8 +173,8 @@ impl Film {
         let way = Way::to(phase, space.recursion);
         self.render(context, space, way.first())?;
         for replaced in way.replaced() {
-            let (made, image) = (&space.picture, space.image(replaced)?);
-            picture::copy(context, &space.inside(made)?, &space.inside(&image)?)?;
+            let (made, image) = (&space.picture, &space.sides[replaced][0].image);
+            picture::copy(context, &space.inside(made)?, &space.inside(image)?)?;
             self.extract(context, space, replaced)?;
             self.flows(context, space)?;
             self.render(context, space, 0.5)?;
@@ -162,14 +186,13 @@ impl Film {
     fn extract(&self, context: &Context, space: &Space, side: usize) -> Result<()> {
         let levels = &space.sides[side];
         for pair in levels.windows(2) {
-            let [image, half] = [&pair[0], &pair[1]].map(|level| level.narrow(2, 0, RGB));
-            resample::half(context, &image?, &half?)?;
+            resample::half(context, &pair[0].image, &pair[1].image)?;
         }
         for first in 0..LEVELS {
-            let mut head = levels[first].narrow(2, 0, RGB)?;
+            let mut head = levels[first].image.clone();
             let subtree = self.subtree.iter().zip(&levels[first..]).enumerate();
             for (k, (convs, level)) in subtree {
-                let (h, w, _) = level.dims3()?;
+                let (h, w, _) = level.image.dims3()?;
                 let width = self.filters << k;
                 if k > 0 {
                     let pooled = space.pooled.tensor([h, w, width / 2])?;
@@ -177,13 +200,8 @@ impl Film {
                     head = pooled;
                 }
                 let middle = space.wide[0].tensor([h, w, width])?;
-                let start = RGB
-                    + if k == 0 {
-                        0
-                    } else {
-                        features(self.filters, k - 1)
-                    };
-                let out = level.narrow(2, start, width)?;
+                let start = features(self.filters, k) - width;
+                let out = level.features.narrow(2, start, width)?;
                 let leaky = Activation::Leaky;
                 convs[0].apply(context, &[&head], None, leaky, &middle)?;
                 convs[1].apply(context, &[&middle], None, leaky, &out)?;
@@ -199,62 +217,68 @@ impl Film {
         for (warped, seen) in [(0, 1), (1, 0)] {
             let flows = &space.flows[warped];
             for level in (0..LEVELS).rev() {
-                let features = |side: usize| {
-                    let all = &space.sides[side][level];
-                    all.narrow(2, RGB, all.dim(2)? - RGB)
-                };
-                let (own, other) = (features(seen)?, features(warped)?);
+                let features = |side: usize| &space.sides[side][level].features;
+                let (own, other) = (features(seen), features(warped));
                 let (h, w, channels) = own.dims3()?;
                 let predictor = &self.predictors[level.min(SHARED)];
                 let out = &flows[level];
                 let Some(coarser) = flows.get(level + 1) else {
-                    predict(context, space, predictor, [&own, &other], None, out)?;
+                    predict(context, space, predictor, [own, other], None, out)?;
                     continue;
                 };
                 let before = space.before.tensor([h, w, 2])?;
                 resample::double_and_add(context, coarser, 2.0, None, &before)?;
                 let there = space.there.tensor([h, w, channels])?;
-                warp::warp(context, &other, &before, &there)?;
-                predict(
-                    context,
-                    space,
-                    predictor,
-                    [&own, &there],
-                    Some(&before),
-                    out,
-                )?;
+                warp::warp(context, other, &before, &there)?;
+                predict(context, space, predictor, [own, &there], Some(&before), out)?;
             }
         }
         Ok(())
     }
 
+    /// Makes what the decoder sees of a side at a level, by a share of the flow to it.
+    fn align(
+        &self,
+        context: &Context,
+        space: &Space,
+        (side, level, share): (usize, usize, f32),
+        aligned: &Aligned,
+    ) -> Result<()> {
+        let (seen, flow) = (&space.sides[side][level], &space.flows[side][level]);
+        let (h, w, _) = flow.dims3()?;
+        let scaled = space.before.tensor([h, w, 2])?;
+        picture::scale(context, share, flow, &scaled)?;
+        warp::warp(context, &seen.features, &scaled, &aligned.sides[side])?;
+        let image = aligned.rest.narrow(2, side * RGB, RGB)?;
+        warp::warp(context, &seen.image, &scaled, &image)?;
+        let flow = aligned.rest.narrow(2, 2 * RGB + 2 * side, 2)?;
+        Ok(picture::copy(context, &scaled, &flow)?)
+    }
+
     /// Makes the picture at a phase from features and flows.
     fn render(&self, context: &Context, space: &Space, phase: f32) -> Result<()> {
-        for level in 0..FUSED {
-            for (side, share) in [(0, phase), (1, 1.0 - phase)] {
-                let scaled = space.aligned[level].flow(side)?;
-                picture::scale(context, share, &space.flows[side][level], &scaled)?;
-                let warped = &space.aligned[level].sides[side];
-                warp::warp(context, &space.sides[side][level], &scaled, warped)?;
+        for (side, share) in [(0, phase), (1, 1.0 - phase)] {
+            for (level, aligned) in space.aligned.iter().enumerate() {
+                self.align(context, space, (side, level, share), aligned)?;
             }
         }
         let mut net: Option<Tensor> = None;
         for (level, fusion) in self.fusion.iter().enumerate().rev() {
             let own = &space.aligned[level];
-            let (h, w, _) = own.flow.dims3()?;
+            let (h, w, _) = own.rest.dims3()?;
             let width = fused(self.filters, level);
             let [enlarged, middle] = space.wide.each_ref().map(|b| b.tensor([h, w, width]));
             let (enlarged, middle) = (enlarged?, middle?);
             match &net {
                 Some(net) => fusion.enlarge.apply(context, &[net], 0, &enlarged)?,
                 None => {
-                    let all = space.aligned[level + 1].parts();
+                    let Aligned { sides, rest } = &space.aligned[level + 1];
+                    let all = [&sides[0], &sides[1], rest];
                     fusion.enlarge.apply(context, &all, 0, &enlarged)?;
                 }
             }
-            let [left, right, flow] = own.parts();
             let leaky = Activation::Leaky;
-            let inputs = [left, right, flow, &enlarged];
+            let inputs = [&own.sides[0], &own.sides[1], &enlarged, &own.rest];
             fusion.convs[0].apply(context, &inputs, None, leaky, &middle)?;
             let out = space.net[level % 2].tensor([h, w, width])?;
             fusion.convs[1].apply(context, &[&middle], None, leaky, &out)?;
@@ -323,16 +347,16 @@ impl Fusion {
         let name = |i: usize| format!("fuse.convs.{}.{i}.0", SUBTREE - 1 - level);
         let width = fused(filters, level);
         let below = match level + 1 == SUBTREE {
-            true => aligned(filters, level + 1),
-            false => fused(filters, level + 1),
+            true => places(filters, level + 1, 0),
+            false => (0..fused(filters, level + 1)).map(Some).collect(),
         };
-        let (weight, bias) = checkpoint.weight_and_bias(&name(0), [width, below, 2])?;
-        let inputs = aligned(filters, level) + width;
-        // The order of the authors is both sides, the flow to the left one, to the right one.
+        let (weight, bias) = checkpoint.weight_and_bias(&name(0), [width, below.len(), 2])?;
+        let weight = layers::rearranged(&weight, &below)?;
+        let (leaky, all) = (Slopes::Leaky, places(filters, level, width));
         Ok(Self {
             enlarge: Transposed::repeating(&weight, &bias)?,
             convs: [
-                conv(checkpoint, &name(1), [width, inputs, 3])?,
+                layers::convolution_from(checkpoint, &name(1), width, &all, 1, &leaky)?,
                 conv(checkpoint, &name(2), [width, width, 3])?,
             ],
         })
@@ -392,8 +416,8 @@ pub struct Space {
     recursion: u32,
     /// First row and column of a picture in what is worked on.
     origin: (usize, usize),
-    /// Of both sides, finest level first: image and features.
-    sides: [Vec<Tensor>; 2],
+    /// Of both sides, finest level first.
+    sides: [Vec<Seen>; 2],
     /// To both sides, finest level first, in pixels of the level.
     flows: [Vec<Tensor>; 2],
     aligned: Vec<Aligned>,
@@ -407,33 +431,46 @@ pub struct Space {
     net: [Buffer; 2],
 }
 
+/// A level of a picture.
+#[derive(Debug)]
+struct Seen {
+    image: Tensor,
+    features: Tensor,
+}
+
 /// What the decoder sees of a level.
 #[derive(Debug)]
 struct Aligned {
+    /// Features of both sides, warped.
     sides: [Tensor; 2],
-    flow: Tensor,
-}
-
-impl Aligned {
-    fn parts(&self) -> [&Tensor; 3] {
-        [&self.sides[0], &self.sides[1], &self.flow]
-    }
-
-    /// To one side.
-    fn flow(&self, side: usize) -> Result<Tensor> {
-        Ok(self.flow.narrow(2, 2 * side, 2)?)
-    }
+    /// The left picture, the right one, the flow to the left and to the right one, `[h, w, 10]`.
+    rest: Tensor,
 }
 
 impl Space {
-    fn new(device: &Device, filters: usize, size: (usize, usize), recursion: u32) -> Result<Self> {
-        let zeros = |shape| zeros(device, shape);
+    fn new(
+        context: &Context,
+        filters: usize,
+        size: (usize, usize),
+        recursion: u32,
+    ) -> Result<Self> {
+        let device = &context.device();
+        let zeros = |shape| layers::zeros(device, shape);
+        let made = |shape| layers::features(context, shape);
         let whole = |n: usize| n.next_multiple_of(MULTIPLE);
         let (h, w) = (whole(size.0), whole(size.1));
         let answered = layers::answered(size);
         let level = |i: usize, channels: usize| [h >> i, w >> i, channels];
-        let seen = |i: usize| level(i, RGB + features(filters, i));
-        let side = || (0..LEVELS).map(|i| zeros(seen(i))).collect::<Result<_>>();
+        let seen = |i: usize| level(i, features(filters, i));
+        let side = || {
+            let level = |i| {
+                Ok(Seen {
+                    image: zeros(level(i, RGB))?,
+                    features: made(seen(i))?,
+                })
+            };
+            (0..LEVELS).map(level).collect::<Result<_>>()
+        };
         let flows = || {
             (0..LEVELS)
                 .map(|i| zeros(level(i, 2)))
@@ -441,13 +478,13 @@ impl Space {
         };
         let aligned = (0..FUSED).map(|i| {
             Ok(Aligned {
-                sides: [zeros(seen(i))?, zeros(seen(i))?],
-                flow: zeros(level(i, FLOW))?,
+                sides: [made(seen(i))?, made(seen(i))?],
+                rest: made(level(i, REST_ROOM))?.narrow(2, 0, REST)?,
             })
         });
         // Nothing else is wider than the subtree at each level.
         let widths = (0..LEVELS).map(|i| level(i, filters << i.min(SUBTREE - 1)));
-        let wide = || Buffer::new(device, widths.clone());
+        let wide = || Buffer::features(context, widths.clone());
         Ok(Self {
             origin: ((h - size.0) / 2, (w - size.1) / 2),
             sides: [side()?, side()?],
@@ -456,22 +493,17 @@ impl Space {
             flow: zeros([h, w, FLOW])?,
             picture: zeros([h, w, RGB])?,
             blend: zeros([answered.0, answered.1, RGB])?,
-            pooled: Buffer::new(
-                device,
+            pooled: Buffer::features(
+                context,
                 (1..LEVELS).map(|i| level(i, filters << i.min(SUBTREE - 1))),
             )?,
             before: Buffer::new(device, [level(0, 2)])?,
-            there: Buffer::new(device, (0..LEVELS).map(|i| level(i, features(filters, i))))?,
+            there: Buffer::features(context, (0..LEVELS).map(seen))?,
             wide: [wide()?, wide()?],
             net: [wide()?, wide()?],
             size,
             recursion,
         })
-    }
-
-    /// Where a side's picture is written, zeros around it.
-    fn image(&self, side: usize) -> Result<Tensor> {
-        Ok(self.sides[side][0].narrow(2, 0, RGB)?)
     }
 
     /// A tensor of what is worked on, without the padding.

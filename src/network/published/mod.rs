@@ -14,7 +14,7 @@ use super::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::kernels::answers::CONCLUSION;
 use crate::kernels::device::Gpu;
-use crate::kernels::{Context, PhaseMap, picture};
+use crate::kernels::{Context, PhaseMap, Precision, picture};
 
 mod amt;
 mod centred;
@@ -30,7 +30,7 @@ mod views;
 
 use amt::Amt;
 use ema::Ema;
-use film::{Film, LONGEST};
+use film::Film;
 use ifrnet::Ifrnet;
 use rife::Rife;
 use tiles::Parts;
@@ -143,7 +143,7 @@ pub struct Options {
     /// Steps that a network with references goes to a phase, 1 to 3.
     pub iterations: u32,
     /// Longest side, in pixels, of what a published network sees at once: larger pictures are seen in parts that overlap, which
-    /// takes less memory, and more time. None: whole pictures, but for FILM, which sees at most 768. The built-in network always sees
+    /// takes less memory, and more time. None: whole pictures, but for FILM, which sees at most 768, or 1088 where features have 16 bits. The built-in network always sees
     /// them whole.
     pub longest: Option<usize>,
 }
@@ -262,7 +262,10 @@ impl Published {
             scale: Some(options.scale(size, MOST_LINES)),
             ..options
         };
-        let (padded, longest) = (self.padded(size, &options), self.longest(&options));
+        let (padded, longest) = (
+            self.padded(size, &options),
+            self.longest(&options, context.precision()),
+        );
         let seen = longest.map(|longest| (tiles::size(padded, longest), longest));
         let room = match seen.filter(|(seen, _)| *seen != padded) {
             Some((_, longest)) => {
@@ -286,16 +289,17 @@ impl Published {
         })
     }
 
-    /// Longest side of what it sees at once, if that is not all of a picture.
-    fn longest(&self, options: &Options) -> Option<usize> {
-        let own = matches!(self.net, Net::Film(_)).then_some(LONGEST);
+    /// Longest side of what it sees at once with features of these numbers, if that is not all of a picture.
+    fn longest(&self, options: &Options, features: Precision) -> Option<usize> {
+        let own = matches!(self.net, Net::Film(_)).then(|| film::longest(features));
         own.into_iter().chain(options.longest).min()
     }
 
     /// The next smaller [`Options::longest`] for pictures of this height and width; none where parts would be too small.
     pub fn shorter(&self, size: (usize, usize), options: &Options) -> Option<usize> {
         let padded = self.padded(size, options);
-        let (h, w) = match self.longest(options) {
+        // of 16 bits there may be steps between
+        let (h, w) = match self.longest(options, Precision::Single) {
             Some(longest) => tiles::size(padded, longest),
             None => padded,
         };
@@ -334,7 +338,7 @@ impl Published {
                 Space::Rife(Box::new(net.space(context, padded, scale, iterations)?))
             }
             Net::Ifrnet(net) => Space::Ifrnet(net.space(context, padded, iterations)?),
-            Net::Film(net) => Space::Film(Box::new(net.space(device, size, options.recursion)?)),
+            Net::Film(net) => Space::Film(Box::new(net.space(context, size, options.recursion)?)),
             Net::Ema(net) => Space::Ema(Box::new(net.space(device, size)?)),
             Net::Amt(net) => Space::Amt(Box::new(net.space(context, size)?)),
         })

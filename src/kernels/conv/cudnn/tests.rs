@@ -189,7 +189,7 @@ fn one_dense_input_of_whole_groups_is_read_as_it_lies() {
         let layer = Layer::new(&filter, &inputs, None, Activation::Linear, out);
         let ready = layer.unwrap().unwrap().ready();
         // candle's memory may begin anywhere that a number may
-        let aligned = is_aligned(inputs[0], GROUP);
+        let aligned = inputs[0].is_aligned(GROUP);
         assert_eq!(ready.is_some(), want && aligned, "{channels} {gap} {kind}");
     }
 }

@@ -161,8 +161,8 @@ fn parts_of(shape: Shape) -> &'static [&'static [usize]] {
     match (shape.depth, shape.kernel) {
         (QUARTER_STEP, _) => &[&[8], &[3]],
         (HALF_STEP, _) => &[&[16], &[5, 11]],
-        (_, 2) => &[&[32], &[128, 96]],
-        _ => &[&[32], &[3, 61], &[192, 128]],
+        (_, 2) => &[&[32], &[128, 96], &[96, 10]],
+        _ => &[&[32], &[3, 61], &[192, 128], &[64, 64, 64, 10]],
     }
 }
 
@@ -222,6 +222,11 @@ fn patches_are_chosen_where_there_are_enough() {
     assert_eq!(chosen([32, 16, 3], 2, (272, 480)), "patch_3_2_16_128_32");
     assert_eq!(chosen([16, 16, 3], 1, (544, 960)), "patch_3_1_16_256_16");
     assert_eq!(chosen([16, 3, 3], 2, (544, 960)), "patch_3_2_8_256_16");
+    // of FILM's parts of 1088x1024 pixels, with channels that are no whole steps
+    assert_eq!(chosen([64, 202, 3], 1, (1024, 1088)), "patch_3_1_32_256_64");
+    assert_eq!(chosen([32, 128, 3], 1, (1024, 1088)), "patch_3_1_32_256_32");
+    assert_eq!(chosen([512, 2442, 3], 1, (128, 136)), "patch_3_1_32_256_64");
+    assert_eq!(chosen([256, 1920, 3], 1, (32, 34)), "patch_3_1_32_32_32");
     // few pixels, and what no patch is for
     assert_eq!(chosen([192, 96, 3], 2, (17, 30)), "dense_32_32");
     assert_eq!(chosen([16, 5, 3], 1, (544, 960)), "dense_128_16");
