@@ -7,7 +7,7 @@ use crate::kernels::cuda::emulation::{Host, output, run};
 use crate::kernels::search::cuda::{level_bytes, levels as searched};
 use crate::kernels::testing::{close, contexts, zeros};
 use crate::network::Variant;
-use crate::network::embedded::levels;
+use crate::network::embedded::workspace::levels;
 
 const VIEW: (usize, usize) = (44, 60);
 
