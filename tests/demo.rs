@@ -96,16 +96,18 @@ fn streams(path: &Path) -> Vec<(String, u64)> {
         let pipeline = weak.upgrade().expect("a pipeline");
         pipeline.add(&sink).expect("room");
         sink.sync_state_with_parent().expect("a state");
-        let caps = pad.current_caps().expect("caps");
-        let kind = caps.structure(0).expect("a structure").name().to_string();
         let index = {
             let mut list = list.lock().expect("a lock");
-            list.push((kind, 0));
+            list.push((String::new(), 0));
             list.len() - 1
         };
         let list = list.clone();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            list.lock().expect("a lock")[index].1 += 1;
+        // Caps are sure to be known with the first buffer; newer versions of GStreamer add the pad before they are.
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
+            let caps = pad.current_caps().expect("caps");
+            let (kind, count) = &mut list.lock().expect("a lock")[index];
+            *kind = caps.structure(0).expect("a structure").name().to_string();
+            *count += 1;
             gst::PadProbeReturn::Ok
         });
         pad.link(&sink.static_pad("sink").expect("a pad"))
