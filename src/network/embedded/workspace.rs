@@ -267,13 +267,13 @@ impl Workspace {
         &self.context
     }
 
-    /// The motion that [`Network::search`] found last: `[height / 4, width / 4, 4]` of the view, from left to right x, y, and
+    /// The motion that [`Network::search`](super::Network::search) found last: `[height / 4, width / 4, 4]` of the view, from left to right x, y, and
     /// from right to left x, y, in cells of 8x8 pixels of the picture.
     pub fn found(&self) -> &Tensor {
         &self.found
     }
 
-    /// What [`Network::estimate`] answered last.
+    /// What [`Network::estimate`](super::Network::estimate) answered last.
     pub fn motion(&self) -> &Motion {
         &self.motion
     }
@@ -312,7 +312,7 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    pub(super) fn new(sizes: &Sizes, device: &Device) -> Result<Self> {
+    fn new(sizes: &Sizes, device: &Device) -> Result<Self> {
         Ok(Self {
             fine: zeros(sizes.fine, 1, device)?,
             coarse: sizes.coarse,
