@@ -8,7 +8,7 @@ use crate::kernels::color::cuda as color;
 use crate::kernels::confidence::cuda::{self as confidence, Judgement};
 use crate::kernels::cuda::picture::{DevicePicture, Sheet};
 use crate::kernels::cuda::{Card, DevicePhase, Launch};
-use crate::kernels::luma::cuda as luma;
+use crate::kernels::luma::{SAMPLES, cuda as luma};
 use crate::kernels::picture::cuda::quarter;
 use crate::kernels::still::cuda as still;
 use crate::kernels::synthesis::Lattice;
@@ -30,6 +30,8 @@ pub struct Canvas {
     /// The mask that the picture is made with, on the lattice of the motion.
     mask: Tensor,
     lattice: Lattice,
+    /// Where [`Canvas::coarsen`] has both pictures' luma in quads, for motion of pixels.
+    quads: Option<[Tensor; 2]>,
 }
 
 impl Canvas {
@@ -38,8 +40,12 @@ impl Canvas {
     /// # Errors
     /// Those of the allocation.
     pub fn new((h, w): (usize, usize), lattice: Lattice, device: &Device) -> Result<Self> {
-        let zeros = |times: usize| Tensor::zeros((times * h, times * w, 1), DType::F32, device);
+        let plane = |times: usize, dtype| Tensor::zeros((times * h, times * w, 1), dtype, device);
+        let zeros = |times| plane(times, DType::F32);
+        let quads =
+            || candle_core::Result::Ok([plane(SAMPLES, DType::U32)?, plane(SAMPLES, DType::U32)?]);
         Ok(Self {
+            quads: (lattice == Lattice::Full).then(quads).transpose()?,
             cells: zeros(1)?,
             change: zeros(1)?,
             edges: zeros(1)?,
@@ -89,7 +95,7 @@ impl Canvas {
     /// moved by these, see [`crate::kernels::luma::differences`].
     ///
     /// # Errors
-    /// Sizes that do not fit.
+    /// Sizes that do not fit, or a canvas for motion on another lattice than that of pixels.
     pub fn coarsen(
         &self,
         card: &dyn Card,
@@ -97,14 +103,26 @@ impl Canvas {
         flow: &Tensor,
         motion: &Motion,
     ) -> Result<Vec<Launch>> {
-        let luma = [card.bytes(luma[0])?, card.bytes(luma[1])?];
+        let mut launches = Vec::new();
+        let mut in_quads = |side: usize| {
+            let Some(room) = &self.quads else {
+                candle_core::bail!("motion of pixels on {:?}", self.lattice);
+            };
+            let bytes = card.bytes(luma[side])?;
+            let room = room[side].narrow(0, 0, bytes.height)?;
+            let quads = card.words(&room.narrow(1, 0, bytes.width)?)?;
+            launches.push(luma::quads(&bytes, &quads)?);
+            Ok(quads)
+        };
+        let luma = [in_quads(0)?, in_quads(1)?];
         let (flow, coarse) = (card.raster(flow)?, card.raster(&motion.flow)?);
         let (cells, out) = (card.raster(&self.cells)?, card.raster(&motion.difference)?);
-        Ok(vec![
+        launches.extend([
             quarter(&flow, &coarse)?,
             luma::differences([&luma[0], &luma[1]], &coarse, 1.0, &[&cells])?,
             still::around(&cells, &out)?,
-        ])
+        ]);
+        Ok(launches)
     }
 
     /// Makes the picture between the two of the last [`Canvas::relate`] on a sheet: the motion is judged, the picture made, what it is

@@ -365,6 +365,10 @@ impl Card for Queue<'_> {
         self.gpu.raster(tensor)
     }
 
+    fn words(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u32>> {
+        self.gpu.raster(tensor)
+    }
+
     fn halves(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<Half>> {
         self.gpu.raster(tensor)
     }

@@ -138,6 +138,7 @@ macro_rules! element {
 }
 
 element!(f32, F32);
+element!(u32, U32);
 element!(u8, U8);
 element!(i16, I16);
 // where the tests play a card

@@ -121,7 +121,10 @@ pub struct Encoded {
     pub(crate) luma: Vec<Tensor>,
     /// Luma in bytes, whole and at half the size, see [`crate::kernels::luma::gather`].
     pub(crate) bytes: [Tensor; 2],
-    /// On a card the view that both features are still to be made of: that can be done beside a search, which needs luma alone.
+    /// On a card the same in quads, see [`crate::kernels::luma::cuda::quads`].
+    #[cfg(any(feature = "cuda", test))]
+    pub(crate) quads: Option<[Tensor; 2]>,
+    /// On a card the view that features and quads are still to be made of: that can be done beside a search, which needs luma alone.
     #[cfg(feature = "cuda")]
     pub(crate) unseen: Mutex<Option<Tensor>>,
 }

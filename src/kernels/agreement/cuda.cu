@@ -2,7 +2,7 @@
 //
 // agree: 16 x 8 cells a block of 512 threads. Fuses `luma::warp` of both sides, the comparisons, their means over 3x3 cells, the
 // softmax and `agreement::difference`.
-//   Raster<const u8> left, right          luma, [H, W, 1] each
+//   Raster<const Quad> left, right        luma, [H, W, 1] each
 //   Raster<const float> flow              [h, w, 4] in cells
 //   Raster<const float> phase             [h, w, 1]
 //   float sharpness
@@ -10,34 +10,71 @@
 //   Raster<float> difference              [h, w, 1]; null to leave it out
 // Grid: 512 threads a block, blocks over tiles of 16 x 8 of (h, w).
 //
-// First each thread moves the samples between four cells, 4 x 4 of them, of the tile, of a cell around it and of 2 samples around that (76 x 44
-// a side, 1.6 times the tile's own). Then it sums 16 differences for each of 180 cells and 25 displacements: whole numbers, so that their order
-// does not matter, two in a word. Then four threads make a cell's answer, each every fourth displacement.
-// Nothing but luma and flow is read, some 50 bytes a cell, and nothing but the answer written, 116: arithmetic and shared memory limit.
+// First a thread brings a cell's flow to the steps that all samples around it are made of. Then each moves the samples between four cells, 4 x 4
+// of them, of the tile, of a cell around it and of 2 samples around that (76 x 44 a side, 1.6 times the tile's own). Then it sums 16 differences
+// for each of 180 cells and 25 displacements: whole numbers, so that their order does not matter, two in a word. Then four threads make a cell's
+// answer, each every fourth displacement.
+// Nothing but luma and flow is read, some 100 bytes a cell, and nothing but the answer written, 116: arithmetic and shared memory limit.
 #include "../correlation/softmax.cuh"
 #include "../luma/sample.cuh"
 
 const int TALL = 8, WIDE = 16, ROWS = TALL + 2, COLUMNS = WIDE + 2, CELLS = ROWS * COLUMNS;
 // Of what is staged, in samples.
 const int HEIGHT = SAMPLES * ROWS + 2 * BORDER, WIDTH = SAMPLES * COLUMNS + 2 * BORDER;
+// What is staged lies between so many cells: one more all around.
+const int CORNERS_DOWN = ROWS + 2, CORNERS_ACROSS = COLUMNS + 2, CORNERS = CORNERS_DOWN * CORNERS_ACROSS;
+// Cells of a band of the flow's bases, and the bands that the corners lie in.
+const int BAND_CELLS = (1 << BAND_BITS) / SAMPLES, BANDS = 4;
 const int THREADS = TALL * WIDE * LANES;
 const float NOISE = 0.01f, CONTRAST = 8.0f;
-// Makes samples positive; they then have 12 bits.
-const int LEAST = 2048;
 
 struct Job {
     const Raster<const float>&flow, &phase;
     // The cell at the corner of what is staged; may lie outside by one.
     int y, x;
+
+    // The band of the flow's bases that a row of cells lies in, and the one that the corners begin with, which may lie outside.
+    __device__ int band_of(int row) const { return inside(row, flow.height) / BAND_CELLS; }
+    __device__ int first_band() const { return (y - 1) >> (BAND_BITS - 2); }
+    // The tile of the flow's bases that the cells of the block lie in.
+    __device__ int tile() const { return SAMPLES * (x + 1) >> TILE_BITS; }
 };
 
-// One side.
-struct Side {
-    Raster<const u8> luma;
-    const Raster<const float>& flow;
-    // Of the flow's channels.
-    int first;
+// Of the cells that what is staged lies between, for each side.
+struct Corners {
+    // Flow x and y in steps, 16 bits each, from the base of the cell's own band, and from that of the band that begins or ends beside it.
+    unsigned steps[2][2][CORNERS];
+    // Of x and y, in luma pixels.
+    int bases[2][BANDS][2];
 };
+
+__device__ unsigned packed(int x, int y) { return (unsigned)(u16)x | (unsigned)(u16)y << 16; }
+
+// Component 0 or 1, x or y.
+__device__ int component(unsigned both, int c) { return c == 0 ? (i16)both : (i16)(both >> 16); }
+
+// The flow at the cells that what is staged lies between, those outside being the nearest ones inside.
+__device__ void find_corners(const Job& job, Corners& out) {
+    for (int j = threadIdx.x; j < 2 * CORNERS; j += THREADS) {
+        int side = j / CORNERS, i = j % CORNERS;
+        int y = job.y - 1 + i / CORNERS_ACROSS, x = job.x - 1 + i % CORNERS_ACROSS;
+        const float* flow = job.flow.at(inside(y, job.flow.height), inside(x, job.flow.width)) + 2 * side;
+        bool begins = y % BAND_CELLS == 0;
+        int bands[2] = {job.band_of(y), job.band_of(begins ? y - 1 : y + 1)};
+        for (int k = 0; k < 2; k++) {
+            int base[2], by[2];
+            for (int c = 0; c < 2; c++) {
+                base[c] = base_at(job.flow, bands[k] << BAND_BITS, job.tile() << TILE_BITS, 2 * side + c, (float)SAMPLES);
+                by[c] = steps((float)SAMPLES * flow[c], base[c]);
+            }
+            out.steps[side][k][i] = packed(by[0], by[1]);
+            // once for each band that there is
+            bool is_first = i % CORNERS_ACROSS == 0 && (begins || i == 0) && y >= 0 && y < job.flow.height;
+            if (k == 0 && is_first)
+                for (int c = 0; c < 2; c++) out.bases[side][bands[0] - job.first_band()][c] = base[c];
+        }
+    }
+}
 
 // Four samples of a row, positive.
 struct Samples {
@@ -54,106 +91,97 @@ __device__ void put(const Samples& samples, unsigned* to, bool has_left) {
     if (has_left) last[1 - 2 * SAMPLES] = (u16)own[0];
 }
 
-// The luma that four samples side by side lie between, where these lie side by side there, too, and on the same rows: five bytes from `x` on,
-// of two rows.
-struct Near {
-    int x, y0, y1;
-    bool is;
+// The samples between four cells, of one side.
+struct Patch {
+    Raster<const Quad> luma;
+    int side;
+    // In patches from the corner of what is staged.
+    int row, column;
+    // The upper left one of the cells; of these, those outside are the nearest ones inside.
+    int cell_y, cell_x;
+
+    __device__ int y() const { return SAMPLES * cell_y + SAMPLES / 2; }
+    __device__ int x() const { return SAMPLES * cell_x + SAMPLES / 2; }
 };
 
-__device__ Near near_of(const Neighbours px[SAMPLES], const Neighbours py[SAMPLES], const Raster<const u8>& luma) {
-    bool is = luma.pixel == 1 && px[0].first + SAMPLES < luma.width;
-    for (int i = 1; i < SAMPLES; i++) is &= px[i].first == px[0].first + i && py[i].first == py[0].first;
-    return {px[0].first, py[0].first, py[0].second, is};
-}
-
-// Five bytes, the first one lowest.
-__device__ unsigned long long five_bytes(const u8* from) {
-#ifdef __CUDACC__
-    // Words that have a byte of these each.
-    const unsigned* words = (const unsigned*)((size_t)from & ~(size_t)3);
-    int by = (int)((size_t)from & 3) * 8;
-    unsigned long long both = (unsigned long long)words[1] << 32 | words[0];
-    return both >> by;
-#else
-    unsigned long long bytes = 0;
-    memcpy(&bytes, from, 5);
-    return bytes;
-#endif
-}
-
-// Of a row, each moved by so many steps.
-__device__ Samples samples_at(const Raster<const u8>& luma, int y, int x, const int by_y[SAMPLES], const int by_x[SAMPLES]) {
-    Neighbours px[SAMPLES], py[SAMPLES];
-    for (int i = 0; i < SAMPLES; i++) {
-        px[i] = neighbours_of(x + i, luma.width, by_x[i], 0);
-        py[i] = neighbours_of(y, luma.height, by_y[i], 0);
+// The samples of one row, 0 to 3, from the corners' steps and the base: those in columns outside are the nearest ones inside.
+__device__ Samples samples_of(const Job& job, const Patch& patch, int row, const unsigned corners[4], const int base[2]) {
+    int from[2], way[2], first[2] = {patch.x(), patch.y() + row};
+    for (int c = 0; c < 2; c++) {
+        int begin = between(component(corners[0], c), component(corners[2], c), 2 * row + 1);
+        int end = between(component(corners[1], c), component(corners[3], c), 2 * row + 1);
+        from[c] = (first[c] + base[c]) * PLACES + begin;
+        way[c] = way_of(begin, end);
     }
     Samples samples;
-    Near near = near_of(px, py, luma);
-    if (near.is) {
-        unsigned long long above = five_bytes(luma.at(near.y0, near.x)), below = five_bytes(luma.at(near.y1, near.x));
-        for (int i = 0; i < SAMPLES; i++, above >>= 8, below >>= 8) {
-            int codes[4] = {(int)above & 255, (int)(above >> 8) & 255, (int)below & 255, (int)(below >> 8) & 255};
-            samples.values[i] = sample_of(codes, px[i].share, py[i].share) + LEAST;
-        }
-    } else {
-        for (int i = 0; i < SAMPLES; i++) samples.values[i] = sample_between(luma, py[i], px[i]) + LEAST;
-    }
+    for (int i = 0; i < SAMPLES; i++)
+        samples.values[i] = sample_at(patch.luma, along(from[1], way[1], 2 * i + 1), along(from[0], way[0], 2 * i + 1) + i * PLACES);
+    if (patch.cell_x < 0) samples.values[0] = samples.values[1] = samples.values[2];
+    if (patch.cell_x + 1 >= job.flow.width) samples.values[2] = samples.values[3] = samples.values[1];
     return samples;
 }
 
-// Samples (y, x) to (y + 3, x + 3), which lie between the same four cells, those that lie outside being the nearest ones inside.
-__device__ void stage_at_edges(const Side& side, int y, int x, bool has_left, unsigned* to) {
+// Two rows, those in the upper two cells or in the lower ones; all in one tile of the flow's bases.
+__device__ void stage_half(const Job& job, const Patch& patch, const Corners& corners, int half, unsigned* to) {
+    bool has_left = patch.column > 0;
+    int upper = job.band_of(patch.cell_y), lower = job.band_of(patch.cell_y + 1), band = half == 0 ? upper : lower;
+    const unsigned* above = corners.steps[patch.side][upper != band] + patch.row * CORNERS_ACROSS + patch.column;
+    const unsigned* below = corners.steps[patch.side][lower != band] + (patch.row + 1) * CORNERS_ACROSS + patch.column;
+    unsigned around[4] = {above[0], above[1], below[0], below[1]};
+    int base[2] = {corners.bases[patch.side][band - job.first_band()][0], corners.bases[patch.side][band - job.first_band()][1]};
+    to += SAMPLES / 2 * half * WIDTH;
+    Samples rows[2];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        rows[i] = samples_of(job, patch, SAMPLES / 2 * half + i, around, base);
+        put(rows[i], to + i * WIDTH, has_left);
+    }
+    // The other two rows, where they lie outside.
+    bool ends = half == 0 && patch.cell_y + 1 >= job.flow.height, begins = half == 1 && patch.cell_y < 0;
+    if (!ends && !begins) return;
+    for (int i = 0; i < 2; i++) put(ends ? rows[1] : rows[0], to + (ends ? 2 + i : i - 2) * WIDTH, has_left);
+}
+
+// The samples of a patch one by one: where another tile of the flow's bases begins.
+__device__ void stage_anywhere(const Job& job, const Patch& patch, unsigned* to) {
 #pragma unroll 1
     for (int row = 0; row < SAMPLES; row++) {
         Samples samples;
+#pragma unroll 1
         for (int i = 0; i < SAMPLES; i++) {
-            int iy = inside(y + row, SAMPLES * side.flow.height), ix = inside(x + i, SAMPLES * side.flow.width);
-            samples.values[i] = moved_sample(side.luma, side.flow, side.first, (float)SAMPLES, iy, ix) + LEAST;
+            int iy = inside(patch.y() + row, SAMPLES * job.flow.height), ix = inside(patch.x() + i, SAMPLES * job.flow.width);
+            samples.values[i] = moved_sample(patch.luma, job.flow, 2 * patch.side, (float)SAMPLES, iy, ix);
         }
-        put(samples, to + row * WIDTH, has_left);
+        put(samples, to + row * WIDTH, patch.column > 0);
     }
 }
 
-// The same where all lie inside, in one tile of the flow's bases: what samples share is made once.
-__device__ void stage_inside(const Side& side, int y, int x, bool has_left, unsigned* to) {
-    const Raster<const float>& flow = side.flow;
-    const float *corners[4] = {flow.at(y / SAMPLES, x / SAMPLES), flow.at(y / SAMPLES, x / SAMPLES + 1),
-                               flow.at(y / SAMPLES + 1, x / SAMPLES), flow.at(y / SAMPLES + 1, x / SAMPLES + 1)};
-    // Bases may change in the middle, where a cell begins.
-#pragma unroll 1
-    for (int half = 0; half < SAMPLES; half += 2) {
-        int base[2], by[2][4];
-        for (int c = 0; c < 2; c++) {
-            base[c] = base_at(flow, y + half, x, side.first + c, (float)SAMPLES);
-            for (int i = 0; i < 4; i++) by[c][i] = steps((float)SAMPLES * corners[i][side.first + c], base[c]);
-        }
-#pragma unroll
-        for (int row = half; row < half + 2; row++) {
-            int flows[2][SAMPLES];
-            for (int c = 0; c < 2; c++) {
-                int begin = between(by[c][0], by[c][2], 2 * row + 1), end = between(by[c][1], by[c][3], 2 * row + 1);
-                for (int i = 0; i < SAMPLES; i++) flows[c][i] = base[c] * (1 << FLOW_BITS) + between(begin, end, 2 * i + 1);
-            }
-            put(samples_at(side.luma, y + row, x, flows[1], flows[0]), to + row * WIDTH, has_left);
-        }
+__device__ void stage_patch(const Job& job, const Patch& patch, const Corners& corners, unsigned* to) {
+    int first = inside(patch.x(), SAMPLES * job.flow.width), last = inside(patch.x() + SAMPLES - 1, SAMPLES * job.flow.width);
+    if (first >> TILE_BITS != job.tile() || last >> TILE_BITS != job.tile()) {
+        stage_anywhere(job, patch, to);
+        return;
     }
+#pragma unroll 1
+    for (int half = 0; half < 2; half++)
+        if (inside(patch.cell_y + half, job.flow.height) == patch.cell_y + half) stage_half(job, patch, corners, half, to);
+}
+
+// Value by value, as one of two structs as a whole would be looked up in memory.
+__device__ Raster<const Quad> one_of(bool first, const Raster<const Quad>& a, const Raster<const Quad>& b) {
+    return {first ? a.data : b.data, first ? a.height : b.height, first ? a.width : b.width, 1, 1, first ? a.row : b.row};
 }
 
 // The samples of the cells from the corner on, with the border, of both sides.
-__device__ void stage(const Job& job, const Raster<const u8>& left, const Raster<const u8>& right, unsigned (*samples)[HEIGHT * WIDTH]) {
+__device__ void stage(const Job& job, const Raster<const Quad>& left, const Raster<const Quad>& right, const Corners& corners,
+                      unsigned (*samples)[HEIGHT * WIDTH]) {
     const int ACROSS = WIDTH / SAMPLES, DOWN = HEIGHT / SAMPLES, ALL_OF = ACROSS * DOWN;
     for (int j = threadIdx.x; j < 2 * ALL_OF; j += THREADS) {
-        bool is_left = j < ALL_OF;
-        Side side = {is_left ? left : right, job.flow, is_left ? 0 : 2};
-        int i = j % ALL_OF, y = SAMPLES * (job.y + i / ACROSS) - BORDER, x = SAMPLES * (job.x + i % ACROSS) - BORDER;
-        unsigned* to = samples[is_left ? 0 : 1] + i / ACROSS * SAMPLES * WIDTH + i % ACROSS * SAMPLES;
-        bool inner = y >= 0 && x >= 0 && y + SAMPLES <= SAMPLES * side.flow.height && x + SAMPLES <= SAMPLES * side.flow.width;
-        if (inner && x >> TILE_BITS == (x + SAMPLES - 1) >> TILE_BITS)
-            stage_inside(side, y, x, i % ACROSS > 0, to);
-        else
-            stage_at_edges(side, y, x, i % ACROSS > 0, to);
+        int side = j / ALL_OF, row = j % ALL_OF / ACROSS, column = j % ALL_OF % ACROSS;
+        Patch patch = {one_of(side == 0, left, right), side, row, column, job.y - 1 + row, job.x - 1 + column};
+        // Nobody looks at what is further outside.
+        if (min(patch.cell_y, patch.cell_x) < -1 || patch.cell_y >= job.flow.height || patch.cell_x >= job.flow.width) continue;
+        stage_patch(job, patch, corners, samples[side] + row * SAMPLES * WIDTH + column * SAMPLES);
     }
 }
 
@@ -188,27 +216,34 @@ __device__ void compare(const Job& job, const unsigned* lefts, const unsigned* r
     }
 }
 
-// The mean difference for displacement d over the cells around (y, x), from the sums of all that are staged.
-__device__ float mean_of(const Job& job, const u16* sums, int y, int x, int d) {
-    unsigned sum = 0;
-    for (int dy = -1; dy <= 1; dy++) {
-        for (int dx = -1; dx <= 1; dx++) {
-            // Where the edge repeats, the cell inside is among those staged, too.
-            int cy = inside(y + dy, job.flow.height) - job.y, cx = inside(x + dx, job.flow.width) - job.x;
-            sum += sums[(cy * COLUMNS + cx) * DISPLACEMENTS + d];
+// The sums of the cells around (y, x), from the sums of all that are staged. Where the edge repeats, the cell inside is among those, too.
+struct Around {
+    const u16* sums[9];
+
+    __device__ Around(const Job& job, const u16* all, int y, int x) {
+        for (int i = 0; i < 9; i++) {
+            int cy = inside(y + i / 3 - 1, job.flow.height) - job.y, cx = inside(x + i % 3 - 1, job.flow.width) - job.x;
+            sums[i] = all + (cy * COLUMNS + cx) * DISPLACEMENTS;
         }
     }
-    return mean_of_cell(sum) / 9.0f;
-}
+    // The mean difference for displacement d.
+    __device__ float mean(int d) const {
+        unsigned sum = 0;
+        for (int i = 0; i < 9; i++) sum += sums[i][d];
+        return mean_of_cell(sum) / 9.0f;
+    }
+};
 
 // The answer of cell (y, x), by four threads; all threads of a warp come here.
 __device__ void answer(const Job& job, const u16* sums, int y, int x, float sharpness, const Raster<float>& out,
                        const Raster<float>& difference) {
     bool has = out.has(y, x);
+    // of threads that have no cell those of any other
+    Around around(job, sums, min(y, out.height - 1), min(x, out.width - 1));
     float scores[EACH] = {}, mean = 0.0f;
 #pragma unroll
     for (int i = 0, d = lane_of_pixel(); i < EACH; i++, d += LANES) {
-        if (has && d < DISPLACEMENTS) scores[i] = mean_of(job, sums, y, x, d);
+        if (d < DISPLACEMENTS) scores[i] = around.mean(d);
         mean += scores[i];
     }
     mean = pixel_sum(mean) / (float)DISPLACEMENTS;
@@ -229,12 +264,15 @@ __device__ void answer(const Job& job, const u16* sums, int y, int x, float shar
     if (lane_of_pixel() == 3) to[DISPLACEMENTS + 2] = CONTRAST * mean;
 }
 
-KERNEL __launch_bounds__(THREADS, 2) agree(Raster<const u8> left, Raster<const u8> right, Raster<const float> flow, Raster<const float> phase, float sharpness,
+KERNEL __launch_bounds__(THREADS, 2) agree(Raster<const Quad> left, Raster<const Quad> right, Raster<const float> flow, Raster<const float> phase, float sharpness,
              Raster<float> out, Raster<float> difference) {
     __shared__ unsigned samples[2][HEIGHT * WIDTH];
+    __shared__ Corners corners;
     __shared__ u16 sums[CELLS * DISPLACEMENTS];
     Job job = {flow, phase, (int)blockIdx.y * TALL - 1, (int)blockIdx.x * WIDE - 1};
-    stage(job, left, right, samples);
+    find_corners(job, corners);
+    __syncthreads();
+    stage(job, left, right, corners, samples);
     __syncthreads();
     compare(job, samples[0], samples[1], sums);
     __syncthreads();

@@ -2,7 +2,7 @@
 
 use super::CHANNELS;
 use crate::kernels::cuda::{DeviceRaster, Launch};
-use crate::kernels::luma::cuda::expect_cells;
+use crate::kernels::luma::cuda::{Quads, expect_cells};
 
 /// What [`agree`] fills.
 pub struct Answer<'a> {
@@ -17,7 +17,7 @@ pub struct Answer<'a> {
 /// # Errors
 /// Sizes that do not fit.
 pub fn agree(
-    luma: [&DeviceRaster<u8>; 2],
+    luma: [&Quads; 2],
     flow: &DeviceRaster,
     phase: &DeviceRaster,
     sharpness: f32,
@@ -44,6 +44,7 @@ mod tests {
     use super::super::{self as door, SAMPLES, Warped};
     use super::*;
     use crate::kernels::cuda::emulation::{input, output, run};
+    use crate::kernels::luma::cuda::in_quads;
     use crate::kernels::testing::{Out, Random, SIZES, bytes, close, contexts};
 
     /// Sums of 36 x 16 differences below 1 over a mean that may be small; a softmax of up to 15 times
@@ -62,7 +63,7 @@ mod tests {
         let to = want.0.tensor();
         door::agree(&plain, luma, flow, phase, 15.0, &space, &to).unwrap();
         door::difference(&plain, &to, &want.1.tensor()).unwrap();
-        let [left, right] = luma.map(input);
+        let [(_left, left), (_right, right)] = luma.map(in_quads);
         let answer = Answer {
             out: &output(&got.0.tensor()),
             difference: Some(&output(&got.1.tensor())),
@@ -75,8 +76,9 @@ mod tests {
     #[test]
     fn agreements_are_the_same_near_and_far_outside() {
         let mut random = Random(1);
-        for size in [&SIZES[..], &[(2, 66)]].concat() {
-            for (reach, less) in [(0.4, 0), (3.0, 1), (1e6, 3)] {
+        // more than a band of the flow's bases, and than a tile of them, among them
+        for size in [&SIZES[..], &[(2, 66), (9, 517)]].concat() {
+            for (reach, less) in [(0.4, 0), (3.0, 1), (100.0, 0), (1e6, 3)] {
                 let sides = [0; 2].map(|_| luma(&mut random, size, less));
                 let flow = random.tensor(size, 4, reach);
                 let phases = (0..size.0 * size.1).map(|i| [0.1f32, 0.5, 0.2, 0.9][i % 4]);

@@ -124,6 +124,10 @@ impl Card for Host {
         Ok(output(tensor))
     }
 
+    fn words(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u32>> {
+        Ok(output(tensor))
+    }
+
     fn halves(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<Half>> {
         Ok(output(tensor))
     }

@@ -346,6 +346,9 @@ inline void __syncwarp(unsigned mask) { host::exchange(mask, 0, host::lane()); }
 // Of numbers of 16 bits, two in a word.
 inline unsigned __vmaxu2(unsigned a, unsigned b) { return max(a >> 16, b >> 16) << 16 | max(a & 0xffff, b & 0xffff); }
 inline unsigned __vminu2(unsigned a, unsigned b) { return min(a >> 16, b >> 16) << 16 | min(a & 0xffff, b & 0xffff); }
+// The two halves of a word times two bytes of another one, the lower or the upper ones, all without a sign.
+inline unsigned __dp2a_lo(unsigned halves, unsigned bytes, unsigned sum) { return (halves & 0xffff) * (bytes & 255) + (halves >> 16) * (bytes >> 8 & 255) + sum; }
+inline unsigned __dp2a_hi(unsigned halves, unsigned bytes, unsigned sum) { return __dp2a_lo(halves, bytes >> 16, sum); }
 // The lower word of both, shifted by less than 32.
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by) { return (unsigned)(((unsigned long long)high << 32 | low) >> by); }
 inline int __ffs(unsigned bits) { return __builtin_ffs((int)bits); }

@@ -278,6 +278,12 @@ pub trait Card {
     /// It is no such tensor on the card.
     fn bytes(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u8>>;
 
+    /// Of whole numbers of 32 bits.
+    ///
+    /// # Errors
+    /// It is no such tensor on the card.
+    fn words(&self, tensor: &Tensor) -> candle_core::Result<DeviceRaster<u32>>;
+
     /// Of 16 bits.
     ///
     /// # Errors

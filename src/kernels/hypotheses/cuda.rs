@@ -3,7 +3,7 @@
 use super::{CUES, HYPOTHESES, Space};
 use crate::kernels::cuda::{Card, DeviceRaster, Launch};
 use crate::kernels::luma::SAMPLES;
-use crate::kernels::luma::cuda::differences;
+use crate::kernels::luma::cuda::{Quads, differences};
 
 /// As [`super::remember`], from the last two channels of what was found, and
 /// [`foresee`](crate::kernels::bend::foresee), from the first two.
@@ -70,7 +70,7 @@ impl Space {
 /// # Errors
 /// Sizes that do not fit.
 pub fn choose(
-    luma: [&DeviceRaster<u8>; 2],
+    luma: [&Quads; 2],
     (found, past): (&DeviceRaster, &DeviceRaster),
     phase: &DeviceRaster,
     space: &DeviceSpace,
@@ -104,6 +104,7 @@ mod tests {
     use super::*;
     use crate::kernels::cuda::emulation::{input, output, run};
     use crate::kernels::luma::Warped;
+    use crate::kernels::luma::cuda::in_quads;
     use crate::kernels::testing::{Out, Random, SIZES, bytes, contexts, zeros};
 
     fn values(tensor: &Tensor) -> Vec<f32> {
@@ -140,7 +141,7 @@ mod tests {
             flows: output(&flows),
             costs: [output(&costs[0]), output(&costs[1]), input(&space.costs[2])],
         };
-        let [left, right] = luma.map(input);
+        let [(_left, left), (_right, right)] = luma.map(in_quads);
         let (flow, cues) = (output(&got.0.tensor()), output(&got.1.tensor()));
         let motions = (&input(found), &input(&past));
         let phase = input(&phase);

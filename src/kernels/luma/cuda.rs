@@ -20,11 +20,28 @@ pub fn gather(
     Ok(launch.reads(luma).raster(whole).raster(half))
 }
 
+/// What lies at a sample, right of it, below it, and right below, a byte each from the lowest on, the edge repeated.
+pub type Quads = DeviceRaster<u32>;
+
+/// Fills `quads` from `luma`.
+///
+/// # Errors
+/// Sizes that do not fit, or larger than a kernel can count.
+pub fn quads(luma: &DeviceRaster<u8>, quads: &Quads) -> candle_core::Result<Launch> {
+    luma.expect("luma", luma.size(), 1)?;
+    quads.expect("luma in quads", luma.size(), 1)?;
+    if quads.pixel != 1 || i32::try_from(quads.height * quads.row).is_err() {
+        candle_core::bail!("luma in quads of {:?}: apart, or too many", quads.size());
+    }
+    let launch = Launch::new("luma", "luma_quads").pixels(luma.size());
+    Ok(launch.reads(luma).raster(quads))
+}
+
 /// Fails unless `flow` has the cells of `luma`.
 ///
 /// # Errors
 /// As said.
-pub fn expect_cells(luma: &DeviceRaster<u8>, cells: (usize, usize)) -> candle_core::Result<()> {
+pub fn expect_cells<T>(luma: &DeviceRaster<T>, cells: (usize, usize)) -> candle_core::Result<()> {
     luma.expect("luma", luma.size(), 1)?;
     let found = (luma.height.div_ceil(SAMPLES), luma.width.div_ceil(SAMPLES));
     match found == cells {
@@ -38,7 +55,7 @@ pub fn expect_cells(luma: &DeviceRaster<u8>, cells: (usize, usize)) -> candle_co
 /// # Errors
 /// Sizes that do not fit.
 pub fn warp(
-    luma: &DeviceRaster<u8>,
+    luma: &Quads,
     flow: &DeviceRaster,
     scale: f32,
     out: &DeviceRaster<i16>,
@@ -56,7 +73,7 @@ pub fn warp(
 /// # Errors
 /// Sizes that do not fit.
 pub fn differences(
-    luma: [&DeviceRaster<u8>; 2],
+    luma: [&Quads; 2],
     flow: &DeviceRaster,
     scale: f32,
     out: &[&DeviceRaster],
@@ -74,11 +91,29 @@ pub fn differences(
         out.expect("the difference of cells", (h, w), 1)?;
     }
     let mut launch = Launch::new("luma", "luma_differences");
-    launch = launch.tiles((h, 16 * w), [128, 4], [128, 4]);
+    launch = launch.tiles((h, SAMPLES * w), [128, 4], [128, 4]);
     launch.grid[2] = out.len() as u32;
     let launch = launch.reads(luma[0]).reads(luma[1]);
     let launch = launch.reads(flow).with(scale);
     Ok(launch.raster(first).optional(second))
+}
+
+/// Memory for the quads of so many samples.
+#[cfg(test)]
+pub fn quads_room(size: (usize, usize)) -> candle_core::Tensor {
+    let cpu = candle_core::Device::Cpu;
+    candle_core::Tensor::zeros((size.0, size.1, 1), candle_core::DType::U32, &cpu).unwrap()
+}
+
+/// Luma in quads as the device makes them, and the memory in which they lie.
+#[cfg(test)]
+pub fn in_quads(luma: &candle_core::Tensor) -> (candle_core::Tensor, Quads) {
+    use crate::kernels::cuda::emulation::{input, output, run};
+    let (h, w, _) = luma.dims3().unwrap();
+    let room = quads_room((h, w));
+    let made = output(&room);
+    run([quads(&input(luma), &made).unwrap()]);
+    (room, made)
 }
 
 #[cfg(test)]
@@ -114,7 +149,8 @@ mod tests {
                 for side in 0..2 {
                     let got = side_room(size);
                     let flow = flow.narrow(2, 2 * side, 2).unwrap();
-                    run([warp(&input(&luma[side]), &input(&flow), 4.0, &output(&got)).unwrap()]);
+                    let (_quads, luma) = in_quads(&luma[side]);
+                    run([warp(&luma, &input(&flow), 4.0, &output(&got)).unwrap()]);
                     assert!(
                         steps(want[side]) == values::<i16>(&got),
                         "{size:?} {reach}, side {side}"
@@ -133,7 +169,7 @@ mod tests {
                 let luma = [0; 2].map(|_| random_luma(&mut random, size, less));
                 let flow = random.tensor(size, 8, reach);
                 let out = [0; 2].map(|_| zeros(&[size.0, size.1, 1]));
-                let [l, r] = luma.each_ref().map(input);
+                let [(_l, l), (_r, r)] = luma.each_ref().map(in_quads);
                 let [a, b] = out.each_ref().map(output);
                 run([differences([&l, &r], &input(&flow), 4.0, &[&a, &b]).unwrap()]);
                 for (i, out) in out.iter().enumerate() {
@@ -144,6 +180,23 @@ mod tests {
                     door::differences(&plain, sides, &want).unwrap();
                     assert_eq!(values::<f32>(out), values::<f32>(&want), "{size:?} {reach}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn quads_are_what_lies_around_and_repeat_the_edge() {
+        let mut random = Random(7);
+        for (h, w) in [(1usize, 1usize), (1, 7), (9, 1), (12, 37)] {
+            let luma = random_luma(&mut random, (h.div_ceil(4), w.div_ceil(4)), 0);
+            let luma = luma.narrow(0, 0, h).unwrap().narrow(1, 0, w).unwrap();
+            let (room, _) = in_quads(&luma);
+            let codes: Vec<u8> = values(&luma);
+            let at = |y: usize, x: usize| codes[y.min(h - 1) * w + x.min(w - 1)];
+            for (i, quad) in values::<u32>(&room).into_iter().enumerate() {
+                let (y, x) = (i / w, i % w);
+                let want = [at(y, x), at(y, x + 1), at(y + 1, x), at(y + 1, x + 1)];
+                assert_eq!(quad.to_le_bytes(), want, "{h}x{w} at {y}, {x}");
             }
         }
     }
@@ -170,10 +223,13 @@ mod tests {
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let (luma, flow) = (room((12, 17)).unwrap(), zeros(&[3, 4, 2]));
-        let out = side_room((3, 4));
-        assert!(warp(&input(&luma), &input(&flow), 1.0, &output(&out)).is_err());
+        let (out, words) = (side_room((3, 4)), quads_room((12, 17)));
+        assert!(warp(&output(&words), &input(&flow), 1.0, &output(&out)).is_err());
+        let narrow = words.narrow(1, 0, 16).unwrap();
+        assert!(warp(&output(&narrow), &input(&flow), 1.0, &output(&out)).is_ok());
+        assert!(quads(&input(&luma), &output(&words)).is_ok());
+        assert!(quads(&input(&luma), &output(&narrow)).is_err());
         let luma = luma.narrow(1, 0, 16).unwrap();
-        assert!(warp(&input(&luma), &input(&flow), 1.0, &output(&out)).is_ok());
         assert!(gather(&input(&flow), &output(&luma), &output(&luma)).is_err());
     }
 }

@@ -13,11 +13,12 @@ __device__ inline int steps(float value, int base) {
     return rounded((value - (float)base) * (float)(1 << FLOW_BITS));
 }
 
+// From a to b, numbers of 16 bits.
+__device__ inline int way_of(int a, int b) { return min(max(b - a, -32768), 32767); }
+// So many eighths of a way on.
+__device__ inline int along(int from, int way, int eighths) { return from + ((way * eighths + 4) >> 3); }
 // `cells::between`: between a and b, numbers of 16 bits.
-__device__ inline int between(int a, int b, int eighths) {
-    int difference = min(max(b - a, -32768), 32767);
-    return a + ((difference * eighths + 4) >> 3);
-}
+__device__ inline int between(int a, int b, int eighths) { return along(a, way_of(a, b), eighths); }
 
 // The middle of the tile of 1 << bits pixels that pixel i, of so many, lies in.
 __device__ inline int middle_of(int i, int bits, int size) {

@@ -6,13 +6,13 @@ use candle_core::Tensor;
 use super::config::NORM_EPSILON;
 #[cfg(feature = "cuda")]
 use super::config::VIEW;
-use super::decoder::{Ahead, Decoder, DecoderSpace, Match, Motions, Sharpness, Side};
+use super::decoder::{Ahead, Decoder, DecoderSpace, Match, Motions, Sharpness};
 use super::encoder::{Encoder, EncoderSpace};
 use super::refiner::{Refiner, RefinerSpace};
 use super::{HALF_CELL, Network, QUARTER, Workspace};
 #[cfg(feature = "cuda")]
 use super::{expect, zeros};
-use crate::error::Result;
+use crate::error::{Error, Result};
 #[cfg(feature = "cuda")]
 use crate::kernels::Context;
 use crate::kernels::agreement::cuda::{Answer, agree};
@@ -20,11 +20,11 @@ use crate::kernels::bend::cuda as bend;
 use crate::kernels::carry::cuda as carry;
 use crate::kernels::conv::{Activation, Filter};
 use crate::kernels::correlation::cuda::correlate;
-use crate::kernels::cuda::{Card, DeviceRaster, Launch};
+use crate::kernels::cuda::{Card, DeviceRaster, Features, Launch};
 #[cfg(feature = "cuda")]
 use crate::kernels::device::{Gpu, Queue};
 use crate::kernels::hypotheses::cuda as hypotheses;
-use crate::kernels::luma::cuda::gather;
+use crate::kernels::luma::cuda::{Quads, gather, quads};
 use crate::kernels::motion::cuda as motion;
 use crate::kernels::resample::cuda as resample;
 #[cfg(feature = "cuda")]
@@ -40,6 +40,12 @@ struct Stage<'a> {
     card: &'a dyn Card,
     precision: Precision,
     launches: Vec<Launch>,
+}
+
+/// Features and luma of one side.
+struct Seen {
+    features: Features,
+    luma: Quads,
 }
 
 impl<'a> Stage<'a> {
@@ -69,7 +75,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// What of [`Encoder::run`] is features.
+    /// What of [`Encoder::run`] is features, and luma in quads.
     fn see(
         &mut self,
         encoder: &Encoder,
@@ -81,7 +87,38 @@ impl<'a> Stage<'a> {
         let down = &space.down;
         self.convolve(&encoder.stem, &[view], None, Linear, &out.fine)?;
         self.convolve(&encoder.down, &[&out.fine], None, Linear, down)?;
-        self.convolve(&encoder.deep, &[down], Some(down), Linear, &out.coarse)
+        self.convolve(&encoder.deep, &[down], Some(down), Linear, &out.coarse)?;
+        for (i, bytes) in out.bytes.iter().enumerate() {
+            let (bytes, to) = (self.card.bytes(bytes)?, self.quads(out, i)?);
+            self.launches.push(quads(&bytes, &to)?);
+        }
+        Ok(())
+    }
+
+    /// The luma of a picture in quads, whole (0) or at half the size (1).
+    fn quads(&self, encoded: &Encoded, i: usize) -> Result<Quads> {
+        let Some(quads) = &encoded.quads else {
+            return Err(Error::Candle(candle_core::Error::Msg(
+                "a picture encoded for the CPU, expected one on the card".into(),
+            )));
+        };
+        Ok(self.card.words(&quads[i])?)
+    }
+
+    /// What the refiner sees of a picture.
+    fn fine(&self, encoded: &Encoded) -> Result<Seen> {
+        Ok(Seen {
+            features: self.card.features(&encoded.fine)?,
+            luma: self.quads(encoded, 0)?,
+        })
+    }
+
+    /// What the decoder sees of one.
+    fn coarse(&self, encoded: &Encoded) -> Result<Seen> {
+        Ok(Seen {
+            features: self.card.features(&encoded.coarse)?,
+            luma: self.quads(encoded, 1)?,
+        })
     }
 
     /// What of it is luma.
@@ -104,7 +141,7 @@ impl<'a> Stage<'a> {
     fn compare(
         &mut self,
         m: &Match,
-        sides: [Side; 2],
+        sides: &[Seen; 2],
         sharp: Sharpness,
         difference: Option<&DeviceRaster>,
     ) -> Result<()> {
@@ -112,7 +149,7 @@ impl<'a> Stage<'a> {
         let (flow, phase) = (card.raster(&m.flow)?, card.raster(&m.phase)?);
         let warped = [card.features(&m.left)?, card.features(&m.right)?];
         for (i, (side, out)) in sides.iter().zip(warped).enumerate() {
-            let from = card.features(side.0)?;
+            let from = side.features;
             let flow = card.raster(&m.flow.narrow(2, 2 * i, 2)?)?;
             let launch = warp(from, &flow, Some(NORM_EPSILON), out)?;
             self.launches.push(launch);
@@ -122,12 +159,12 @@ impl<'a> Stage<'a> {
         let scores = card.raster(&m.scores)?;
         let launch = correlate(warped, &phase, &scores, expected)?;
         self.launches.push(launch);
-        let luma = [card.bytes(sides[0].1)?, card.bytes(sides[1].1)?];
         let answer = Answer {
             out: &card.raster(&m.luma)?,
             difference,
         };
-        let launch = agree([&luma[0], &luma[1]], &flow, &phase, sharp.luma, &answer)?;
+        let luma = [&sides[0].luma, &sides[1].luma];
+        let launch = agree(luma, &flow, &phase, sharp.luma, &answer)?;
         self.launches.push(launch);
         Ok(())
     }
@@ -137,7 +174,7 @@ impl<'a> Stage<'a> {
         decoder: &Decoder,
         s: &DecoderSpace,
         motions: Motions,
-        sides: [Side; 2],
+        sides: &[Seen; 2],
         phase: &PhaseMap,
     ) -> Result<()> {
         use Activation::{Leaky, Linear};
@@ -145,12 +182,11 @@ impl<'a> Stage<'a> {
         let state = card.raster(&m.state)?;
         self.launches
             .push(motion::begin(&card.phase(phase)?, &state)?);
-        let luma = [card.bytes(sides[0].1)?, card.bytes(sides[1].1)?];
         let (found, past) = (card.raster(motions.found)?, card.raster(motions.past)?);
         let space = s.hypotheses.on(card)?;
         let chosen = (&card.raster(&m.flow)?, &card.raster(&s.cues)?);
         let phase = card.raster(&m.phase)?;
-        let luma = [&luma[0], &luma[1]];
+        let luma = [&sides[0].luma, &sides[1].luma];
         self.launches.extend(hypotheses::choose(
             luma,
             (&found, &past),
@@ -201,7 +237,7 @@ impl<'a> Stage<'a> {
         refiner: &Refiner,
         s: &RefinerSpace,
         coarser: &DecoderSpace,
-        sides: [Side; 2],
+        sides: &[Seen; 2],
         (phase, difference): (&PhaseMap, &Tensor),
     ) -> Result<()> {
         use Activation::{Leaky, Linear};
@@ -335,12 +371,12 @@ impl Network {
         let mut stage = Stage::new(card, ws);
         let (decoder, refiner) = (&ws.decoder, &ws.refiner);
         stage.launches.extend(ws.finer_phase(card, phase)?);
-        let sides = [left, right].map(|e| (&e.coarse, &e.bytes[1]));
+        let sides = [stage.coarse(left)?, stage.coarse(right)?];
         let coarse = ws.phases.coarse(phase)?;
-        stage.decode(&self.decoder, decoder, ws.motions(), sides, &coarse)?;
-        let sides = [left, right].map(|e| (&e.fine, &e.bytes[0]));
+        stage.decode(&self.decoder, decoder, ws.motions(), &sides, &coarse)?;
+        let sides = [stage.fine(left)?, stage.fine(right)?];
         let fine = (&ws.phases.fine(phase), &ws.motion.difference);
-        stage.refine(&self.refiner, refiner, decoder, sides, fine)?;
+        stage.refine(&self.refiner, refiner, decoder, &sides, fine)?;
         let state = card.raster(&refiner.matched.state)?;
         let (flow, mask) = (card.raster(&ws.motion.flow)?, card.raster(&ws.motion.mask)?);
         let launch = motion::conclude(&state, QUARTER, &flow, &mask)?;

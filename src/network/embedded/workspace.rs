@@ -165,13 +165,21 @@ impl Workspace {
         let Sizes { view, fine, coarse } = self.sizes;
         let device = self.context.device();
         let zeros = |size, channels| zeros(size, channels, &device);
-        let bytes = |(h, w)| Tensor::zeros((h, w, 1), DType::U8, &device);
+        let whole = (2 * view.0, 2 * view.1);
+        let plane = |(h, w), dtype| Tensor::zeros((h, w, 1), dtype, &device);
         let luma = levels(view).into_iter().map(|size| zeros(size, 1));
         Ok(Encoded {
             fine: features(fine, self.config.stem, &self.context)?,
             coarse: features(coarse, self.config.features, &self.context)?,
             luma: luma.collect::<Result<_>>()?,
-            bytes: [bytes((2 * view.0, 2 * view.1))?, bytes(view)?],
+            bytes: [plane(whole, DType::U8)?, plane(view, DType::U8)?],
+            // the tests play the card
+            #[cfg(any(feature = "cuda", test))]
+            quads: (cfg!(test) || self.context.gpu().is_some())
+                .then(|| {
+                    candle_core::Result::Ok([plane(whole, DType::U32)?, plane(view, DType::U32)?])
+                })
+                .transpose()?,
             #[cfg(feature = "cuda")]
             unseen: std::sync::Mutex::default(),
         })
