@@ -76,17 +76,19 @@ mod tests {
     #[test]
     fn agreements_are_the_same_near_and_far_outside() {
         let mut random = Random(1);
-        // more than a band of the flow's bases, and than a tile of them, among them
-        for size in [&SIZES[..], &[(2, 66), (9, 517)]].concat() {
-            for (reach, less) in [(0.4, 0), (3.0, 1), (100.0, 0), (1e6, 3)] {
-                let sides = [0; 2].map(|_| luma(&mut random, size, less));
-                let flow = random.tensor(size, 4, reach);
-                let phases = (0..size.0 * size.1).map(|i| [0.1f32, 0.5, 0.2, 0.9][i % 4]);
-                let phases = phases.collect::<Vec<_>>();
-                let phase = Tensor::from_vec(phases, (size.0, size.1, 1), &Device::Cpu).unwrap();
-                let name = format!("agreement of {size:?}, reach {reach}");
-                check(&name, sides.each_ref(), &flow, &phase);
-            }
+        let reaches = [(0.4, 0), (3.0, 1), (1e6, 3)];
+        let of_size = |size| reaches.map(|(reach, less)| (size, reach, less));
+        let sizes = [&SIZES[..], &[(2, 66)]].concat();
+        // at last more than a band of the flow's bases, and than a tile of them
+        let large = [((9, 517), 100.0, 0), ((18, 3), 100.0, 2)];
+        for (size, reach, less) in sizes.into_iter().flat_map(of_size).chain(large) {
+            let sides = [0; 2].map(|_| luma(&mut random, size, less));
+            let flow = random.tensor(size, 4, reach);
+            let phases = (0..size.0 * size.1).map(|i| [0.1f32, 0.5, 0.2, 0.9][i % 4]);
+            let phases = phases.collect::<Vec<_>>();
+            let phase = Tensor::from_vec(phases, (size.0, size.1, 1), &Device::Cpu).unwrap();
+            let name = format!("agreement of {size:?}, reach {reach}");
+            check(&name, sides.each_ref(), &flow, &phase);
         }
     }
 

@@ -43,9 +43,7 @@ struct One {
     __device__ void load(const void* data, long long i) { value = ((const T*)data)[i]; }
     __device__ void stage(u16* to, bool reading) const {
         float whole = read(&value);
-        __half rounded;
-        write(&rounded, reading ? activated(whole) : whole);
-        memcpy(to, &rounded, sizeof rounded);
+        *to = (u16)pack(reading ? activated(whole) : whole, 0.0f);
     }
 };
 
@@ -90,54 +88,35 @@ __device__ void stage(const Job& job, const Part& part, int stride, int pad, int
     }
 }
 
-// 16 bytes of a part's row: four channels or eight, of one pixel or of some side by side.
+// Which values of a tile's row 16 bytes of a part are: four floats or eight of 16 bits, of one pixel or of some side by side.
 struct Piece {
-    const Part* part;
-    // Of the part's channels among all; the pixel in the tile's row, and its channel.
-    int begin, x, c;
+    // The pixel in the row, and its channel.
+    int x, c;
     uint4 value;
-
-    __device__ int values() const { return part->half ? 8 : 4; }
 };
 
-// The `i`-th piece of the tile's row y, over all parts; none beyond the last.
-__device__ Piece piece_of(const Job& job, int y, int i) {
-    Piece piece = {};
-    for (int p = 0; p < job.count; piece.begin += job.parts[p++].channels) {
-        const Part& part = job.parts[p];
-        int bits = part.half ? 3 : 2, pieces = WIDE * part.pixel >> bits, x = (int)blockIdx.x * WIDE, at = i << bits;
-        if (i >= pieces) {
-            i -= pieces;
-            continue;
-        }
-        piece.part = &part;
-        piece.x = (int)((unsigned)at * job.pixels[p] >> PIXEL_BITS);
-        piece.c = at - piece.x * part.pixel;
-        if (y < job.height && x + piece.x < job.width && piece.c < part.channels) {
-            long long from = part.at(y, x) + at;
-            piece.value = *(const uint4*)(part.half ? (const void*)((const __half*)part.data + from) : (const float*)part.data + from);
-        }
-        break;
-    }
+// The one that begins with value `at` of the row, whose first value is at `from`; zeros behind the last pixel `inside` the picture.
+template <int VALUES>
+__device__ Piece piece_at(const Part& part, unsigned pixels, const char* from, int inside, int at) {
+    int x = (int)((unsigned)at * pixels >> PIXEL_BITS), c = at - x * part.pixel;
+    Piece piece = {x, c, {0, 0, 0, 0}};
+    if (x < inside && c < part.channels) piece.value = *(const uint4*)(from + at * (16 / VALUES));
     return piece;
 }
 
-// Puts a piece's channels where they belong in the staged row.
-template <class T>
-__device__ void spread(const Piece& piece, bool reading, u16* row) {
-    const Part& part = *piece.part;
-    int x = piece.x, c = piece.c;
-    if (part.half && part.channels % 8 == 0 && part.pixel % 8 == 0 && piece.begin % 8 == 0) {
-        if (c >= part.channels) return;
-        Eight{piece.value}.stage(row + x * T::APART * 2 + piece.begin + c, reading);
+// Puts its channels where they belong in the staged row of the part.
+template <class T, int VALUES>
+__device__ void spread(const Part& part, const Piece& piece, bool reading, bool joins, u16* row) {
+    int c = piece.c;
+    u16* to = row + piece.x * T::APART * 2 + c;
+    if (joins) {
+        if (c < part.channels) Eight{piece.value}.stage(to, reading);
         return;
     }
     unsigned words[4] = {piece.value.x, piece.value.y, piece.value.z, piece.value.w};
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-        if (i >= piece.values()) break;
-        u16* to = row + x * T::APART * 2 + piece.begin + c;
-        if (c < part.channels && part.half) {
+    for (int i = 0; i < VALUES; i++, to++) {
+        if (c < part.channels && VALUES == 8) {
             __half half;
             u16 bits = (u16)(words[i / 2] >> i % 2 * 16);
             memcpy(&half, &bits, sizeof half);
@@ -147,25 +126,39 @@ __device__ void spread(const Piece& piece, bool reading, u16* row) {
             memcpy(&value, &words[i % 4], sizeof value);
             One<float>{value}.stage(to, reading);
         }
-        if (++c == part.pixel) c = 0, x++;
+        if (++c == part.pixel) c = 0, to += T::APART * 2 - part.pixel;
     }
 }
 
-// Stages all channels of all parts by pieces, a row of the tile a warp.
-template <class T>
-__device__ void stage_pieces(const Job& job, u16* pixels) {
+// Stages a part's channels by pieces: of a row of the tile, a warp. All of a batch is asked for before the first of it is spread.
+template <class T, int VALUES>
+__device__ void stage_row(const Job& job, const Part& part, unsigned pixels, bool joins, u16* row) {
     const int BATCH = 2;
-    int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, y = (int)blockIdx.y * TALL + warp, count = 0;
-    u16* row = pixels + warp * WIDE * T::APART * 2;
-    for (int i = 0; i < job.count; i++) count += WIDE * job.parts[i].pixel >> (job.parts[i].half ? 3 : 2);
+    int lane = (int)threadIdx.x % 32, y = (int)blockIdx.y * TALL + (int)threadIdx.x / 32, left = (int)blockIdx.x * WIDE;
+    int count = WIDE * part.pixel / VALUES, inside = y < job.height ? job.width - left : 0;
+    const char* from = (const char*)part.data + part.at(y, left) * (16 / VALUES);
 #pragma unroll 1
     for (int first = lane; first < count; first += BATCH * 32) {
         Piece batch[BATCH];
 #pragma unroll
-        for (int i = 0; i < BATCH; i++) batch[i] = piece_of(job, y, first + i * 32);
+        for (int i = 0; i < BATCH; i++) batch[i] = piece_at<VALUES>(part, pixels, from, first + i * 32 < count ? inside : 0, (first + i * 32) * VALUES);
 #pragma unroll
         for (int i = 0; i < BATCH; i++)
-            if (batch[i].part) spread<T>(batch[i], job.reading, row);
+            if (first + i * 32 < count) spread<T, VALUES>(part, batch[i], job.reading, joins, row);
+    }
+}
+
+// Stages all channels of all parts by pieces.
+template <class T>
+__device__ void stage_pieces(const Job& job, u16* pixels) {
+    u16* row = pixels + (int)threadIdx.x / 32 * WIDE * T::APART * 2;
+#pragma unroll 1
+    for (int i = 0, begin = 0; i < job.count; begin += job.parts[i++].channels) {
+        const Part part = job.parts[i];
+        // of 16 bits, eight that need not be taken apart
+        bool joins = part.channels % 8 == 0 && part.pixel % 8 == 0 && begin % 8 == 0;
+        if (part.half) stage_row<T, 8>(job, part, job.pixels[i], joins, row + begin);
+        else stage_row<T, 4>(job, part, job.pixels[i], false, row + begin);
     }
 }
 
