@@ -293,6 +293,20 @@ def cadence(rng, shots, a, b):
     return at + [first - b * stride] * (first - b * stride >= start)
 
 
+# Writing
+
+
+def write(path, frames):
+    """Frames of u8 planes Y, U, V as 4:2:0 in a YUV4MPEG2 file."""
+    h, w = frames[0][0].shape
+    with open(path, "wb") as f:
+        f.write(f"YUV4MPEG2 W{w} H{h} F24:1 Ip A1:1 C420jpeg\n".encode())
+        for frame in frames:
+            f.write(b"FRAME\n")
+            for plane in frame:
+                f.write(np.ascontiguousarray(plane).tobytes())
+
+
 if __name__ == "__main__":
     clips, out = sys.argv[1:]
     unpack(pathlib.Path(clips) if clips else None, pathlib.Path(out))

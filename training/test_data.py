@@ -18,6 +18,7 @@ import batches
 import clips
 import layers
 import model
+import scores
 import search
 import validate
 
@@ -555,11 +556,11 @@ def held_out_clips_are_every_fifth_source(folder):
 @test
 def scores_are_those_of_the_definitions():
     a = smooth(np.random.default_rng(0), 96)[..., 0]
-    assert validate.psnr(a, a) == 100 and abs(validate.ssim(a, a) - 1) < 1e-6
+    assert scores.psnr(a, a) == 100 and abs(scores.ssim(a, a) - 1) < 1e-6
     b = np.where(np.indices(a.shape).sum(0) % 2, a // 2 + 60, a // 2 + 64).astype(np.uint8)
     error = np.mean((a.astype(float) - b) ** 2)
-    assert abs(validate.psnr(a, b) - 20 * np.log10(255 / error**0.5)) < 1e-9
-    assert abs(validate.ssim(a, b) - slow_ssim(a.astype(float), b.astype(float))) < 1e-4
+    assert abs(scores.psnr(a, b) - 20 * np.log10(255 / error**0.5)) < 1e-9
+    assert abs(scores.ssim(a, b) - slow_ssim(a.astype(float), b.astype(float))) < 1e-4
 
 
 def slow_ssim(a, b):

@@ -21,12 +21,8 @@ from batches import NEAREST, split
 from clips import Clips
 from model import VARIANTS, Network, synthesise, view
 from scenes import several
+from scores import psnr, ssim, worst
 
-# Percentile of a clip's frames that is called its worst.
-WORST = 5
-# SSIM's Gaussian window (Wang et al., 2004), and its constants for 8 bits.
-TAPS, DEVIATION = 11, 1.5
-C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 # Scenes of uneven motion, their lines, and frames made between the first and the last of each.
 SCENES, LINES, BETWEEN = 10, 256, 7
 # PSNR, dB, above which nothing is seen: a scene that hardly moves would outweigh all others.
@@ -48,23 +44,7 @@ class Report:
 
     def row(self):
         """PSNR, SSIM, PSNR that the worst frames lie below."""
-        return np.mean(self.psnr), np.mean(self.ssim), np.percentile(self.psnr, WORST)
-
-
-def psnr(a, b):
-    """dB of u8 planes; 100 for equal ones."""
-    error = np.square(a.astype(np.float64) - b).mean()
-    return 10 * np.log10(255**2 / error) if error else 100.0
-
-
-def ssim(a, b):
-    """Structural similarity of u8 planes, mean over where the window lies inside."""
-    a, b = a.astype(np.float32), b.astype(np.float32)
-    edge = TAPS // 2
-    mean = lambda x: cv2.GaussianBlur(x, (TAPS, TAPS), DEVIATION)[edge:-edge, edge:-edge].astype(np.float64)
-    ma, mb = mean(a), mean(b)
-    va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
-    return float(((2 * ma * mb + C1) * (2 * cov + C2) / ((ma * ma + mb * mb + C1) * (va + vb + C2))).mean())
+        return np.mean(self.psnr), np.mean(self.ssim), worst(self.psnr)
 
 
 def padded(plane, multiple):
