@@ -532,6 +532,24 @@ fn a_card_without_enough_memory_is_spared_step_by_step() {
     }
 }
 
+/// Others have filled the card before anything is loaded: all of it, so that there is no context, or all but what a context takes.
+#[test]
+fn a_full_card_leaves_the_stream_to_the_cpu() {
+    for memory in ["0", "4096"] {
+        for properties in ["", model().as_str()] {
+            let (log, report) = double((3, "64x48"), properties, &[("DRIVER_MEMORY", memory)]);
+            let warnings = warnings(&log);
+            let [warning] = warnings[..] else {
+                panic!("{memory} bytes: {log}");
+            };
+            for part in ["too little memory", "the CPU goes on"] {
+                assert!(warning.contains(part), "{warning}");
+            }
+            assert_eq!(report.number("launches"), 0, "{memory} bytes");
+        }
+    }
+}
+
 #[test]
 fn networks_of_others_are_spared_too() {
     let (large, model) = ((2, "640x48"), model());

@@ -35,19 +35,28 @@ pub struct Loaded {
     pub economy: Option<Economy>,
 }
 
-/// The card that is asked for; with `auto` none until the network is known.
+/// The card that is asked for; with `auto` none until the network is known, and none where others have filled it: the load tells of that.
 fn wanted_card(device: Device) -> Result<Option<Arc<Gpu>>, Failure> {
     match device {
         Device::Auto | Device::Cpu => Ok(None),
-        Device::Cuda(_) => Ok(device.open()?),
+        Device::Cuda(_) => match device.open() {
+            Err(Error::DeviceMemory { .. }) => Ok(None),
+            card => Ok(card?),
+        },
     }
 }
 
-/// The card for the network, and how it runs there, or none: with `auto` the log says why.
-fn card_for(
-    network: &network::Model,
-    device: Device,
-) -> Result<Option<(Arc<Gpu>, Trial)>, Failure> {
+/// Where a network is to run.
+#[derive(Default)]
+struct Place {
+    /// The card, and how it runs there.
+    card: Option<(Arc<Gpu>, Trial)>,
+    /// What the one that was asked for lacks, so that the CPU has to do.
+    lack: Option<String>,
+}
+
+/// Finds the place for the network; where `auto` takes the CPU the log says why.
+fn place_for(network: &network::Model, device: Device) -> Result<Place, Failure> {
     let find = || -> Result<_, Error> {
         let Some(gpu) = device.open()? else {
             return Ok(None);
@@ -62,9 +71,16 @@ fn card_for(
                 "{} runs on the CPU: {why}",
                 network.name()
             );
-            Ok(None)
+            Ok(Place::default())
         }
-        found => Ok(found?),
+        Err(lack @ Error::DeviceMemory { .. }) => Ok(Place {
+            card: None,
+            lack: Some(lack.to_string()),
+        }),
+        found => Ok(Place {
+            card: found?,
+            lack: None,
+        }),
     }
 }
 
@@ -262,7 +278,11 @@ fn run(
     }
     // told before the streaming thread wakes and ends the stream
     let loading = match result {
-        Ok(loaded) => {
+        Ok((loaded, lack)) => {
+            if let (Some(lack), Some(element)) = (lack, element.upgrade()) {
+                let step = Economy::Cpu.text();
+                gst::element_warning!(element, gst::ResourceError::NoSpaceLeft, ("{lack}; {step}"));
+            }
             let place = match &loaded.gpu {
                 Some(gpu) => format!("{}, {}", gpu.description(), loaded.trial.description),
                 None => "the CPU".into(),
@@ -290,7 +310,8 @@ fn run(
 
 /// Reads the network of this path, or all sizes of the built-in one, so that a change of them waits for nothing;
 /// and finds out where it is to run.
-fn load(model: &str, device: Device) -> Result<Loaded, Failure> {
+/// The network, and what the card that was asked for lacks, if the CPU has to do.
+fn load(model: &str, device: Device) -> Result<(Loaded, Option<String>), Failure> {
     // A panic while reading must not leave the streaming thread waiting.
     let read = || match model {
         "" => {
@@ -308,11 +329,13 @@ fn load(model: &str, device: Device) -> Result<Loaded, Failure> {
         Ok(result) => result.map_err(|e: Error| failure(e.to_string()))?,
         Err(_) => return Err(failure("the file is damaged".into())),
     };
-    let (gpu, trial) = card_for(&network, device)?.unzip();
-    Ok(Loaded {
+    let Place { card, lack } = place_for(&network, device)?;
+    let (gpu, trial) = card.unzip();
+    let loaded = Loaded {
         network,
         gpu,
         trial: trial.unwrap_or_default(),
         economy: None,
-    })
+    };
+    Ok((loaded, lack))
 }

@@ -103,7 +103,7 @@ impl Gpu {
     /// The card of this number; all who ask for one share it.
     ///
     /// # Errors
-    /// There is no driver, an old one, no such card, or one that is too old.
+    /// There is no driver, an old one, no such card, one that is too old, or one that others have filled.
     pub fn open(number: usize) -> Result<Arc<Self>> {
         static OPEN: Mutex<Vec<Weak<Gpu>>> = Mutex::new(Vec::new());
         start(number)?;
@@ -114,10 +114,8 @@ impl Gpu {
             return Ok(gpu);
         }
         let model = look(number)?;
-        let is_first =
-            !memory::has_context(number).map_err(|e| problem(&name(number), &failed(&e)))?;
-        let device =
-            CudaDevice::new_with_stream(number).map_err(|e| problem(&name(number), &failed(&e)))?;
+        let is_first = !memory::has_context(number).map_err(|e| of_card(&name(number), &e))?;
+        let device = CudaDevice::new_with_stream(number).map_err(|e| of_card(&name(number), &e))?;
         if is_first {
             // a card that refuses keeps more memory, and works
             let _ = memory::shrink_stack(&device);
@@ -190,15 +188,8 @@ impl Gpu {
         let Error::Candle(cause) = &error else {
             return error;
         };
-        let text = first_line(cause);
-        if text.contains("OUT_OF_MEMORY") {
-            return Error::DeviceMemory {
-                device: self.name(),
-                problem: text,
-            };
-        }
-        match text.contains("CUDA_ERROR") {
-            true => problem(&self.name(), &failed(cause)),
+        match first_line(cause).contains("CUDA_ERROR") {
+            true => of_card(&self.name(), cause),
             false => error,
         }
     }
@@ -516,6 +507,18 @@ fn forked(number: usize) -> Error {
         &name(number),
         "was opened before this process was forked, and cannot be used after; open it in the new process alone, or use the device \"cpu\"",
     )
+}
+
+/// What the driver's error means of a card of this name.
+fn of_card(device: &str, error: &impl std::fmt::Display) -> Error {
+    let text = first_line(error);
+    match text.contains("OUT_OF_MEMORY") {
+        true => Error::DeviceMemory {
+            device: device.into(),
+            problem: text,
+        },
+        false => problem(device, &failed(error)),
+    }
 }
 
 fn failed(error: &impl std::fmt::Display) -> String {

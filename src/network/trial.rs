@@ -52,10 +52,10 @@ pub struct Trial {
 }
 
 /// Runs the network on two small pictures, on the CPU and on the card, there in each [`Way`], unless
-/// [`CARD_VARIABLE`] names one: the answer is that which is right and takes least time.
+/// [`CARD_VARIABLE`] names one: the answer is that which is right and takes least time, or least memory where there is too little to see which it is.
 ///
 /// # Errors
-/// The card fails, or answers something else; or the variable names nothing, or cuDNN, which is not there.
+/// The card fails, has no memory even for these, or answers something else; or the variable names nothing, or cuDNN, which is not there.
 pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Trial> {
     let context = Context::new(1)?;
     let want = motion(model, &context)?;
@@ -84,8 +84,12 @@ pub fn run(model: &Model, gpu: &Arc<Gpu>) -> Result<Trial> {
         })),
     };
     let way = fastest(model, &context, gpu, matches!(cudnn, Some(Ok(_))));
-    let way = way.map_err(|e| gpu.explain(e))?;
-    Ok(described(way, cudnn))
+    match way.map_err(|e| gpu.explain(e)) {
+        Ok(way) => Ok(described(way, cudnn)),
+        // small pictures may have room yet, and with this way the most
+        Err(Error::DeviceMemory { .. }) => Ok(described(Way::Half, None)),
+        Err(e) => Err(e),
+    }
 }
 
 /// The way that is named, as the network has it, with cuDNN if that needs it.

@@ -111,8 +111,10 @@ static struct context *primary(void) {
   if (!one) one = new_context();
   return one;
 }
+/* Of a card without any memory there is no context. */
 int cuDevicePrimaryCtxRetain(struct context **context, int device) {
   lock();
+  if (!number("DRIVER_MEMORY", 1)) return unlock(OUT_OF_MEMORY);
   *context = primary();
   return unlock(SUCCESS);
 }
