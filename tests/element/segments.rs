@@ -3,6 +3,7 @@
 use gst::prelude::*;
 
 use super::stream::*;
+use super::support::seeks_go_on;
 
 const NONE: gst::BufferFlags = gst::BufferFlags::empty();
 
@@ -258,5 +259,25 @@ fn eos_after_a_new_base_holds_the_last_frame() {
         assert_eq!(stream.eos(), 4);
         assert_eq!(stream.times(), [0, 20 * MS, 0, 20 * MS]);
         assert_eq!(stream.counter("drop"), 0);
+    });
+}
+
+// 25: with frames that wait, are predicted or were estimated again when it comes
+#[test]
+fn seeks_go_on_whatever_is_set() {
+    watched(|| {
+        for properties in [
+            "",
+            "motion=trajectory",
+            "latency-mode=zero",
+            "scene-action=predict",
+            "coherence=auto",
+            "duplicate-mode=auto",
+        ] {
+            seeks_go_on(&format!(
+                "videotestsrc pattern=ball ! video/x-raw,format=I420,width=64,height=48,framerate=25/1 ! videointerpolate {properties} \
+                 ! video/x-raw,framerate=50/1 ! appsink name=sink sync=false max-buffers=2"
+            ));
+        }
     });
 }

@@ -292,6 +292,28 @@ pub fn offers(
     element.static_pad(own).unwrap().query_caps(None)
 }
 
+/// Fails unless what a pipeline with an appsink `sink` shows begins, after each of some seeks, where they lead to, and goes on at 50 frames a
+/// second.
+pub fn seeks_go_on(line: &str) {
+    init();
+    let pipeline = gst::parse::launch(line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let sink = pipeline.by_name("sink");
+    let sink = sink.and_downcast::<gst_app::AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    for second in [1, 0, 2] {
+        let to = gst::ClockTime::from_seconds(second);
+        sink.pull_sample().unwrap();
+        let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+        pipeline.seek_simple(flags, to).unwrap();
+        for n in 0..6 {
+            let next = sink.pull_sample().unwrap().buffer_owned().unwrap();
+            assert_eq!(time(&next), to.nseconds() + n * 20 * MS, "{line}");
+        }
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
 /// Plays a pipeline to its end and lets `check` look at it there.
 pub fn run_to_eos(pipeline: &gst::Pipeline, check: impl FnOnce(&gst::Pipeline)) {
     pipeline.set_state(gst::State::Playing).unwrap();
