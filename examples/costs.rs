@@ -87,22 +87,9 @@ fn run() -> Result<(), String> {
 
 /// Wall time and CPU time of `run`.
 fn timed(run: impl FnOnce() -> Result<(), String>) -> Result<(Duration, Duration), String> {
-    let (began, before) = (Instant::now(), cpu()?);
+    let (began, before) = (Instant::now(), program::cpu()?);
     run()?;
-    Ok((began.elapsed(), cpu()? - before))
-}
-
-/// CPU time of all threads so far, in hundredths of a second.
-fn cpu() -> Result<Duration, String> {
-    let stat = std::fs::read_to_string("/proc/self/stat").map_err(|e| e.to_string())?;
-    // behind the program's name: state is the first, user and system time are the 12th and 13th
-    let numbers = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = numbers.split_whitespace().skip(11).take(2);
-    let ticks = ticks.map(|t| {
-        t.parse::<u64>()
-            .map_err(|e| format!("/proc/self/stat: {e}"))
-    });
-    Ok(Duration::from_millis(10 * ticks.sum::<Result<u64, _>>()?))
+    Ok((began.elapsed(), program::cpu()? - before))
 }
 
 /// The element between two pads of our own.

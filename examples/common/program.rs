@@ -52,6 +52,22 @@ pub fn clips(path: &Path) -> Result<Vec<PathBuf>, String> {
     }
 }
 
+/// CPU time of all threads so far, in hundredths of a second.
+///
+/// # Errors
+/// `/proc/self/stat` cannot be read, or says something else.
+pub fn cpu() -> Result<Duration, String> {
+    let stat = std::fs::read_to_string("/proc/self/stat").map_err(|e| e.to_string())?;
+    // behind the program's name: state is the first, user and system time are the 12th and 13th
+    let numbers = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = numbers.split_whitespace().skip(11).take(2);
+    let ticks = ticks.map(|t| {
+        t.parse::<u64>()
+            .map_err(|e| format!("/proc/self/stat: {e}"))
+    });
+    Ok(Duration::from_millis(10 * ticks.sum::<Result<u64, _>>()?))
+}
+
 /// The end of a run over several clips: an error if some could not be measured, a line for each.
 pub fn outcome(failures: &[String]) -> Result<(), String> {
     match failures.is_empty() {
