@@ -84,6 +84,39 @@ fn fast_and_plain_agree_for_every_shape() {
     }
 }
 
+// Below 1.2e-38 a float has fewer bits the smaller it is: of 1e-40 there are 71,000 steps.
+#[test]
+fn values_tiny_and_huge_agree() {
+    let mut random = Random(14);
+    for (k, stride) in KERNELS {
+        let weight = random.dense(&[22, 9, k, k], 1.0);
+        let filter = Filter::new(&weight, &zeros(&[22]), stride).unwrap();
+        for (scale, tolerance) in [
+            (1e-40, 1e-2),
+            (1e-36, tolerance(k, stride)),
+            (1e30, tolerance(k, stride)),
+        ] {
+            let (h, w) = (17, 31);
+            let input = random.tensor((h, w), 9, scale);
+            let values = |level: CpuLevel| {
+                let out = Out::new((h.div_ceil(stride), w.div_ceil(stride)), 22);
+                let context = Context::with_level(2, level).unwrap();
+                let parts = [&input];
+                filter
+                    .apply(&context, &parts, None, Activation::Leaky, &out.tensor())
+                    .unwrap();
+                let values = out.values().into_iter();
+                values.map(|v| v / scale).collect::<Vec<f32>>()
+            };
+            let want = values(CpuLevel::Reference);
+            for level in CpuLevel::ALL.into_iter().filter(|l| l.is_supported()) {
+                let name = format!("{k}x{k} by {stride}, {scale:e}, {}", level.name());
+                close(&name, &values(level), &want, tolerance);
+            }
+        }
+    }
+}
+
 #[test]
 fn input_without_gaps_gives_the_same() {
     let mut random = Random(2);
