@@ -124,6 +124,13 @@ fn has_pieces(features: &Features) -> bool {
         && (pixel == channels || apart)
 }
 
+/// A bit for each of these that has them, from the lowest on.
+fn pieces(inputs: &[Features]) -> i32 {
+    let bits = inputs.iter().enumerate();
+    bits.map(|(i, input)| i32::from(has_pieces(input)) << i)
+        .sum()
+}
+
 /// A filter whose [`weights`] are on the device.
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceFilter {
@@ -260,7 +267,7 @@ impl DeviceFilter {
             out_width: size.1 as i32,
             reading: i32::from(self.reading == Activation::Leaky),
             leaky: i32::from(activation == Activation::Leaky),
-            pieces: i32::from(inputs.iter().all(has_pieces)),
+            pieces: pieces(inputs),
             pixels: parts.map(|part| (1u32 << PIXEL_BITS).div_ceil(part.pixel.max(1) as u32)),
             unused: 0,
         };
@@ -534,8 +541,8 @@ mod tests {
         }
     }
 
-    /// 1x1 filters read rows by 16 bytes where all parts can be: parts of both sizes of number, pixels that such pieces cross, channels
-    /// before and behind those that are read, more rows and columns than a tile; and a part, in turn, for which that does not hold.
+    /// 1x1 filters read rows by 16 bytes where a part can be: parts of both sizes of number, pixels that such pieces cross, channels
+    /// before and behind those that are read, more rows and columns than a tile; and parts for which that does not hold beside others.
     #[test]
     fn rows_read_by_pieces_agree_however_parts_lie() {
         let mut random = Random(9);

@@ -81,7 +81,7 @@ struct Job {
     int height, width, out_height, out_width;
     // Whether the input is activated as it is read, and the output.
     int reading, leaky;
-    // Whether rows of all parts can be read by 16 bytes; of each part, (1 << PIXEL_BITS) / pixel, rounded up.
+    // A bit for each part whose rows can be read by 16 bytes, from the lowest on; of each part, (1 << PIXEL_BITS) / pixel, rounded up.
     int pieces;
     unsigned pixels[MOST_PARTS];
 };

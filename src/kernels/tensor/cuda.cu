@@ -132,8 +132,11 @@ __device__ void spread(const Part& part, const Piece& piece, bool reading, bool 
 
 // Stages a part's channels by pieces: of a row of the tile, a warp. All of a batch is asked for before the first of it is spread.
 template <class T, int VALUES>
-__device__ void stage_row(const Job& job, const Part& part, unsigned pixels, bool joins, u16* row) {
+__device__ void stage_row(const Job& job, const Part& part, unsigned pixels, int begin, u16* staged) {
     const int BATCH = 2;
+    // of 16 bits, eight that need not be taken apart
+    bool joins = VALUES == 8 && part.channels % 8 == 0 && part.pixel % 8 == 0 && begin % 8 == 0;
+    u16* row = staged + (int)threadIdx.x / 32 * WIDE * T::APART * 2 + begin;
     int lane = (int)threadIdx.x % 32, y = (int)blockIdx.y * TALL + (int)threadIdx.x / 32, left = (int)blockIdx.x * WIDE;
     int count = WIDE * part.pixel / VALUES, inside = y < job.height ? job.width - left : 0;
     const char* from = (const char*)part.data + part.at(y, left) * (16 / VALUES);
@@ -148,32 +151,23 @@ __device__ void stage_row(const Job& job, const Part& part, unsigned pixels, boo
     }
 }
 
-// Stages all channels of all parts by pieces.
-template <class T>
-__device__ void stage_pieces(const Job& job, u16* pixels) {
-    u16* row = pixels + (int)threadIdx.x / 32 * WIDE * T::APART * 2;
-#pragma unroll 1
-    for (int i = 0, begin = 0; i < job.count; begin += job.parts[i++].channels) {
-        const Part part = job.parts[i];
-        // of 16 bits, eight that need not be taken apart
-        bool joins = part.channels % 8 == 0 && part.pixel % 8 == 0 && begin % 8 == 0;
-        if (part.half) stage_row<T, 8>(job, part, job.pixels[i], joins, row + begin);
-        else stage_row<T, 4>(job, part, job.pixels[i], false, row + begin);
-    }
-}
-
 // Stages `count` channels of all parts from `first` on, and zeros up to a whole number of steps.
 template <int K, int S>
 __device__ void stage(const Job& job, int first, int count, u16* pixels) {
     typedef Tile<K, S> T;
     const int PAD = (K - 1) / 2;
-    bool by_pieces = K == 1 && S == 1 && count == job.inputs && job.pieces;
-    if (by_pieces) stage_pieces<T>(job, pixels);
-    for (int i = 0, begin = 0; !by_pieces && i < job.count && begin < first + count; begin += job.parts[i++].channels) {
+    // A tap reaches no pixel but its own, and all channels are here.
+    bool by_rows = K == 1 && S == 1 && count == job.inputs;
+    for (int i = 0, begin = 0; i < job.count && begin < first + count; begin += job.parts[i++].channels) {
         const Part part = job.parts[i];
         int from = max(begin, first), n = min(begin + part.channels, first + count) - from, c = from - begin;
         if (n <= 0) continue;
         u16* to = pixels + (from - first);
+        if (by_rows && job.pieces >> i & 1) {
+            if (part.half) stage_row<T, 8>(job, part, job.pixels[i], begin, pixels);
+            else stage_row<T, 4>(job, part, job.pixels[i], begin, pixels);
+            continue;
+        }
         // of 16 bits, eight that need not be taken apart: neither in the tensor nor here
         int whole = part.half && part.joins(8) && c % 8 == 0 && (from - first) % 8 == 0 ? n / 8 * 8 : 0;
         if (whole) stage<T, Eight>(job, part, S, PAD, c, whole, to);
