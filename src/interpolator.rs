@@ -606,7 +606,8 @@ impl Interpolator {
             check.improve(context, [left.0, right.0], &self.change, phase, out)?;
         }
         let difference = &engine.motion().difference;
-        still::keep(context, &self.standing, difference, [left.0, right.0], out)?;
+        let beside = [difference, &self.change];
+        still::keep(context, &self.standing, beside, [left.0, right.0], out)?;
         self.found = Some(Found::Motion);
         Ok(Outcome::Interpolated)
     }

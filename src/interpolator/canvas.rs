@@ -156,7 +156,13 @@ impl Canvas {
             launches.extend(color::add(&own, sides, colors, &out)?);
         }
         let (edges, kept) = (card.raster(&self.edges)?, card.raster(&self.kept)?);
-        launches.extend(still::keep(&edges, &difference, &kept, sides, &out)?);
+        launches.extend(still::keep(
+            &edges,
+            [&difference, &change],
+            &kept,
+            sides,
+            &out,
+        )?);
         Ok(launches)
     }
 
@@ -235,7 +241,7 @@ mod tests {
         if let Some((residual, _)) = along.residual {
             residual::add(&plain, residual, sides, out).unwrap();
         }
-        still::keep(&plain, &standing, along.difference, sides, out).unwrap();
+        still::keep(&plain, &standing, [along.difference, &change], sides, out).unwrap();
         if along.lattice == Lattice::Quarter {
             return mask;
         }

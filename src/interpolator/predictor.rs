@@ -143,7 +143,8 @@ impl Interpolator {
         let motion = (made.0, made.1, Lattice::Quarter);
         synthesise(context, left.0, right.0, motion, out)?;
         let sides = [left.0, right.0];
-        still::keep(context, &self.standing, &predictor.difference, sides, out)?;
+        let beside = [&predictor.difference, &self.change];
+        still::keep(context, &self.standing, beside, sides, out)?;
         self.found = Some(Found::Predicted);
         Ok(Outcome::Interpolated)
     }

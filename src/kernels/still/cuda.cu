@@ -5,7 +5,7 @@
 //   Raster<const u8> left, right          luma, [H, W, 1] each
 //   Raster<float> change, edges           [h, w, 1] each
 // still_around: a thread a cell; `change::around`. Raster<const float> cells, Raster<float> out, [h, w, 1] each.
-// still_choose: a thread a cell. Raster<const float> edges, difference, Raster<float> kept, [h, w, 1] each.
+// still_choose: a thread a cell. Raster<const float> edges, difference, change, Raster<float> kept, [h, w, 1] each.
 // still_keep: a thread a sample of components alike in size; where a cell is kept, all or none of them are.
 //   Picture left, right, out              these components alone
 //   Raster<const float> kept
@@ -16,7 +16,7 @@
 #include "../cuda/picture.cuh"
 
 const int SAMPLES = 4, ALIKE = 12, EDGE = 40;
-const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MAX_CODE = 255.0f;
+const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MOVING = 4.0f, EDGES_BEFORE = 16.0f, MAX_CODE = 255.0f;
 
 // How much both pictures rise from one sample to another.
 __device__ int rise(int left_from, int left_to, int right_from, int right_to) {
@@ -55,11 +55,12 @@ KERNEL still_around(Raster<const float> cells, Raster<float> out) {
 }
 EXPORT(still_around)
 
-KERNEL still_choose(Raster<const float> edges, Raster<const float> difference, Raster<float> kept) {
+KERNEL still_choose(Raster<const float> edges, Raster<const float> difference, Raster<const float> change, Raster<float> kept) {
     int x = column(), y = row();
     if (!kept.has(y, x)) return;
-    bool disagree = *difference.at(y, x) > DISAGREEMENT / MAX_CODE;
-    *kept.at(y, x) = disagree && 9.0f * mean_around(edges, y, x) >= EDGES ? 1.0f : 0.0f;
+    bool disagree = *difference.at(y, x) > DISAGREEMENT / MAX_CODE, moving = *change.at(y, x) > MOVING / MAX_CODE;
+    float found = 9.0f * mean_around(edges, y, x);
+    *kept.at(y, x) = (disagree && found >= EDGES) || (moving && found >= EDGES_BEFORE) ? 1.0f : 0.0f;
 }
 EXPORT(still_choose)
 

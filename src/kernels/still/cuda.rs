@@ -46,7 +46,7 @@ pub fn around(cells: &DeviceRaster, out: &DeviceRaster) -> candle_core::Result<L
 /// Sizes that do not fit, samples of 16 bits at odd addresses.
 pub fn keep(
     edges: &DeviceRaster,
-    difference: &DeviceRaster,
+    [difference, change]: [&DeviceRaster; 2],
     kept: &DeviceRaster,
     [left, right]: [&DevicePicture; 2],
     out: &DevicePicture,
@@ -54,11 +54,13 @@ pub fn keep(
     let size = edges.size();
     edges.expect("the edges", size, 1)?;
     difference.expect("the difference", size, 1)?;
+    change.expect("the change", size, 1)?;
     kept.expect("what is kept", size, 1)?;
     left.expect(out)?;
     right.expect(out)?;
     let choose = Launch::new("still", "still_choose").pixels(size);
-    let mut launches = vec![choose.raster(edges).raster(difference).raster(kept)];
+    let choose = choose.reads(edges).reads(difference).reads(change);
+    let mut launches = vec![choose.raster(kept)];
     for whole in [true, false] {
         let group = |c: &&Component| (c.sub_x + c.sub_y == 0) == whole;
         let components = out.format.components().iter().filter(group);
@@ -139,20 +141,22 @@ mod tests {
                     }
                 }
                 let (h, w) = (size.1.div_ceil(4) as usize, size.0.div_ceil(4) as usize);
-                let difference = random.dense(&[h, w, 1], 0.2);
+                let [difference, change] = [0.2, 0.03].map(|v| random.dense(&[h, w, 1], v));
                 let space = Space {
-                    edges: (random.dense(&[h, w, 1], 8.0) + 3.0).unwrap(),
+                    edges: (random.dense(&[h, w, 1], 8.0) + 2.0).unwrap(),
                     kept: zeros(&[h, w, 1]),
                 };
                 let mut want = Owned::new(format, size, 0);
                 let empty = Planes::of(&want.picture());
                 let sides = [&left.picture(), &right.picture()];
-                door::keep(&plain, &space, &difference, sides, &mut want.picture_mut()).unwrap();
+                let beside = [&difference, &change];
+                door::keep(&plain, &space, beside, sides, &mut want.picture_mut()).unwrap();
                 let [l, r] = sides.map(Planes::of);
-                let (edges, difference) = (input(&space.edges), input(&difference));
+                let (edges, beside) = (input(&space.edges), beside.map(input));
+                let beside = beside.each_ref();
                 let kept = output(&space.kept);
                 let pictures = [&l.device(), &r.device()];
-                run(keep(&edges, &difference, &kept, pictures, &empty.device()).unwrap());
+                run(keep(&edges, beside, &kept, pictures, &empty.device()).unwrap());
                 let what = format!("{format:?} {size:?}");
                 empty.assert_guarded(&what);
                 for p in 0..format.planes() {

@@ -1,9 +1,9 @@
 //! What stands still over a moving picture: subtitles, logos, the lines of an instrument.
 //!
 //! Its strokes are finer than the cells of the flow, so no flow keeps them. They tell themselves by edges that lie at
-//! the same place in both pictures, the same way, with one side that is alike: the stroke. Where there are such edges and the
-//! moved sides disagree, a sample that is alike in both pictures is taken as it is. A thing that moves over structure that rests is safe as long as its motion is found:
-//! its sides agree.
+//! the same place in both pictures, the same way, with one side that is alike: the stroke. Where there are such edges, and the
+//! moved sides disagree or something moves between the strokes, a sample that is alike in both pictures is taken as it is. A thing that moves over structure that rests is safe
+//! as long as its motion is found, for its sides agree, and it passes whole cells: around what it covers in neither picture nothing moves in them.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -34,6 +34,9 @@ const NOISE: f32 = 3.0;
 const EDGE: u8 = 40;
 /// Edges in 3x3 cells (of at most 144) that are a structure.
 const EDGES: f32 = 24.0;
+/// Codes of 8 bits by which two pictures are apart around what stands still before something that moves; and edges that are enough there.
+const MOVING: f32 = 4.0;
+const EDGES_BEFORE: f32 = 16.0;
 /// Codes of 8 bits by which the moved sides disagree where motion does not explain the place.
 const DISAGREEMENT: f32 = 6.0;
 
@@ -75,19 +78,20 @@ pub fn edges(context: &Context, luma: [&Tensor; 2], space: &Space) -> candle_cor
     })
 }
 
-/// Takes the samples that are the same in both pictures where [`edges`] found structure and the moved sides disagree
-/// (`difference`, `[h, w, 1]`, of luma, 0 to 1); the rest of `out` stays as it is.
+/// Takes the samples that are the same in both pictures where [`edges`] found structure, and the moved sides disagree
+/// (`difference`, `[h, w, 1]`, of luma, 0 to 1) or the pictures do where nothing is moved (`change`, the same, of [`super::change::change`]);
+/// the rest of `out` stays as it is.
 ///
 /// # Errors
 /// Sizes that do not fit.
 pub fn keep(
     context: &Context,
     space: &Space,
-    difference: &Tensor,
+    [difference, change]: [&Tensor; 2],
     [left, right]: [&Picture; 2],
     out: &mut PictureMut,
 ) -> Result<()> {
-    choose(context, space, difference)?;
+    choose(context, space, difference, change)?;
     let kept = Source::lock(&space.kept);
     let kept = kept.raster()?;
     for y in 0..kept.height {
@@ -99,17 +103,27 @@ pub fn keep(
 }
 
 /// Which cells are looked at.
-fn choose(context: &Context, space: &Space, difference: &Tensor) -> candle_core::Result<()> {
-    let (edges, difference) = (Source::lock(&space.edges), Source::lock(difference));
-    let (edges, difference) = (edges.raster()?, difference.raster()?);
+fn choose(
+    context: &Context,
+    space: &Space,
+    difference: &Tensor,
+    change: &Tensor,
+) -> candle_core::Result<()> {
+    let [edges, difference, change] = [&space.edges, difference, change].map(Source::lock);
+    let (edges, difference, change) = (edges.raster()?, difference.raster()?, change.raster()?);
     difference.expect("the difference", edges.size(), 1)?;
+    change.expect("the change", edges.size(), 1)?;
     write("kept", &space.kept, |mut out| {
         out.expect("what is kept", edges.size(), 1)?;
         let pixel = out.pixel;
         out.for_each_row(context, |y, row| {
             for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
                 let disagree = difference.at(y, x)[0] > DISAGREEMENT / luma::MAX;
-                let kept = disagree && 9.0 * mean_around(&edges, (y, x), 0) >= EDGES;
+                let moving = change.at(y, x)[0] > MOVING / luma::MAX;
+                let kept = (disagree || moving) && {
+                    let found = 9.0 * mean_around(&edges, (y, x), 0);
+                    disagree && found >= EDGES || moving && found >= EDGES_BEFORE
+                };
                 *value = f32::from(u8::from(kept));
             }
         });

@@ -100,13 +100,16 @@ fn strokes_are_kept_in_every_format_and_the_rest_is_not() {
         let luma = (0..24 * 32).map(value).collect();
         let luma = bytes(&Tensor::from_vec(luma, (24, 32, 1), &Device::Cpu).unwrap());
         edges(&context, [&luma, &luma], &space).unwrap();
-        for (disagree, kept) in [(0.5, true), (0.01, false)] {
-            let difference = Tensor::full(disagree as f32, (6, 8, 1), &Device::Cpu).unwrap();
+        for (disagree, moving, kept) in [(0.5, 0.0, true), (0.01, 0.01, false), (0.01, 0.05, true)]
+        {
+            let [difference, change] =
+                [disagree, moving].map(|v: f32| Tensor::full(v, (6, 8, 1), &Device::Cpu).unwrap());
             let mut out = Owned::new(format, (32, 24), 3);
             let untouched = Owned::new(format, (32, 24), 3);
             // what differs between the pictures is never kept
             let sides = [&left.picture(), &right.picture()];
-            keep(&context, &space, &difference, sides, &mut out.picture_mut()).unwrap();
+            let beside = [&difference, &change];
+            keep(&context, &space, beside, sides, &mut out.picture_mut()).unwrap();
             for c in format
                 .components()
                 .iter()
@@ -118,6 +121,28 @@ fn strokes_are_kept_in_every_format_and_the_rest_is_not() {
                 assert_eq!(out.code(c, 17, 9), untouched.code(c, 17, 9), "{what}");
             }
         }
+    }
+}
+
+#[test]
+fn fewer_edges_are_enough_where_something_moves() {
+    let (_, context) = contexts();
+    let plane = |value: f32| Tensor::full(value, (6, 8, 1), &Device::Cpu).unwrap();
+    for (edges, disagree, moving, kept) in [
+        (2.0, 0.5, 0.0, false),
+        (2.0, 0.5, 0.05, true),
+        (1.5, 0.5, 0.05, false),
+        (3.0, 0.5, 0.0, true),
+        (3.0, 0.0, 0.0, false),
+    ] {
+        let space = Space {
+            edges: plane(edges),
+            kept: plane(0.5),
+        };
+        choose(&context, &space, &plane(disagree), &plane(moving)).unwrap();
+        let found: Vec<f32> = space.kept.flatten_all().unwrap().to_vec1().unwrap();
+        let what = format!("{edges} edges a cell, {disagree}, {moving}");
+        assert!(found.iter().all(|f| (*f > 0.0) == kept), "{what}");
     }
 }
 
