@@ -16,7 +16,7 @@
 #include "../cuda/picture.cuh"
 
 const int SAMPLES = 4, ALIKE = 12, EDGE = 40;
-const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MOVING = 4.0f, EDGES_BEFORE = 16.0f, MAX_CODE = 255.0f;
+const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MOVING = 4.0f, MET = 1.0f, EDGES_BEFORE = 16.0f, MAX_CODE = 255.0f;
 
 // How much both pictures rise from one sample to another.
 __device__ int rise(int left_from, int left_to, int right_from, int right_to) {
@@ -58,9 +58,9 @@ EXPORT(still_around)
 KERNEL still_choose(Raster<const float> edges, Raster<const float> difference, Raster<const float> change, Raster<float> kept) {
     int x = column(), y = row();
     if (!kept.has(y, x)) return;
-    bool disagree = *difference.at(y, x) > DISAGREEMENT / MAX_CODE, moving = *change.at(y, x) > MOVING / MAX_CODE;
-    float found = 9.0f * mean_around(edges, y, x);
-    *kept.at(y, x) = (disagree && found >= EDGES) || (moving && found >= EDGES_BEFORE) ? 1.0f : 0.0f;
+    float apart = *difference.at(y, x), found = 9.0f * mean_around(edges, y, x);
+    bool disagree = apart > DISAGREEMENT / MAX_CODE, before = *change.at(y, x) > MOVING / MAX_CODE && apart > MET / MAX_CODE;
+    *kept.at(y, x) = (disagree && found >= EDGES) || (before && found >= EDGES_BEFORE) ? 1.0f : 0.0f;
 }
 EXPORT(still_choose)
 

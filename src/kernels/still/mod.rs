@@ -34,8 +34,10 @@ const NOISE: f32 = 3.0;
 const EDGE: u8 = 40;
 /// Edges in 3x3 cells (of at most 144) that are a structure.
 const EDGES: f32 = 24.0;
-/// Codes of 8 bits by which two pictures are apart around what stands still before something that moves; and edges that are enough there.
+/// Codes of 8 bits by which two pictures are apart around what stands still before something that moves; by which the moved sides are, which both
+/// meet some of it (of a pattern that moved by a whole period nothing); and edges that are enough there.
 const MOVING: f32 = 4.0;
+const MET: f32 = 1.0;
 const EDGES_BEFORE: f32 = 16.0;
 /// Codes of 8 bits by which the moved sides disagree where motion does not explain the place.
 const DISAGREEMENT: f32 = 6.0;
@@ -118,11 +120,12 @@ fn choose(
         let pixel = out.pixel;
         out.for_each_row(context, |y, row| {
             for (x, value) in row.iter_mut().step_by(pixel).enumerate() {
-                let disagree = difference.at(y, x)[0] > DISAGREEMENT / luma::MAX;
-                let moving = change.at(y, x)[0] > MOVING / luma::MAX;
-                let kept = (disagree || moving) && {
+                let (difference, change) = (difference.at(y, x)[0], change.at(y, x)[0]);
+                let disagree = difference > DISAGREEMENT / luma::MAX;
+                let before = change > MOVING / luma::MAX && difference > MET / luma::MAX;
+                let kept = (disagree || before) && {
                     let found = 9.0 * mean_around(&edges, (y, x), 0);
-                    disagree && found >= EDGES || moving && found >= EDGES_BEFORE
+                    disagree && found >= EDGES || before && found >= EDGES_BEFORE
                 };
                 *value = f32::from(u8::from(kept));
             }
