@@ -16,7 +16,7 @@
 #include "../cuda/picture.cuh"
 
 const int SAMPLES = 4, ALIKE = 12, EDGE = 40;
-const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MOVING = 4.0f, MET = 1.0f, EDGES_BEFORE = 16.0f, MAX_CODE = 255.0f;
+const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MOVING = 4.0f, MET = 1.0f, EDGES_BEFORE = 20.0f, MAX_CODE = 255.0f;
 
 // How much both pictures rise from one sample to another.
 __device__ int rise(int left_from, int left_to, int right_from, int right_to) {

@@ -38,7 +38,7 @@ const EDGES: f32 = 24.0;
 /// meet some of it (of a pattern that moved by a whole period nothing); and edges that are enough there.
 const MOVING: f32 = 4.0;
 const MET: f32 = 1.0;
-const EDGES_BEFORE: f32 = 16.0;
+const EDGES_BEFORE: f32 = 20.0;
 /// Codes of 8 bits by which the moved sides disagree where motion does not explain the place.
 const DISAGREEMENT: f32 = 6.0;
 

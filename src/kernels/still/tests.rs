@@ -129,11 +129,11 @@ fn fewer_edges_are_enough_where_something_moves() {
     let (_, context) = contexts();
     let plane = |value: f32| Tensor::full(value, (6, 8, 1), &Device::Cpu).unwrap();
     for (edges, disagree, moving, kept) in [
-        (2.0, 0.5, 0.0, false),
-        (2.0, 0.5, 0.05, true),
-        (2.0, 0.01, 0.05, true),
-        (2.0, 0.003, 0.05, false),
-        (1.5, 0.5, 0.05, false),
+        (2.5, 0.5, 0.0, false),
+        (2.5, 0.5, 0.05, true),
+        (2.5, 0.01, 0.05, true),
+        (2.5, 0.003, 0.05, false),
+        (2.0, 0.5, 0.05, false),
         (3.0, 0.5, 0.0, true),
         (3.0, 0.0, 0.0, false),
     ] {
