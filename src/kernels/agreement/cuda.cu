@@ -14,7 +14,7 @@
 // of them, of the tile, of a cell around it and of 2 samples around that (76 x 44 a side, 1.6 times the tile's own). Then it sums 16 differences
 // for each of 180 cells and 25 displacements: whole numbers, so that their order does not matter, two in a word. Then four threads make a cell's
 // answer, each every fourth displacement.
-// Nothing but luma and flow is read, some 100 bytes a cell, and nothing but the answer written, 116: arithmetic and shared memory limit.
+// Nothing but luma and flow is read, some 150 bytes a cell, and nothing but the answer written, 116: arithmetic and shared memory limit.
 #include "../correlation/softmax.cuh"
 #include "../luma/sample.cuh"
 
@@ -35,7 +35,7 @@ struct Job {
 
     // The band of the flow's bases that a row of cells lies in, and the one that the corners begin with, which may lie outside.
     __device__ int band_of(int row) const { return inside(row, flow.height) / BAND_CELLS; }
-    __device__ int first_band() const { return (y - 1) >> (BAND_BITS - 2); }
+    __device__ int first_band() const { return (y + 1) / BAND_CELLS - 1; }
     // The tile of the flow's bases that the cells of the block lie in.
     __device__ int tile() const { return SAMPLES * (x + 1) >> TILE_BITS; }
 };

@@ -58,8 +58,10 @@ EXPORT(still_around)
 KERNEL still_choose(Raster<const float> edges, Raster<const float> difference, Raster<const float> change, Raster<float> kept) {
     int x = column(), y = row();
     if (!kept.has(y, x)) return;
-    float apart = *difference.at(y, x), found = 9.0f * mean_around(edges, y, x);
+    float apart = *difference.at(y, x);
     bool disagree = apart > DISAGREEMENT / MAX_CODE, before = *change.at(y, x) > MOVING / MAX_CODE && apart > MET / MAX_CODE;
+    // few cells are looked at
+    float found = disagree || before ? 9.0f * mean_around(edges, y, x) : 0.0f;
     *kept.at(y, x) = (disagree && found >= EDGES) || (before && found >= EDGES_BEFORE) ? 1.0f : 0.0f;
 }
 EXPORT(still_choose)
