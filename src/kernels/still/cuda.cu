@@ -7,6 +7,7 @@
 // still_around: a thread a cell; `change::around`. Raster<const float> cells, Raster<float> out, [h, w, 1] each.
 // still_choose: a thread a cell. Raster<const float> edges, difference, change, Raster<float> kept, [h, w, 1] each.
 // still_keep: a thread a sample of components alike in size; where a cell is kept, all or none of them are.
+//                                       One that is kept has alike ones around it.
 //   Picture left, right, out              these components alone
 //   Raster<const float> kept
 // Grids: 32 x 8 threads over (h, w), of still_keep over the samples of a component.
@@ -15,8 +16,8 @@
 // cells are ever kept: still_keep is one read of 4 bytes for 4x4 samples elsewhere.
 #include "../cuda/picture.cuh"
 
-const int SAMPLES = 4, ALIKE = 12, EDGE = 40;
-const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MOVING = 4.0f, MET = 1.0f, EDGES_BEFORE = 20.0f, MAX_CODE = 255.0f;
+const int SAMPLES = 4, ALIKE = 12, EDGE = 40, ALIKE_AROUND = 4;
+const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MOVING = 4.0f, MET = 1.0f, EDGES_BEFORE = 12.0f, MAX_CODE = 255.0f;
 
 // How much both pictures rise from one sample to another.
 __device__ int rise(int left_from, int left_to, int right_from, int right_to) {
@@ -66,16 +67,26 @@ KERNEL still_choose(Raster<const float> edges, Raster<const float> difference, R
 }
 EXPORT(still_choose)
 
+// Whether a sample of all components is alike in both pictures.
+__device__ bool alike(const Picture& left, const Picture& right, int y, int x) {
+    for (int i = 0; i < left.count; i++) {
+        int apart = abs(left.components[i].load(y, x) - right.components[i].load(y, x));
+        if ((float)apart * MAX_CODE > (float)ALIKE * (float)left.components[i].max) return false;
+    }
+    return true;
+}
+
 KERNEL still_keep(Picture left, Picture right, Picture out, Raster<const float> kept) {
     int x = column(), y = row();
     const Component& first = out.components[0];
-    if (x >= first.width(out.width) || y >= first.height(out.height)) return;
+    int width = first.width(out.width), height = first.height(out.height);
+    if (x >= width || y >= height) return;
     int cy = (y << first.sub_y) / SAMPLES, cx = (x << first.sub_x) / SAMPLES;
-    if (!kept.has(cy, cx) || !(*kept.at(cy, cx) > 0.0f)) return;
-    for (int i = 0; i < out.count; i++) {
-        int apart = abs(left.components[i].load(y, x) - right.components[i].load(y, x));
-        if ((float)apart * MAX_CODE > (float)ALIKE * (float)out.components[i].max) return;
-    }
+    if (!kept.has(cy, cx) || !(*kept.at(cy, cx) > 0.0f) || !alike(left, right, y, x)) return;
+    int around = 0;
+    for (int dy = -1; dy <= 1; dy++)
+        for (int dx = -1; dx <= 1; dx++) around += alike(left, right, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1));
+    if (around < ALIKE_AROUND) return;
     for (int i = 0; i < out.count; i++) {
         int l = left.components[i].load(y, x), r = right.components[i].load(y, x);
         bool noise = (float)abs(l - r) * MAX_CODE <= NOISE * (float)out.components[i].max;

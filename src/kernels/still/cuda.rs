@@ -130,12 +130,12 @@ mod tests {
                 let mut noise = Noise::new(11);
                 let left = Owned::new(format, size, 0).noise(&mut noise);
                 let mut right = Owned::new(format, size, 0).noise(&mut noise);
-                // The same, nearly the same and another sample in turns.
+                // The same, nearly the same and another sample in turns, and gaps of one among the others.
                 for p in 0..format.planes() {
                     for y in 0..format.rows(p, size.1) {
                         let from = left.picture().row(p, y).to_vec();
                         let to = right.row(p, y).iter_mut().zip(from).enumerate();
-                        for (x, (to, from)) in to.filter(|(x, _)| x / 4 % 3 > 0) {
+                        for (x, (to, from)) in to.filter(|(x, _)| x / 4 % 3 > 0 || x % 12 == 1) {
                             *to = from ^ [0, 3, 8, 1][x % 4];
                         }
                     }

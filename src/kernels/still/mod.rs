@@ -2,7 +2,7 @@
 //!
 //! Its strokes are finer than the cells of the flow, so no flow keeps them. They tell themselves by edges that lie at
 //! the same place in both pictures, the same way, with one side that is alike: the stroke. Where there are such edges, and the
-//! moved sides disagree or something moves between the strokes, a sample that is alike in both pictures is taken as it is. A thing that moves over structure that rests is safe
+//! moved sides disagree or something moves between the strokes, a sample that is alike in both pictures, as some around it are, is taken as it is. A thing that moves over structure that rests is safe
 //! as long as its motion is found, for its sides agree, and it passes whole cells: around what it covers in neither picture nothing moves in them.
 
 use candle_core::{DType, Device, Tensor};
@@ -38,7 +38,10 @@ const EDGES: f32 = 24.0;
 /// meet some of it (of a pattern that moved by a whole period nothing); and edges that are enough there.
 const MOVING: f32 = 4.0;
 const MET: f32 = 1.0;
-const EDGES_BEFORE: f32 = 20.0;
+const EDGES_BEFORE: f32 = 12.0;
+/// Samples of the 3x3 around one, itself among them, that are alike in both pictures where the thing they belong to stands still; outside are those of
+/// the border. What shows through a gap one sample wide between things that move, as scrolling letters, has three.
+const ALIKE_AROUND: usize = 4;
 /// Codes of 8 bits by which the moved sides disagree where motion does not explain the place.
 const DISAGREEMENT: f32 = 6.0;
 
@@ -143,41 +146,61 @@ fn keep_cell(cell: (usize, usize), pictures: [&Picture; 2], out: &mut PictureMut
     }
 }
 
-/// Keeps the samples of a cell at which all `components`, alike in size, are the same in both pictures.
+/// Keeps the samples of a cell that [`stands_still`], of all `components`, which are alike in size.
 fn keep_samples<'a>(
     (cell_y, cell_x): (usize, usize),
     components: impl Iterator<Item = &'a Component> + Clone,
-    [left, right]: [&Picture; 2],
+    pictures: [&Picture; 2],
     out: &mut PictureMut,
 ) {
     let Some(first) = components.clone().next() else {
         return;
     };
+    let size = [
+        first.height(pictures[0].height()),
+        first.width(pictures[0].width()),
+    ];
     let span = |cell: usize, sub: u32, size: usize| {
         let at = |cell: usize| ((cell * SAMPLES) >> sub).min(size);
         at(cell)..at(cell + 1)
     };
-    let rows = span(cell_y, first.sub_y, first.height(left.height()));
-    let columns = span(cell_x, first.sub_x, first.width(left.width()));
-    for y in rows {
-        for x in columns.clone() {
-            let codes = |c: &Component| [left, right].map(|p| c.load(p.row(c.plane, y), x));
-            let alike = |c: &Component| {
-                let [l, r] = codes(c);
-                l.abs_diff(r) as f32 * luma::MAX <= f32::from(ALIKE) * c.max() as f32
-            };
-            let kept = |c: &Component| {
-                let [l, r] = codes(c);
-                let noise = l.abs_diff(r) as f32 * luma::MAX <= NOISE * c.max() as f32;
-                // halves go up and down in turns, and noise has no mean at all: what stands still gets no darker or lighter
-                let half = ((x + y) % 2) as u32;
-                if noise { l } else { (l + r + half) / 2 }
-            };
-            if components.clone().all(alike) {
+    let alike = |y, x| components.clone().all(|c| is_alike(c, (y, x), pictures));
+    for y in span(cell_y, first.sub_y, size[0]) {
+        for x in span(cell_x, first.sub_x, size[1]) {
+            if alike(y, x) && stands_still((y, x), size, alike) {
                 for c in components.clone() {
-                    c.store(out.row_mut(c.plane, y), x, kept(c));
+                    c.store(out.row_mut(c.plane, y), x, what_is_kept(c, (y, x), pictures));
                 }
             }
         }
     }
+}
+
+/// Whether enough of the samples around one are `alike`; `size` is how many there are, down and across.
+fn stands_still(
+    (y, x): (usize, usize),
+    [height, width]: [usize; 2],
+    alike: impl Fn(usize, usize) -> bool,
+) -> bool {
+    let around = |at: usize, size: usize| (at..at + 3).map(move |i| i.clamp(1, size) - 1);
+    let places = around(y, height).flat_map(|y| around(x, width).map(move |x| (y, x)));
+    places.filter(|&(y, x)| alike(y, x)).count() >= ALIKE_AROUND
+}
+
+fn codes(c: &Component, (y, x): (usize, usize), pictures: [&Picture; 2]) -> [u32; 2] {
+    pictures.map(|p| c.load(p.row(c.plane, y), x))
+}
+
+fn is_alike(c: &Component, at: (usize, usize), pictures: [&Picture; 2]) -> bool {
+    let [l, r] = codes(c, at, pictures);
+    l.abs_diff(r) as f32 * luma::MAX <= f32::from(ALIKE) * c.max() as f32
+}
+
+/// The one sample where only noise is between the two, and else their middle.
+fn what_is_kept(c: &Component, (y, x): (usize, usize), pictures: [&Picture; 2]) -> u32 {
+    let [l, r] = codes(c, (y, x), pictures);
+    let noise = l.abs_diff(r) as f32 * luma::MAX <= NOISE * c.max() as f32;
+    // halves go up and down in turns, and noise has no mean at all: what stands still gets no darker or lighter
+    let half = ((x + y) % 2) as u32;
+    if noise { l } else { (l + r + half) / 2 }
 }
