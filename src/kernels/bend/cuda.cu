@@ -9,7 +9,7 @@
 //   Raster<float> out                     [h, w, 2] in cells
 // bend_put_lean: Raster<const float> lean [h / 2, w / 2, 2], Phases phases, Raster<float> state [h, w, 8]; a bilinear sample a thread.
 //
-// Arithmetic limits: a step is 11 changes of 256 products each. Most cells take one step each way or none; a warp takes as many as
+// Arithmetic limits: a step is 11 changes of 128 products each. Most cells take one step each way or none; a warp takes as many as
 // its slowest cell.
 #include "../hypotheses/motion.cuh"
 

@@ -146,7 +146,7 @@ fn keep_cell(cell: (usize, usize), pictures: [&Picture; 2], out: &mut PictureMut
     }
 }
 
-/// Keeps the samples of a cell that [`stands_still`], of all `components`, which are alike in size.
+/// Keeps the samples of a cell that stand still, of all `components`, which are alike in size.
 fn keep_samples<'a>(
     (cell_y, cell_x): (usize, usize),
     components: impl Iterator<Item = &'a Component> + Clone,
@@ -164,43 +164,69 @@ fn keep_samples<'a>(
         let at = |cell: usize| ((cell * SAMPLES) >> sub).min(size);
         at(cell)..at(cell + 1)
     };
-    let alike = |y, x| components.clone().all(|c| is_alike(c, (y, x), pictures));
-    for y in span(cell_y, first.sub_y, size[0]) {
-        for x in span(cell_x, first.sub_x, size[1]) {
-            if alike(y, x) && stands_still((y, x), size, alike) {
-                for c in components.clone() {
-                    c.store(out.row_mut(c.plane, y), x, what_is_kept(c, (y, x), pictures));
+    let rows = span(cell_y, first.sub_y, size[0]);
+    let columns = span(cell_x, first.sub_x, size[1]);
+    let alike = alike_around(
+        components.clone(),
+        (rows.start, columns.start),
+        size,
+        pictures,
+    );
+    for c in components {
+        for (i, y) in rows.clone().enumerate() {
+            let [left, right] = pictures.map(|p| p.row(c.plane, y));
+            let out = out.row_mut(c.plane, y);
+            for (j, x) in columns.clone().enumerate() {
+                if stands_still(&alike, (i, j)) {
+                    let codes = [c.load(left, x), c.load(right, x)];
+                    c.store(out, x, what_is_kept(codes, c.max(), (y, x)));
                 }
             }
         }
     }
 }
 
-/// Whether enough of the samples around one are `alike`; `size` is how many there are, down and across.
-fn stands_still(
-    (y, x): (usize, usize),
+/// Samples of a cell, down and across, and one around them.
+type Around = [[bool; SAMPLES + 2]; SAMPLES + 2];
+
+/// Which samples of all `components` are alike in both pictures, from the one above and left of `start` on; outside are those of the border. `size`: how many
+/// there are, down and across.
+fn alike_around<'a>(
+    components: impl Iterator<Item = &'a Component>,
+    start: (usize, usize),
     [height, width]: [usize; 2],
-    alike: impl Fn(usize, usize) -> bool,
-) -> bool {
-    let around = |at: usize, size: usize| (at..at + 3).map(move |i| i.clamp(1, size) - 1);
-    let places = around(y, height).flat_map(|y| around(x, width).map(move |x| (y, x)));
-    places.filter(|&(y, x)| alike(y, x)).count() >= ALIKE_AROUND
+    pictures: [&Picture; 2],
+) -> Around {
+    let mut alike = [[true; SAMPLES + 2]; SAMPLES + 2];
+    for c in components {
+        let most = f32::from(ALIKE) * c.max() as f32;
+        for (i, alike) in alike.iter_mut().enumerate() {
+            let y = (start.0 + i).clamp(1, height) - 1;
+            let [left, right] = pictures.map(|p| p.row(c.plane, y));
+            for (j, alike) in alike.iter_mut().enumerate() {
+                let x = (start.1 + j).clamp(1, width) - 1;
+                let apart = c.load(left, x).abs_diff(c.load(right, x));
+                *alike &= apart as f32 * luma::MAX <= most;
+            }
+        }
+    }
+    alike
 }
 
-fn codes(c: &Component, (y, x): (usize, usize), pictures: [&Picture; 2]) -> [u32; 2] {
-    pictures.map(|p| c.load(p.row(c.plane, y), x))
+/// Whether a sample of a cell is alike, and enough of those around it.
+fn stands_still(alike: &Around, (y, x): (usize, usize)) -> bool {
+    let around = alike[y..y + 3].iter().flat_map(|row| &row[x..x + 3]);
+    alike[y + 1][x + 1] && around.filter(|alike| **alike).count() >= ALIKE_AROUND
 }
 
-fn is_alike(c: &Component, at: (usize, usize), pictures: [&Picture; 2]) -> bool {
-    let [l, r] = codes(c, at, pictures);
-    l.abs_diff(r) as f32 * luma::MAX <= f32::from(ALIKE) * c.max() as f32
-}
-
-/// The one sample where only noise is between the two, and else their middle.
-fn what_is_kept(c: &Component, (y, x): (usize, usize), pictures: [&Picture; 2]) -> u32 {
-    let [l, r] = codes(c, (y, x), pictures);
-    let noise = l.abs_diff(r) as f32 * luma::MAX <= NOISE * c.max() as f32;
+/// Of `codes` up to `max` at one place the one where only noise is between them, and else their middle.
+fn what_is_kept([left, right]: [u32; 2], max: u32, (y, x): (usize, usize)) -> u32 {
+    let noise = left.abs_diff(right) as f32 * luma::MAX <= NOISE * max as f32;
     // halves go up and down in turns, and noise has no mean at all: what stands still gets no darker or lighter
     let half = ((x + y) % 2) as u32;
-    if noise { l } else { (l + r + half) / 2 }
+    if noise {
+        left
+    } else {
+        (left + right + half) / 2
+    }
 }

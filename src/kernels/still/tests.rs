@@ -128,7 +128,12 @@ fn strokes_are_kept_in_every_format_and_the_rest_is_not() {
 fn what_shows_through_a_gap_of_one_sample_is_not_kept() {
     let (context, format) = (contexts().1, Format::Gray8);
     let plane = |value: f32| Tensor::full(value, (6, 8, 1), &Device::Cpu).unwrap();
-    for (gap, kept) in [(12..13, false), (12..14, true), (0..1, true), (31..32, true)] {
+    for (gap, kept) in [
+        (12..13, false),
+        (12..14, true),
+        (0..1, true),
+        (31..32, true),
+    ] {
         let luma = &format.components()[0];
         let [left, right] = [80, 120].map(|other| {
             let mut owned = Owned::new(format, (32, 24), 3);
