@@ -37,6 +37,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --lib
 
 # Kernels choose their code by the architecture: the other one has to compile, too.
 # Below the element only, since GStreamer's libraries for it are rarely installed.

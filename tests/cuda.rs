@@ -474,6 +474,8 @@ fn double(
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let file = scratch("reports").join(number.to_string());
+    // what a former run may have left is no report of this one
+    let _ = std::fs::remove_file(&file);
     let report = ("DRIVER_REPORT", file.to_str().expect("a plain name"));
     let settings = [&[numbers(properties)][..], settings, &[runs(), report]].concat();
     let mut command = command("gst-launch-1.0", Some(driver()), &settings);

@@ -1,9 +1,9 @@
 //! A video in the look of some of its frames, which somebody has edited.
 //!
 //! From a frame to its keyframe motion is chained from neighbour to neighbour, and re-estimated against the keyframe's own source at
-//! every frame, so that errors do not add up; of both the better is taken where it is ([`fit`]). What a keyframe says is not its
-//! colours but what it has made of its source ([`style`]). Keyframes before and after are fused by how far each is trusted there and
-//! by how near it is, and the frame is moved until it moves as its source does ([`root`]). [`Sequence`] has all of it in order.
+//! every frame, so that errors do not add up; of both the better is taken where it is (`fit`). What a keyframe says is not its
+//! colours but what it has made of its source (`style`). Keyframes before and after are fused by how far each is trusted there and
+//! by how near it is, and the frame is moved until it moves as its source does (`root`). [`Sequence`] has all of it in order.
 
 use std::sync::Arc;
 
@@ -264,7 +264,7 @@ impl Propagator {
         Ok([Field::read(&self.ways[0])?, Field::read(&self.ways[1])?])
     }
 
-    /// Makes a frame from the keyframes at its `sides`, one or more, and answers the residuals, see [`root::solve`].
+    /// Makes a frame from the keyframes at its `sides`, one or more, and answers the residuals, see `root::solve`.
     ///
     /// # Errors
     /// Another format or size.

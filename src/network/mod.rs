@@ -58,7 +58,7 @@ impl Model {
     /// both.
     ///
     /// # Errors
-    /// As [`trial::run`].
+    /// As `trial::run`.
     pub fn try_on(&self, gpu: &Arc<Gpu>) -> Result<Trial> {
         trial::run(self, gpu)
     }

@@ -7,7 +7,7 @@
 //!
 //! A cell's answer has [`CHANNELS`] values: for each displacement one minus its difference relative
 //! to the mean over all displacements; the mean displacement (x, y) under the softmax of
-//! these, in cells; and that mean difference, times [`CONTRAST`].
+//! these, in cells; and that mean difference, times `CONTRAST`.
 
 use candle_core::Tensor;
 

@@ -7,7 +7,7 @@
 //! - the spread of motion among 3x3 cells, times the ratio of that spread to the one among 9x9: motion that belongs to things
 //!   spreads with the size of the region, from edge to edge of them, noise spreads as much in the smallest.
 //!
-//! The incoherence is e / (e + [`HALF`]): 0 where all is of one piece, towards 1 where nothing fits. Which of it matters is a
+//! The incoherence is e / (e + `HALF`): 0 where all is of one piece, towards 1 where nothing fits. Which of it matters is a
 //! question of texture: where there is none, wrong motion shows nothing.
 
 use std::ops::Range;

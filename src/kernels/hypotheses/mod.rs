@@ -2,16 +2,16 @@
 //!
 //! Motion is found from picture to picture ([`super::search`]). What lies at x at phase t was at x - t v
 //! in the left picture, if v is the left one's motion at that place, and is at x + (1 - t) v in the
-//! right one; [`ROUNDS`] rounds of this fixed point, beginning from the motion at x itself, give one hypothesis. The
+//! right one; `ROUNDS` rounds of this fixed point, beginning from the motion at x itself, give one hypothesis. The
 //! motion from right to left gives a second one in the same way, and a third is that nothing moves, as logos and
 //! subtitles do. A cell takes the one under which the luma of both sides differs least.
 //!
 //! A cell also gets [`CUES`] values that tell of the choice:
-//! - the difference of luma (0 to 1) under each hypothesis, times [`super::agreement::CONTRAST`];
+//! - the difference of luma (0 to 1) under each hypothesis, times `super::agreement::CONTRAST`;
 //! - for the left side and the right one, how far the motion found where the chosen flow leads to is from that flow,
 //!   e / (1 + e) with e in cells: large where that side shows something else;
 //! - acceleration (x, y): how much further the thing goes from left to right than it came from the picture before, in
-//!   cells, at most [`MOST_ACCELERATION`] of its motion and [`LEAST_ACCELERATION`] more;
+//!   cells, at most `MOST_ACCELERATION` of its motion and `LEAST_ACCELERATION` more;
 //! - 1 where a picture before is known, else 0.
 
 use candle_core::{DType, Device, Tensor};
@@ -75,7 +75,7 @@ impl Space {
 }
 
 /// Sees how far the `luma` of two pictures, in bytes, is apart where nothing moves; once a pair, before [`choose`]. Sizes
-/// are those of [`change::of_cells`].
+/// are those of `change::of_cells`.
 ///
 /// # Errors
 /// Sizes that do not fit.

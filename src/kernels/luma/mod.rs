@@ -138,7 +138,7 @@ impl Warped {
     }
 
     /// Moves both sides' `luma`, bytes of at most 4h x 4w samples and more than 4(h - 1) x 4(w - 1), by `flow`,
-    /// `[h, w, 4]` (to the left x, y, to the right x, y), `scale` times of which are samples; see [`super::moved`]. What it
+    /// `[h, w, 4]` (to the left x, y, to the right x, y), `scale` times of which are samples; see `super::moved`. What it
     /// answers stays until the space is used again.
     ///
     /// A value has [`STEPS`] steps to a code, and 0 is code 128.

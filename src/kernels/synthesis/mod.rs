@@ -1,7 +1,7 @@
 //! One picture from two: flow and mask upsampled on the fly, two bilinear taps, blend, rounding,
 //! in the planes and the depth of the stream.
 //!
-//! Flow and mask lie on the lattice of [`super::moved`]. A subsampled plane is centred on the same area as luma. They
+//! Flow and mask lie on the lattice of `super::moved`. A subsampled plane is centred on the same area as luma. They
 //! may also lie on the pixels themselves; then a sample of a subsampled plane has their mean.
 //!
 //! Where the samples of sixteen bytes are the same in both pictures and hardly move, the bytes are

@@ -3,11 +3,11 @@
 //! | file | read by |
 //! |---|---|
 //! | safetensors | candle |
-//! | PyTorch zip (`.pkl`, `.pth`, `.pt`): state dicts, TorchScript modules | [`pickle`] |
-//! | folder of ncnn: `.param` and `.bin` | [`ncnn`] |
+//! | PyTorch zip (`.pkl`, `.pth`, `.pt`): state dicts, TorchScript modules | `pickle` |
+//! | folder of ncnn: `.param` and `.bin` | `ncnn` |
 //!
 //! Whatever a file holds, it becomes tensors or an error that names the file. Memory is at most
-//! twice [`LARGEST`] and what the file itself takes.
+//! twice `LARGEST` and what the file itself takes.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
