@@ -6,8 +6,7 @@
 //   Raster<float> change, edges           [h, w, 1] each
 // still_around: a thread a cell; `change::around`. Raster<const float> cells, Raster<float> out, [h, w, 1] each.
 // still_choose: a thread a cell. Raster<const float> edges, difference, change, Raster<float> kept, [h, w, 1] each.
-// still_keep: a thread a sample of components alike in size; where a cell is kept, all or none of them are.
-//                                       One that is kept has alike ones around it.
+// still_keep: a thread a sample of components alike in size; where a cell is kept, all or none of them are, as what is around a sample tells.
 //   Picture left, right, out              these components alone
 //   Raster<const float> kept
 // Grids: 32 x 8 threads over (h, w), of still_keep over the samples of a component.

@@ -5,6 +5,8 @@
 //! moved sides disagree or something moves between the strokes, a sample that is alike in both pictures, as some around it are, is taken as it is. A thing that moves over structure that rests is safe
 //! as long as its motion is found, for its sides agree, and it passes whole cells: around what it covers in neither picture nothing moves in them.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
 
 use super::Context;
@@ -166,12 +168,7 @@ fn keep_samples<'a>(
     };
     let rows = span(cell_y, first.sub_y, size[0]);
     let columns = span(cell_x, first.sub_x, size[1]);
-    let alike = alike_around(
-        components.clone(),
-        (rows.start, columns.start),
-        size,
-        pictures,
-    );
+    let alike = alike_around(components.clone(), [&rows, &columns], size, pictures);
     for c in components {
         for (i, y) in rows.clone().enumerate() {
             let [left, right] = pictures.map(|p| p.row(c.plane, y));
@@ -186,31 +183,30 @@ fn keep_samples<'a>(
     }
 }
 
-/// Samples of a cell, down and across, and one around them.
+/// Samples of a cell, down and across, and one around them; a subsampled plane has fewer, and the rest says nothing.
 type Around = [[bool; SAMPLES + 2]; SAMPLES + 2];
 
-/// Which samples of all `components` are alike in both pictures, from the one above and left of `start` on; outside are those of the border. `size`: how many
+/// Which samples of all `components` are alike in both pictures, of `rows` and `columns` and one around them; outside are those of the border. `size`: how many
 /// there are, down and across.
 fn alike_around<'a>(
     components: impl Iterator<Item = &'a Component>,
-    start: (usize, usize),
+    [rows, columns]: [&Range<usize>; 2],
     [height, width]: [usize; 2],
     pictures: [&Picture; 2],
 ) -> Around {
-    let mut alike = [[true; SAMPLES + 2]; SAMPLES + 2];
+    let mut around = [[true; SAMPLES + 2]; SAMPLES + 2];
     for c in components {
         let most = f32::from(ALIKE) * c.max() as f32;
-        for (i, alike) in alike.iter_mut().enumerate() {
-            let y = (start.0 + i).clamp(1, height) - 1;
-            let [left, right] = pictures.map(|p| p.row(c.plane, y));
-            for (j, alike) in alike.iter_mut().enumerate() {
-                let x = (start.1 + j).clamp(1, width) - 1;
+        for (y, around) in (rows.start..rows.end + 2).zip(&mut around) {
+            let [left, right] = pictures.map(|p| p.row(c.plane, y.clamp(1, height) - 1));
+            for (x, alike) in (columns.start..columns.end + 2).zip(around) {
+                let x = x.clamp(1, width) - 1;
                 let apart = c.load(left, x).abs_diff(c.load(right, x));
                 *alike &= apart as f32 * luma::MAX <= most;
             }
         }
     }
-    alike
+    around
 }
 
 /// Whether a sample of a cell is alike, and enough of those around it.
