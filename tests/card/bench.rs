@@ -25,7 +25,8 @@ use gstvideointerpolate::picture::{Channel, Format, Picture, PictureMut};
 use super::checkpoints::waves;
 use super::common::Owned;
 use super::locked::LockedPicture;
-use super::{card, is_chosen, networks, values, ways};
+use super::networks::{is_chosen, networks};
+use super::{card, values, ways};
 
 /// Sizes to time, as `1280x720,1920x1080`; and frames of each, of which the median counts.
 const SIZES: (&str, &str) = ("CARD_SIZES", "1280x720,1920x1080,3840x2160");

@@ -16,11 +16,12 @@ use candle_core::{DType, Device as Place, Tensor};
 use gstvideointerpolate::kernels::conv::{Activation, Filter};
 use gstvideointerpolate::kernels::device::{Convolution, Gpu};
 use gstvideointerpolate::kernels::{Context, PhaseMap, Precision};
+use gstvideointerpolate::network::checkpoint::Checkpoint;
 use gstvideointerpolate::network::published::{Options, Published};
 
 use super::bench::{median, wait};
 use super::checkpoints::tensors;
-use super::{Checkpoint, card, tensor, values};
+use super::{card, tensor, values};
 
 /// Names the library that cuBLAS is in; so do the stand-ins, see `scripts/cuda/standins.py`.
 const CUBLAS: &str = "CARD_CUBLAS";
