@@ -84,7 +84,7 @@ mod simd;
 #[cfg(test)]
 pub(crate) mod testing;
 
-/// Environment variable that names the highest level to use: `reference`, `neon`, `avx2` or `avx512`.
+/// Environment variable that names the highest level to use: `reference`, `neon`, `avx2`, `avx512` or `avx512vbmi`.
 pub const CPU_VARIABLE: &str = "VIDEOINTERPOLATE_CPU";
 
 /// Environment variable that names how networks run on a card, see [`Way::name`]. What is fastest where it is not set.
@@ -99,13 +99,21 @@ pub enum CpuLevel {
     Neon,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// The same with AVX-512 F and VL, which convolutions use.
+    /// The same with AVX-512 F and VL, which convolutions and exponentials use.
     Avx512,
+    /// The same with AVX-512 BW and VBMI, by which samples are fetched.
+    Avx512Vbmi,
 }
 
 impl CpuLevel {
     /// From the lowest to the highest.
-    pub const ALL: [Self; 4] = [Self::Reference, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [
+        Self::Reference,
+        Self::Neon,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Vbmi,
+    ];
 
     /// What all kernels have that have a fast version: it is written in AVX2's instructions, which `simd` has for NEON, too.
     pub const VECTORS: Self = match cfg!(target_arch = "aarch64") {
@@ -120,6 +128,7 @@ impl CpuLevel {
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vbmi => "avx512vbmi",
         }
     }
 
@@ -136,9 +145,20 @@ impl CpuLevel {
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512vl")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vbmi => {
+                Self::Avx512.is_supported()
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vbmi")
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Vbmi => false,
         }
+    }
+
+    /// Whether kernels run that are written in AVX2's instructions.
+    pub fn has_vectors(self) -> bool {
+        self >= Self::VECTORS
     }
 
     /// The highest level up to this one that this machine has.
@@ -159,7 +179,7 @@ pub fn cpu_level() -> Result<CpuLevel> {
         return Ok(*level);
     }
     let named = named(CPU_VARIABLE, CpuLevel::ALL, CpuLevel::name)?;
-    Ok(*LEVEL.get_or_init(|| named.unwrap_or(CpuLevel::Avx512).supported()))
+    Ok(*LEVEL.get_or_init(|| named.unwrap_or(CpuLevel::Avx512Vbmi).supported()))
 }
 
 /// Which of `all` an environment variable names; `None` if it is not set, or empty.

@@ -296,7 +296,7 @@ impl Job<'_> {
         check(self.filter, inputs, self.residual.map(|r| *r), &out)?;
         match context.widest() {
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-            super::CpuLevel::Avx2 | super::CpuLevel::Avx512 | super::CpuLevel::Neon => {
+            level if level.has_vectors() => {
                 cpu::run(self, context, &mut out);
             }
             _ => reference::run(self, context, &mut out),

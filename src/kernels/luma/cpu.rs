@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use super::{BORDER, MAX, SAMPLES, Sides, mean_of_cell, reference};
-use crate::kernels::Context;
 use crate::kernels::moved::cpu::Fetch;
 use crate::kernels::moved::{Cells, SEGMENT};
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, store};
+use crate::kernels::{Context, CpuLevel};
 use crate::picture::Plane;
 
 /// Samples that are spread, or compared, at a time.
@@ -106,6 +106,7 @@ const SEGMENTS: usize = 32;
 /// As [`reference::samples`]; luma has no gaps between its samples.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 pub fn samples_moved(
+    level: CpuLevel,
     luma: &Raster<u8>,
     (y, cells): (usize, &Cells),
     side: usize,
@@ -119,6 +120,7 @@ pub fn samples_moved(
         },
         last: (luma.height - 1, luma.width - 1),
         shift: _mm_setzero_si128(),
+        level,
     };
     let end = samples.end - samples.len() % SEGMENT;
     for start in (samples.start..end).step_by(SEGMENTS * SEGMENT) {

@@ -194,7 +194,7 @@ impl Warp<'_> {
         let mut inner = out.rows_mut(BORDER..BORDER + samples);
         let new = || (Block::new(), Cells::new());
         inner.for_each_band_with(context, BAND, new, |(block, cells), top, mut band| {
-            self.band(context.level(), top, (block, cells), &mut band);
+            self.band(context.widest(), top, (block, cells), &mut band);
         });
         for i in 0..BORDER {
             out.copy_row(BORDER, i);
@@ -251,8 +251,8 @@ impl Warp<'_> {
         match level {
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             // SAFETY: a context has this level only where the machine has its instructions.
-            CpuLevel::VECTORS if self.luma[side].pixel == 1 => unsafe {
-                cpu::samples_moved(&self.luma[side], at, side, samples, row);
+            level if level.has_vectors() && self.luma[side].pixel == 1 => unsafe {
+                cpu::samples_moved(level, &self.luma[side], at, side, samples, row);
             },
             _ => reference::samples(&self.luma[side], at, side, samples.clone(), row),
         }

@@ -140,7 +140,7 @@ impl Block {
             match level {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: a context has this level only where the machine has AVX2.
-                CpuLevel::Avx2 => unsafe {
+                level if level.has_vectors() => unsafe {
                     fill_avx2(row, inside.start, (dense, weight), self.base);
                 },
                 _ => fill(row, inside.start, (dense, weight), self.base),
@@ -244,7 +244,7 @@ impl Cells {
             match level {
                 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
                 // SAFETY: a context has this level only where the machine has its instructions.
-                CpuLevel::VECTORS => unsafe {
+                level if level.has_vectors() => unsafe {
                     super::cpu::between_rows(above, below, eighths, used, values);
                 },
                 _ => {

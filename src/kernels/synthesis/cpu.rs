@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::{Row, SEGMENT, STATIC_FLOW, reference};
+use crate::kernels::CpuLevel;
 use crate::kernels::moved::cpu::{Fetch, Pattern, lerp, load16, share_of};
 use crate::kernels::moved::{Cells, PLACE_BITS, WHOLE};
 use crate::kernels::simd::avx2::*;
@@ -15,15 +16,15 @@ const SEGMENTS: usize = 32;
 
 /// The samples of a tile; they begin with a segment.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
-pub fn samples(row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) {
+pub fn samples(level: CpuLevel, row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) {
     let c = row.group.first();
     match (c.size(), c.step) {
-        (1, 1) => tile::<1, 1>(row, cells, samples, out),
-        (1, 2) => tile::<1, 2>(row, cells, samples, out),
-        (1, 3) => tile::<1, 3>(row, cells, samples, out),
-        (1, 4) => tile::<1, 4>(row, cells, samples, out),
-        (2, 2) => tile::<2, 2>(row, cells, samples, out),
-        (2, 4) => tile::<2, 4>(row, cells, samples, out),
+        (1, 1) => tile::<1, 1>(level, row, cells, samples, out),
+        (1, 2) => tile::<1, 2>(level, row, cells, samples, out),
+        (1, 3) => tile::<1, 3>(level, row, cells, samples, out),
+        (1, 4) => tile::<1, 4>(level, row, cells, samples, out),
+        (2, 2) => tile::<2, 2>(level, row, cells, samples, out),
+        (2, 4) => tile::<2, 4>(level, row, cells, samples, out),
         _ => reference::samples(row, cells, samples, out),
     }
 }
@@ -64,6 +65,7 @@ fn blend_more_bits([left, right]: [__m256; 2], weight: __m256i, c: &Component) -
 
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn tile<const SIZE: usize, const STEP: usize>(
+    level: CpuLevel,
     row: &Row,
     cells: &Cells,
     samples: Range<usize>,
@@ -72,7 +74,8 @@ fn tile<const SIZE: usize, const STEP: usize>(
     let length = row.group.segment();
     let end = samples.end - samples.len() % length;
     for start in (samples.start..end).step_by(SEGMENTS * length) {
-        run::<SIZE, STEP>(row, cells, start..end.min(start + SEGMENTS * length), out);
+        let samples = start..end.min(start + SEGMENTS * length);
+        run::<SIZE, STEP>(level, row, cells, samples, out);
     }
     if end < samples.end {
         reference::segment(row, cells, end..samples.end, out);
@@ -82,6 +85,7 @@ fn tile<const SIZE: usize, const STEP: usize>(
 /// At most [`SEGMENTS`] whole segments.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
 fn run<const SIZE: usize, const STEP: usize>(
+    level: CpuLevel,
     row: &Row,
     cells: &Cells,
     samples: Range<usize>,
@@ -102,6 +106,7 @@ fn run<const SIZE: usize, const STEP: usize>(
             plane,
             last: (row.height - 1, row.width - 1),
             shift: _mm_cvtsi32_si128(row.group.first().shift as i32),
+            level,
         };
         let values = &mut values[side][..segments];
         fetch.side((row.y, cells), start, side, &still[..segments], values);

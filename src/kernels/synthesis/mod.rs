@@ -167,7 +167,7 @@ pub fn synthesise(
         lattice,
         groups: groups(left.format()),
         strides: planes.each_ref().map(|p| p.stride),
-        level: context.level(),
+        level: context.widest(),
     };
     let band = Band {
         planes: planes.each_mut().map(|p| &mut *p.data),
@@ -299,9 +299,9 @@ impl Job<'_> {
 /// The samples of one tile of a row, by the best means there is.
 fn row_of_tile(level: CpuLevel, row: &Row, cells: &Cells, samples: Range<usize>, out: &mut [u8]) {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    if level == CpuLevel::VECTORS {
+    if level.has_vectors() {
         // SAFETY: a context has this level only where the machine has its instructions.
-        unsafe { cpu::samples(row, cells, samples, out) };
+        unsafe { cpu::samples(level, row, cells, samples, out) };
         return;
     }
     let _ = level;

@@ -194,14 +194,14 @@ pub unsafe fn dispatch(level: CpuLevel, eights: usize, kernel: impl Kernel) {
     // SAFETY: the caller's promises.
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        match (level, eights) {
-            (CpuLevel::Avx512, 1) => avx512::<__m256, 8, 1>(kernel),
-            (CpuLevel::Avx512, 2) => avx512::<__m512, 8, 1>(kernel),
-            (CpuLevel::Avx512, _) => avx512::<__m256, 6, 3>(kernel),
-            (_, 1) => avx2::<8, 1>(kernel),
-            (_, 2) => avx2::<6, 2>(kernel),
+        match (level >= CpuLevel::Avx512, eights) {
+            (true, 1) => avx512::<__m256, 8, 1>(kernel),
+            (true, 2) => avx512::<__m512, 8, 1>(kernel),
+            (true, _) => avx512::<__m256, 6, 3>(kernel),
+            (false, 1) => avx2::<8, 1>(kernel),
+            (false, 2) => avx2::<6, 2>(kernel),
             // Twelve sums, three weights and a value would just fit, but the compiler finds no way.
-            (_, _) => avx2::<3, 3>(kernel),
+            (false, _) => avx2::<3, 3>(kernel),
         }
         #[cfg(target_arch = "aarch64")]
         match (level, eights) {

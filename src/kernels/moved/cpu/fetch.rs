@@ -8,6 +8,7 @@ use super::super::cells::Cells;
 use super::lanes::{HALF, Pattern, between, byte_of, bytes_of, load, samples_of};
 use super::places::{Axis, Places};
 use super::{PLACE_BITS, SEGMENT, Values};
+use crate::kernels::CpuLevel;
 use crate::kernels::simd::avx2::*;
 use crate::picture::Plane;
 
@@ -18,6 +19,23 @@ pub struct Fetch<'a, const SIZE: usize, const STEP: usize> {
     /// The last row and sample.
     pub last: (usize, usize),
     pub shift: __m128i,
+    /// One that the machine has, with vectors.
+    pub level: CpuLevel,
+}
+
+/// What the segments of a row have in common on one side.
+pub(super) struct Side<'c> {
+    /// Values of its cells, x and y, from number `first` of the first segment on, `step` a segment.
+    pub flow: [&'c [i16]; 2],
+    pub first: usize,
+    pub step: usize,
+    /// Samples of a cell.
+    pub scale: usize,
+    pub axes: [Axis; 2],
+    /// The first sample of the first segment.
+    pub start: usize,
+    /// What rows count from.
+    pub origin_y: i32,
 }
 
 /// Where a segment's samples lie in a plane, counted from its origin.
@@ -51,7 +69,7 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     }
 
     /// The same as offsets from the sample, the first in the low byte.
-    const OFFSETS: [i16; SEGMENT] = {
+    pub(super) const OFFSETS: [i16; SEGMENT] = {
         let mut offsets = [0; SEGMENT];
         let mut lane = 0;
         while lane < SEGMENT {
@@ -64,12 +82,11 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
     };
 
     /// Samples of a segment.
-    const LENGTH: usize = SEGMENT / STEP.next_power_of_two();
+    pub(super) const LENGTH: usize = SEGMENT / STEP.next_power_of_two();
 
     /// Fills `values` for those segments of row `y` from sample `start` on that are not still, moved by the flow to one
     /// side (0: left, 1: right).
     #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
-    #[inline(never)]
     pub fn side(
         &self,
         (y, cells): (usize, &Cells),
@@ -78,27 +95,53 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         still: &[bool],
         values: &mut [Values],
     ) {
-        let pattern = Pattern::of::<STEP>(cells.scale);
-        let length = Self::LENGTH;
-        let [flow_x, flow_y] = [&cells.values[2 * side], &cells.values[2 * side + 1]];
-        let axis_x = Axis::new(cells, 2 * side, self.last.1, cells.sub.0);
         let axis_y = Axis::new(cells, 2 * side + 1, self.last.0, cells.sub.1);
+        let first = cells.first(start);
+        let side = Side {
+            flow: [&cells.values[2 * side], &cells.values[2 * side + 1]],
+            first,
+            step: cells.first(start + Self::LENGTH) - first,
+            scale: cells.scale,
+            start,
+            origin_y: axis_y.origin(y),
+            axes: [Axis::new(cells, 2 * side, self.last.1, cells.sub.0), axis_y],
+        };
+        #[cfg(target_arch = "x86_64")]
+        if self.level >= CpuLevel::Avx512Vbmi && self.suits_wide(&side) {
+            // SAFETY: the machine has the level.
+            return unsafe { self.side_wide(&side, still, values) };
+        }
+        self.segments(&side, 0, still, values);
+    }
+
+    /// The same of the segments from number `begin` on, of which these are `still` and `values`.
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
+    #[inline(never)]
+    pub(super) fn segments(
+        &self,
+        side: &Side,
+        begin: usize,
+        still: &[bool],
+        values: &mut [Values],
+    ) {
+        let pattern = Pattern::of::<STEP>(side.scale);
+        let [axis_x, axis_y] = &side.axes;
+        let length = Self::LENGTH;
         let at = load(const { &samples_of(STEP) });
-        let origin_y = axis_y.origin(y);
-        let inside = self.is_inside(origin_y, &axis_y);
-        let (mut first, step) = (cells.first(start), cells.first(cells.start + length));
-        for (i, value) in values.iter_mut().enumerate() {
-            let cell = first;
-            first += step;
-            if still[i] {
+        let inside = self.is_inside(side, SEGMENT);
+        for (i, (value, still)) in values.iter_mut().zip(still).enumerate() {
+            if *still {
                 continue;
             }
-            let origin_x = axis_x.origin(start + i * length);
-            let flow = (pattern.at(flow_x, cell), pattern.at(flow_y, cell));
-            let x = axis_x.places(origin_x, at, length as i32, flow.0);
-            let y = axis_y.places(origin_y, _mm256_setzero_si256(), 0, flow.1);
+            let i = begin + i;
+            let cell = side.first + i * side.step;
+            let origin_x = axis_x.origin(side.start + i * length);
+            let flow_x = pattern.at(side.flow[0], cell);
+            let flow_y = pattern.at(side.flow[1], cell);
+            let x = axis_x.places(origin_x, at, length as i32, flow_x);
+            let y = axis_y.places(side.origin_y, _mm256_setzero_si256(), 0, flow_y);
             let pairs = self.pairs(Spots {
-                origin: (origin_x, origin_y),
+                origin: (origin_x, side.origin_y),
                 x: x.whole,
                 y: y.whole,
                 inside,
@@ -111,10 +154,11 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
         }
     }
 
-    /// Whether the plane holds sixteen bytes around any place in reach and in the two rows below.
-    fn is_inside(&self, origin_y: i32, axis: &Axis) -> bool {
-        let rows = origin_y + axis.reach.start..origin_y + axis.reach.end;
-        let wide = self.last.1 * STEP >= SEGMENT && self.plane.stride <= i16::MAX as usize;
+    /// Whether the plane holds so many bytes around any place in reach and in the two rows below.
+    pub(super) fn is_inside(&self, side: &Side, bytes: usize) -> bool {
+        let reach = &side.axes[1].reach;
+        let rows = side.origin_y + reach.start..side.origin_y + reach.end;
+        let wide = self.last.1 * STEP >= bytes && self.plane.stride <= i16::MAX as usize;
         // One row more on each side: the bytes may begin before a row and end behind it.
         wide && rows.start >= 1 && rows.end + 3 <= self.last.0 as i32
     }

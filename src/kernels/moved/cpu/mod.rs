@@ -9,6 +9,8 @@ use crate::kernels::simd::avx2::*;
 mod fetch;
 mod lanes;
 mod places;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use fetch::{Fetch, lerp, share_of};
 pub use lanes::{Pattern, load16};

@@ -14,9 +14,10 @@ pub struct Places {
 
 /// What turns flow along an axis into places.
 pub struct Axis {
-    bits: __m128i,
-    fraction: __m256i,
-    rest: __m128i,
+    /// Binary digits of a flow behind the point, and those that places have not.
+    pub(super) bits: __m128i,
+    pub(super) rest: __m128i,
+    pub(super) fraction: __m256i,
     /// Samples from a place in the picture to where its flow counts from.
     base: i32,
     /// The last sample.
@@ -37,8 +38,8 @@ impl Axis {
         let range = cells.range[i];
         Axis {
             bits: _mm_cvtsi32_si128(bits as i32),
-            fraction: _mm256_set1_epi16((1 << bits) - 1),
             rest: _mm_cvtsi32_si128((bits - PLACE_BITS) as i32),
+            fraction: _mm256_set1_epi16((1 << bits) - 1),
             base: cells.base[i] >> sub,
             last: last as i32,
             reach: i32::from(range.0 >> bits)..i32::from(range.1 >> bits) + 1,
@@ -51,6 +52,16 @@ impl Axis {
         (at as i32 + self.base).clamp(-REACH, self.last + REACH)
     }
 
+    /// The first and the last sample, counted from the origin, if flow may lead beyond one of them.
+    #[inline]
+    pub(super) fn edges(&self, origin: i32, length: i32) -> Option<[i16; 2]> {
+        if origin + self.reach.start >= 0 && origin + length + self.reach.end <= self.last {
+            return None;
+        }
+        let (first, last) = ((-origin).max(-REACH), (self.last - origin).min(REACH));
+        Some([first as i16, last as i16])
+    }
+
     /// Places of samples that lie `at` beyond the origin, at most `length`, and are moved by `flow`;
     /// inside of the picture.
     #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
@@ -58,11 +69,10 @@ impl Axis {
     pub fn places(&self, origin: i32, at: __m256i, length: i32, flow: __m256i) -> Places {
         let whole = _mm256_add_epi16(at, _mm256_sra_epi16(flow, self.bits));
         let between = _mm256_srl_epi16(_mm256_and_si256(flow, self.fraction), self.rest);
-        if origin + self.reach.start >= 0 && origin + length + self.reach.end <= self.last {
+        let Some([first, last]) = self.edges(origin, length) else {
             return Places { whole, between };
-        }
-        let first = _mm256_set1_epi16((-origin).max(-REACH) as i16);
-        let last = _mm256_set1_epi16((self.last - origin).min(REACH) as i16);
+        };
+        let (first, last) = (_mm256_set1_epi16(first), _mm256_set1_epi16(last));
         // Beyond the edge there is nothing to lie between.
         let before = _mm256_cmpgt_epi16(first, whole);
         let inside = _mm256_andnot_si256(before, _mm256_cmpgt_epi16(last, whole));
