@@ -5,7 +5,7 @@ use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{
-    LANES, Lanes, Planes, each_lane, exp_negative, load, store, sum_of_neighbours, sums, transpose,
+    LANES, Lanes, Planes, each_lane, exp2_of_share, load, store, sum_of_neighbours, sums, transpose,
 };
 
 /// What lies outside of the picture.
@@ -265,7 +265,8 @@ fn expected_row(job: &Expected, y: usize, row: &mut [f32], pixel: usize) {
 pub fn softmax_means(scores: &[Lanes], sharpness: f32) -> [__m256; 2] {
     let scores = scores[..DISPLACEMENTS].as_chunks::<SIDE>().0;
     let zero = _mm256_setzero_ps();
-    let sharp = _mm256_set1_ps(sharpness);
+    // powers of 2 in place of those of e
+    let sharp = _mm256_set1_ps(sharpness * std::f32::consts::LOG2_E);
     let mut tops = [_mm256_set1_ps(f32::NEG_INFINITY); SIDE];
     for row in scores {
         for (top, score) in tops.iter_mut().zip(row) {
@@ -279,7 +280,7 @@ pub fn softmax_means(scores: &[Lanes], sharpness: f32) -> [__m256; 2] {
     let (mut rows, mut columns) = ([zero; SIDE], [zero; SIDE]);
     for (row, scores) in rows.iter_mut().zip(scores) {
         for (column, score) in columns.iter_mut().zip(scores) {
-            let p = exp_negative(_mm256_sub_ps(_mm256_mul_ps(score.load(), sharp), top));
+            let p = exp2_of_share(_mm256_fmsub_ps(score.load(), sharp, top));
             *row = _mm256_add_ps(*row, p);
             *column = _mm256_add_ps(*column, p);
         }

@@ -140,15 +140,6 @@ pub fn lerp(a: __m256, b: __m256, t: __m256) -> __m256 {
     _mm256_add_ps(a, _mm256_mul_ps(t, _mm256_sub_ps(b, a)))
 }
 
-/// Sum of the eight lanes.
-#[inline]
-#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]
-pub fn sum(v: __m256) -> f32 {
-    let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-    let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
-    _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
-}
-
 /// Sums of eight vectors, one a lane.
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx"))]
@@ -200,6 +191,9 @@ pub fn transpose(v: &[__m256; LANES]) -> [__m256; LANES] {
     out
 }
 
+/// Added to a number, it leaves the nearest whole one in the last bits.
+const ROUND: f32 = (3 << 22) as f32;
+
 /// `exp` of values in -87 to 0, to a few units in the last place; less than that counts as -87.
 ///
 /// 2 to the whole part of x log2(e), times 2 to the rest, at most a half, by the polynomial whose largest relative error is
@@ -207,8 +201,6 @@ pub fn transpose(v: &[__m256; LANES]) -> [__m256; LANES] {
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 pub fn exp_negative(x: __m256) -> __m256 {
-    /// Added to a number, it leaves the nearest whole one in the last bits.
-    const ROUND: f32 = (3 << 22) as f32;
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     /// What the float above lacks.
     const LOG2_E_REST: f32 = 1.925_963e-8;
@@ -221,6 +213,29 @@ pub fn exp_negative(x: __m256) -> __m256 {
     for factor in [0.009_675_54, 0.055_507_13, 0.240_221_2, 0.693_146_94, 1.0] {
         p = _mm256_fmadd_ps(p, rest, _mm256_set1_ps(factor));
     }
+    times_2_to(p, whole)
+}
+
+/// 2 to the power of values up to 0, to 3 millionths, for what is a share of a sum; less than -126 counts as -126.
+///
+/// As [`exp_negative`], by the polynomial of degree 4.
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+pub fn exp2_of_share(x: __m256) -> __m256 {
+    let x = _mm256_max_ps(x, _mm256_set1_ps(-126.0));
+    let whole = _mm256_add_ps(x, _mm256_set1_ps(ROUND));
+    let rest = _mm256_sub_ps(x, _mm256_sub_ps(whole, _mm256_set1_ps(ROUND)));
+    let mut p = _mm256_set1_ps(0.009_570_102);
+    for factor in [0.055_917_86, 0.240_247_44, 0.693_121_8, 0.999_999_3] {
+        p = _mm256_fmadd_ps(p, rest, _mm256_set1_ps(factor));
+    }
+    times_2_to(p, whole)
+}
+
+/// `p`, 0.5 to 2, times 2 to a number that was rounded by [`ROUND`].
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
+fn times_2_to(p: __m256, whole: __m256) -> __m256 {
     let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(whole));
     _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent))
 }
@@ -253,6 +268,28 @@ mod tests {
             let want = f64::from(x).exp();
             let error = (f64::from(got[0]) - want).abs() / want;
             assert!(error < 4.0 * f64::from(f32::EPSILON), "exp({x}): {error:e}");
+        }
+    }
+
+    #[test]
+    fn exp2_of_share_is_exact_to_three_millionths() {
+        if !CpuLevel::VECTORS.is_supported() {
+            return;
+        }
+        let power = |x: f32| {
+            let mut got = [0f32; LANES];
+            // SAFETY: the instructions were just found; `got` has room for a vector.
+            unsafe { _mm256_storeu_ps(got.as_mut_ptr(), exp2_of_share(_mm256_set1_ps(x))) };
+            f64::from(got[0])
+        };
+        for i in 0..=100_000 {
+            let x = -126.0 * i as f32 / 100_000.0;
+            let want = f64::from(x).exp2();
+            let error = (power(x) - want).abs() / want;
+            assert!(error < 3e-6, "2 to the {x}: {error:e}");
+        }
+        for x in [-127.0, -1e9, f32::NEG_INFINITY] {
+            assert_eq!(power(x), power(-126.0), "2 to the {x}");
         }
     }
 }

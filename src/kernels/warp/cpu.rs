@@ -4,7 +4,12 @@ use super::Job;
 use crate::kernels::Context;
 use crate::kernels::raster::RasterMut;
 use crate::kernels::simd::avx2::*;
-use crate::kernels::simd::{LANES, load, store, sum};
+use crate::kernels::simd::{LANES, each_lane, load, store, sums};
+
+/// Pixels by which what is read is asked for before.
+const AHEAD: usize = 16;
+/// Floats of a line of the cache.
+const LINE: usize = 16;
 
 pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     let (pixel, channels) = (out.pixel, out.channels);
@@ -21,115 +26,160 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
     });
 }
 
-/// A row of `C` vectors of channels, or of any number of channels if `C` is 0.
+/// A row of `C` vectors of channels, or of any number of channels if `C` is 0: eight pixels after the other, whose places, and what brings them to
+/// unit length, are found together.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize, channels: usize) {
-    for (x, values) in row.chunks_mut(pixel).enumerate() {
-        let values = &mut values[..channels];
-        let (ty, tx) = job.taps(y, x);
-        let corners = [
-            job.features.at(ty.first, tx.first),
-            job.features.at(ty.first, tx.second),
-            job.features.at(ty.second, tx.first),
-            job.features.at(ty.second, tx.second),
-        ];
-        let weights = [
-            (1.0 - ty.share) * (1.0 - tx.share),
-            (1.0 - ty.share) * tx.share,
-            ty.share * (1.0 - tx.share),
-            ty.share * tx.share,
-        ];
-        if C > 0 {
-            blend_vectors::<C>(&corners, &weights, job.epsilon, values);
-        } else {
-            let square = blend(&corners, &weights, values);
-            if let Some(epsilon) = job.epsilon {
-                scale(values, 1.0 / (square + epsilon).sqrt());
+    for (group, values) in row.chunks_mut(LANES * pixel).enumerate() {
+        let corners = Corners::new(job, y, group * LANES);
+        let mut squares = [_mm256_setzero_ps(); LANES];
+        for (i, values) in values.chunks_mut(pixel).enumerate() {
+            let (from, weights) = corners.of(job, i);
+            // Processors foresee rows, not what follows flow across them.
+            let ahead = from[3].wrapping_add(AHEAD * job.features.pixel);
+            for c in (0..channels).step_by(LINE) {
+                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(c).cast());
+            }
+            let values = &mut values[..channels];
+            // SAFETY: the corners' channels are as many as the values, `C` vectors if that is not 0.
+            squares[i] = unsafe {
+                match C {
+                    0 => blend(from, &weights, values),
+                    _ => blend_vectors::<C>(from, &weights, values),
+                }
+            };
+        }
+        let Some(epsilon) = job.epsilon else {
+            continue;
+        };
+        let squares = _mm256_add_ps(sums(&squares), _mm256_set1_ps(epsilon));
+        let mut factors = [0.0; LANES];
+        store(
+            &mut factors,
+            _mm256_div_ps(_mm256_set1_ps(1.0), _mm256_sqrt_ps(squares)),
+        );
+        for (values, factor) in values.chunks_mut(pixel).zip(factors) {
+            let values = match C {
+                0 => &mut values[..channels],
+                _ => &mut values[..C * LANES],
+            };
+            let factor = _mm256_set1_ps(factor);
+            for values in values.chunks_mut(LANES) {
+                let scaled = _mm256_mul_ps(load(values), factor);
+                store(values, scaled);
             }
         }
     }
 }
 
-/// Weighted sum of the corners, at unit length if that is wanted, `C` vectors of it in registers.
-#[inline]
-#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
-fn blend_vectors<const C: usize>(
-    corners: &[&[f32]; 4],
-    weights: &[f32; 4],
-    epsilon: Option<f32>,
-    values: &mut [f32],
-) {
-    let values = &mut values[..C * LANES];
-    let mut blended = [_mm256_setzero_ps(); C];
-    for (corner, weight) in corners.iter().zip(weights) {
-        let corner = &corner[..C * LANES];
-        let weight = _mm256_set1_ps(*weight);
-        for (c, v) in blended.iter_mut().enumerate() {
-            // SAFETY: `c` is below `C`, and the corner has `C` vectors.
-            let corner = unsafe { _mm256_loadu_ps(corner.as_ptr().add(c * LANES)) };
-            *v = _mm256_fmadd_ps(corner, weight, *v);
-        }
-    }
-    let mut factor = _mm256_set1_ps(1.0);
-    if let Some(epsilon) = epsilon {
-        let mut square = _mm256_setzero_ps();
-        for v in &blended {
-            square = _mm256_fmadd_ps(*v, *v, square);
-        }
-        factor = _mm256_set1_ps(1.0 / (sum(square) + epsilon).sqrt());
-    }
-    for (c, v) in blended.iter().enumerate() {
-        // SAFETY: as above, for the values.
-        unsafe {
-            _mm256_storeu_ps(
-                values.as_mut_ptr().add(c * LANES),
-                _mm256_mul_ps(*v, factor),
-            )
+/// Between which pixels eight pixels of a row lie, and the shares of the lower and of the right ones.
+struct Corners {
+    rows: [[i32; LANES]; 2],
+    columns: [[i32; LANES]; 2],
+    shares: [[f32; LANES]; 2],
+}
+
+impl Corners {
+    /// Of the pixels from column `x` on; beyond the last one it is repeated.
+    #[inline]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+    fn new(job: &Job, y: usize, x: usize) -> Self {
+        let last = job.flow.width - 1;
+        let flow = each_lane!(i => job.flow.at(y, (x + i).min(last)));
+        let (dx, dy) = (each_lane!(i => flow[i][0]), each_lane!(i => flow[i][1]));
+        let columns = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
+        let columns = _mm256_add_ps(columns, _mm256_set1_ps(x as f32));
+        let x = Taps::new(_mm256_add_ps(columns, load(&dx)), job.features.width);
+        let y = _mm256_add_ps(_mm256_set1_ps(y as f32), load(&dy));
+        let y = Taps::new(y, job.features.height);
+        let mut corners = Self {
+            rows: [[0; LANES]; 2],
+            columns: [[0; LANES]; 2],
+            shares: [[0.0; LANES]; 2],
         };
+        let places = corners.rows.iter_mut().chain(&mut corners.columns);
+        for (to, v) in places.zip([y.first, y.second, x.first, x.second]) {
+            // SAFETY: there is room for eight places.
+            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) };
+        }
+        store(&mut corners.shares[0], y.share);
+        store(&mut corners.shares[1], x.share);
+        corners
+    }
+
+    /// The four pixels of pixel `i`, and their weights.
+    #[inline(always)]
+    fn of(&self, job: &Job, i: usize) -> ([*const f32; 4], [f32; 4]) {
+        let rows = self
+            .rows
+            .each_ref()
+            .map(|rows| rows[i] as usize * job.features.row);
+        let columns = self.columns.each_ref();
+        let columns = columns.map(|columns| columns[i] as usize * job.features.pixel);
+        let at = |row: usize, column: usize| {
+            let data = job.features.data().as_ptr();
+            data.wrapping_add(rows[row] + columns[column])
+        };
+        let (y, x) = (self.shares[0][i], self.shares[1][i]);
+        let weights = [(1.0 - y) * (1.0 - x), (1.0 - y) * x, y * (1.0 - x), y * x];
+        ([at(0, 0), at(0, 1), at(1, 0), at(1, 1)], weights)
     }
 }
 
-/// Weighted sum of the corners; returns the sum of its squares.
+/// Weighted sum of the corners, `C` vectors of it; returns its squares, not yet summed over the lanes.
+///
+/// # Safety
+/// Values and corners have `C` vectors.
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
-fn blend(corners: &[&[f32]; 4], weights: &[f32; 4], values: &mut [f32]) -> f32 {
-    let weights: [__m256; 4] = [
+unsafe fn blend_vectors<const C: usize>(
+    corners: [*const f32; 4],
+    weights: &[f32; 4],
+    values: &mut [f32],
+) -> __m256 {
+    let values = &mut values[..C * LANES];
+    let mut blended = [_mm256_setzero_ps(); C];
+    for (corner, weight) in corners.into_iter().zip(weights) {
+        let weight = _mm256_set1_ps(*weight);
+        for (c, v) in blended.iter_mut().enumerate() {
+            // SAFETY: `c` is below `C`.
+            let corner = unsafe { _mm256_loadu_ps(corner.add(c * LANES)) };
+            *v = _mm256_fmadd_ps(corner, weight, *v);
+        }
+    }
+    let mut square = _mm256_setzero_ps();
+    for (v, values) in blended.iter().zip(values.chunks_mut(LANES)) {
+        square = _mm256_fmadd_ps(*v, *v, square);
+        store(values, *v);
+    }
+    square
+}
+
+/// The same of any number of channels.
+///
+/// # Safety
+/// The corners have as many as the values.
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+unsafe fn blend(corners: [*const f32; 4], weights: &[f32; 4], values: &mut [f32]) -> __m256 {
+    let weights = [
         _mm256_set1_ps(weights[0]),
         _mm256_set1_ps(weights[1]),
         _mm256_set1_ps(weights[2]),
         _mm256_set1_ps(weights[3]),
     ];
     let mut square = _mm256_setzero_ps();
-    let mut c = 0;
-    while c + LANES <= values.len() {
+    for (c, values) in values.chunks_mut(LANES).enumerate() {
         let mut v = _mm256_setzero_ps();
         for (corner, weight) in corners.iter().zip(&weights) {
-            // SAFETY: all slices are as long as `values`, which has eight more floats.
-            v = unsafe { _mm256_fmadd_ps(_mm256_loadu_ps(corner.as_ptr().add(c)), *weight, v) };
+            // SAFETY: the corner has the channels of these values.
+            let corner = unsafe { std::slice::from_raw_parts(corner.add(c * LANES), values.len()) };
+            v = _mm256_fmadd_ps(load(corner), *weight, v);
         }
         square = _mm256_fmadd_ps(v, v, square);
-        // SAFETY: `values` has eight more floats.
-        unsafe { _mm256_storeu_ps(values.as_mut_ptr().add(c), v) };
-        c += LANES;
+        store(values, v);
     }
-    let rest = &mut values[c..];
-    if !rest.is_empty() {
-        let mut v = _mm256_setzero_ps();
-        for (corner, weight) in corners.iter().zip(&weights) {
-            v = _mm256_fmadd_ps(load(&corner[c..]), *weight, v);
-        }
-        square = _mm256_fmadd_ps(v, v, square);
-        store(rest, v);
-    }
-    sum(square)
-}
-
-#[inline]
-#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
-fn scale(values: &mut [f32], factor: f32) {
-    for value in values {
-        *value *= factor;
-    }
+    square
 }
 
 /// [`super::Taps`] of eight positions.
