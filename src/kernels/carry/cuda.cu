@@ -4,8 +4,8 @@
 // carry_keep: Raster<const float> difference [h, w, 1], Raster<float> state [h, w, 8]
 // carry:      Raster<const float> middle [h, w, 8], Phases phases, Raster<float> state [h, w, 8], difference [h, w, 1]
 //
-// A cell of 32 bytes is read from four times four places near each other, which mostly lie in the first cache, and written once;
-// some 250 operations: limited by the latency of one place after another, which many threads hide.
+// A cell of 32 bytes is read from one place and three times four near each other, which mostly lie in the first cache, and written once;
+// some 200 operations: limited by the latency of one place after another, which many threads hide.
 #include "../cuda/common.cuh"
 
 const int STATE = 8, DIFFERENCE = 4, MASK = 6, PHASE = 7, ROUNDS = 3;
@@ -30,7 +30,7 @@ KERNEL carry(Raster<const float> middle, Phases phases, Raster<float> state, Ras
     float t = phases.at(y, x), bend = 4.0f * t * (1.0f - t), ahead = 0.5f * (bend - 1.0f);
     float of_left = 0.5f - t - ahead, of_right = t - 0.5f - ahead;
     float found[STATE], *cell = state.at(y, x);
-    sample(middle, y, x, 0.0f, 0.0f, found);
+    for (int i = 0; i < STATE; i++) found[i] = middle.at(y, x)[i];
     for (int i = 0; i < ROUNDS; i++)
         sample(middle, y, x, of_left * found[0] + of_right * found[2], of_left * found[1] + of_right * found[3], found);
     for (int c = 0; c < 2; c++) {

@@ -18,7 +18,8 @@ pub fn carry(job: &Carry, context: &Context, out: &mut RasterMut) {
 /// The cell of the middle that is at cell (`y`, `x`) at phase `t`.
 fn found(middle: &Raster, (y, x): (usize, usize), t: f32) -> [f32; STATE] {
     let [of_left, of_right] = gone(t);
-    let mut found = sample(middle, (y, x), [0.0; 2]);
+    let mut found = [0.0; STATE];
+    found.copy_from_slice(middle.at(y, x));
     for _ in 0..ROUNDS {
         let gone = [0, 1].map(|c| of_left * found[c] + of_right * found[2 + c]);
         found = sample(middle, (y, x), gone);
@@ -27,7 +28,7 @@ fn found(middle: &Raster, (y, x): (usize, usize), t: f32) -> [f32; STATE] {
 }
 
 /// A cell of the middle, as it is at phase `t`.
-pub fn at_phase(found: &[f32; STATE], t: f32) -> [f32; STATE] {
+fn at_phase(found: &[f32; STATE], t: f32) -> [f32; STATE] {
     let bend = bend(t);
     let mut cell = [0.0; STATE];
     for c in 0..2 {

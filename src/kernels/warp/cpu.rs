@@ -2,7 +2,7 @@
 
 use super::Job;
 use crate::kernels::Context;
-use crate::kernels::raster::RasterMut;
+use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, each_lane, load, store, sums};
 
@@ -31,10 +31,10 @@ pub fn run(job: &Job, context: &Context, out: &mut RasterMut) {
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize, channels: usize) {
     for (group, values) in row.chunks_mut(LANES * pixel).enumerate() {
-        let corners = Corners::new(job, y, group * LANES);
+        let corners = corners(job, y, group * LANES);
         let mut squares = [_mm256_setzero_ps(); LANES];
         for (i, values) in values.chunks_mut(pixel).enumerate() {
-            let (from, weights) = corners.of(job, i);
+            let (from, weights) = (corners.of(&job.features, i), weights(corners.shares(i)));
             // Processors foresee rows, not what follows flow across them.
             let ahead = from[3].wrapping_add(AHEAD * job.features.pixel);
             for c in (0..channels).step_by(LINE) {
@@ -72,26 +72,45 @@ fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize, 
     }
 }
 
-/// Between which pixels eight pixels of a row lie, and the shares of the lower and of the right ones.
-struct Corners {
+/// Where eight pixels of a row come from, from column `x` on; beyond the last one it is repeated.
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+fn corners(job: &Job, y: usize, x: usize) -> Corners {
+    let last = job.flow.width - 1;
+    let flow = each_lane!(i => job.flow.at(y, (x + i).min(last)));
+    let (dx, dy) = (each_lane!(i => flow[i][0]), each_lane!(i => flow[i][1]));
+    let x = _mm256_add_ps(columns_from(x), load(&dx));
+    let y = _mm256_add_ps(_mm256_set1_ps(y as f32), load(&dy));
+    Corners::new(y, x, job.features.size())
+}
+
+/// The weights of four corners for the shares of the lower and of the right ones.
+#[inline]
+fn weights([y, x]: [f32; 2]) -> [f32; 4] {
+    [(1.0 - y) * (1.0 - x), (1.0 - y) * x, y * (1.0 - x), y * x]
+}
+
+/// The numbers of eight columns.
+#[inline]
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
+pub fn columns_from(x: usize) -> __m256 {
+    let columns = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
+    _mm256_add_ps(columns, _mm256_set1_ps(x as f32))
+}
+
+/// Between which pixels eight places lie.
+pub struct Corners {
     rows: [[i32; LANES]; 2],
     columns: [[i32; LANES]; 2],
     shares: [[f32; LANES]; 2],
 }
 
 impl Corners {
-    /// Of the pixels from column `x` on; beyond the last one it is repeated.
+    /// Of places in a raster of this height and width.
     #[inline]
-    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
-    fn new(job: &Job, y: usize, x: usize) -> Self {
-        let last = job.flow.width - 1;
-        let flow = each_lane!(i => job.flow.at(y, (x + i).min(last)));
-        let (dx, dy) = (each_lane!(i => flow[i][0]), each_lane!(i => flow[i][1]));
-        let columns = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
-        let columns = _mm256_add_ps(columns, _mm256_set1_ps(x as f32));
-        let x = Taps::new(_mm256_add_ps(columns, load(&dx)), job.features.width);
-        let y = _mm256_add_ps(_mm256_set1_ps(y as f32), load(&dy));
-        let y = Taps::new(y, job.features.height);
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
+    pub fn new(y: __m256, x: __m256, (height, width): (usize, usize)) -> Self {
+        let (y, x) = (Taps::new(y, height), Taps::new(x, width));
         let mut corners = Self {
             rows: [[0; LANES]; 2],
             columns: [[0; LANES]; 2],
@@ -107,22 +126,25 @@ impl Corners {
         corners
     }
 
-    /// The four pixels of pixel `i`, and their weights.
+    /// The four pixels around place `i` in a raster of that size: the upper ones, left and right, then the lower ones.
     #[inline(always)]
-    fn of(&self, job: &Job, i: usize) -> ([*const f32; 4], [f32; 4]) {
-        let rows = self
-            .rows
-            .each_ref()
-            .map(|rows| rows[i] as usize * job.features.row);
-        let columns = self.columns.each_ref();
-        let columns = columns.map(|columns| columns[i] as usize * job.features.pixel);
-        let at = |row: usize, column: usize| {
-            let data = job.features.data().as_ptr();
-            data.wrapping_add(rows[row] + columns[column])
-        };
-        let (y, x) = (self.shares[0][i], self.shares[1][i]);
-        let weights = [(1.0 - y) * (1.0 - x), (1.0 - y) * x, y * (1.0 - x), y * x];
-        ([at(0, 0), at(0, 1), at(1, 0), at(1, 1)], weights)
+    pub fn of(&self, values: &Raster, i: usize) -> [*const f32; 4] {
+        let data = values.data().as_ptr();
+        let row = |row: usize| self.rows[row][i] as usize * values.row;
+        let column = |column: usize| self.columns[column][i] as usize * values.pixel;
+        let (above, below, left, right) = (row(0), row(1), column(0), column(1));
+        [
+            data.wrapping_add(above + left),
+            data.wrapping_add(above + right),
+            data.wrapping_add(below + left),
+            data.wrapping_add(below + right),
+        ]
+    }
+
+    /// The shares of the lower and of the right pixels.
+    #[inline(always)]
+    pub fn shares(&self, i: usize) -> [f32; 2] {
+        [self.shares[0][i], self.shares[1][i]]
     }
 }
 

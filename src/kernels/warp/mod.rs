@@ -15,7 +15,7 @@ use super::raster::{Raster, RasterMut, Source, write};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) use cpu::Taps as EightTaps;
+pub(super) use cpu::{Corners, Taps as EightTaps, columns_from};
 #[cfg(any(
     feature = "cuda",
     all(test, target_arch = "x86_64", target_os = "linux")
