@@ -23,6 +23,15 @@ pub fn contexts() -> (Context, Context) {
     (plain, Context::new(2).unwrap())
 }
 
+/// Those that fetch samples, each by other instructions: on two threads, the best ones last.
+pub fn fetching() -> Vec<Context> {
+    let levels = [CpuLevel::VECTORS, CpuLevel::Avx512Vbmi];
+    let levels = levels.into_iter().filter(|level| level.is_supported());
+    levels
+        .map(|level| Context::with_level(2, level).unwrap())
+        .collect()
+}
+
 /// A linear congruential generator: the same values on every machine.
 pub struct Random(pub u64);
 

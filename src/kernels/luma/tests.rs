@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{Random, SIZES, bytes, contexts};
+use crate::kernels::testing::{Random, SIZES, bytes, contexts, fetching};
 
 fn values<T: candle_core::WithDType>(tensor: &Tensor) -> Vec<T> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
@@ -13,14 +13,21 @@ pub(super) fn steps(side: &Tensor) -> Vec<i16> {
         .collect()
 }
 
-/// Both sides of warped luma by the plain kernels and by the best ones.
+/// Both sides of warped luma by the plain kernels and by the best ones; others fast ones must agree with these.
 fn both(luma: [&Tensor; 2], flow: &Tensor, scale: f32) -> [Vec<i16>; 2] {
     let (h, w, _) = flow.dims3().unwrap();
-    <[Context; 2]>::from(contexts()).map(|context| {
+    let made = |context: &Context| {
         let warped = Warped::new((h, w)).unwrap();
-        let sides = warped.warp(&context, luma, flow, scale).unwrap();
+        let sides = warped.warp(context, luma, flow, scale).unwrap();
         sides.map(steps).concat()
-    })
+    };
+    let (plain, best) = contexts();
+    let best = made(&best);
+    for context in fetching() {
+        let level = context.widest();
+        assert!(made(&context) == best, "{level:?} has other bits");
+    }
+    [made(&plain), best]
 }
 
 pub(super) fn random_luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {

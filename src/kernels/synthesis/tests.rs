@@ -1,6 +1,7 @@
 use candle_core::{Device, Tensor};
 
 use super::*;
+use crate::kernels::testing::fetching;
 use crate::picture::owned::{Noise, Owned};
 
 /// A lattice for a picture, with `extra` cells beyond it as padding makes them.
@@ -134,15 +135,19 @@ fn assert_same_bits(
         }
     }
     let (flow, mask) = lattice_of(kind, size, seed % 3, |x, y| cell(&mut noise, x, y));
-    let [plain, fast] = [(CpuLevel::Reference, 0), (CpuLevel::Avx2, 1)].map(|(level, padding)| {
+    let made = |context: &Context, padding| {
         let mut out = Owned::new(format, size, padding);
         let (l, r) = (left.picture(), right.picture());
         let motion = (&flow, &mask, kind);
-        synthesise(&context(level), &l, &r, motion, &mut out.picture_mut()).unwrap();
+        synthesise(context, &l, &r, motion, &mut out.picture_mut()).unwrap();
         out.assert_guarded(&what);
         out
-    });
-    compare(&what, &fast, &plain);
+    };
+    let plain = made(&context(CpuLevel::Reference), 0);
+    for fast in fetching() {
+        let what = format!("{what} {:?}", fast.widest());
+        compare(&what, &made(&fast, 1), &plain);
+    }
 }
 
 #[test]
@@ -214,9 +219,11 @@ fn a_half_goes_to_the_even_code() {
     }
 }
 
-/// Both levels, where the machine has them.
+/// All that the machine has.
 fn levels() -> Vec<Context> {
-    vec![context(CpuLevel::Reference), context(CpuLevel::Avx2)]
+    let mut levels = vec![context(CpuLevel::Reference)];
+    levels.extend(fetching());
+    levels
 }
 
 #[test]
@@ -490,17 +497,19 @@ fn pictures_that_do_not_match_are_refused() {
 #[ignore = "a measurement"]
 fn time_of_a_1080p_picture() {
     let size = (1920, 1080);
-    for (format, level) in [
-        (Format::I420, CpuLevel::Avx2),
-        (Format::Gray8, CpuLevel::Avx2),
-        (Format::Nv12, CpuLevel::Avx2),
-        (Format::I420_10, CpuLevel::Avx2),
-        (Format::P010, CpuLevel::Avx2),
-        (Format::Yuy2, CpuLevel::Avx2),
-        (Format::Rgb, CpuLevel::Avx2),
-        (Format::Rgbx, CpuLevel::Avx2),
-        (Format::I420, CpuLevel::Reference),
-    ] {
+    let formats = [
+        Format::Gray8,
+        Format::Nv12,
+        Format::I420_10,
+        Format::P010,
+        Format::Yuy2,
+        Format::Rgb,
+        Format::Rgbx,
+        Format::I420,
+    ];
+    let vectors = [CpuLevel::VECTORS, CpuLevel::Avx512Vbmi];
+    let all = formats.into_iter().flat_map(|f| vectors.map(|l| (f, l)));
+    for (format, level) in all.chain([(Format::I420, CpuLevel::Reference)]) {
         for (name, cell) in flows().into_iter().take(2) {
             let mut noise = Noise::new(1);
             let left = Owned::new(format, size, 0).noise(&mut noise);
