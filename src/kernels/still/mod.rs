@@ -102,7 +102,8 @@ pub fn keep(
     let kept = Source::lock(&space.kept);
     let kept = kept.raster()?;
     for y in 0..kept.height {
-        for x in (0..kept.width).filter(|&x| kept.at(y, x)[0] > 0.0) {
+        let cells = kept.row(y).iter().step_by(kept.pixel).enumerate();
+        for (x, _) in cells.filter(|(_, kept)| **kept > 0.0) {
             keep_cell((y, x), [left, right], out);
         }
     }
