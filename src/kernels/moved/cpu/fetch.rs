@@ -20,6 +20,7 @@ pub struct Fetch<'a, const SIZE: usize, const STEP: usize> {
     pub last: (usize, usize),
     pub shift: __m128i,
     /// One that the machine has, with vectors.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub level: CpuLevel,
 }
 
