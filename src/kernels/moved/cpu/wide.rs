@@ -219,8 +219,8 @@ impl<const SIZE: usize, const STEP: usize> Fetch<'_, SIZE, STEP> {
                 .data
                 .as_ptr()
                 .wrapping_offset(start + row * stride);
-            // SAFETY: `suits_wide` saw for all of the tile that the plane holds 64 bytes around any place in reach,
-            // and in the two rows below.
+            // SAFETY: this is the row of a lane or the one below; `suits_wide` saw for all of the tile that the plane holds 64
+            // bytes around any place in reach and in the rows below.
             let bytes = unsafe { _mm512_loadu_si512(at.cast()) };
             _mm512_permutexvar_epi8(shuffle, bytes)
         };
