@@ -99,7 +99,7 @@ pub enum CpuLevel {
     Neon,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// The same with AVX-512 F and VL, which convolutions and exponentials use.
+    /// The same with AVX-512 F and VL, which convolutions use.
     Avx512,
     /// The same with AVX-512 BW and VBMI, by which samples are fetched.
     Avx512Vbmi,

@@ -23,13 +23,14 @@ pub fn contexts() -> (Context, Context) {
     (plain, Context::new(2).unwrap())
 }
 
-/// Those that fetch samples, each by other instructions: on two threads, the best ones last.
+/// The fast kernels at each level at which samples may be fetched by other instructions, one at least, the best ones last; on two threads.
 pub fn fetching() -> Vec<Context> {
     let levels = [CpuLevel::VECTORS, CpuLevel::Avx512Vbmi];
-    let levels = levels.into_iter().filter(|level| level.is_supported());
-    levels
+    let mut contexts = levels
         .map(|level| Context::with_level(2, level).unwrap())
-        .collect()
+        .to_vec();
+    contexts.dedup_by_key(|context| context.widest());
+    contexts
 }
 
 /// A linear congruential generator: the same values on every machine.

@@ -86,7 +86,7 @@ fn sample(values: &Raster, y: __m256, x: __m256) -> Cells {
         let [a, b, c, d] = corners.of(values, i);
         let [down, across] = corners.shares(i);
         let across = _mm256_set1_ps(across);
-        // SAFETY: a cell has eight channels.
+        // SAFETY: the corners lie inside, and a cell has eight channels.
         let (a, b, c, d) = unsafe {
             (
                 _mm256_loadu_ps(a),

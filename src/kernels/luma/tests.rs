@@ -13,7 +13,7 @@ pub(super) fn steps(side: &Tensor) -> Vec<i16> {
         .collect()
 }
 
-/// Both sides of warped luma by the plain kernels and by the best ones; others fast ones must agree with these.
+/// Both sides of warped luma by the plain kernels and by the best ones, with which all other fast ones must agree.
 fn both(luma: [&Tensor; 2], flow: &Tensor, scale: f32) -> [Vec<i16>; 2] {
     let (h, w, _) = flow.dims3().unwrap();
     let made = |context: &Context| {
@@ -21,13 +21,13 @@ fn both(luma: [&Tensor; 2], flow: &Tensor, scale: f32) -> [Vec<i16>; 2] {
         let sides = warped.warp(context, luma, flow, scale).unwrap();
         sides.map(steps).concat()
     };
-    let (plain, best) = contexts();
-    let best = made(&best);
-    for context in fetching() {
+    let mut others = fetching();
+    let best = made(&others.pop().unwrap());
+    for context in others {
         let level = context.widest();
         assert!(made(&context) == best, "{level:?} has other bits");
     }
-    [made(&plain), best]
+    [made(&contexts().0), best]
 }
 
 pub(super) fn random_luma(random: &mut Random, (h, w): (usize, usize), less: usize) -> Tensor {

@@ -35,13 +35,13 @@ fn warp_row<const C: usize>(job: &Job, y: usize, row: &mut [f32], pixel: usize, 
         let mut squares = [_mm256_setzero_ps(); LANES];
         for (i, values) in values.chunks_mut(pixel).enumerate() {
             let (from, weights) = (corners.of(&job.features, i), weights(corners.shares(i)));
-            // Processors foresee rows, not what follows flow across them.
+            // Processors foresee rows, not what follows flow across them. (Many channels would push each other out.)
             let ahead = from[3].wrapping_add(AHEAD * job.features.pixel);
-            for c in (0..channels).step_by(LINE) {
+            for c in (0..C * LANES).step_by(LINE) {
                 _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(c).cast());
             }
             let values = &mut values[..channels];
-            // SAFETY: the corners' channels are as many as the values, `C` vectors if that is not 0.
+            // SAFETY: the corners lie inside; their channels are as many as the values, `C` vectors if that is not 0.
             squares[i] = unsafe {
                 match C {
                     0 => blend(from, &weights, values),
