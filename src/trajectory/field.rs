@@ -12,27 +12,27 @@ use crate::network::checkpoint::Checkpoint;
 /// Latent values of a state.
 pub const LATENT: usize = 2;
 /// What the network is told of a way and of a state on it; its hidden values; what it answers.
-const CLUES: usize = 10;
+pub(crate) const CLUES: usize = 10;
 const INPUTS: usize = CLUES + 2 + LATENT;
-const HIDDEN: usize = 16;
-const OUTPUTS: usize = 2 + LATENT;
+pub(crate) const HIDDEN: usize = 16;
+pub(crate) const OUTPUTS: usize = 2 + LATENT;
 /// Added to a speed, in cells, that accelerations are compared with.
 const REST: f32 = 0.5;
 /// Keeps the root of nothing smooth in training.
-const ROOT_EPSILON: f32 = 1e-6;
+pub(crate) const ROOT_EPSILON: f32 = 1e-6;
 
 /// The weights; a kernel for cards is given them as they lie here.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Field {
-    entry: [[f32; HIDDEN]; INPUTS],
-    entry_bias: [f32; HIDDEN],
-    head: [[f32; HIDDEN]; OUTPUTS],
-    head_bias: [f32; OUTPUTS],
+    pub(crate) entry: [[f32; HIDDEN]; INPUTS],
+    pub(crate) entry_bias: [f32; HIDDEN],
+    pub(crate) head: [[f32; HIDDEN]; OUTPUTS],
+    pub(crate) head_bias: [f32; OUTPUTS],
 }
 
 /// What tells of a way; vectors in cells of 8x8 pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Clues {
     /// From frame 0 to frame 1.
     pub motion: Vector,
@@ -126,10 +126,9 @@ impl Field {
 }
 
 impl<'a> Way<'a> {
-    /// `None` where nothing is known of accelerations. What is known of one frame alone stands for both.
+    /// `None` where nothing is known of accelerations.
     pub fn new(field: &'a Field, clues: &Clues) -> Option<Self> {
-        let [before, after] = clues.accelerations;
-        let accelerations = [before.or(after)?, after.or(before)?];
+        let accelerations = known(clues)?;
         let inputs = told(clues, accelerations);
         let mut hidden = field.entry_bias;
         for (value, weights) in inputs.iter().zip(&field.entry) {
@@ -185,8 +184,14 @@ impl Drive for Way<'_> {
     }
 }
 
+/// Accelerations at both frames; what is known of one frame alone stands for both.
+pub(crate) fn known(clues: &Clues) -> Option<[Vector; 2]> {
+    let [before, after] = clues.accelerations;
+    Some([before.or(after)?, after.or(before)?])
+}
+
 /// What does not change along a way.
-fn told(clues: &Clues, [before, after]: [Vector; 2]) -> [f32; CLUES] {
+pub(crate) fn told(clues: &Clues, [before, after]: [Vector; 2]) -> [f32; CLUES] {
     let scale = length(clues.motion) + REST;
     let (a, b) = (length(before), length(after));
     let apart = [after[0] - before[0], after[1] - before[1]];

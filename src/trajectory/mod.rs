@@ -32,7 +32,7 @@ pub const STATE: usize = 4 + field::LATENT;
 pub type State = [f32; STATE];
 
 /// Errors of a step, in cells of 8 pixels, intervals and units of the latent values, up to this count as none: a tenth of a pixel.
-const TOLERANCE: f32 = 0.0125;
+pub(crate) const TOLERANCE: f32 = 0.0125;
 
 /// What drives a state: its change over time at a phase.
 pub trait Drive {

@@ -9,7 +9,7 @@ pub const SHORTEST: f32 = 1.0 / 32.0;
 /// No value of a state gets beyond this: it explodes.
 pub const MOST: f32 = 1e4;
 /// The error of two halves is this part of their difference from the whole: 1 / (2^4 - 1).
-const SHARE: f32 = 1.0 / 15.0;
+pub const SHARE: f32 = 1.0 / 15.0;
 
 /// The state at `to` of that which is `state` at `from`, with errors of a step up to `tolerance`; `None` where the equation is stiff or
 /// explodes. The number of steps is bounded by [`SHORTEST`].
@@ -31,7 +31,7 @@ pub fn carry(
         let (next, error) = attempt(drive, &state, at, step);
         // no number is no agreement
         if error <= tolerance {
-            if next.iter().any(|v| v.abs() > MOST) {
+            if largest(next.into_iter()) > MOST {
                 return None;
             }
             (state, at, done) = (next, end, done + 1);
@@ -62,11 +62,16 @@ fn attempt(drive: &impl Drive, z: &State, t: f32, step: f32) -> (State, f32) {
         half,
     );
     let differences: State = std::array::from_fn(|i| SHARE * (halves[i] - whole[i]));
-    let error = differences.iter().fold(0.0, |most, d| match d.is_nan() {
-        true => f32::INFINITY,
-        false => d.abs().max(most),
-    });
+    let error = largest(differences.into_iter());
     (along(&halves, &differences, 1.0), error)
+}
+
+/// The largest size of `values`; infinite where one is no number.
+pub fn largest(values: impl Iterator<Item = f32>) -> f32 {
+    values.fold(0.0, |most, value| match value.is_nan() {
+        true => f32::INFINITY,
+        false => value.abs().max(most),
+    })
 }
 
 /// One classical step, with the change at its beginning.

@@ -4,6 +4,8 @@
 //! ahead of that is its lean: of a cubic with the accelerations a and b at its ends t (1 - t) (1 - 2 t) (b - a) / 12 at phase t, and of any
 //! other way taken as so much as it is at 1/4.
 
+use std::array::from_fn;
+
 use candle_core::Tensor;
 
 use super::hypotheses::{self, ACCELERATION, CUES, HYPOTHESES, limited, sample};
@@ -12,6 +14,8 @@ use super::raster::{Raster, Source, write};
 use super::{Context, PhaseMap};
 use crate::trajectory::{Clues, Field, Vector};
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod cpu;
 #[cfg(any(
     feature = "cuda",
     all(test, target_arch = "x86_64", target_os = "linux")
@@ -22,6 +26,8 @@ mod tests;
 
 /// Accelerations below this, in cells, are not worth solving an equation: they bend by less than a 60th of a pixel.
 const LEAST: f32 = 0.015;
+/// Cells that are asked for together.
+const GROUP: usize = 8;
 
 /// What tells of the motion of a picture's cells.
 pub struct Cells<'a> {
@@ -62,8 +68,8 @@ pub fn bend(
     cells: &Cells,
     bend: &Tensor,
 ) -> candle_core::Result<()> {
-    each(context, cells, ("bend", bend), |clues, t| {
-        field.bend(clues, t)
+    each(context, cells, ("bend", bend), |clues, phases| {
+        bends(context, field, clues, phases)
     })
 }
 
@@ -78,17 +84,32 @@ pub fn lean(
     lean: &Tensor,
 ) -> candle_core::Result<()> {
     each(context, cells, ("lean", lean), |clues, _| {
-        let [early, late] = [0.25, 0.75].map(|t| field.bend(clues, t));
-        [0, 1].map(|c| 0.5 * (early[c] - late[c]))
+        let [early, late] = [0.25, 0.75].map(|t| bends(context, field, clues, &[t; GROUP]));
+        from_fn(|lane| [0, 1].map(|c| 0.5 * (early[lane][c] - late[lane][c])))
     })
 }
 
-/// Fills a tensor of `[h, w, 2]` with what `tell` says of each cell's clues and phase, and 0 where motion is even.
+/// [`Field::bend`] of some cells, each at a phase of its own.
+fn bends(
+    context: &Context,
+    field: &Field,
+    clues: &[Clues; GROUP],
+    phases: &[f32; GROUP],
+) -> [Vector; GROUP] {
+    match context.level() {
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        // SAFETY: a context has this level only where the machine has its instructions.
+        super::CpuLevel::VECTORS => unsafe { cpu::bends(field, clues, phases) },
+        _ => from_fn(|i| field.bend(&clues[i], phases[i])),
+    }
+}
+
+/// Fills a tensor of `[h, w, 2]` with what `tell` says of cells' clues and phases, and 0 where motion is even.
 fn each(
     context: &Context,
     cells: &Cells,
     (name, out): (&'static str, &Tensor),
-    tell: impl Fn(&Clues, f32) -> Vector + Sync,
+    tell: impl Fn(&[Clues; GROUP], &[f32; GROUP]) -> [Vector; GROUP] + Sync,
 ) -> candle_core::Result<()> {
     let (flow, phase) = (Source::lock(cells.flow), Source::lock(cells.phase));
     let (cues, change) = (Source::lock(cells.cues), Source::lock(cells.change));
@@ -110,19 +131,57 @@ fn each(
         out.expect(name, size, 2)?;
         let pixel = out.pixel;
         out.for_each_row(context, |y, row| {
-            for (x, cell) in row.chunks_mut(pixel).enumerate() {
+            let mut group = Group::default();
+            for x in 0..size.1 {
                 let clues = job.clues(y, x);
                 let known = clues.accelerations.into_iter().flatten();
                 let is_even = known.flatten().all(|a| a.abs() < LEAST);
-                let told = match is_even {
-                    true => [0.0; 2],
-                    false => tell(&clues, job.phase.at(y, x)[0]),
-                };
-                cell[..2].copy_from_slice(&told);
+                row[x * pixel..][..2].fill(0.0);
+                if !is_even && group.is_full_with(x, clues, job.phase.at(y, x)[0]) {
+                    group.put(&tell, row, pixel);
+                }
             }
+            group.put(&tell, row, pixel);
         });
         Ok(())
     })
+}
+
+/// Such cells of a row.
+#[derive(Default)]
+struct Group {
+    count: usize,
+    columns: [usize; GROUP],
+    clues: [Clues; GROUP],
+    phases: [f32; GROUP],
+}
+
+impl Group {
+    /// Takes one more cell.
+    fn is_full_with(&mut self, column: usize, clues: Clues, phase: f32) -> bool {
+        let at = self.count;
+        (self.columns[at], self.clues[at], self.phases[at]) = (column, clues, phase);
+        self.count += 1;
+        self.count == GROUP
+    }
+
+    /// Writes what is told of its cells, and begins anew.
+    fn put(
+        &mut self,
+        tell: impl Fn(&[Clues; GROUP], &[f32; GROUP]) -> [Vector; GROUP],
+        row: &mut [f32],
+        pixel: usize,
+    ) {
+        if self.count == 0 {
+            return;
+        }
+        // the rest are of cells before
+        let told = tell(&self.clues, &self.phases);
+        for (x, told) in self.columns.iter().zip(&told).take(self.count) {
+            row[x * pixel..][..2].copy_from_slice(told);
+        }
+        self.count = 0;
+    }
 }
 
 /// Adds the `lean`, as [`lean`] found it in cells of twice the size, to the flows of a `state`, `[h, w, 8]`, that was carried as a

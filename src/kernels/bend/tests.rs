@@ -1,7 +1,7 @@
 use candle_core::Device;
 
 use super::*;
-use crate::kernels::testing::{contexts, zeros};
+use crate::kernels::testing::{Out, Random, contexts, zeros};
 
 const SIZE: (usize, usize) = (5, 7);
 
@@ -45,6 +45,114 @@ fn bent(before: Option<Vector>, after: Option<Vector>, t: f32) -> Vector {
 fn near(found: Vector, wanted: Vector) {
     let far = (0..2).any(|c| (found[c] - wanted[c]).abs() > 1e-4);
     assert!(!far, "{found:?}, expected {wanted:?}");
+}
+
+/// A field of random weights, up to `scale`.
+fn wild(random: &mut Random, scale: f32) -> Field {
+    let weights: Vec<f32> = (0..512).map(|_| scale * random.value()).collect();
+    Field::of(
+        |hidden, input| weights[16 * input + hidden],
+        |hidden| weights[300 + hidden],
+        |output, hidden| weights[320 + 16 * output + hidden],
+        |output| weights[500 + output],
+    )
+}
+
+/// Clues of motion and accelerations up to `scale` cells, one or both known.
+fn clues(random: &mut Random, scale: f32) -> Clues {
+    let vector = |random: &mut Random| [0; 2].map(|_| scale * random.value());
+    let known = |random: &mut Random| (random.value() > -0.5).then(|| vector(random));
+    let (motion, before, after) = (vector(random), vector(random), known(random));
+    let mut accelerations = [Some(before), after];
+    if random.value() > 0.0 {
+        accelerations.reverse();
+    }
+    Clues {
+        motion,
+        accelerations,
+        inconsistency: [random.value().abs(), random.value().abs()],
+        difference: random.value().abs(),
+        gate: random.value().abs(),
+    }
+}
+
+#[test]
+fn eight_ways_at_once_are_the_same_to_the_bit() {
+    let (plain, fast) = contexts();
+    let mut random = Random(7);
+    let (mut told, mut untold) = (0, 0);
+    for scale in [0.1, 1.0, 8.0, 60.0, 2e3] {
+        let mut fields = vec![*Field::embedded().unwrap(), Field::cubic()];
+        fields.extend([1.0, 4.0, 30.0].map(|most| wild(&mut random, most)));
+        for field in &fields {
+            for round in 0..20 {
+                let clues = from_fn(|_| clues(&mut random, scale));
+                let mut phases = from_fn(|_| 0.5 + 0.5 * random.value());
+                if round == 0 {
+                    phases[..3].copy_from_slice(&[0.0, 1.0, 0.5]);
+                }
+                let [want, got] = [&plain, &fast].map(|on| bends(on, field, &clues, &phases));
+                let bits = |bends: &[Vector]| {
+                    bends
+                        .as_flattened()
+                        .iter()
+                        .map(|v| v.to_bits())
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(bits(&want), bits(&got), "{scale}, {clues:?}, {phases:?}");
+                for bend in want {
+                    *(if bend == [0.0; 2] {
+                        &mut untold
+                    } else {
+                        &mut told
+                    }) += 1;
+                }
+            }
+        }
+    }
+    // ways that can be told, and equations that explode or are stiff
+    assert!(told > 500 && untold > 100, "{told}, {untold}");
+}
+
+#[test]
+fn groups_of_cells_are_told_as_cells_by_themselves() {
+    let (h, w) = (9, 37);
+    let mut random = Random(11);
+    let (plain, fast) = contexts();
+    let tensor = |c, random: &mut Random| random.tensor((h, w), c, 2.0);
+    let flow = tensor(4, &mut random);
+    let (phase, change) = (
+        random.tensor((h, w), 1, 0.5),
+        tensor(CHANGE + 1, &mut random),
+    );
+    let phase = phase.affine(1.0, 0.5).unwrap();
+    // about half of the cells move evenly
+    let sparse = |c, random: &mut Random| {
+        let cell = |random: &mut Random| {
+            let by = if random.value() > 0.0 { 1.0 } else { 0.0 };
+            (0..c).map(|_| by * random.value()).collect::<Vec<_>>()
+        };
+        let values: Vec<f32> = (0..h * w).flat_map(|_| cell(random)).collect();
+        Tensor::from_vec(values, (h, w, c), &Device::Cpu).unwrap()
+    };
+    let (cues, future) = (sparse(CUES, &mut random), sparse(3, &mut random));
+    let field = Field::embedded().unwrap();
+    let cells = Cells {
+        flow: &flow,
+        phase: &phase,
+        cues: &cues,
+        change: &change,
+        future: &future,
+    };
+    for fill in [bend, lean] {
+        let [want, got] = [&plain, &fast].map(|context| {
+            let out = Out::new((h, w), 2);
+            fill(context, &field, &cells, &out.tensor()).unwrap();
+            out.values()
+        });
+        assert_eq!(want, got);
+        assert!(want.iter().any(|v| *v != 0.0) && want.contains(&0.0));
+    }
 }
 
 #[test]
