@@ -195,7 +195,7 @@ impl Interpolator {
         let pace = before.filter(|(known, _)| known[1] == pair[0]);
         let pace = pace.map(|(_, interval)| settings.interval / interval);
         let pace = pace.filter(|pace| PACES.contains(pace));
-        predictor.prediction.advance(flow, pace)?;
+        predictor.prediction.advance(&self.context, flow, pace)?;
         predictor.pair = Some((pair, settings.interval));
         Ok(())
     }

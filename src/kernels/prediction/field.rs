@@ -1,7 +1,12 @@
 //! Vectors of all cells: their means, and what fills the gaps between them.
 
+use super::super::Context;
+use super::super::raster::for_each_row;
 use super::super::warp::Taps;
 use super::{CELL, REACHED};
+
+/// Rows whose means are made together; their first sums are made anew.
+const BAND: usize = 32;
 
 /// x and y.
 pub type Vector = [f32; 2];
@@ -64,7 +69,15 @@ impl Field {
     }
 
     /// Fills `out`, as large, with the means of all that lies up to `radius` cells away along each axis.
-    pub fn means(&self, radius: usize, out: &mut Field) {
+    pub fn means(&self, context: &Context, radius: usize, out: &mut Field) {
+        let width = self.size.1;
+        for_each_row(context, &mut out.values, BAND * width, |band, out| {
+            self.means_from(band * BAND, radius, out);
+        });
+    }
+
+    /// The means of whole rows, from row `top` on.
+    fn means_from(&self, top: usize, radius: usize, out: &mut [Vector]) {
         let (height, width) = self.size;
         let mut sums = vec![[0.0f64; 2]; width];
         let count = |y: usize, sign: f64, sums: &mut [[f64; 2]]| {
@@ -72,16 +85,15 @@ impl Field {
                 *sum = [0, 1].map(|c| sum[c] + sign * f64::from(v[c]));
             }
         };
-        (0..radius.min(height)).for_each(|y| count(y, 1.0, &mut sums));
-        for y in 0..height {
-            if y + radius < height {
-                count(y + radius, 1.0, &mut sums);
+        let around = |y: usize| y.saturating_sub(radius)..(y + radius + 1).min(height);
+        around(top).for_each(|y| count(y, 1.0, &mut sums));
+        for (y, out) in (top..).zip(out.chunks_mut(width)) {
+            if y > top {
+                let (before, now) = (around(y - 1), around(y));
+                (before.end..now.end).for_each(|y| count(y, 1.0, &mut sums));
+                (before.start..now.start).for_each(|y| count(y, -1.0, &mut sums));
             }
-            if y > radius {
-                count(y - radius - 1, -1.0, &mut sums);
-            }
-            let rows = (y + radius + 1).min(height) - y.saturating_sub(radius);
-            running_means(&sums, rows, radius, &mut out.values[y * width..][..width]);
+            running_means(&sums, around(y).len(), radius, out);
         }
     }
 }
@@ -108,6 +120,8 @@ fn running_means(sums: &[[f64; 2]], rows: usize, radius: usize, out: &mut [Vecto
 /// Vectors that were put to where they belong, and their means over ever more cells for where there are none.
 #[derive(Debug)]
 pub struct Pyramid {
+    /// Of each cell what was put there: x and y times their weights, the weights, and the shares of a cell.
+    sums: Vec<[f32; 4]>,
     /// From the cells to a single one.
     levels: Vec<Level>,
     /// How far each cell is reached, 0 to 1.
@@ -136,6 +150,7 @@ impl Pyramid {
         let half = |&(h, w): &(usize, usize)| (h.div_ceil(2), w.div_ceil(2));
         let sizes = std::iter::successors(Some(size), |size| (*size != (1, 1)).then(|| half(size)));
         Self {
+            sums: vec![[0.0; 4]; size.0 * size.1],
             levels: sizes.map(Level::new).collect(),
             reached: vec![0.0; size.0 * size.1],
         }
@@ -151,34 +166,34 @@ impl Pyramid {
         &self.reached
     }
 
+    #[cfg(test)]
+    pub fn sums(&self) -> &[[f32; 4]] {
+        &self.sums
+    }
+
     /// Begins anew.
     pub fn clear(&mut self) {
-        let level = &mut self.levels[0];
-        level.values.values.fill([0.0; 2]);
-        level.known.fill(0.0);
-        self.reached.fill(0.0);
+        self.sums.fill([0.0; 4]);
     }
 
     /// Puts a value, with a weight, to where cell `i` gets on its `way` (pixels).
     pub fn put(&mut self, i: usize, way: Vector, value: Vector, weight: f32) {
-        let level = &mut self.levels[0];
-        let (height, width) = level.values.size;
-        let x = (i % width) as f32 + way[0] / CELL;
-        let y = (i / width) as f32 + way[1] / CELL;
-        let (left, top) = (x.floor(), y.floor());
-        for (row, share_y) in [(top, 1.0 - (y - top)), (top + 1.0, y - top)] {
-            for (column, share_x) in [(left, 1.0 - (x - left)), (left + 1.0, x - left)] {
-                let inside =
-                    (0.0..height as f32).contains(&row) && (0.0..width as f32).contains(&column);
-                let share = share_x * share_y;
-                if !inside || share <= 0.0 {
-                    continue;
+        let (height, width) = self.levels[0].values.size;
+        let columns = shared((i % width) as f32 + way[0] / CELL);
+        let rows = shared((i / width) as f32 + way[1] / CELL);
+        let put = [weight * value[0], weight * value[1], weight, 1.0];
+        for (row, down) in rows {
+            let inside = usize::try_from(row).ok().filter(|row| *row < height);
+            let Some(row) = inside else { continue };
+            let cells = &mut self.sums[row * width..][..width];
+            for (column, across) in columns {
+                let column = usize::try_from(column).ok();
+                if let Some(sum) = column.and_then(|column| cells.get_mut(column)) {
+                    let share = down * across;
+                    for (sum, put) in sum.iter_mut().zip(put) {
+                        *sum += share * put;
+                    }
                 }
-                let j = row as usize * width + column as usize;
-                let sum = &mut level.values.values[j];
-                *sum = add(*sum, scaled(value, share * weight));
-                level.known[j] += share * weight;
-                self.reached[j] += share;
             }
         }
     }
@@ -188,15 +203,15 @@ impl Pyramid {
     pub fn settle(&mut self, weigh: impl Fn(f32, f32) -> f32) {
         let level = &mut self.levels[0];
         let cells = level.values.values.iter_mut().zip(&mut level.known);
-        for ((value, known), reached) in cells.zip(&mut self.reached) {
-            if *known <= 0.0 {
-                (*known, *reached) = (0.0, 0.0);
+        let cells = cells.zip(&mut self.reached).zip(&self.sums);
+        for (((value, known), reached), [x, y, weights, shares]) in cells {
+            if *weights <= 0.0 {
+                (*value, *known, *reached) = ([0.0; 2], 0.0, 0.0);
                 continue;
             }
-            *value = scaled(*value, 1.0 / *known);
-            let mean = *known / *reached;
-            *reached = (*reached / REACHED).min(1.0);
-            *known = weigh(*reached, mean);
+            *value = scaled([*x, *y], 1.0 / weights);
+            *reached = (shares / REACHED).min(1.0);
+            *known = weigh(*reached, weights / shares);
         }
     }
 
@@ -212,6 +227,18 @@ impl Pyramid {
             push(&coarser[0], &mut finer[i - 1], reached);
         }
     }
+}
+
+/// The two cells along an axis whose middles are around a place, and their shares of it; what is no number lies nowhere.
+fn shared(at: f32) -> [(i32, f32); 2] {
+    if at.is_nan() {
+        return [(i32::MIN, 0.0); 2];
+    }
+    let cut = at as i32;
+    // in place of `floor`, which is a call without the instructions of later processors
+    let before = cut.saturating_sub(i32::from(at < cut as f32));
+    let share = at - before as f32;
+    [(before, 1.0 - share), (before.saturating_add(1), share)]
 }
 
 /// Means of 2x2 cells.

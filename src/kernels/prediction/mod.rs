@@ -12,7 +12,7 @@
 use candle_core::Tensor;
 
 use super::Context;
-use super::raster::{Source, write};
+use super::raster::{Source, for_each_row, write};
 
 mod field;
 #[cfg(test)]
@@ -91,7 +91,12 @@ impl Prediction {
     ///
     /// # Errors
     /// Another size.
-    pub fn advance(&mut self, flow: &Tensor, pace: Option<f32>) -> candle_core::Result<()> {
+    pub fn advance(
+        &mut self,
+        context: &Context,
+        flow: &Tensor,
+        pace: Option<f32>,
+    ) -> candle_core::Result<()> {
         let flow = Source::lock(flow);
         let flow = flow.raster()?;
         flow.expect("the flow", self.velocity.size, 4)?;
@@ -109,35 +114,39 @@ impl Prediction {
             };
         }
         match pace {
-            Some(pace) => self.compare(pace),
+            Some(pace) => self.compare(context, pace),
             None => self.miss.values.fill([0.0; 2]),
         }
-        self.order();
+        self.order(context);
         self.look_back();
         Ok(())
     }
 
     /// How far what was predicted was wrong.
-    fn compare(&mut self, pace: f32) {
-        for (i, miss) in self.room.values.iter_mut().enumerate() {
-            let motion = self.velocity.values[i];
-            let expected = self.predicted.sample(i, scaled(motion, -1.0 / CELL));
+    fn compare(&mut self, context: &Context, pace: f32) {
+        let (velocity, predicted) = (&self.velocity, &self.predicted);
+        each_cell(context, &mut self.room, |i, miss| {
+            let motion = velocity.values[i];
+            let expected = predicted.sample(i, scaled(motion, -1.0 / CELL));
             *miss = add(scaled(expected, pace), scaled(motion, -1.0));
-        }
-        self.room.means(MISS_RADIUS, &mut self.miss);
+        });
+        self.room.means(context, MISS_RADIUS, &mut self.miss);
         for (miss, motion) in self.miss.values.iter_mut().zip(&self.velocity.values) {
             *miss = limited(*miss, MOST_MISS * length(*motion) + LEAST_MISS);
         }
     }
 
     /// What is in front.
-    fn order(&mut self) {
-        self.velocity.means(SURROUNDINGS, &mut self.room);
-        let around = self.velocity.values.iter().zip(&self.room.values);
-        for (front, (motion, mean)) in self.front.iter_mut().zip(around) {
-            let unlike = length(add(*motion, scaled(*mean, -1.0)));
-            *front = (FRONT * unlike).min(MOST_FRONT).exp();
-        }
+    fn order(&mut self, context: &Context) {
+        self.velocity.means(context, SURROUNDINGS, &mut self.room);
+        let (width, velocity, around) = (self.velocity.size.1, &self.velocity, &self.room);
+        for_each_row(context, &mut self.front, width, |y, row| {
+            for (x, front) in row.iter_mut().enumerate() {
+                let [motion, mean] = [velocity, around].map(|field| field.values[y * width + x]);
+                let unlike = length(add(motion, scaled(mean, -1.0)));
+                *front = (FRONT * unlike).min(MOST_FRONT).exp();
+            }
+        });
     }
 
     /// The motion of the picture before, as far as the last one shows it.
@@ -163,8 +172,8 @@ impl Prediction {
         course: Course,
         (flow, mask): (&Tensor, &Tensor),
     ) -> candle_core::Result<()> {
-        self.splat(course);
-        self.uncover(course);
+        self.splat(context, course);
+        self.uncover(context, course);
         let (size, [last, before]) = (self.velocity.size, &self.ways);
         write("the way ahead", flow, |mut out| {
             out.expect("the flow", size, 4)?;
@@ -192,48 +201,58 @@ impl Prediction {
     }
 
     /// The ways of all cells to where they get to, and what lies between.
-    fn splat(&mut self, course: Course) {
+    fn splat(&mut self, context: &Context, course: Course) {
         let [last, before] = &mut self.ways;
-        last.clear();
-        before.clear();
-        for (i, velocity) in self.velocity.values.iter().enumerate() {
-            let way = travelled(
-                *velocity,
-                self.miss.values[i],
-                course.ahead,
-                course.left_over,
-            );
-            last.put(i, way, way, self.front[i]);
-            before.put(i, way, add(way, *velocity), self.front[i]);
-        }
-        last.settle(|reached, _| reached);
-        // behind an uncovered place lies what is not in front
-        before.settle(|reached, front| reached / front.max(1.0));
-        last.fill();
-        before.fill();
+        let cells = || {
+            self.velocity
+                .values
+                .iter()
+                .zip(&self.miss.values)
+                .enumerate()
+        };
+        let way = |velocity: &Vector, miss: &Vector| {
+            travelled(*velocity, *miss, course.ahead, course.left_over)
+        };
+        let forth = || {
+            last.clear();
+            for (i, (velocity, miss)) in cells() {
+                let way = way(velocity, miss);
+                last.put(i, way, way, self.front[i]);
+            }
+            last.settle(|reached, _| reached);
+            last.fill();
+        };
+        let back = || {
+            before.clear();
+            for (i, (velocity, miss)) in cells() {
+                let way = way(velocity, miss);
+                before.put(i, way, add(way, *velocity), self.front[i]);
+            }
+            // behind an uncovered place lies what is not in front
+            before.settle(|reached, front| reached / front.max(1.0));
+            before.fill();
+        };
+        context.pool().install(|| rayon::join(forth, back));
     }
 
     /// How far the picture before shows what belongs to a place in which nothing arrives.
-    fn uncover(&mut self, course: Course) {
+    fn uncover(&mut self, context: &Context, course: Course) {
         let (_, width) = self.before.size;
-        let [last, before] = &self.ways;
-        let places = last.reached().iter().zip(before.values()).enumerate();
-        for ((i, (reached, way)), weight) in places.zip(&mut self.room.values) {
+        let (shows, [last, before]) = (&self.before, &self.ways);
+        each_cell(context, &mut self.room, |i, weight| {
             *weight = [0.0; 2];
-            let place = add(
-                [(i % width) as f32, (i / width) as f32],
-                scaled(*way, -1.0 / CELL),
-            );
-            if *reached < 1.0 && self.before.contains(place) {
-                let shown = self.before.sample(i, scaled(*way, -1.0 / CELL));
-                let motion = scaled(*way, 1.0 / (1.0 + course.ahead));
-                let apart = length(add(shown, scaled(motion, -1.0)));
+            let (reached, way) = (last.reached()[i], before.values()[i]);
+            let by = scaled(way, -1.0 / CELL);
+            let place = add([(i % width) as f32, (i / width) as f32], by);
+            if reached < 1.0 && shows.contains(place) {
+                let motion = scaled(way, 1.0 / (1.0 + course.ahead));
+                let apart = length(add(shows.sample(i, by), scaled(motion, -1.0)));
                 let allowed = ALIKE.0 + ALIKE.1 * length(motion);
                 let alike = (2.0 - apart / allowed).clamp(0.0, 1.0);
                 *weight = [(1.0 - reached) * alike, 0.0];
             }
-        }
-        self.room.means(1, &mut self.mask);
+        });
+        self.room.means(context, 1, &mut self.mask);
     }
 
     /// The most pixels by which a cell of the last picture is moved while so much of the miss is shown and no time has passed.
@@ -241,6 +260,16 @@ impl Prediction {
         let lengths = self.miss.values.iter().map(|miss| length(*miss));
         left_over * lengths.fold(0.0, f32::max)
     }
+}
+
+/// Calls `f` with each cell's number and vector, on the context's threads.
+fn each_cell(context: &Context, field: &mut Field, f: impl Fn(usize, &mut Vector) + Sync) {
+    let width = field.size.1;
+    for_each_row(context, &mut field.values, width, |y, row| {
+        row.iter_mut()
+            .enumerate()
+            .for_each(|(x, vector)| f(y * width + x, vector));
+    });
 }
 
 /// How far a thing goes: evenly, but for what the last miss tells of its acceleration and what is still shown of it.

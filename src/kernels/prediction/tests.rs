@@ -7,6 +7,10 @@ use crate::kernels::testing::{Random, SIZES, contexts};
 
 const SIZE: (usize, usize) = (24, 40);
 
+fn plain() -> Context {
+    Context::new(1).unwrap()
+}
+
 /// Flow from the last picture to the one before, from the motion of each cell (row, column).
 fn flow(size: (usize, usize), motion: impl Fn(usize, usize) -> Vector) -> Tensor {
     let cells = (0..size.0 * size.1).map(|i| motion(i / size.1, i % size.1));
@@ -50,12 +54,13 @@ fn near<const N: usize>(found: [f32; N], wanted: [f32; N]) {
 #[test]
 fn means_are_those_of_plain_loops() {
     let mut random = Random(5);
-    for size in SIZES {
+    let context = Context::new(3).unwrap();
+    for size in SIZES.into_iter().chain([(70, 9)]) {
         let mut field = Field::new(size);
         field.values.fill_with(|| [random.value(), random.value()]);
         for radius in [0, 1, 4, 16] {
             let mut means = Field::new(size);
-            field.means(radius, &mut means);
+            field.means(&context, radius, &mut means);
             for (i, found) in means.values.iter().enumerate() {
                 let near = |at: usize, other: usize| at.abs_diff(other) <= radius;
                 let around =
@@ -83,7 +88,7 @@ fn near_vector(found: Vector, wanted: Vector, case: impl std::fmt::Debug) {
 fn a_pan_goes_on_and_what_comes_in_goes_with_it() {
     let mut prediction = Prediction::new(SIZE);
     prediction
-        .advance(&flow(SIZE, |_, _| [8.0, -4.0]), None)
+        .advance(&plain(), &flow(SIZE, |_, _| [8.0, -4.0]), None)
         .unwrap();
     for ahead in [0.25, 0.5, 1.0, 1.5] {
         let (flow, mask) = projected(&mut prediction, course(ahead));
@@ -106,7 +111,9 @@ fn square(y: usize, x: usize) -> Vector {
 #[test]
 fn what_moves_unlike_its_surroundings_is_in_front() {
     let mut prediction = Prediction::new(SIZE);
-    prediction.advance(&flow(SIZE, square), None).unwrap();
+    prediction
+        .advance(&plain(), &flow(SIZE, square), None)
+        .unwrap();
     let (flow, _) = projected(&mut prediction, course(0.5));
     // two cells on; its own trailing edge, where half a cell is reached, left out
     for x in 14..22 {
@@ -125,7 +132,9 @@ fn what_the_last_picture_hides_comes_from_the_one_before() {
         if inside { [48.0, 0.0] } else { [0.0, 0.0] }
     };
     let mut prediction = Prediction::new(SIZE);
-    prediction.advance(&flow(SIZE, thin), None).unwrap();
+    prediction
+        .advance(&plain(), &flow(SIZE, thin), None)
+        .unwrap();
     let (flow, mask) = projected(&mut prediction, course(0.5));
     for x in [20, 21] {
         let i = 12 * SIZE.1 + x;
@@ -141,11 +150,11 @@ fn what_the_last_picture_hides_comes_from_the_one_before() {
 fn acceleration_goes_on_in_part_and_what_is_left_of_a_miss_moves_the_picture() {
     let mut prediction = Prediction::new(SIZE);
     prediction
-        .advance(&flow(SIZE, |_, _| [8.0, 0.0]), None)
+        .advance(&plain(), &flow(SIZE, |_, _| [8.0, 0.0]), None)
         .unwrap();
     assert_eq!(prediction.displacement(1.0), 0.0);
     prediction
-        .advance(&flow(SIZE, |_, _| [10.0, 0.0]), Some(1.0))
+        .advance(&plain(), &flow(SIZE, |_, _| [10.0, 0.0]), Some(1.0))
         .unwrap();
     assert_eq!(prediction.displacement(0.5), 1.0);
     let at = |prediction: &mut Prediction, ahead, left_over| {
@@ -158,12 +167,12 @@ fn acceleration_goes_on_in_part_and_what_is_left_of_a_miss_moves_the_picture() {
     near([at(&mut prediction, 0.0, 0.5)], [-1.0]);
     // after a pause nothing is known of the pair before
     prediction
-        .advance(&flow(SIZE, |_, _| [12.0, 0.0]), None)
+        .advance(&plain(), &flow(SIZE, |_, _| [12.0, 0.0]), None)
         .unwrap();
     near([at(&mut prediction, 0.5, 0.0)], [6.0]);
     // twice the time
     prediction
-        .advance(&flow(SIZE, |_, _| [24.0, 0.0]), Some(2.0))
+        .advance(&plain(), &flow(SIZE, |_, _| [24.0, 0.0]), Some(2.0))
         .unwrap();
     assert_eq!(prediction.displacement(1.0), 0.0);
 }
@@ -172,10 +181,10 @@ fn acceleration_goes_on_in_part_and_what_is_left_of_a_miss_moves_the_picture() {
 fn a_wild_miss_is_limited() {
     let mut prediction = Prediction::new(SIZE);
     prediction
-        .advance(&flow(SIZE, |_, _| [200.0, 0.0]), None)
+        .advance(&plain(), &flow(SIZE, |_, _| [200.0, 0.0]), None)
         .unwrap();
     prediction
-        .advance(&flow(SIZE, |_, _| [1.0, 0.0]), Some(1.0))
+        .advance(&plain(), &flow(SIZE, |_, _| [1.0, 0.0]), Some(1.0))
         .unwrap();
     assert_eq!(prediction.displacement(1.0), MOST_MISS + LEAST_MISS);
 }
@@ -187,7 +196,7 @@ fn any_motion_of_any_size_gives_flow_of_finite_numbers() {
         let mut prediction = Prediction::new(size);
         for scale in [1.0, 1e4, f32::INFINITY, f32::NAN] {
             let wild = random.tensor(size, 4, scale);
-            prediction.advance(&wild, Some(1.0)).unwrap();
+            prediction.advance(&plain(), &wild, Some(1.0)).unwrap();
             for ahead in [0.0, 0.5, 2.0] {
                 let (flow, mask) = projected(&mut prediction, course(ahead));
                 assert!(
@@ -208,9 +217,74 @@ fn another_size_is_an_error() {
     let mut prediction = Prediction::new(SIZE);
     let (_, context) = contexts();
     let other = flow((24, 41), |_, _| [0.0; 2]);
-    assert!(prediction.advance(&other, None).is_err());
+    assert!(prediction.advance(&plain(), &other, None).is_err());
     let (right, wrong) = (flow(SIZE, |_, _| [0.0; 2]), flow((25, 40), |_, _| [0.0; 2]));
     let mask = right.narrow(2, 0, 1).unwrap();
     let result = prediction.project(&context, course(0.5), (&wrong, &mask));
     assert!(result.is_err());
+}
+
+#[test]
+fn threads_make_no_difference() {
+    let size = (96, 170);
+    let mut random = Random(13);
+    let flows = [(); 2].map(|()| {
+        let values = (0..4 * size.0 * size.1).map(|_| 12.0 * random.value());
+        Tensor::from_vec(
+            values.collect::<Vec<_>>(),
+            (size.0, size.1, 4),
+            &Device::Cpu,
+        )
+        .unwrap()
+    });
+    let [one, three] = [1, 3].map(|threads| {
+        let context = Context::new(threads).unwrap();
+        let mut prediction = Prediction::new(size);
+        prediction.advance(&context, &flows[0], None).unwrap();
+        prediction.advance(&context, &flows[1], Some(1.25)).unwrap();
+        projected(
+            &mut prediction,
+            Course {
+                ahead: 0.5,
+                left_over: 0.5,
+            },
+        )
+    });
+    assert!(one == three);
+    assert!(
+        one.1.iter().any(|weight| *weight > 0.0),
+        "nothing is uncovered"
+    );
+}
+
+#[test]
+fn what_is_put_is_shared_among_four_cells() {
+    let mut random = Random(17);
+    let (height, width) = (7, 9);
+    for scale in [0.0, 3.0, 40.0, 1e12] {
+        let mut way = Pyramid::new((height, width));
+        way.clear();
+        let mut wanted = vec![[0.0f64; 4]; height * width];
+        for i in 0..height * width {
+            let by = [0; 2].map(|_| scale * random.value());
+            let (value, weight) = ([random.value(), random.value()], random.value().abs());
+            way.put(i, by, value, weight);
+            let at = [(i % width) as f32, (i / width) as f32];
+            let [x, y] = [0, 1].map(|c| f64::from(at[c] + by[c] / CELL));
+            for (j, sum) in wanted.iter_mut().enumerate() {
+                let near = |at: usize, place: f64| (1.0 - (at as f64 - place).abs()).max(0.0);
+                let share = near(j % width, x) * near(j / width, y);
+                let put = [weight * value[0], weight * value[1], weight, 1.0];
+                (0..4).for_each(|c| sum[c] += share * f64::from(put[c]));
+            }
+        }
+        way.put(0, [f32::NAN, 0.0], [1.0; 2], 1.0);
+        way.put(0, [f32::INFINITY, f32::NEG_INFINITY], [1.0; 2], 1.0);
+        for (got, want) in way.sums().as_flattened().iter().zip(wanted.as_flattened()) {
+            assert!(
+                (f64::from(*got) - want).abs() < 1e-5,
+                "{scale}: {got}, expected {want}"
+            );
+        }
+    }
 }
