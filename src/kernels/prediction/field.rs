@@ -156,6 +156,23 @@ impl Pyramid {
         }
     }
 
+    /// Begins anew: puts what `of` says of each cell, its way (pixels), a value and a weight, settles all by `weigh` and fills what lies between.
+    pub fn splat(
+        &mut self,
+        of: impl Fn(usize) -> (Vector, Vector, f32),
+        weigh: impl Fn(f32, f32) -> f32,
+    ) {
+        let (height, width) = self.levels[0].values.size;
+        self.clear();
+        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+            let (way, value, weight) = of(y * width + x);
+            let cell = [x as i32 as f32, y as i32 as f32];
+            self.put(add(cell, scaled(way, 1.0 / CELL)), value, weight);
+        }
+        self.settle(weigh);
+        self.fill();
+    }
+
     /// The vectors; complete after [`Pyramid::fill`].
     pub fn values(&self) -> &[Vector] {
         &self.levels[0].values.values
@@ -171,24 +188,23 @@ impl Pyramid {
         &self.sums
     }
 
-    /// Begins anew.
+    /// Nothing is put.
     pub fn clear(&mut self) {
         self.sums.fill([0.0; 4]);
     }
 
-    /// Puts a value, with a weight, to where cell `i` gets on its `way` (pixels).
-    pub fn put(&mut self, i: usize, way: Vector, value: Vector, weight: f32) {
+    /// Puts a value, with a weight, to a place (x, y) in cells: around it four of them get their shares.
+    pub fn put(&mut self, place: Vector, value: Vector, weight: f32) {
         let (height, width) = self.levels[0].values.size;
-        let columns = shared((i % width) as f32 + way[0] / CELL);
-        let rows = shared((i / width) as f32 + way[1] / CELL);
+        let (columns, rows) = (shared(place[0], width), shared(place[1], height));
         let put = [weight * value[0], weight * value[1], weight, 1.0];
         for (row, down) in rows {
-            let inside = usize::try_from(row).ok().filter(|row| *row < height);
-            let Some(row) = inside else { continue };
-            let cells = &mut self.sums[row * width..][..width];
+            // what is below zero is too large so
+            let Some(cells) = self.sums.chunks_mut(width).nth(row as u32 as usize) else {
+                continue;
+            };
             for (column, across) in columns {
-                let column = usize::try_from(column).ok();
-                if let Some(sum) = column.and_then(|column| cells.get_mut(column)) {
+                if let Some(sum) = cells.get_mut(column as u32 as usize) {
                     let share = down * across;
                     for (sum, put) in sum.iter_mut().zip(put) {
                         *sum += share * put;
@@ -200,7 +216,7 @@ impl Pyramid {
 
     /// All is put: `weigh` gives what each cell tells its surroundings, from how far it is reached (0 to 1) and the mean
     /// weight of what got there.
-    pub fn settle(&mut self, weigh: impl Fn(f32, f32) -> f32) {
+    fn settle(&mut self, weigh: impl Fn(f32, f32) -> f32) {
         let level = &mut self.levels[0];
         let cells = level.values.values.iter_mut().zip(&mut level.known);
         let cells = cells.zip(&mut self.reached).zip(&self.sums);
@@ -216,7 +232,7 @@ impl Pyramid {
     }
 
     /// Fills what is not fully reached from its surroundings, the smallest that know something.
-    pub fn fill(&mut self) {
+    fn fill(&mut self) {
         for i in 1..self.levels.len() {
             let (finer, coarser) = self.levels.split_at_mut(i);
             pull(&finer[i - 1], &mut coarser[0]);
@@ -229,16 +245,14 @@ impl Pyramid {
     }
 }
 
-/// The two cells along an axis whose middles are around a place, and their shares of it; what is no number lies nowhere.
-fn shared(at: f32) -> [(i32, f32); 2] {
-    if at.is_nan() {
-        return [(i32::MIN, 0.0); 2];
-    }
+/// The two cells along an axis of `size` whose middles are around a place, and their shares of it. What lies further off than one cell, or is no number, is in none.
+fn shared(at: f32, size: usize) -> [(i32, f32); 2] {
+    const OFF: f32 = 2.0;
+    // above zero, so that to cut it off is its floor, which is a call without the instructions of later processors
+    let at = at.max(-OFF).min(size as i32 as f32) + OFF;
     let cut = at as i32;
-    // in place of `floor`, which is a call without the instructions of later processors
-    let before = cut.saturating_sub(i32::from(at < cut as f32));
-    let share = at - before as f32;
-    [(before, 1.0 - share), (before.saturating_add(1), share)]
+    let (before, share) = (cut - OFF as i32, at - cut as f32);
+    [(before, 1.0 - share), (before + 1, share)]
 }
 
 /// Means of 2x2 cells.

@@ -151,13 +151,9 @@ impl Prediction {
 
     /// The motion of the picture before, as far as the last one shows it.
     fn look_back(&mut self) {
-        let [way, _] = &mut self.ways;
-        way.clear();
-        for (i, motion) in self.velocity.values.iter().enumerate() {
-            way.put(i, scaled(*motion, -1.0), *motion, self.front[i]);
-        }
-        way.settle(|reached, _| reached);
-        way.fill();
+        let ([way, _], motion, front) = (&mut self.ways, &self.velocity.values, &self.front);
+        let back = |i: usize| (scaled(motion[i], -1.0), motion[i], front[i]);
+        way.splat(back, |reached, _| reached);
         self.before.values.copy_from_slice(way.values());
     }
 
@@ -202,37 +198,18 @@ impl Prediction {
 
     /// The ways of all cells to where they get to, and what lies between.
     fn splat(&mut self, context: &Context, course: Course) {
-        let [last, before] = &mut self.ways;
-        let cells = || {
-            self.velocity
-                .values
-                .iter()
-                .zip(&self.miss.values)
-                .enumerate()
-        };
-        let way = |velocity: &Vector, miss: &Vector| {
-            travelled(*velocity, *miss, course.ahead, course.left_over)
-        };
-        let forth = || {
-            last.clear();
-            for (i, (velocity, miss)) in cells() {
-                let way = way(velocity, miss);
-                last.put(i, way, way, self.front[i]);
-            }
-            last.settle(|reached, _| reached);
-            last.fill();
-        };
-        let back = || {
-            before.clear();
-            for (i, (velocity, miss)) in cells() {
-                let way = way(velocity, miss);
-                before.put(i, way, add(way, *velocity), self.front[i]);
-            }
-            // behind an uncovered place lies what is not in front
-            before.settle(|reached, front| reached / front.max(1.0));
-            before.fill();
-        };
-        context.pool().install(|| rayon::join(forth, back));
+        let ([last, before], front) = (&mut self.ways, &self.front);
+        let (velocity, miss) = (&self.velocity.values, &self.miss.values);
+        let way = |i: usize| travelled(velocity[i], miss[i], course.ahead, course.left_over);
+        let forth = |i: usize| (way(i), way(i), front[i]);
+        let further = |i: usize| (way(i), add(way(i), velocity[i]), front[i]);
+        context.pool().install(|| {
+            rayon::join(
+                || last.splat(forth, |reached, _| reached),
+                // behind an uncovered place lies what is not in front
+                || before.splat(further, |reached, front| reached / front.max(1.0)),
+            )
+        });
     }
 
     /// How far the picture before shows what belongs to a place in which nothing arrives.

@@ -268,8 +268,8 @@ fn what_is_put_is_shared_among_four_cells() {
         for i in 0..height * width {
             let by = [0; 2].map(|_| scale * random.value());
             let (value, weight) = ([random.value(), random.value()], random.value().abs());
-            way.put(i, by, value, weight);
             let at = [(i % width) as f32, (i / width) as f32];
+            way.put(add(at, scaled(by, 1.0 / CELL)), value, weight);
             let [x, y] = [0, 1].map(|c| f64::from(at[c] + by[c] / CELL));
             for (j, sum) in wanted.iter_mut().enumerate() {
                 let near = |at: usize, place: f64| (1.0 - (at as f64 - place).abs()).max(0.0);
@@ -278,8 +278,8 @@ fn what_is_put_is_shared_among_four_cells() {
                 (0..4).for_each(|c| sum[c] += share * f64::from(put[c]));
             }
         }
-        way.put(0, [f32::NAN, 0.0], [1.0; 2], 1.0);
-        way.put(0, [f32::INFINITY, f32::NEG_INFINITY], [1.0; 2], 1.0);
+        way.put([f32::NAN, 0.0], [1.0; 2], 1.0);
+        way.put([f32::INFINITY, f32::NEG_INFINITY], [1.0; 2], 1.0);
         for (got, want) in way.sums().as_flattened().iter().zip(wanted.as_flattened()) {
             assert!(
                 (f64::from(*got) - want).abs() < 1e-5,
