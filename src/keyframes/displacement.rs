@@ -29,9 +29,7 @@ pub fn displacement(
     sums.resize_with(SUMS, || Plane::new(cells.1, cells.0));
     let mut all = vec![[0.0f32; SUMS]; cells.0 * cells.1];
     for_each_row(context, &mut all, cells.1, |i, row| {
-        for (j, sums) in row.iter_mut().enumerate() {
-            *sums = cell(still, moved, i, j);
-        }
+        row_of_cells(still, moved, i, row)
     });
     for (c, plane) in sums.iter_mut().enumerate() {
         plane.fill(context, |y, row| {
@@ -51,25 +49,40 @@ pub fn displacement(
     (field, sure)
 }
 
-/// Means of a cell; outside of the planes there is nothing.
-fn cell(still: &Plane, moved: &Plane, i: usize, j: usize) -> [f32; SUMS] {
+/// Means of row `i` of cells; outside of the planes there is nothing.
+pub fn row_of_cells(still: &Plane, moved: &Plane, i: usize, cells: &mut [[f32; SUMS]]) {
     let (width, height) = (still.width, still.height);
-    let mut sums = [0.0; SUMS];
+    let mut across = vec![0.0f32; width];
     for y in (i * CELL..(i + 1) * CELL).take_while(|y| *y < height) {
         let [above, here, below] =
             [y.saturating_sub(1), y, (y + 1).min(height - 1)].map(|y| still.row(y));
-        let moved = moved.row(y);
-        for x in (j * CELL..(j + 1) * CELL).take_while(|x| *x < width) {
-            let gx = 0.5 * (here[(x + 1).min(width - 1)] - here[x.saturating_sub(1)]);
-            let gy = 0.5 * (below[x] - above[x]);
-            let d = moved[x] - here[x];
-            let products = [gx, gy, d, gx * gx, gx * gy, gy * gy, gx * d, gy * d];
-            for (sum, product) in sums.iter_mut().zip(products) {
-                *sum += product / (CELL * CELL) as f32;
+        gradients(here, &mut across);
+        let samples = across
+            .chunks(CELL)
+            .zip(above.chunks(CELL))
+            .zip(below.chunks(CELL));
+        let samples = samples.zip(here.chunks(CELL).zip(moved.row(y).chunks(CELL)));
+        for (sums, (((across, above), below), (here, moved))) in cells.iter_mut().zip(samples) {
+            for x in 0..here.len() {
+                let (gx, gy, d) = (across[x], 0.5 * (below[x] - above[x]), moved[x] - here[x]);
+                let products = [gx, gy, d, gx * gx, gx * gy, gy * gy, gx * d, gy * d];
+                for (sum, product) in sums.iter_mut().zip(products) {
+                    *sum += product / (CELL * CELL) as f32;
+                }
             }
         }
     }
-    sums
+}
+
+/// Half of the difference of both neighbours; at the ends of the sample and its one neighbour.
+fn gradients(row: &[f32], out: &mut [f32]) {
+    let last = row.len() - 1;
+    for (gradient, around) in out.iter_mut().skip(1).zip(row.windows(3)) {
+        *gradient = 0.5 * (around[2] - around[0]);
+    }
+    for x in [0, last] {
+        out[x] = 0.5 * (row[(x + 1).min(last)] - row[x.saturating_sub(1)]);
+    }
 }
 
 /// The step, and the share of the weaker gradient in what is no noise.

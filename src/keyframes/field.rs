@@ -55,14 +55,9 @@ impl Field {
     pub fn at(&self, x: f32, y: f32) -> [f32; 2] {
         let (tx, ty) = (Taps::new(x, self.width), Taps::new(y, self.height));
         let (upper, lower) = (self.row(ty.first), self.row(ty.second));
-        [0, 1].map(|c| {
-            let across = |row: &[[f32; 2]]| {
-                let (a, b) = (row[tx.first][c], row[tx.second][c]);
-                a + tx.share * (b - a)
-            };
-            let (a, b) = (across(upper), across(lower));
-            a + ty.share * (b - a)
-        })
+        let a = mix(upper[tx.first], upper[tx.second], tx.share);
+        let b = mix(lower[tx.first], lower[tx.second], tx.share);
+        mix(a, b, ty.share)
     }
 
     /// A row of flows.
@@ -97,10 +92,19 @@ impl Field {
     /// Where the samples of row `y` of a component lie in the other picture, in samples of the component.
     pub fn places(&self, component: &Component, y: usize, out: &mut [[f32; 2]]) {
         let scale = [component.sub_x, component.sub_y].map(|sub| (1 << sub) as f32 / SAMPLE);
-        let row = (y as f32 + 0.5) * scale[1] - 0.5;
+        let ty = Taps::new((y as f32 + 0.5) * scale[1] - 0.5, self.height);
+        let rows = self.row(ty.first).iter().zip(self.row(ty.second));
+        let row: Vec<_> = rows.map(|(a, b)| mix(*a, *b, ty.share)).collect();
         for (x, place) in out.iter_mut().enumerate() {
-            let flow = self.at((x as f32 + 0.5) * scale[0] - 0.5, row);
+            let tx = Taps::new((x as f32 + 0.5) * scale[0] - 0.5, self.width);
+            let flow = mix(row[tx.first], row[tx.second], tx.share);
             *place = [x as f32 + flow[0] / scale[0], y as f32 + flow[1] / scale[1]];
         }
     }
+}
+
+/// From one flow a share of the way to another.
+#[inline]
+fn mix(a: [f32; 2], b: [f32; 2], share: f32) -> [f32; 2] {
+    [a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])]
 }

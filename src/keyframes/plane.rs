@@ -94,25 +94,43 @@ impl Plane {
         out
     }
 
-    /// Between four samples, 0 being the centre of the first one; beyond the edge the edge.
-    pub fn bilinear(&self, x: f32, y: f32) -> f32 {
-        let (tx, ty) = (Taps::new(x, self.width), Taps::new(y, self.height));
+    /// A place among samples, 0 being the centre of the first one; beyond the edge the edge.
+    pub fn place(&self, [x, y]: [f32; 2]) -> (Taps, Taps) {
+        (Taps::new(x, self.width), Taps::new(y, self.height))
+    }
+
+    /// Between four samples.
+    #[inline]
+    pub fn bilinear(&self, (tx, ty): (Taps, Taps)) -> f32 {
         let across = |row: &[f32]| row[tx.first] + tx.share * (row[tx.second] - row[tx.first]);
         let (a, b) = (across(self.row(ty.first)), across(self.row(ty.second)));
         a + ty.share * (b - a)
     }
 
-    /// Between sixteen samples by Catmull and Rom's spline, which keeps edges sharp; places as for [`Plane::bilinear`].
-    pub fn cubic(&self, x: f32, y: f32) -> f32 {
-        let (tx, ty) = (Taps::new(x, self.width), Taps::new(y, self.height));
+    /// The row at `y`, between two rows or on one; 0 being the middle of the first one, beyond the edge the edge.
+    pub fn row_at(&self, y: f32) -> Vec<f32> {
+        let ty = Taps::new(y, self.height);
+        let rows = self.row(ty.first).iter().zip(self.row(ty.second));
+        rows.map(|(a, b)| a + ty.share * (b - a)).collect()
+    }
+
+    /// Between sixteen samples by Catmull and Rom's spline, which keeps edges sharp.
+    #[inline]
+    pub fn cubic(&self, (tx, ty): (Taps, Taps)) -> f32 {
         let (x0, y0) = (tx.first, ty.first);
         let (wx, wy) = (spline(tx.share), spline(ty.share));
         let across = |s: &[f32]| s[0] * wx[0] + s[1] * wx[1] + s[2] * wx[2] + s[3] * wx[3];
         let inside = |at: usize, size: usize| at >= 1 && at + 2 < size;
         if inside(x0, self.width) && inside(y0, self.height) {
-            let from = &self.data[(y0 - 1) * self.width + x0 - 1..];
-            let [a, b, c, d] = [0, 1, 2, 3].map(|i| across(&from[i * self.width..][..4]));
-            return a * wy[0] + b * wy[1] + c * wy[2] + d * wy[3];
+            // down the columns, which are side by side
+            let mut sums = [0.0f32; 4];
+            for (i, weight) in wy.into_iter().enumerate() {
+                let row = &self.data[(y0 + i - 1) * self.width + x0 - 1..][..4];
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += weight * value;
+                }
+            }
+            return across(&sums);
         }
         let (xs, ys) = (four(x0, self.width), four(y0, self.height));
         let [a, b, c, d] = ys.map(|y| across(&xs.map(|x| self.row(y)[x])));
@@ -124,6 +142,13 @@ impl Plane {
 pub fn guide(format: Format) -> usize {
     let guides = |c: &Component| matches!(c.channel, Channel::Y | Channel::G);
     format.components().iter().position(guides).unwrap_or(0)
+}
+
+/// Between two values of a row, 0 being the middle of the first one; beyond the edge the edge.
+#[inline]
+pub fn between(row: &[f32], x: f32) -> f32 {
+    let tx = Taps::new(x, row.len());
+    row[tx.first] + tx.share * (row[tx.second] - row[tx.first])
 }
 
 /// The range of places at most `radius` from `at`.

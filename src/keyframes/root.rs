@@ -7,7 +7,7 @@
 
 use super::displacement::displacement;
 use super::field::Field;
-use super::plane::{Plane, guide};
+use super::plane::{Plane, between, guide};
 use super::{Keyframe, Settings, Side, Track};
 use crate::kernels::Context;
 use crate::picture::Picture;
@@ -57,12 +57,12 @@ pub fn render(
         for side in sides {
             let style = &side.key.styles[c];
             side.to.places(component, y, &mut places);
-            let (trust, cy) = (&side.track.trust, cell(y as f32, scale[1]));
+            let trust = side.track.trust.row_at(cell(y as f32, scale[1]));
             for (x, value) in row.iter_mut().enumerate() {
-                let [u, v] = places[x];
-                let weight = side.weight * trust.bilinear(cell(x as f32, scale[0]), cy);
+                let place = style.gain.place(places[x]);
+                let weight = side.weight * between(&trust, cell(x as f32, scale[0]));
                 let curve = CURVE * side.weight;
-                let moved = style.offset.cubic(u, v) + style.gain.bilinear(u, v) * own[x];
+                let moved = style.offset.cubic(place) + style.gain.bilinear(place) * own[x];
                 *value += weight * moved + curve * style.curve(own[x]);
                 weights[x] += weight + curve;
             }
@@ -81,8 +81,8 @@ fn warp(context: &Context, plane: &Plane, side: &Warped, picture: &Picture) -> P
     out.fill(context, |y, row| {
         let mut places = vec![[0.0f32; 2]; row.len()];
         side.track.to.places(component, y, &mut places);
-        for (value, [u, v]) in row.iter_mut().zip(places) {
-            *value = plane.cubic(u, v);
+        for (value, place) in row.iter_mut().zip(places) {
+            *value = plane.cubic(plane.place(place));
         }
     });
     out

@@ -1,7 +1,8 @@
-use super::displacement::displacement;
+use super::displacement::{displacement, row_of_cells};
+use super::plane::between;
 use super::*;
 use crate::error::Error;
-use crate::kernels::testing::contexts;
+use crate::kernels::testing::{Random, contexts};
 use crate::picture::Component;
 use crate::picture::owned::{Noise, Owned};
 
@@ -182,8 +183,9 @@ fn between_samples_a_straight_line_is_straight() {
     }
     for (x, y) in [(2.0, 3.0), (3.25, 2.5), (5.9, 3.1)] {
         let want = 0.1 * x - 0.05 * y;
-        assert!((plane.bilinear(x, y) - want).abs() < 1e-6);
-        assert!((plane.cubic(x, y) - want).abs() < 1e-6);
+        let place = plane.place([x, y]);
+        assert!((plane.bilinear(place) - want).abs() < 1e-6);
+        assert!((plane.cubic(place) - want).abs() < 1e-6);
     }
     // at the edge the last sample goes on, in all versions alike
     let wide = Plane {
@@ -198,11 +200,86 @@ fn between_samples_a_straight_line_is_straight() {
     };
     plane.data.iter_mut().for_each(|v| *v *= *v);
     for (x, y) in [(0.0, 0.0), (0.4, 5.7), (7.8, 0.1), (8.0, 6.0), (4.5, 2.5)] {
-        let (near, far) = (plane.cubic(x, y), wide.cubic(x + 2.0, y + 2.0));
+        let near = plane.cubic(plane.place([x, y]));
+        let far = wide.cubic(wide.place([x + 2.0, y + 2.0]));
         assert!((near - far).abs() < 1e-6, "{x}, {y}: {near} and {far}");
+        let (of_row, whole) = (plane.row_at(y), plane.bilinear(plane.place([x, y])));
+        assert!((between(&of_row, x) - whole).abs() < 1e-6, "{x}, {y}");
     }
     for wild in [f32::NAN, f32::INFINITY, -1e30] {
-        assert!(plane.bilinear(wild, wild).is_finite() && plane.cubic(wild, wild).is_finite());
+        let place = plane.place([wild; 2]);
+        assert!(plane.bilinear(place).is_finite() && plane.cubic(place).is_finite());
+        assert!(between(&plane.row_at(wild), wild).is_finite());
+    }
+}
+
+#[test]
+fn places_of_a_row_are_what_the_flow_says_at_each() {
+    let mut random = Random(3);
+    let (height, width) = (9, 13);
+    let mut field = Field::still((height, width));
+    field
+        .flow
+        .fill_with(|| [0; 2].map(|_| 4.0 * random.value()));
+    for component in &Format::I420.components()[..2] {
+        let size = [component.sub_x, component.sub_y].map(|sub| (1 << sub) as f32);
+        let mut places = vec![[0.0; 2]; component.width(2 * width)];
+        for y in 0..component.height(2 * height) {
+            field.places(component, y, &mut places);
+            for (x, place) in places.iter().enumerate() {
+                let cell = |at: usize, size: f32| (at as f32 + 0.5) * size / 2.0 - 0.5;
+                let flow = field.at(cell(x, size[0]), cell(y, size[1]));
+                for (c, at) in [x, y].into_iter().enumerate() {
+                    let want = at as f32 + 2.0 * flow[c] / size[c];
+                    assert!(
+                        (place[c] - want).abs() < 1e-5,
+                        "{x}, {y}: {place:?}, {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// [`displacement`]'s sums of a cell, sample by sample.
+fn sums_of_cell(still: &Plane, moved: &Plane, i: usize, j: usize) -> [f32; 8] {
+    let (width, height) = (still.width, still.height);
+    let mut sums = [0.0; 8];
+    for (y, x) in (4 * i..4 * i + 4).flat_map(|y| (4 * j..4 * j + 4).map(move |x| (y, x))) {
+        if y < height && x < width {
+            let at = |y: usize, x: usize| still.row(y.min(height - 1))[x.min(width - 1)];
+            let gx = 0.5 * (at(y, x + 1) - at(y, x.saturating_sub(1)));
+            let gy = 0.5 * (at(y + 1, x) - at(y.saturating_sub(1), x));
+            let d = moved.row(y)[x] - at(y, x);
+            let products = [gx, gy, d, gx * gx, gx * gy, gy * gy, gx * d, gy * d];
+            (0..8).for_each(|c| sums[c] += products[c] / 16.0);
+        }
+    }
+    sums
+}
+
+#[test]
+fn sums_of_a_row_of_cells_are_those_of_each() {
+    let mut random = Random(9);
+    for (width, height) in [(1, 1), (2, 3), (5, 4), (17, 9)] {
+        let [still, moved] = [0; 2].map(|_| {
+            let mut plane = Plane::new(width, height);
+            plane.data.fill_with(|| random.value());
+            plane
+        });
+        for i in 0..height.div_ceil(4) {
+            // one cell more than there are samples for
+            let mut cells = vec![[0.0; 8]; width.div_ceil(4) + 1];
+            row_of_cells(&still, &moved, i, &mut cells);
+            for (j, found) in cells.iter().enumerate() {
+                let want = sums_of_cell(&still, &moved, i, j);
+                let apart = found.iter().zip(want).map(|(a, b)| (a - b).abs());
+                assert!(
+                    apart.fold(0.0, f32::max) < 1e-6,
+                    "{width}x{height}, {i}, {j}"
+                );
+            }
+        }
     }
 }
 
