@@ -11,6 +11,64 @@ pub const MOST: f32 = 1e4;
 /// The error of two halves is this part of their difference from the whole: 1 / (2^4 - 1).
 pub const SHARE: f32 = 1.0 / 15.0;
 
+/// How far the solver is on a way of `pieces` steps, of which `done` are behind: exact, so that the last one ends where the way does.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    ends: [f32; 2],
+    done: u32,
+    pieces: u32,
+    /// The phase there.
+    pub at: f32,
+    /// The equation has been neither stiff nor exploding.
+    pub told: bool,
+}
+
+impl Progress {
+    /// At the beginning of a way.
+    pub fn new(from: f32, to: f32) -> Self {
+        Self {
+            ends: [from, to],
+            done: 0,
+            pieces: 1,
+            at: from,
+            told: true,
+        }
+    }
+
+    /// Whether a step is to be made.
+    pub fn runs(&self) -> bool {
+        self.told && self.done < self.pieces
+    }
+
+    /// The phase at which the next step ends.
+    pub fn next(&self) -> f32 {
+        let [from, to] = self.ends;
+        match self.done + 1 == self.pieces {
+            true => to,
+            false => from + (to - from) * ((self.done + 1) as f32 / self.pieces as f32),
+        }
+    }
+
+    /// Whether the next step, of this `error` and with values up to `most`, is taken; else shorter ones follow.
+    pub fn takes(&mut self, [error, most]: [f32; 2], tolerance: f32) -> bool {
+        let next = self.next();
+        // no number is no agreement
+        let taken = error <= tolerance;
+        if taken {
+            self.told = most <= MOST;
+            (self.at, self.done) = (next, self.done + 1);
+            // as long again as the last that failed, where the halves meet
+            if self.done.is_multiple_of(2) {
+                (self.done, self.pieces) = (self.done / 2, self.pieces / 2);
+            }
+        } else {
+            self.told = (next - self.at).abs() > SHORTEST;
+            (self.done, self.pieces) = (2 * self.done, 2 * self.pieces);
+        }
+        taken
+    }
+}
+
 /// The state at `to` of that which is `state` at `from`, with errors of a step up to `tolerance`; `None` where the equation is stiff or
 /// explodes. The number of steps is bounded by [`SHORTEST`].
 pub fn carry(
@@ -20,32 +78,14 @@ pub fn carry(
     to: f32,
     tolerance: f32,
 ) -> Option<State> {
-    let (mut done, mut pieces, mut at) = (0, 1, from);
-    // the way is `pieces` steps long, of which `done` are behind: exact, so that the last one ends at `to`
-    while done < pieces {
-        let end = match done + 1 == pieces {
-            true => to,
-            false => from + (to - from) * ((done + 1) as f32 / pieces as f32),
-        };
-        let step = end - at;
-        let (next, error) = attempt(drive, &state, at, step);
-        // no number is no agreement
-        if error <= tolerance {
-            if largest(next.into_iter()) > MOST {
-                return None;
-            }
-            (state, at, done) = (next, end, done + 1);
-            // as long again as the last that failed, where the halves meet
-            if done % 2 == 0 {
-                (done, pieces) = (done / 2, pieces / 2);
-            }
-        } else if step.abs() > SHORTEST {
-            (done, pieces) = (2 * done, 2 * pieces);
-        } else {
-            return None;
+    let mut way = Progress::new(from, to);
+    while way.runs() {
+        let (next, error) = attempt(drive, &state, way.at, way.next() - way.at);
+        if way.takes([error, largest(next.into_iter())], tolerance) {
+            state = next;
         }
     }
-    Some(state)
+    way.told.then_some(state)
 }
 
 /// The state after a step, and its largest error.

@@ -4,7 +4,7 @@
 use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, Lanes};
 use crate::trajectory::field::{CLUES, HIDDEN, LATENT, OUTPUTS, ROOT_EPSILON, known, told};
-use crate::trajectory::solver::{MOST, SHARE, SHORTEST, largest};
+use crate::trajectory::solver::{Progress, SHARE, largest};
 use crate::trajectory::{Clues, Field, STATE, TOLERANCE, Vector};
 
 const _: () = assert!(super::GROUP == LANES);
@@ -44,45 +44,6 @@ struct Ways<'a> {
 struct Carried {
     states: [Lanes; STATE],
     told: [bool; LANES],
-}
-
-/// How far the solver is on one way: `done` of `pieces` steps.
-#[derive(Clone, Copy)]
-struct Progress {
-    done: u32,
-    pieces: u32,
-    at: f32,
-    told: bool,
-}
-
-impl Progress {
-    fn runs(&self) -> bool {
-        self.told && self.done < self.pieces
-    }
-
-    /// Where the next step ends.
-    fn end(&self, from: f32, to: f32) -> f32 {
-        match self.done + 1 == self.pieces {
-            true => to,
-            false => from + (to - from) * ((self.done + 1) as f32 / self.pieces as f32),
-        }
-    }
-
-    /// What follows from a step's largest `error` and value; whether it is taken.
-    fn step(&mut self, end: f32, [error, most]: [f32; 2]) -> bool {
-        let step = end - self.at;
-        if error <= TOLERANCE {
-            self.told = most <= MOST;
-            (self.at, self.done) = (end, self.done + 1);
-            if self.done.is_multiple_of(2) {
-                (self.done, self.pieces) = (self.done / 2, self.pieces / 2);
-            }
-            return true;
-        }
-        self.told = step.abs() > SHORTEST;
-        (self.done, self.pieces) = (2 * self.done, 2 * self.pieces);
-        false
-    }
 }
 
 impl<'a> Ways<'a> {
@@ -196,22 +157,16 @@ impl<'a> Ways<'a> {
     #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
     fn carry(&self, start: States, from: f32, to: &[f32; LANES]) -> Carried {
         let mut states = stored(&start);
-        let mut ways = [Progress {
-            done: 0,
-            pieces: 1,
-            at: from,
-            told: true,
-        }; LANES];
+        let mut ways = to.map(|to| Progress::new(from, to));
         while ways.iter().any(Progress::runs) {
-            let (mut ends, mut at, mut step) = ([from; LANES], [from; LANES], [0.0; LANES]);
+            let (mut at, mut step) = ([from; LANES], [0.0; LANES]);
             for (lane, way) in ways.iter().enumerate().filter(|(_, way)| way.runs()) {
-                ends[lane] = way.end(from, to[lane]);
-                (at[lane], step[lane]) = (way.at, ends[lane] - way.at);
+                (at[lane], step[lane]) = (way.at, way.next() - way.at);
             }
             let (next, differences) = self.attempt(&loaded(&states), &Lanes(at), &Lanes(step));
             for (lane, way) in ways.iter_mut().enumerate().filter(|(_, way)| way.runs()) {
                 let sizes = [&differences, &next].map(|of| largest(of.iter().map(|v| v.0[lane])));
-                if way.step(ends[lane], sizes) {
+                if way.takes(sizes, TOLERANCE) {
                     for (state, next) in states.iter_mut().zip(&next) {
                         state.0[lane] = next.0[lane];
                     }

@@ -85,7 +85,7 @@ pub fn lean(
 ) -> candle_core::Result<()> {
     each(context, cells, ("lean", lean), |clues, _| {
         let [early, late] = [0.25, 0.75].map(|t| bends(context, field, clues, &[t; GROUP]));
-        from_fn(|lane| [0, 1].map(|c| 0.5 * (early[lane][c] - late[lane][c])))
+        from_fn(|i| [0, 1].map(|c| 0.5 * (early[i][c] - late[i][c])))
     })
 }
 
@@ -137,7 +137,10 @@ fn each(
                 let known = clues.accelerations.into_iter().flatten();
                 let is_even = known.flatten().all(|a| a.abs() < LEAST);
                 row[x * pixel..][..2].fill(0.0);
-                if !is_even && group.is_full_with(x, clues, job.phase.at(y, x)[0]) {
+                if !is_even {
+                    group.push(x, clues, job.phase.at(y, x)[0]);
+                }
+                if group.count == GROUP {
                     group.put(&tell, row, pixel);
                 }
             }
@@ -157,12 +160,10 @@ struct Group {
 }
 
 impl Group {
-    /// Takes one more cell.
-    fn is_full_with(&mut self, column: usize, clues: Clues, phase: f32) -> bool {
+    fn push(&mut self, column: usize, clues: Clues, phase: f32) {
         let at = self.count;
         (self.columns[at], self.clues[at], self.phases[at]) = (column, clues, phase);
         self.count += 1;
-        self.count == GROUP
     }
 
     /// Writes what is told of its cells, and begins anew.
@@ -175,7 +176,7 @@ impl Group {
         if self.count == 0 {
             return;
         }
-        // the rest are of cells before
+        // what lies beyond the count are cells from before
         let told = tell(&self.clues, &self.phases);
         for (x, told) in self.columns.iter().zip(&told).take(self.count) {
             row[x * pixel..][..2].copy_from_slice(told);

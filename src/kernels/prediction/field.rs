@@ -121,7 +121,7 @@ fn running_means(sums: &[[f64; 2]], rows: usize, radius: usize, out: &mut [Vecto
 #[derive(Debug)]
 pub struct Pyramid {
     /// Of each cell what was put there: x and y times their weights, the weights, and the shares of a cell.
-    sums: Vec<[f32; 4]>,
+    pub(super) sums: Vec<[f32; 4]>,
     /// From the cells to a single one.
     levels: Vec<Level>,
     /// How far each cell is reached, 0 to 1.
@@ -163,7 +163,7 @@ impl Pyramid {
         weigh: impl Fn(f32, f32) -> f32,
     ) {
         let (height, width) = self.levels[0].values.size;
-        self.clear();
+        self.sums.fill([0.0; 4]);
         for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
             let (way, value, weight) = of(y * width + x);
             let cell = [x as i32 as f32, y as i32 as f32];
@@ -181,16 +181,6 @@ impl Pyramid {
     /// How far each cell was reached, after [`Pyramid::settle`]; 0 to 1.
     pub fn reached(&self) -> &[f32] {
         &self.reached
-    }
-
-    #[cfg(test)]
-    pub fn sums(&self) -> &[[f32; 4]] {
-        &self.sums
-    }
-
-    /// Nothing is put.
-    pub fn clear(&mut self) {
-        self.sums.fill([0.0; 4]);
     }
 
     /// Puts a value, with a weight, to a place (x, y) in cells: around it four of them get their shares.

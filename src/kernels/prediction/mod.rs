@@ -125,7 +125,8 @@ impl Prediction {
     /// How far what was predicted was wrong.
     fn compare(&mut self, context: &Context, pace: f32) {
         let (velocity, predicted) = (&self.velocity, &self.predicted);
-        each_cell(context, &mut self.room, |i, miss| {
+        let width = velocity.size.1;
+        each_cell(context, &mut self.room.values, width, |i, miss| {
             let motion = velocity.values[i];
             let expected = predicted.sample(i, scaled(motion, -1.0 / CELL));
             *miss = add(scaled(expected, pace), scaled(motion, -1.0));
@@ -139,13 +140,11 @@ impl Prediction {
     /// What is in front.
     fn order(&mut self, context: &Context) {
         self.velocity.means(context, SURROUNDINGS, &mut self.room);
-        let (width, velocity, around) = (self.velocity.size.1, &self.velocity, &self.room);
-        for_each_row(context, &mut self.front, width, |y, row| {
-            for (x, front) in row.iter_mut().enumerate() {
-                let [motion, mean] = [velocity, around].map(|field| field.values[y * width + x]);
-                let unlike = length(add(motion, scaled(mean, -1.0)));
-                *front = (FRONT * unlike).min(MOST_FRONT).exp();
-            }
+        let (width, fields) = (self.velocity.size.1, [&self.velocity, &self.room]);
+        each_cell(context, &mut self.front, width, |i, front| {
+            let [motion, mean] = fields.map(|field| field.values[i]);
+            let unlike = length(add(motion, scaled(mean, -1.0)));
+            *front = (FRONT * unlike).min(MOST_FRONT).exp();
         });
     }
 
@@ -201,8 +200,14 @@ impl Prediction {
         let ([last, before], front) = (&mut self.ways, &self.front);
         let (velocity, miss) = (&self.velocity.values, &self.miss.values);
         let way = |i: usize| travelled(velocity[i], miss[i], course.ahead, course.left_over);
-        let forth = |i: usize| (way(i), way(i), front[i]);
-        let further = |i: usize| (way(i), add(way(i), velocity[i]), front[i]);
+        let forth = |i: usize| {
+            let way = way(i);
+            (way, way, front[i])
+        };
+        let further = |i: usize| {
+            let way = way(i);
+            (way, add(way, velocity[i]), front[i])
+        };
         context.pool().install(|| {
             rayon::join(
                 || last.splat(forth, |reached, _| reached),
@@ -216,7 +221,7 @@ impl Prediction {
     fn uncover(&mut self, context: &Context, course: Course) {
         let (_, width) = self.before.size;
         let (shows, [last, before]) = (&self.before, &self.ways);
-        each_cell(context, &mut self.room, |i, weight| {
+        each_cell(context, &mut self.room.values, width, |i, weight| {
             *weight = [0.0; 2];
             let (reached, way) = (last.reached()[i], before.values()[i]);
             let by = scaled(way, -1.0 / CELL);
@@ -239,13 +244,16 @@ impl Prediction {
     }
 }
 
-/// Calls `f` with each cell's number and vector, on the context's threads.
-fn each_cell(context: &Context, field: &mut Field, f: impl Fn(usize, &mut Vector) + Sync) {
-    let width = field.size.1;
-    for_each_row(context, &mut field.values, width, |y, row| {
-        row.iter_mut()
-            .enumerate()
-            .for_each(|(x, vector)| f(y * width + x, vector));
+/// Calls `f` with the number and the value of each cell, on the context's threads.
+fn each_cell<T: Send>(
+    context: &Context,
+    values: &mut [T],
+    width: usize,
+    f: impl Fn(usize, &mut T) + Sync,
+) {
+    for_each_row(context, values, width, |y, row| {
+        let cells = (y * width..).zip(row);
+        cells.for_each(|(i, value)| f(i, value));
     });
 }
 
