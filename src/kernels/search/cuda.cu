@@ -40,21 +40,25 @@ struct Patch {
     float hidden;
 };
 
-// One level: of both pictures the luma, and of the finer level's the luma, [h, w, 1]; of the coarser level the flow of both
-// directions, [h, w, 2]. What there is not is null.
+// One level: of both pictures the luma, of the finer level's the luma, and of the finest size that there is, if that is another one, [h, w, 1];
+// of the coarser level the flow of both directions, [h, w, 2]. What there is not is null. The finest level is the one whose finer one is
+// not searched itself.
 struct Level {
-    Raster<const float> luma[2], finer[2], coarser[2];
+    Raster<const float> luma[2], finer[2], base[2], coarser[2];
     // Row by row, what passes of even and of odd numbers find, of both directions each.
     Patch* grids[2][2];
     int rows, columns;
+    int is_finest;
+    // Samples of `base` in one.
+    int factor;
 };
 
 // One direction, in one pass.
 struct Search {
-    Raster<const float> own, other, finer, coarser;
+    Raster<const float> luma[2], finer[2], base, coarser;
     // What was found by the pass before, and what was found the other way.
     const Patch *before, *opposite;
-    int rows, columns, pass;
+    int rows, columns, is_finest, factor, pass;
 
     // How far above, left, right and below a patch looks.
     __device__ int distance() const { return pass == 0 ? 4 : pass == 1 ? 2 : 1; }
@@ -63,7 +67,8 @@ struct Search {
 __device__ Search search_of(const Level& level, int direction, int pass) {
     int d = direction;
     Patch* const* before = level.grids[1 - pass % 2];
-    return {level.luma[d], level.luma[1 - d], level.finer[d], level.coarser[d], before[d], before[1 - d], level.rows, level.columns, pass};
+    return {{level.luma[d], level.luma[1 - d]}, {level.finer[d], level.finer[1 - d]}, level.base[d], level.coarser[d],
+            before[d], before[1 - d], level.rows, level.columns, level.is_finest, level.factor, pass};
 }
 
 __device__ float fused(float a, float b, float t) { return fmaf(t, b - a, a); }
@@ -220,10 +225,18 @@ __device__ void differ(const Lanes& lanes, const float luma[PATCH], const Raster
     for (int i = 0; i < PATCH; i++) out[i] = fused(across[i], across[i + 1], place.share_y) - luma[i];
 }
 
+// Where a patch lies in the luma that it is compared in: of its own picture and the other one.
+struct Sight {
+    Raster<const float> own, other;
+    int y, x;
+    // How many samples of it one of the level's is.
+    float scale;
+};
+
 // How each group's flow fits, for `found_by`.
-__device__ float fit(const Lanes& lanes, const Template& own, const Raster<const float>& other, int y, int x, float fx, float fy) {
+__device__ float fit(const Lanes& lanes, const Template& own, const Sight& sight, float fx, float fy) {
     float difference[PATCH], total = 0.0f, squares = 0.0f, step_x = 0.0f, step_y = 0.0f;
-    differ(lanes, own.luma, other, y, x, fx, fy, difference);
+    differ(lanes, own.luma, sight.other, sight.y, sight.x, sight.scale * fx, sight.scale * fy, difference);
     for (int i = 0; i < PATCH; i++) {
         total += difference[i];
         squares = fmaf(difference[i], difference[i], squares);
@@ -234,9 +247,9 @@ __device__ float fit(const Lanes& lanes, const Template& own, const Raster<const
 }
 
 // For all threads: what a group has found.
-__device__ Patch found_by(const Lanes& lanes, float fits, int group, float fx, float fy) {
+__device__ Patch found_by(const Lanes& lanes, const Sight& sight, float fits, int group, float fx, float fy) {
     float cost = variance_of(lanes.of(fits, group, 0), lanes.of(fits, group, 1));
-    return {{fx, fy}, cost, {lanes.of(fits, group, 2), lanes.of(fits, group, 3)}, 0, 0, 0.0f};
+    return {{fx, fy}, cost, {lanes.of(fits, group, 2) / sight.scale, lanes.of(fits, group, 3) / sight.scale}, 0, 0, 0.0f};
 }
 
 __device__ float distance(const float a[2], const float b[2]) { return fabsf(a[0] - b[0]) + fabsf(a[1] - b[1]); }
@@ -338,8 +351,7 @@ __device__ __noinline__ float period_along(Lanes lanes, Raster<const float> own,
 // Which of two places a patch is taken for.
 struct Choice {
     const Lanes& lanes;
-    const Raster<const float>& own;
-    int y, x;
+    const Sight& sight;
     float variance;
     // The flow that the search starts from, unless this is the coarsest level, and what is hidden, see `hidden_of`.
     float start[2];
@@ -360,9 +372,9 @@ struct Choice {
         if (!better || further < FAR) return better;
         if (!asked) {
             asked = true;
-            period = period_along(lanes, own, y, x, 0, 1);
+            period = period_along(lanes, sight.own, sight.y, sight.x, 0, 1);
         }
-        return period == 0.0f || found.cost + PERIOD * variance * further / period < best.cost;
+        return period == 0.0f || found.cost + PERIOD * variance * (sight.scale * further) / period < best.cost;
     }
 };
 
@@ -395,15 +407,14 @@ struct Corners {
 __device__ bool is_at_rest(const Patch& patch) { return patch.step[0] == 0.0f && patch.step[1] == 0.0f; }
 
 // All groups follow the same steps.
-__device__ Patch descend(const Lanes& lanes, const Template& patch, const Raster<const float>& other, int y, int x,
-                         const Patch& start) {
+__device__ Patch descend(const Lanes& lanes, const Template& patch, const Sight& sight, const Patch& start) {
     Patch best = start;
 #pragma unroll 1
     for (int i = 0; i < DESCENTS; i++) {
         float fx = best.flow[0] - best.step[0], fy = best.flow[1] - best.step[1];
         bool near = fabsf(fx - start.flow[0]) <= (float)PATCH && fabsf(fy - start.flow[1]) <= (float)PATCH;
         if (!near || is_at_rest(best)) break;
-        Patch next = found_by(lanes, fit(lanes, patch, other, y, x, fx, fy), 0, fx, fy);
+        Patch next = found_by(lanes, sight, fit(lanes, patch, sight, fx, fy), 0, fx, fy);
         float gain = best.cost - next.cost;
         if (gain > 0.0f) best = next;
         if (!(gain > LEAST_GAIN * next.cost)) best.step[0] = best.step[1] = 0.0f;
@@ -476,6 +487,21 @@ __device__ Patch among(const Lanes& lanes, const Patch& patch, const Candidate& 
     return {{x, y}, patch.cost, {0.0f, 0.0f}, 1, patch.changed, patch.hidden};
 }
 
+// Where a patch at `at` lies, along an axis of so many samples, in luma that is `factor` times as large: around the same middle.
+__device__ int within(int at, int factor, int size) { return min(factor * (at + STRIDE) - STRIDE, size); }
+
+// The squares of the gradients at (y, x) along both axes; 0 of a plane that there is not.
+struct Slopes {
+    float along[2];
+
+    __device__ Slopes(const Lanes& lanes, const Raster<const float>& plane, int y, int x) : along{0.0f, 0.0f} {
+        if (!plane.data) return;
+        Gradients there(lanes, Samples(lanes, plane, y, x));
+        along[0] = there.slope(0);
+        along[1] = there.slope(1);
+    }
+};
+
 // By how much the squares of gradients that the finer level shows are more than the patch's own.
 __device__ float hidden_of(const float there[2], const Template& own) {
     return fmaxf(there[0] - own.slopes[0], 0.0f) + fmaxf(there[1] - own.slopes[1], 0.0f);
@@ -487,22 +513,30 @@ struct Refinement {
     const Search& search;
     int i, j;
 
-    // By the slopes of what the finer level shows at (y, x), and the patch's own.
-    __device__ bool is_lost(const float there[2], const Template& own, int y, int x) const {
+    // By the slopes of what a finer level shows at (y, x), and the patch's own; what has `gone` times less is lost though it does not repeat.
+    __device__ bool is_lost(const Raster<const float>& finer, const float there[2], const Template& own, int y, int x, float gone) const {
 #pragma unroll 1
         for (int axis = 0; axis < 2; axis++) {
             float before = axis == 0 ? there[0] : there[1], after = axis == 0 ? own.slopes[0] : own.slopes[1];
             if (!(before > LEAST)) continue;
-            if (before > GONE * after) return true;
-            if (before > LOST * after && period_along(lanes, search.finer, y, x, axis, axis) != 0.0f) return true;
+            if (before > gone * after) return true;
+            if (before > LOST * after && period_along(lanes, finer, y, x, axis, axis) != 0.0f) return true;
         }
         return false;
+    }
+
+    // What is hidden of a pattern that the picture shows at its finest size.
+    __device__ float hidden_pattern(const Template& own, int y, int x) const {
+        if (!search.base.data) return 0.0f;
+        int base_y = within(y, search.factor, search.base.height), base_x = within(x, search.factor, search.base.width);
+        Slopes there(lanes, search.base, base_y, base_x);
+        return is_lost(search.base, there.along, own, base_y, base_x, INFINITY) ? hidden_of(there.along, own) : 0.0f;
     }
 
     // The best of those in the set `wanted`. A group each, several at a time are compared to where they lead; then those are judged in
     // order that are better than the best before all of them, as what takes its place is better still.
     __device__ Patch best_of(unsigned wanted, const Candidate& near, const Template& own, Choice& choice, Patch best) const {
-        int y = i * STRIDE, x = j * STRIDE;
+        const Sight& sight = choice.sight;
 #pragma unroll 1
         while (wanted) {
             int mine = -1;
@@ -510,17 +544,17 @@ struct Refinement {
             for (int group = 0; group < GROUPS && rest; group++, rest &= rest - 1)
                 if (lanes.group == group) mine = __ffs(rest) - 1;
             float fx = lanes.from(near.flow[0], max(mine, 0)), fy = lanes.from(near.flow[1], max(mine, 0));
-            float fits = fit(lanes, own, search.other, y, x, fx, fy);
-            Patch here = found_by(lanes, fits, lanes.group, fx, fy);
-            if (wanted >> START & 1) best = found_by(lanes, fits, 0, lanes.from(near.flow[0], START), lanes.from(near.flow[1], START));
+            float fits = fit(lanes, own, sight, fx, fy);
+            Patch here = found_by(lanes, sight, fits, lanes.group, fx, fy);
+            if (wanted >> START & 1) best = found_by(lanes, sight, fits, 0, lanes.from(near.flow[0], START), lanes.from(near.flow[1], START));
             bool is_better = mine == STILL ? here.cost < best.cost : choice.rate(here) < choice.rate(best);
             unsigned better = lanes.which(mine > START && is_better);
 #pragma unroll 1
             for (int group = 0; group < GROUPS && wanted; group++, wanted &= wanted - 1) {
                 if (!(better >> group * PATCH & 1)) continue;
                 int k = __ffs(wanted) - 1;
-                Patch found = found_by(lanes, fits, group, lanes.from(near.flow[0], k), lanes.from(near.flow[1], k));
-                if (k == STILL) found = descend(lanes, own, search.other, y, x, found);
+                Patch found = found_by(lanes, sight, fits, group, lanes.from(near.flow[0], k), lanes.from(near.flow[1], k));
+                if (k == STILL) found = descend(lanes, own, sight, found);
                 else if (!(distance(found.flow, best.flow) > CLOSE)) continue;
                 if (choice.prefers(found, best, k == STILL ? STILL_FACTOR : 1.0f, k == STILL ? STILL_MORE : 0.0f)) best = found;
             }
@@ -532,31 +566,37 @@ struct Refinement {
         int y = i * STRIDE, x = j * STRIDE;
         // Read at once, as whether it is needed is known only when others have come.
         Corners corners(search.coarser, i, j);
-        Samples samples(lanes, search.own, y, x);
+        Samples samples(lanes, search.luma[0], y, x);
         Candidate near = candidate_of(search, i, j, patch, lanes.lane);
         unsigned wanted = lanes.which(near.has && near.fresh), any_new = lanes.which(is_new(near, patch));
-        bool is_first = search.pass == 0;
+        bool is_first = search.pass == 0, lost = !is_first && patch.lost;
         if (!is_first && is_at_rest(patch) && !any_new) return patch;
-        if (!is_first && patch.lost) return among(lanes, patch, near);
-        int finer_y = min(2 * y + STRIDE, search.finer.height), finer_x = min(2 * x + STRIDE, search.finer.width);
-        float finer[2] = {0.0f, 0.0f};
-        if (is_first && search.finer.data) {
-            Gradients there(lanes, Samples(lanes, search.finer, finer_y, finer_x));
-            finer[0] = there.slope(0);
-            finer[1] = there.slope(1);
-        }
+        if (lost && !search.is_finest) return among(lanes, patch, near);
+        int finer_y = within(y, 2, search.finer[0].height), finer_x = within(x, 2, search.finer[0].width);
         Template own;
         make(lanes, samples, own);
-        if (is_lost(finer, own, finer_y, finer_x)) return among(lanes, patch, near);
-        float hidden = is_first ? hidden_of(finer, own) : patch.hidden;
-        Choice choice = {lanes, search.own, y, x, own.variance, {corners.start(0), corners.start(1)}, !search.coarser.data, hidden, false, 0.0f};
+        float hidden = patch.hidden;
+        if (is_first) {
+            Slopes there(lanes, search.finer[0], finer_y, finer_x);
+            lost = is_lost(search.finer[0], there.along, own, finer_y, finer_x, GONE);
+            if (lost && !search.is_finest) return among(lanes, patch, near);
+            hidden = search.is_finest ? 0.0f : fmaxf(hidden_of(there.along, own), hidden_pattern(own, y, x));
+        }
+        Sight sight = {search.luma[0], search.luma[1], y, x, 1.0f};
+        if (lost) {
+            // What the finest level has lost is looked for below.
+            sight = {search.finer[0], search.finer[1], finer_y, finer_x, 2.0f};
+            make(lanes, Samples(lanes, sight.own, finer_y, finer_x), own);
+        }
+        Choice choice = {lanes, sight, own.variance, {corners.start(0), corners.start(1)}, !search.coarser.data, hidden, false, 0.0f};
         Patch best = best_of(wanted, near, own, choice, patch);
-        Patch found = descend(lanes, own, search.other, y, x, best);
+        Patch found = descend(lanes, own, sight, best);
         if (distance(found.flow, best.flow) > FAR && !choice.prefers(found, best, 1.0f, 0.0f)) {
             best.step[0] = best.step[1] = 0.0f;
             found = best;
         }
         found.hidden = hidden;
+        found.lost = lost;
         return found;
     }
 };

@@ -36,20 +36,23 @@ pub struct DeviceLevel {
 struct RawLevel {
     luma: [RawRaster; 2],
     finer: [RawRaster; 2],
+    base: [RawRaster; 2],
     coarser: [RawRaster; 2],
     grids: [u64; GRIDS],
     rows: i32,
     columns: i32,
+    is_finest: i32,
+    factor: i32,
 }
 
 // SAFETY: plain numbers without bytes between them.
 unsafe impl Argument for RawLevel {
     fn bytes(&self) -> u64 {
-        let rasters = [self.luma, self.finer, self.coarser];
+        let rasters = [self.luma, self.finer, self.base, self.coarser];
         rasters.iter().flatten().map(RawRaster::bytes).sum()
     }
     fn reach(&self, to: &mut Vec<Span>) {
-        let read = [self.luma, self.finer, self.coarser];
+        let read = [self.luma, self.finer, self.base, self.coarser];
         to.extend(
             read.iter()
                 .flatten()
@@ -75,12 +78,14 @@ pub fn level_bytes(size: (usize, usize)) -> usize {
     GRIDS * rows * columns * PATCH_BYTES
 }
 
-/// As [`super::search`]: `luma` are both pyramids from the finest level searched on, as many levels as there are `levels`.
+/// As [`super::search`]: `luma` are both pyramids from the finest level searched on, as many levels as there are `levels`;
+/// `below` are those of the level below, if there is one.
 ///
 /// # Errors
 /// Sizes that do not fit.
 pub fn search(
     luma: [&[DeviceRaster]; 2],
+    below: Option<[DeviceRaster; 2]>,
     levels: &[DeviceLevel],
 ) -> candle_core::Result<Vec<Launch>> {
     let [left, right] = luma;
@@ -88,11 +93,19 @@ pub fn search(
         let (l, r, wanted) = (left.len(), right.len(), levels.len());
         bail!("pyramids of {l} and {r} levels to search, expected {wanted}");
     }
+    if let Some([left, right]) = &below {
+        right.expect("luma below a search", left.size(), 1)?;
+    }
     let mut launches = Vec::new();
     for (i, level) in levels.iter().enumerate().rev() {
         let size = left[i].size();
         let pair = |i: usize| [RawRaster::from(&left[i]), RawRaster::from(&right[i])];
-        let finer = i.checked_sub(1).map(pair);
+        let below = below.as_ref();
+        let below = below.map(|below| below.each_ref().map(RawRaster::from));
+        let finer = i.checked_sub(1).map(pair).or(below);
+        let factor = 1 << (i + below.iter().count());
+        // the finer level is asked anyway
+        let base = (factor > 2).then(|| below.unwrap_or_else(|| pair(0)));
         let coarser = levels.get(i + 1).map(|level| level.flows);
         let coarser = coarser.map(|flows| flows.each_ref().map(RawRaster::from));
         left[i].expect("luma to search", size, 1)?;
@@ -105,10 +118,13 @@ pub fn search(
         let raw = RawLevel {
             luma: pair(i),
             finer: finer.unwrap_or_default(),
+            base: base.unwrap_or_default(),
             coarser: coarser.unwrap_or_default(),
             grids: std::array::from_fn(|i| level.patches + i as u64 * bytes),
             rows: grid.0 as i32,
             columns: grid.1 as i32,
+            is_finest: i32::from(i == 0),
+            factor,
         };
         launches.extend(of_level(raw, grid, level));
     }
@@ -173,7 +189,9 @@ mod tests {
             let levels = pyramid[finest..].iter().take(sizes.len());
             levels.map(input).collect()
         });
-        run(search([&luma[0], &luma[1]], &rooms).unwrap());
+        let below = finest.checked_sub(1);
+        let below = below.map(|i| [left, right].map(|pyramid| input(&pyramid[i])));
+        run(search([&luma[0], &luma[1]], below, &rooms).unwrap());
         answers.map(|out| out.values().chunks(2).map(|f| [f[0], f[1]]).collect())
     }
 
@@ -244,7 +262,9 @@ mod tests {
                     0.2 * pattern + 0.3 * texture.at(x, y)
                 })
             });
-            check("patterns", &left, &right, 0);
+            for finest in 0..3 {
+                check("patterns", &left, &right, finest);
+            }
         }
     }
 
@@ -264,9 +284,9 @@ mod tests {
         let [left, right] = [&left[..1], &right[..1]].map(|levels| vec![input(&levels[0])]);
         let flows = [output(leaked((20, 24))), output(leaked((20, 24)))];
         let level = DeviceLevel { patches: 16, flows };
-        assert!(search([&left, &left], &[level]).is_ok());
-        assert!(search([&left, &right], &[level]).is_err());
-        assert!(search([&left, &left], &[level, level]).is_err());
-        assert!(search([&left, &left], &[]).is_err());
+        assert!(search([&left, &left], None, &[level]).is_ok());
+        assert!(search([&left, &right], None, &[level]).is_err());
+        assert!(search([&left, &left], None, &[level, level]).is_err());
+        assert!(search([&left, &left], None, &[]).is_err());
     }
 }

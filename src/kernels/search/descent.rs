@@ -1,6 +1,6 @@
 //! The search itself, whatever computes with the samples.
 
-use super::pattern::{Choice, FAR, Finer, Origin, hidden, is_lost};
+use super::pattern::{Choice, FAR, Finer, Origin, Sight, hidden, is_lost, is_pattern_lost};
 use super::{Context, DISTANCES, Dense, PATCH, Plane, STRIDE, for_each_row};
 
 /// Gauss-Newton steps of a patch each time that it looked around.
@@ -48,7 +48,7 @@ pub struct Patch {
     pub cost: f32,
     /// What the next Gauss-Newton step takes from the flow; zero once steps lead nowhere.
     pub step: [f32; 2],
-    /// See [`is_lost`].
+    /// See [`is_lost`]: it moves as those around it do, or at the finest level as the level below tells.
     pub lost: bool,
     /// See [`hidden`].
     pub hidden: f32,
@@ -156,8 +156,42 @@ pub struct Search<'a> {
 pub struct Beside<'a> {
     /// What was found at the coarser one.
     pub coarser: Option<&'a Dense>,
-    /// Luma at the finer one.
-    pub finer: Option<&'a Plane>,
+    /// Luma at the finer one, of both pictures as in [`Search::luma`].
+    pub finer: Option<[&'a Plane; 2]>,
+    /// That one is not searched itself.
+    pub is_finest: bool,
+    /// Luma of the picture that is left at the finest size that there is, if the finer level is not that, and how many of its samples one
+    /// of this level's is: there patterns show that the finer level has lost, too.
+    pub base: Option<(&'a Plane, usize)>,
+}
+
+/// A patch as it is compared.
+struct Compared<'a, A: Arithmetic> {
+    sight: Sight<'a>,
+    template: A::Template,
+    hidden: f32,
+    lost: bool,
+}
+
+impl<A: Arithmetic> Compared<'_, A> {
+    /// How it fits where it moves by `flow`.
+    #[inline(always)]
+    fn fit(&self, flow: [f32; 2]) -> Patch {
+        let Sight { luma, at, scale } = self.sight;
+        let found = A::fit(&self.template, luma[1], at, flow.map(|d| scale * d));
+        Patch {
+            flow,
+            step: found.step.map(|d| d / scale),
+            lost: self.lost,
+            hidden: self.hidden,
+            ..found
+        }
+    }
+
+    #[inline(always)]
+    fn cost_at_rest(&self) -> f32 {
+        A::cost_at_rest(&self.template, self.sight.luma[1], self.sight.at)
+    }
 }
 
 impl Search<'_> {
@@ -229,29 +263,22 @@ impl Search<'_> {
         if self.pass > 0 && patch.step == [0.0; 2] && candidates.iter().flatten().all(tried) {
             return patch;
         }
-        if self.pass > 0 && patch.lost {
+        let Some(compared) = self.compared::<A>(at, &patch) else {
             return among(patch, &candidates[..4]);
-        }
-        let [own, other] = self.luma;
-        let template = A::template(own, at.0, at.1);
-        let fit = |flow| A::fit(&template, other, at, flow);
-        let mut best = patch;
-        if let Some(finer) = self.beside.finer.filter(|_| self.pass == 0) {
-            let there = Finer::below::<A>(finer, at);
-            if is_lost::<A>(&template, &there) {
-                return among(patch, &candidates[..4]);
-            }
-            best.hidden = hidden::<A>(&template, &there);
-        }
-        let hidden = best.hidden;
+        };
+        let fit = |flow| compared.fit(flow);
         let coarser = self.beside.coarser;
-        let flow = coarser.map(|flow| middle(flow, at.0 / STRIDE, at.1 / STRIDE));
-        let mut choice = Choice::<A>::new(&template, own, at, Origin { flow, hidden });
+        let origin = Origin {
+            flow: coarser.map(|flow| middle(flow, at.0 / STRIDE, at.1 / STRIDE)),
+            hidden: compared.hidden,
+        };
+        let mut choice = Choice::<A>::new(&compared.template, compared.sight, origin);
+        let mut best = patch;
         if self.pass == 0 {
             best = fit(patch.flow);
             let moves = distance(patch.flow, [0.0; 2]) > CLOSE;
             // its steps are asked for only where it may be taken: few patches of so many
-            if moves && A::cost_at_rest(&template, other, at) < best.cost {
+            if moves && compared.cost_at_rest() < best.cost {
                 let still = descend(fit([0.0; 2]), fit);
                 if choice.prefers(&still, &best, STILL) {
                     best = still;
@@ -268,14 +295,71 @@ impl Search<'_> {
         }
         let found = descend(best, fit);
         let strays = distance(found.flow, best.flow) > FAR && !choice.prefers(&found, &best, EVEN);
-        let (found, step) = match strays {
-            true => (best, [0.0; 2]),
-            false => (found, found.step),
+        match strays {
+            true => Patch {
+                step: [0.0; 2],
+                ..best
+            },
+            false => found,
+        }
+    }
+
+    /// As what a patch is compared; `None` where the level has lost what it shows, and nothing but its surroundings can tell.
+    #[inline(always)]
+    fn compared<A: Arithmetic>(
+        &self,
+        at: (usize, usize),
+        patch: &Patch,
+    ) -> Option<Compared<'_, A>> {
+        let Beside {
+            finer, is_finest, ..
+        } = self.beside;
+        let lost = |luma| {
+            let sight = Sight::within(luma, at, 2);
+            Compared {
+                template: sight.template::<A>(),
+                sight,
+                hidden: 0.0,
+                lost: true,
+            }
         };
-        Patch {
-            step,
-            hidden,
-            ..found
+        if self.pass > 0 && patch.lost {
+            return finer.filter(|_| is_finest).map(lost);
+        }
+        let sight = Sight::new(self.luma, at);
+        let template = sight.template::<A>();
+        let mut known = patch.hidden;
+        if let Some(luma) = finer.filter(|_| self.pass == 0) {
+            let there = Finer::new::<A>(Sight::within(luma, at, 2));
+            if is_lost::<A>(&template, &there) {
+                return is_finest.then(|| lost(luma));
+            }
+            known = match is_finest {
+                true => 0.0,
+                false => {
+                    let pattern = self.hidden_pattern::<A>(at, &template);
+                    hidden::<A>(&template, &there).max(pattern)
+                }
+            };
+        }
+        Some(Compared {
+            sight,
+            template,
+            hidden: known,
+            lost: false,
+        })
+    }
+
+    /// What is [`hidden`] of a pattern that the picture shows at its finest size.
+    #[inline(always)]
+    fn hidden_pattern<A: Arithmetic>(&self, at: (usize, usize), template: &A::Template) -> f32 {
+        let Some((luma, factor)) = self.beside.base else {
+            return 0.0;
+        };
+        let there = Finer::new::<A>(Sight::within([luma; 2], at, factor));
+        match (0..2).any(|axis| is_pattern_lost::<A>(template, &there, axis)) {
+            true => hidden::<A>(template, &there),
+            false => 0.0,
         }
     }
 }

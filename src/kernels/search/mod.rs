@@ -58,6 +58,15 @@ pub struct Space {
     finest: usize,
     /// From the finest one searched to the coarsest.
     levels: Vec<Level>,
+    /// Luma of the level below the finest one searched, if there is one.
+    below: Option<[Plane; 2]>,
+}
+
+/// Luma of both pictures at larger sizes than a level's.
+struct Beneath<'a> {
+    finer: Option<&'a [Plane; 2]>,
+    /// The largest, and how many of its samples one of the level's is.
+    base: Option<(&'a [Plane; 2], usize)>,
 }
 
 /// One level: both pictures, and what was found from the left one to the right one and back.
@@ -78,11 +87,15 @@ impl Space {
     /// # Errors
     /// There is no such level, or it is empty.
     pub fn new(sizes: &[(usize, usize)], finest: usize) -> candle_core::Result<Self> {
-        let sizes = searched(sizes, finest)?.iter();
-        let levels = sizes.enumerate().map(|(i, size)| Level::new(*size, i == 0));
+        let levels = searched(sizes, finest)?.iter();
+        let levels = levels
+            .enumerate()
+            .map(|(i, size)| Level::new(*size, i == 0));
+        let below = finest.checked_sub(1).map(|finer| sizes[finer]);
         Ok(Self {
             finest,
             levels: levels.collect(),
+            below: below.map(|size| [Plane::new(size), Plane::new(size)]),
         })
     }
 
@@ -93,11 +106,13 @@ impl Space {
 
     /// Takes over the luma of all levels.
     fn fill(&mut self, context: &Context, pyramids: [&[Tensor]; 2]) -> candle_core::Result<()> {
-        let finest = self.finest;
-        for (i, level) in self.levels.iter_mut().enumerate() {
-            for (plane, pyramid) in level.luma.iter_mut().zip(pyramids) {
-                let Some(luma) = pyramid.get(finest + i) else {
-                    candle_core::bail!("no level {} in a pyramid to search", finest + i);
+        let first = self.finest - self.below.iter().count();
+        let planes = self.below.iter_mut();
+        let planes = planes.chain(self.levels.iter_mut().map(|level| &mut level.luma));
+        for (i, planes) in (first..).zip(planes) {
+            for (plane, pyramid) in planes.iter_mut().zip(pyramids) {
+                let Some(luma) = pyramid.get(i) else {
+                    candle_core::bail!("no level {i} in a pyramid to search");
                 };
                 let luma = Source::lock(luma);
                 plane.fill(context, &luma.raster()?)?;
@@ -115,8 +130,14 @@ impl Space {
     ) -> candle_core::Result<()> {
         for i in (0..levels).rev() {
             let (finer, rest) = self.levels.split_at_mut(i);
+            let below = self.below.as_ref();
+            let base = below.or(finer.first().map(|level| &level.luma));
+            let beneath = Beneath {
+                finer: finer.last().map(|level| &level.luma).or(below),
+                base: base.map(|luma| (luma, 1 << (i + below.iter().count()))),
+            };
             if let Some((level, coarser)) = rest.split_first_mut() {
-                level.run(context, coarser.first(), finer.last());
+                level.run(context, coarser.first(), &beneath);
             }
         }
         for (side, out) in out.into_iter().enumerate() {
@@ -242,9 +263,14 @@ pub fn coarser(context: &Context, space: &Space, out: [&Tensor; 2]) -> candle_co
 }
 
 impl Level {
-    fn run(&mut self, context: &Context, coarser: Option<&Level>, finer: Option<&Level>) {
-        let [a, b] = &self.luma;
-        let ways = [[a, b], [b, a]];
+    fn run(&mut self, context: &Context, coarser: Option<&Level>, beneath: &Beneath) {
+        fn both_ways([a, b]: &[Plane; 2]) -> [[&Plane; 2]; 2] {
+            [[a, b], [b, a]]
+        }
+        let ways = both_ways(&self.luma);
+        let is_finest = self.flows.is_none();
+        // the finer level is asked anyway
+        let base = beneath.base.filter(|(_, factor)| *factor > 2);
         for (side, grid) in self.grids.iter_mut().enumerate() {
             grid.start(coarser.and_then(|c| c.flow(side)));
         }
@@ -257,7 +283,9 @@ impl Level {
                     before: [[forth, back], [back, forth]][side],
                     beside: Beside {
                         coarser: coarser.and_then(|c| c.flow(side)),
-                        finer: finer.map(|f| &f.luma[side]),
+                        finer: beneath.finer.map(|finer| both_ways(finer)[side]),
+                        is_finest,
+                        base: base.map(|(luma, factor)| (&luma[side], factor)),
                     },
                     pass,
                 };

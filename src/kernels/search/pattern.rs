@@ -41,29 +41,57 @@ pub struct Origin {
     pub hidden: f32,
 }
 
+/// Where a patch lies in the luma that it is compared in.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// Of the picture that is left, and of the one that is searched.
+    pub luma: [&'a Plane; 2],
+    pub at: (usize, usize),
+    /// How many samples of it one of the level's is.
+    pub scale: f32,
+}
+
+impl<'a> Sight<'a> {
+    /// In the level's own `luma`, at (y, x).
+    #[inline(always)]
+    pub fn new(luma: [&'a Plane; 2], at: (usize, usize)) -> Self {
+        let scale = 1.0;
+        Self { luma, at, scale }
+    }
+
+    /// Of the same size in `luma` that is `factor` times as large as the level's, around the same middle.
+    #[inline(always)]
+    pub fn within(luma: [&'a Plane; 2], (y, x): (usize, usize), factor: usize) -> Self {
+        let size = luma[0].size;
+        let middle = |at: usize, size: usize| (factor * (at + STRIDE) - STRIDE).min(size);
+        Self {
+            luma,
+            at: (middle(y, size.0), middle(x, size.1)),
+            scale: factor as f32,
+        }
+    }
+
+    #[inline(always)]
+    pub fn template<A: Arithmetic>(&self) -> A::Template {
+        A::template(self.luma[0], self.at.0, self.at.1)
+    }
+}
+
 /// Which of two places a patch is taken for.
 pub struct Choice<'a, A: Arithmetic> {
     template: &'a A::Template,
-    own: &'a Plane,
-    at: (usize, usize),
+    sight: Sight<'a>,
     origin: Origin,
     /// The period of the pattern that it is of, if it is, once that was asked.
     period: Option<Option<f32>>,
 }
 
 impl<'a, A: Arithmetic> Choice<'a, A> {
-    /// For the patch at (y, x) of its `own` luma.
     #[inline(always)]
-    pub fn new(
-        template: &'a A::Template,
-        own: &'a Plane,
-        at: (usize, usize),
-        origin: Origin,
-    ) -> Self {
+    pub fn new(template: &'a A::Template, sight: Sight<'a>, origin: Origin) -> Self {
         Self {
             template,
-            own,
-            at,
+            sight,
             origin,
             period: None,
         }
@@ -84,35 +112,30 @@ impl<'a, A: Arithmetic> Choice<'a, A> {
         if !better || further < FAR {
             return better;
         }
-        let along = |axis| period::<A>(self.template, self.own, self.at, axis);
+        let Sight { luma, at, scale } = self.sight;
+        let along = |axis| period::<A>(self.template, luma[0], at, axis);
         match *self
             .period
             .get_or_insert_with(|| along(0).or_else(|| along(1)))
         {
-            Some(period) => found.cost + PERIOD * variance * further / period < best.cost,
+            Some(period) => found.cost + PERIOD * variance * (scale * further) / period < best.cost,
             None => true,
         }
     }
 }
 
-/// What the finer level shows where a patch is.
+/// What a finer level shows where a patch is.
 pub struct Finer<'a> {
-    plane: &'a Plane,
-    at: (usize, usize),
+    sight: Sight<'a>,
     slopes: [f32; 2],
 }
 
 impl<'a> Finer<'a> {
-    /// Below the patch at (y, x) of the coarser level, around the same middle.
     #[inline(always)]
-    pub fn below<A: Arithmetic>(plane: &'a Plane, (y, x): (usize, usize)) -> Self {
-        let middle = |at: usize, size: usize| (2 * at + STRIDE).min(size);
-        let at = (middle(y, plane.size.0), middle(x, plane.size.1));
-        Self {
-            plane,
-            at,
-            slopes: A::slopes_at(plane, at.0, at.1),
-        }
+    pub fn new<A: Arithmetic>(sight: Sight<'a>) -> Self {
+        let (y, x) = sight.at;
+        let slopes = A::slopes_at(sight.luma[0], y, x);
+        Self { sight, slopes }
     }
 }
 
@@ -120,15 +143,28 @@ impl<'a> Finer<'a> {
 /// pattern may be an alias, which moves otherwise.
 #[inline(always)]
 pub fn is_lost<A: Arithmetic>(template: &A::Template, finer: &Finer) -> bool {
-    let slopes = [finer.slopes, A::slopes(template)];
-    (0..2).any(|axis| {
-        let [before, after] = slopes.map(|slopes| slopes[axis]);
-        let repeats = || {
-            let template = A::template(finer.plane, finer.at.0, finer.at.1);
-            period::<A>(&template, finer.plane, finer.at, axis).is_some()
-        };
-        before > LEAST && (before > GONE * after || before > LOST * after && repeats())
-    })
+    let is_gone = |axis| has_less::<A>(template, finer, axis, GONE);
+    (0..2).any(|axis| is_gone(axis) || is_pattern_lost::<A>(template, finer, axis))
+}
+
+/// Whether what a finer level shows repeats along an axis, and the patch's own level has next to nothing of it.
+#[inline(always)]
+pub fn is_pattern_lost<A: Arithmetic>(template: &A::Template, finer: &Finer, axis: usize) -> bool {
+    let Sight { luma, at, .. } = finer.sight;
+    let repeats = || period::<A>(&finer.sight.template::<A>(), luma[0], at, axis).is_some();
+    has_less::<A>(template, finer, axis, LOST) && repeats()
+}
+
+/// Whether a patch's own level has so much less of the squares of the gradients along an axis.
+#[inline(always)]
+fn has_less<A: Arithmetic>(
+    template: &A::Template,
+    finer: &Finer,
+    axis: usize,
+    factor: f32,
+) -> bool {
+    let [before, after] = [finer.slopes, A::slopes(template)].map(|slopes| slopes[axis]);
+    before > LEAST && before > factor * after
 }
 
 /// By how much the squares of the finer level's gradients at a patch are more than its own. That much of what it shows may be an alias, and

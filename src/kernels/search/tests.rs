@@ -1,7 +1,7 @@
 use candle_core::Device;
 
 use super::*;
-use crate::kernels::resample::half;
+use crate::kernels::resample::{half, half_smooth};
 use crate::kernels::testing::{Random, SIZES, contexts};
 
 /// Waves of all directions, and of lengths that hardly repeat together.
@@ -115,7 +115,11 @@ fn fast_and_plain_agree_to_the_bit() {
                 texture.at(x, y) + f32::from((x - d).rem_euclid(6.0) < 2.0)
             })
         });
-        for [left, right] in [textures, noises, bars] {
+        let waves = [0.0, 0.7].map(|d| {
+            let wave = |x: f32| (std::f32::consts::TAU * x / (2.5 + 0.01 * x)).sin();
+            pyramid(size, |x, y| 0.3 * texture.at(x, y) + 0.2 * wave(x - d))
+        });
+        for [left, right] in [textures, noises, bars, waves] {
             for finest in 0..left.len().min(3) {
                 let [want, got] =
                     [&plain, &fast].map(|context| found(context, &left, &right, finest));
@@ -374,6 +378,40 @@ fn a_repeated_pattern_moves_the_short_way() {
         let far = error(&back, size.1, inside(size, 12), |_, _| [-5.0, 0.0]);
         assert!(far < 0.1, "{far} off, back");
     }
+}
+
+/// Waves of which the level searched has lost everything, or has an alias.
+#[test]
+fn a_pattern_too_fine_for_the_search_is_found_below() {
+    let size = (96, 176);
+    let shade = |x: f32, y: f32| 0.1 * (0.05 * y + 0.02 * x).sin();
+    for (length, moved) in [(3.0, 0.8), (3.5, 1.2), (4.0, 1.2), (5.0, 1.5)] {
+        let turn = std::f32::consts::TAU / length;
+        let [left, right] = [0.0, moved].map(|d| {
+            let first = pyramid(size, |x, y| 0.2 * (turn * (x - d)).sin() + shade(x, y));
+            smooth(first)
+        });
+        for context in <[Context; 2]>::from(contexts()) {
+            let [forth, _] = found(&context, &left, &right, 1);
+            let width = size.1 / 2;
+            let across: Flow = forth.iter().map(|flow| [flow[0], 0.0]).collect();
+            let want = |_, _| [0.5 * moved, 0.0];
+            let far = error(&across, width, inside((48, width), 12), want);
+            assert!(
+                far < 0.1,
+                "waves of {length} that move by {moved} are {far} off"
+            );
+        }
+    }
+}
+
+/// The same first level, halved as pictures are.
+fn smooth(pyramid: Vec<Tensor>) -> Vec<Tensor> {
+    let (context, _) = contexts();
+    for i in 1..pyramid.len() {
+        half_smooth(&context, &pyramid[i - 1], &pyramid[i]).unwrap();
+    }
+    pyramid
 }
 
 #[test]

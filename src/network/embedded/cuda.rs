@@ -338,8 +338,12 @@ impl Network {
             searched.map(|luma| card.raster(luma)).collect()
         };
         let pyramids: [candle_core::Result<Vec<_>>; 2] = [left, right].map(pyramid);
-        let [left, right] = pyramids;
-        let mut launches = search([&left?, &right?], levels)?;
+        let [lefts, rights] = pyramids;
+        let below = match self.config.finest.checked_sub(1) {
+            Some(i) => Some([card.raster(&left.luma[i])?, card.raster(&right.luma[i])?]),
+            None => None,
+        };
+        let mut launches = search([&lefts?, &rights?], below, levels)?;
         let ways = [card.raster(&ws.ways[0])?, card.raster(&ws.ways[1])?];
         let factor = HALF_CELL >> self.config.finest;
         let (ways, found) = ([&ways[0], &ways[1]], card.raster(found)?);
