@@ -23,7 +23,7 @@ LUMA_NOISE = 0.01
 ROUNDS = 3
 # Standing still has to explain a place this much better (mean difference of luma) than the motion found, more for each cell of that (the sum
 # along both axes), and at most so much.
-STILL_MARGIN, STILL_MARGIN_A_CELL, MOST_STILL_MARGIN = 0.5 / 255, 1.6 / 255, 24 / 255
+STILL_MARGIN, STILL_MARGIN_A_CELL, MOST_STILL_MARGIN = 0.5 / 255, 1.6 / 255, 12 / 255
 # Brings that mean to the range of the other inputs.
 CONTRAST = 8.0
 # Changes that a stage makes: flow, mask, and the two gates; a decoder has a third one, of the acceleration.

@@ -21,7 +21,7 @@
 #include "motion.cuh"
 
 const int ROUNDS = 3;
-const float STILL_MARGIN = 0.5f / 255.0f, STILL_MARGIN_A_CELL = 1.6f / 255.0f, MOST_STILL_MARGIN = 24.0f / 255.0f, CONTRAST = 8.0f;
+const float STILL_MARGIN = 0.5f / 255.0f, STILL_MARGIN_A_CELL = 1.6f / 255.0f, MOST_STILL_MARGIN = 12.0f / 255.0f, CONTRAST = 8.0f;
 
 // Mean of the pixels of a cell, as many as are there, in cells.
 __device__ float2 pooled(const Raster<const float>& flow, int y, int x, int factor) {

@@ -48,7 +48,7 @@ const ROUNDS: usize = 3;
 /// axes), and at most so much.
 const STILL_MARGIN: f32 = 0.5 / 255.0;
 const STILL_MARGIN_A_CELL: f32 = 1.6 / 255.0;
-const MOST_STILL_MARGIN: f32 = 24.0 / 255.0;
+const MOST_STILL_MARGIN: f32 = 12.0 / 255.0;
 /// An acceleration counts up to this share of the motion, plus so many cells: what is more is an error.
 const MOST_ACCELERATION: f32 = 0.5;
 const LEAST_ACCELERATION: f32 = 0.25;
