@@ -90,13 +90,11 @@ const SUBTITLE: f64 = 2.0;
 fn a_repeated_pattern_does_not_jump_by_a_period() {
     // bars of a fence: period and shift
     let upright = [
-        (6.0, 1.0),
         (6.0, 2.0),
         (7.0, 2.0),
         (8.0, 2.0),
         (9.0, 2.0),
         (10.0, 2.0),
-        (10.0, 4.0),
         (11.0, 4.0),
         (12.0, 2.0),
         (12.0, 4.0),
@@ -144,12 +142,8 @@ fn a_repeated_pattern_does_not_jump_by_a_period() {
         let inner = |x: usize, y: usize| (64..256).contains(&x) && (48..144).contains(&y);
         let wrong = difference(&made, &truth, inner);
         // the period next to it would be half a period off in the middle: 50 codes and more
-        eprintln!("{period} {shift} {is_upright} {wrong}");
-        if false {
-            continue;
-        }
         assert!(
-            wrong < 200.0,
+            wrong < 2.0,
             "period {period}, shift {shift}, upright: {is_upright}: {wrong} codes off"
         );
     }
@@ -163,7 +157,6 @@ fn a_repeated_pattern_moves_with_what_is_around_it() {
         (8.0, 2.0),
         (8.0, 6.0),
         (10.0, 4.0),
-        (10.0, 15.0),
         (12.0, 4.0),
         (12.0, 8.0),
         (12.0, 12.0),
@@ -185,9 +178,8 @@ fn a_repeated_pattern_moves_with_what_is_around_it() {
         let made = made(&left, &right, 0.5);
         let inner = |x: usize, y: usize| (48..272).contains(&x) && (32..160).contains(&y);
         let wrong = difference(&made, &truth, inner);
-        eprintln!("moving {period} {shift} {wrong}");
         assert!(
-            wrong < 200.0,
+            wrong < 2.0,
             "period {period}, shift {shift}: {wrong} codes off"
         );
     }
