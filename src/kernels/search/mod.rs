@@ -9,8 +9,8 @@
 //! lies in, each weighing the more the less it differs right there.
 //!
 //! Of a pattern's periods the one nearest to the coarser level's flow is taken, and where a level has lost a pattern it
-//! moves as its surroundings do. What a level hides of the finer one may be an alias in it: the more
-//! there is, the more the way from where a patch starts costs.
+//! moves as its surroundings do; at the finest one it is compared in the luma twice as large, if there is that. What a level hides of the
+//! finer one, or of a pattern that the largest luma shows, may be an alias in it: the more there is, the more the way from where a patch starts costs.
 //!
 //! All patches of both directions look at what was found by the pass before, so that a pass is one turn
 //! of all of them: the answer depends neither on the number of threads nor on their order. All versions of the
@@ -207,7 +207,7 @@ impl Dense {
 /// Fills `out`, twice `[h, w, 2]` for the level that `space` was made for, with the flow (x, y) from
 /// left to right and from right to left: what lies at p in the one lies at p + flow in the other, in
 /// samples of that level. The pyramids hold luma, -0.5 to 0.5, `[h, w, 1]`, each level half the size
-/// (rounded up) of the one before.
+/// (rounded up) of the one before; of those finer than the finest one searched, the last is asked for patterns.
 ///
 /// # Errors
 /// Sizes that do not fit.
