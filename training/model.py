@@ -21,9 +21,8 @@ SAMPLES = 4
 LUMA_NOISE = 0.01
 # Rounds of the fixed point that carries motion from a picture to the phase.
 ROUNDS = 3
-# Standing still has to explain a place this much better (mean difference of luma) than the motion found, more for each cell of that (the sum
-# along both axes), and at most so much.
-STILL_MARGIN, STILL_MARGIN_A_CELL, MOST_STILL_MARGIN = 0.5 / 255, 1.6 / 255, 12 / 255
+# Standing still has to explain a place this much better (mean difference of luma) than the motion found.
+STILL_MARGIN = 0.5 / 255
 # Brings that mean to the range of the other inputs.
 CONTRAST = 8.0
 # Changes that a stage makes: flow, mask, and the two gates; a decoder has a third one, of the acceleration.
@@ -217,10 +216,9 @@ def chosen(a, b, found, past, t):
     flows = hypotheses(found, t)
     still = window(F.avg_pool2d((a - b).abs(), SAMPLES, ceil_mode=True, count_include_pad=False))
     costs = [difference(a, b, flows[0]), difference(a, b, flows[1]), still]
-    flow = torch.where(costs[1] < costs[0], flows[1], flows[0])
-    motion = (flow[:, 2:] - flow[:, :2]).abs().sum(1, keepdim=True)
-    margin = (STILL_MARGIN + STILL_MARGIN_A_CELL * motion).clamp(max=MOST_STILL_MARGIN)
-    flow = torch.where(still + margin < torch.minimum(costs[0], costs[1]), flows[2], flow)
+    judged = torch.stack((costs[0], costs[1], costs[2] + STILL_MARGIN))
+    index = judged.argmin(0, keepdim=True).expand(-1, -1, 4, -1, -1)
+    flow = torch.stack(flows).gather(0, index)[0]
     cues = CONTRAST * torch.cat(costs, 1), inconsistency(found, flow), acceleration(past, flow), past[:, 2:]
     return flow, torch.cat(cues, 1)
 

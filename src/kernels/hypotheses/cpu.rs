@@ -2,13 +2,13 @@
 
 use super::{
     CUES, Costs, HYPOTHESES, LEAST_ACCELERATION, MOST_ACCELERATION, Projection, ROOT_EPSILON,
-    ROUNDS, Selection, Telling, reference,
+    ROUNDS, STILL_MARGIN, Selection, Telling, reference,
 };
 use crate::kernels::Context;
 use crate::kernels::agreement::CONTRAST;
 use crate::kernels::raster::{Raster, RasterMut};
 use crate::kernels::simd::avx2::*;
-use crate::kernels::simd::{LANES, each_lane, lerp, load, store, transpose};
+use crate::kernels::simd::{LANES, each_lane, lerp, load, transpose};
 use crate::kernels::warp::EightTaps;
 
 const _: () = assert!(CUES == LANES);
@@ -168,29 +168,32 @@ pub fn select(job: &Selection, context: &Context, out: &mut RasterMut) {
         for (group, cells) in row.chunks_mut(LANES * pixel).enumerate() {
             let x = group * LANES;
             // SAFETY: this module runs only where its instructions were found (`Context` sees to it).
-            let costs = unsafe { stored(&job.costs, y, x) };
+            let picked = unsafe { pick(&job.costs, y, x) };
             for (i, cell) in cells.chunks_mut(pixel).enumerate() {
-                let chosen = match &costs {
-                    Some(costs) => {
-                        reference::chosen(costs.map(|cost| cost[i]), job.flows.at(y, x + i))
+                let flows = job.flows.at(y, x + i);
+                match picked {
+                    Some([still, _]) if still >> i & 1 == 1 => cell[..4].fill(0.0),
+                    Some([_, right]) => {
+                        let first = 4 * (right >> i & 1) as usize;
+                        cell[..4].copy_from_slice(&flows[first..first + 4]);
                     }
-                    None => reference::choice(job, y, x + i),
-                };
-                cell[..4].copy_from_slice(&chosen);
+                    None => cell[..4].copy_from_slice(&reference::choice(job, y, x + i)),
+                }
             }
         }
     });
 }
 
-/// As [`differences`], cell by cell.
+/// Which of eight cells, a bit each, stand still, and which of the others take the motion from the right; `None` at an edge.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
-fn stored(costs: &Costs, y: usize, x: usize) -> Option<[[f32; LANES]; HYPOTHESES]> {
-    let values = differences(costs, y, x)?;
-    let mut out = [[0.0; LANES]; HYPOTHESES];
-    for (out, values) in out.iter_mut().zip(values) {
-        store(out, values);
-    }
-    Some(out)
+fn pick(costs: &Costs, y: usize, x: usize) -> Option<[i32; 2]> {
+    let [left, right, still] = differences(costs, y, x)?;
+    let least = _mm256_min_ps(left, right);
+    let still = _mm256_add_ps(still, _mm256_set1_ps(CONTRAST * STILL_MARGIN));
+    Some([
+        _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(still, least)),
+        _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(right, left)),
+    ])
 }
 
 /// The cues of difference of eight cells; `None` if they and their neighbours do not all lie inside.

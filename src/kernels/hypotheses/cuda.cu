@@ -21,7 +21,7 @@
 #include "motion.cuh"
 
 const int ROUNDS = 3;
-const float STILL_MARGIN = 0.5f / 255.0f, STILL_MARGIN_A_CELL = 1.6f / 255.0f, MOST_STILL_MARGIN = 12.0f / 255.0f, CONTRAST = 8.0f;
+const float STILL_MARGIN = 0.5f / 255.0f, CONTRAST = 8.0f;
 
 // Mean of the pixels of a cell, as many as are there, in cells.
 __device__ float2 pooled(const Raster<const float>& flow, int y, int x, int factor) {
@@ -97,10 +97,8 @@ KERNEL hypotheses_choose(Raster<const float> flows, Raster<const float> cost0, R
     if (!flow.has(y, x)) return;
     float left = CONTRAST * mean_around(cost0, y, x), right = CONTRAST * mean_around(cost1, y, x);
     float still = CONTRAST * mean_around(cost2, y, x);
+    bool stays = still + CONTRAST * STILL_MARGIN < fminf(left, right);
     const float* from = flows.at(y, x) + (right < left ? 4 : 0);
-    float motion = fabsf(from[2] - from[0]) + fabsf(from[3] - from[1]);
-    float margin = fminf(STILL_MARGIN + STILL_MARGIN_A_CELL * motion, MOST_STILL_MARGIN);
-    bool stays = still + CONTRAST * margin < fminf(left, right);
     float f[4];
     for (int c = 0; c < 4; c++) flow.at(y, x)[c] = f[c] = stays ? 0.0f : from[c];
 

@@ -4,8 +4,7 @@
 //! in the left picture, if v is the left one's motion at that place, and is at x + (1 - t) v in the
 //! right one; `ROUNDS` rounds of this fixed point, beginning from the motion at x itself, give one hypothesis. The
 //! motion from right to left gives a second one in the same way, and a third is that nothing moves, as logos and
-//! subtitles do. A cell takes the one under which the luma of both sides differs least; the further it would move otherwise, the
-//! better standing still has to be, as then it fits by chance: textures moved by half a period and more, or by a whole one between samples.
+//! subtitles do. A cell takes the one under which the luma of both sides differs least.
 //!
 //! A cell also gets [`CUES`] values that tell of the choice:
 //! - the difference of luma (0 to 1) under each hypothesis, times `super::agreement::CONTRAST`;
@@ -44,11 +43,8 @@ pub const ACCELERATION: usize = HYPOTHESES + 2;
 pub(super) const HYPOTHESES: usize = 3;
 /// Rounds of the fixed point.
 const ROUNDS: usize = 3;
-/// Standing still has to explain a cell this much better (luma, 0 to 1) than the motion found, more for each cell of that (the sum along both
-/// axes), and at most so much.
+/// Standing still has to explain a cell this much better (luma, 0 to 1) than the motion found.
 const STILL_MARGIN: f32 = 0.5 / 255.0;
-const STILL_MARGIN_A_CELL: f32 = 1.6 / 255.0;
-const MOST_STILL_MARGIN: f32 = 12.0 / 255.0;
 /// An acceleration counts up to this share of the motion, plus so many cells: what is more is an error.
 const MOST_ACCELERATION: f32 = 0.5;
 const LEAST_ACCELERATION: f32 = 0.25;

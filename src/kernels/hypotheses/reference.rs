@@ -1,8 +1,8 @@
 //! The definition.
 
 use super::{
-    CUES, Costs, HYPOTHESES, LEAST_ACCELERATION, MOST_ACCELERATION, MOST_STILL_MARGIN, Projection,
-    ROOT_EPSILON, ROUNDS, STILL_MARGIN, STILL_MARGIN_A_CELL, Selection, Telling,
+    CUES, Costs, HYPOTHESES, LEAST_ACCELERATION, MOST_ACCELERATION, Projection, ROOT_EPSILON,
+    ROUNDS, STILL_MARGIN, Selection, Telling,
 };
 use crate::kernels::Context;
 use crate::kernels::agreement::CONTRAST;
@@ -65,20 +65,12 @@ pub fn select(job: &Selection, context: &Context, out: &mut RasterMut) {
 
 /// The flow of least difference of a cell.
 pub fn choice(job: &Selection, y: usize, x: usize) -> [f32; 4] {
-    chosen(costs(&job.costs, y, x), job.flows.at(y, x))
-}
-
-/// The same of a cell, from its cues of difference and both flows.
-#[inline]
-pub fn chosen([left, right, still]: [f32; HYPOTHESES], flows: &[f32]) -> [f32; 4] {
-    let first = if right < left { 4 } else { 0 };
-    let flow: [f32; 4] = std::array::from_fn(|c| flows[first + c]);
-    let motion = (flow[2] - flow[0]).abs() + (flow[3] - flow[1]).abs();
-    let margin = (STILL_MARGIN + STILL_MARGIN_A_CELL * motion).min(MOST_STILL_MARGIN);
-    match still + CONTRAST * margin < left.min(right) {
-        true => [0.0; 4],
-        false => flow,
+    let [left, right, still] = costs(&job.costs, y, x);
+    if still + CONTRAST * STILL_MARGIN < left.min(right) {
+        return [0.0; 4];
     }
+    let first = if right < left { 4 } else { 0 };
+    std::array::from_fn(|c| job.flows.at(y, x)[first + c])
 }
 
 /// The cues of difference.
