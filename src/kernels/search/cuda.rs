@@ -94,16 +94,17 @@ pub fn search(
         bail!("pyramids of {l} and {r} levels to search, expected {wanted}");
     }
     if let Some([left, right]) = &below {
+        left.expect("luma below a search", right.size(), 1)?;
         right.expect("luma below a search", left.size(), 1)?;
     }
+    let below = below.as_ref();
+    let below = below.map(|below| below.each_ref().map(RawRaster::from));
     let mut launches = Vec::new();
     for (i, level) in levels.iter().enumerate().rev() {
         let size = left[i].size();
         let pair = |i: usize| [RawRaster::from(&left[i]), RawRaster::from(&right[i])];
-        let below = below.as_ref();
-        let below = below.map(|below| below.each_ref().map(RawRaster::from));
         let finer = i.checked_sub(1).map(pair).or(below);
-        let factor = 1 << (i + below.iter().count());
+        let factor = 1 << (i + usize::from(below.is_some()));
         // the finer level is asked anyway
         let base = (factor > 2).then(|| below.unwrap_or_else(|| pair(0)));
         let coarser = levels.get(i + 1).map(|level| level.flows);
@@ -286,6 +287,8 @@ mod tests {
         let level = DeviceLevel { patches: 16, flows };
         assert!(search([&left, &left], None, &[level]).is_ok());
         assert!(search([&left, &right], None, &[level]).is_err());
+        let below = [left[0], right[0]];
+        assert!(search([&left, &left], Some(below), &[level]).is_err());
         assert!(search([&left, &left], None, &[level, level]).is_err());
         assert!(search([&left, &left], None, &[]).is_err());
     }

@@ -160,9 +160,9 @@ pub struct Beside<'a> {
     pub finer: Option<[&'a Plane; 2]>,
     /// That one is not searched itself.
     pub is_finest: bool,
-    /// Luma of the picture that is left at the finest size that there is, if the finer level is not that, and how many of its samples one
-    /// of this level's is: there patterns show that the finer level has lost, too.
-    pub base: Option<(&'a Plane, usize)>,
+    /// The same at the finest size that there is, if the finer level is not that, and how many of its samples one of this level's is: there
+    /// patterns show that the finer level has lost, too.
+    pub base: Option<([&'a Plane; 2], usize)>,
 }
 
 /// A patch as it is compared.
@@ -356,7 +356,7 @@ impl Search<'_> {
         let Some((luma, factor)) = self.beside.base else {
             return 0.0;
         };
-        let there = Finer::new::<A>(Sight::within([luma; 2], at, factor));
+        let there = Finer::new::<A>(Sight::within(luma, at, factor));
         match (0..2).any(|axis| is_pattern_lost::<A>(template, &there, axis)) {
             true => hidden::<A>(template, &there),
             false => 0.0,

@@ -106,7 +106,7 @@ impl Space {
 
     /// Takes over the luma of all levels.
     fn fill(&mut self, context: &Context, pyramids: [&[Tensor]; 2]) -> candle_core::Result<()> {
-        let first = self.finest - self.below.iter().count();
+        let first = self.finest - usize::from(self.below.is_some());
         let planes = self.below.iter_mut();
         let planes = planes.chain(self.levels.iter_mut().map(|level| &mut level.luma));
         for (i, planes) in (first..).zip(planes) {
@@ -134,7 +134,7 @@ impl Space {
             let base = below.or(finer.first().map(|level| &level.luma));
             let beneath = Beneath {
                 finer: finer.last().map(|level| &level.luma).or(below),
-                base: base.map(|luma| (luma, 1 << (i + below.iter().count()))),
+                base: base.map(|luma| (luma, 1 << (i + usize::from(below.is_some())))),
             };
             if let Some((level, coarser)) = rest.split_first_mut() {
                 level.run(context, coarser.first(), &beneath);
@@ -285,7 +285,7 @@ impl Level {
                         coarser: coarser.and_then(|c| c.flow(side)),
                         finer: beneath.finer.map(|finer| both_ways(finer)[side]),
                         is_finest,
-                        base: base.map(|(luma, factor)| (&luma[side], factor)),
+                        base: base.map(|(luma, factor)| (both_ways(luma)[side], factor)),
                     },
                     pass,
                 };
