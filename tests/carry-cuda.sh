@@ -23,7 +23,7 @@ cp tests/data/published/*.txt "$card/tests/data/published/"
 libraries=$(pkg-config --variable=libdir gstreamer-1.0)
 cp "$(command -v gst-launch-1.0)" "$(command -v gst-inspect-1.0)" "$card/bin/"
 cp "$libraries/gstreamer1.0/gstreamer-1.0/gst-plugin-scanner" "$card/bin/"
-for plugin in coreelements videotestsrc nvcodec; do
+for plugin in coreelements videotestsrc videoconvertscale videoparsersbad nvcodec; do
     cp "$libraries/gstreamer-1.0/libgst$plugin.so" "$card/plugins/"
 done
 # All that these reach but the C library, which must be the machine's own.
@@ -31,6 +31,8 @@ ldd "$card"/bin/* "$card"/plugins/*.so | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | so
     grep -Ev '/(ld-linux[^/]*|libc|libm|libdl|librt|libpthread|libresolv)\.so' |
     while read -r file; do cp -L "$file" "$card/lib/"; done
 strip --strip-unneeded "$card"/bin/* "$card"/plugins/*.so "$card"/lib/* 2>/dev/null || true
+gst-launch-1.0 -q videotestsrc num-buffers=30 pattern=ball ! video/x-raw,format=I420,width=1280,height=720,framerate=30/1 \
+    ! x264enc ! filesink location="$card/clip.h264" >&2
 cp tests/cuda/run.sh tests/card/torch_bench.py "$card/"
 
 tar czf "$out" -C "$work" card

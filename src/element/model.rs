@@ -55,10 +55,15 @@ struct Place {
     lack: Option<String>,
 }
 
-/// Finds the place for the network; where `auto` takes the CPU the log says why.
-fn place_for(network: &network::Model, device: Device) -> Result<Place, Failure> {
+/// Finds the place for the network, on the card that is open or one to be opened; where `auto` takes the CPU the log says why.
+fn place_for(
+    network: &network::Model,
+    device: Device,
+    card: Option<Arc<Gpu>>,
+) -> Result<Place, Failure> {
     let find = || -> Result<_, Error> {
-        let Some(gpu) = device.open()? else {
+        let opened = card.map_or_else(|| device.open(), |card| Ok(Some(card)))?;
+        let Some(gpu) = opened else {
             return Ok(None);
         };
         let trial = network.try_on(&gpu)?;
@@ -132,7 +137,6 @@ impl Model {
             return Ok(());
         }
         let device = wanted.device.parse()?;
-        // kept until the load is done, so that it is opened once
         let card = wanted_card(device)?;
         let generation = {
             let mut shared = lock(&self.shared);
@@ -146,8 +150,7 @@ impl Model {
         std::thread::Builder::new()
             .name("load-model".into())
             .spawn(move || {
-                run(&shared, &element, (&wanted, device), generation);
-                drop(card);
+                run(&shared, &element, (&wanted, device, card), generation);
             })
             .map(drop)
             .map_err(|e| {
@@ -252,7 +255,7 @@ impl Model {
 fn run(
     shared: &(Mutex<Shared>, Condvar),
     element: &glib::WeakRef<gst::Element>,
-    (wanted, device): (&Wanted, Device),
+    (wanted, device, card): (&Wanted, Device, Option<Arc<Gpu>>),
     generation: u64,
 ) {
     let progress = |type_, text: &str| {
@@ -267,7 +270,7 @@ fn run(
         path => format!("model {path}"),
     };
     progress(gst::ProgressType::Start, &format!("Loading {what}"));
-    let result = load(&wanted.model, device);
+    let result = load(&wanted.model, device, card);
     let is_wanted = || lock(shared).generation == generation;
     if !is_wanted() {
         progress(
@@ -311,7 +314,11 @@ fn run(
 /// Reads the network of this path, or all sizes of the built-in one, so that a change of them waits for nothing;
 /// and finds out where it is to run.
 /// The network, and what the card that was asked for lacks, if the CPU has to do.
-fn load(model: &str, device: Device) -> Result<(Loaded, Option<String>), Failure> {
+fn load(
+    model: &str,
+    device: Device,
+    card: Option<Arc<Gpu>>,
+) -> Result<(Loaded, Option<String>), Failure> {
     // A panic while reading must not leave the streaming thread waiting.
     let read = || match model {
         "" => {
@@ -329,7 +336,7 @@ fn load(model: &str, device: Device) -> Result<(Loaded, Option<String>), Failure
         Ok(result) => result.map_err(|e: Error| failure(e.to_string()))?,
         Err(_) => return Err(failure("the file is damaged".into())),
     };
-    let Place { card, lack } = place_for(&network, device)?;
+    let Place { card, lack } = place_for(&network, device, card)?;
     let (gpu, trial) = card.unzip();
     let loaded = Loaded {
         network,

@@ -53,14 +53,16 @@ const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 // The modules of all kernels, by their folder's name, as build.rs compiled them: `const MODULES`.
 include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
-/// A card that has been opened.
+/// A card that has been opened: a stream of its own there. What is done in one may run beside what is done in others.
 pub struct Gpu {
     number: usize,
     model: String,
     device: CudaDevice,
     /// The process that opened it.
     process: u32,
-    kernels: Mutex<Kernels>,
+    /// Of all who have the card open.
+    kernels: Arc<Mutex<Kernels>>,
+    presence: Arc<()>,
     lists: Mutex<Lists<Graph>>,
     counts: Mutex<Counts>,
     cudnn: cudnn::Shared,
@@ -73,6 +75,22 @@ pub struct Gpu {
 struct Kernels {
     modules: HashMap<&'static str, Arc<CudaModule>>,
     functions: HashMap<(&'static str, &'static str), CudaFunction>,
+}
+
+impl Kernels {
+    /// Those of the card of this number, which all who have it open share.
+    fn of(number: usize) -> Arc<Mutex<Self>> {
+        static LOADED: Mutex<Vec<(usize, Weak<Mutex<Kernels>>)>> = Mutex::new(Vec::new());
+        let mut loaded = lock(&LOADED);
+        loaded.retain(|(_, kernels)| kernels.strong_count() > 0);
+        let mut known = loaded.iter().filter(|(of, _)| *of == number);
+        if let Some(known) = known.find_map(|(_, kernels)| kernels.upgrade()) {
+            return known;
+        }
+        let new = Arc::default();
+        loaded.push((number, Arc::downgrade(&new)));
+        new
+    }
 }
 
 /// What a card was told to do.
@@ -100,19 +118,12 @@ impl std::fmt::Debug for Gpu {
 }
 
 impl Gpu {
-    /// The card of this number; all who ask for one share it.
+    /// The card of this number, to each who asks for it a stream of its own.
     ///
     /// # Errors
     /// There is no driver, an old one, no such card, one that is too old, or one that others have filled.
     pub fn open(number: usize) -> Result<Arc<Self>> {
-        static OPEN: Mutex<Vec<Weak<Gpu>>> = Mutex::new(Vec::new());
         start(number)?;
-        let mut open = lock(&OPEN);
-        open.retain(|gpu| gpu.strong_count() > 0);
-        let mut known = open.iter().filter_map(Weak::upgrade);
-        if let Some(gpu) = known.find(|gpu| gpu.number == number) {
-            return Ok(gpu);
-        }
         let model = look(number)?;
         let is_first = !memory::has_context(number).map_err(|e| of_card(&name(number), &e))?;
         let device = CudaDevice::new_with_stream(number).map_err(|e| of_card(&name(number), &e))?;
@@ -122,19 +133,23 @@ impl Gpu {
         }
         // SAFETY: all that is made on this device is used in its one stream, where things happen in order.
         unsafe { device.disable_event_tracking() };
-        let gpu = Arc::new(Self {
+        Ok(Arc::new(Self {
             number,
             model,
             device,
             process: std::process::id(),
-            kernels: Mutex::default(),
+            kernels: Kernels::of(number),
+            presence: Arc::default(),
             lists: Mutex::default(),
             counts: Mutex::default(),
             cudnn: cudnn::Shared::default(),
             marks: Mutex::default(),
-        });
-        open.push(Arc::downgrade(&gpu));
-        Ok(gpu)
+        }))
+    }
+
+    /// Can be upgraded while this stream is there, and is that of no other one.
+    pub fn presence(&self) -> Weak<()> {
+        Arc::downgrade(&self.presence)
     }
 
     /// What it was told to do since it was opened.

@@ -11,7 +11,7 @@
 //! the share tells how far from a copy's time it is, not how busy the memory was.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 use candle_core::{DType, Device as Place, Tensor};
@@ -41,6 +41,8 @@ const WITHIN: u32 = 16;
 const LEAST_MS: f64 = 2.0;
 const MOST_ROUNDS: u32 = 1 << 15;
 const PHASE: PhaseMap = PhaseMap::Uniform(0.5);
+/// Streams on the card at a time, where they are.
+const STREAMS: usize = 4;
 /// Of the pictures between two at four times the rate.
 const PHASES: [f32; 3] = [0.25, 0.5, 0.75];
 
@@ -177,6 +179,8 @@ struct Cost {
     locked: f64,
     /// Of such, too: each of three between two, asked for one by one, and told of one by one.
     three: [f64; 2],
+    /// A new frame of one of [`STREAMS`] that go on side by side, with pictures in page-locked memory, and the network of each alone.
+    beside: [f64; 2],
     /// Of that until the source picture has been read and is on its way.
     sending: f64,
     counts: Counts,
@@ -184,6 +188,9 @@ struct Cost {
     /// Of each kernel, launched by itself, if they are asked for.
     kernels: BTreeMap<&'static str, Time>,
 }
+
+/// Queues all that is done for a new frame; how many milliseconds that took.
+type Frame = Box<dyn FnMut() -> f64>;
 
 /// The network alone, all that it reads and finds lying on the card.
 struct Alone {
@@ -194,8 +201,7 @@ struct Alone {
 }
 
 impl Alone {
-    /// `frame` queues all for a new frame, and answers how many milliseconds that took.
-    fn of(gpu: &Gpu, count: usize, mut frame: impl FnMut() -> f64) -> Self {
+    fn of(gpu: &Gpu, count: usize, mut frame: Frame) -> Self {
         let mut queued = Vec::new();
         let mut frame = || {
             queued.push(frame());
@@ -245,14 +251,22 @@ fn measure(
     let sending = middle(sending);
     let (locked, three) = locked_times(gpu, (model, &context), &pictures, count);
     let size = (size.1 as usize, size.0 as usize);
-    let network = match model {
-        Model::Embedded(network) => of_embedded(gpu, network, &context, size, count),
-        Model::Published(network) => of_published(gpu, network, &context, size, count),
-    };
+    let network = Alone::of(gpu, count, alone(gpu, (model, &context), size));
+    let beside = [true, false].map(|whole| {
+        let frame = |gpu: &Arc<Gpu>| {
+            let context = context.on(Some(gpu.clone()));
+            match whole {
+                true => locked_frames(gpu, (model, &context), &pictures, (&[0.5], false)),
+                false => alone(gpu, (model, &context), size),
+            }
+        };
+        side_by_side(count, frame)
+    });
     Cost {
         whole,
         locked,
         three,
+        beside,
         sending,
         network,
         counts,
@@ -312,18 +326,14 @@ impl Stream {
 /// With pictures in page-locked memory: a new frame; each of three between two without and with being told of.
 fn locked_times(
     gpu: &Gpu,
-    (model, context): (&Model, &Context),
+    model: (&Model, &Context),
     pictures: &[Picture; 2],
     count: usize,
 ) -> (f64, [f64; 2]) {
-    let sources = pictures.each_ref().map(|p| LockedPicture::of(gpu, p, 0));
-    let pictures = sources.each_ref().map(LockedPicture::picture);
-    let size = (pictures[0].width() as u32, pictures[0].height() as u32);
-    let mut out = LockedPicture::new(gpu, Format::I420, size, 0);
-    let mut time = |phases: &[f32], tells: bool| {
-        let mut stream = Stream::new(model, context, size);
+    let time = |phases: &'static [f32], tells: bool| {
+        let mut go_on = locked_frames(gpu, model, pictures, (phases, tells));
         let mut go_on = || {
-            stream.go_on(&pictures, phases, tells, &mut out.picture_mut());
+            go_on();
         };
         (0..8).for_each(|_| go_on());
         median(count, go_on) / phases.len() as f64
@@ -332,13 +342,62 @@ fn locked_times(
     (one, [time(&PHASES, false), time(&PHASES, true)])
 }
 
+/// With pictures in page-locked memory, the next source picture and those at some phases before it, each told of with the one before if so.
+fn locked_frames(
+    gpu: &Gpu,
+    (model, context): (&Model, &Context),
+    pictures: &[Picture; 2],
+    (phases, tells): (&'static [f32], bool),
+) -> Frame {
+    let sources = pictures.each_ref().map(|p| LockedPicture::of(gpu, p, 0));
+    let size = (pictures[0].width() as u32, pictures[0].height() as u32);
+    let mut out = LockedPicture::new(gpu, Format::I420, size, 0);
+    let mut stream = Stream::new(model, context, size);
+    Box::new(move || {
+        let pictures = sources.each_ref().map(LockedPicture::picture);
+        stream.go_on(&pictures, phases, tells, &mut out.picture_mut())
+    })
+}
+
+/// How many milliseconds a new frame takes where so many of each of [`STREAMS`] are made at the same time: `frame` is what each does, on
+/// the card as it has opened it.
+fn side_by_side(count: usize, frame: impl Fn(&Arc<Gpu>) -> Frame + Sync) -> f64 {
+    let together = Barrier::new(STREAMS);
+    let stream = || {
+        let gpu = card().expect("the card that is open");
+        let mut frame = frame(&gpu);
+        let mut frame = || {
+            frame();
+            wait(&gpu);
+        };
+        (0..8).for_each(|_| frame());
+        together.wait();
+        let began = Instant::now();
+        (0..count).for_each(|_| frame());
+        together.wait();
+        milliseconds(began)
+    };
+    std::thread::scope(|scope| {
+        let streams: Vec<_> = (0..STREAMS).map(|_| scope.spawn(stream)).collect();
+        let times = streams.into_iter().map(|stream| stream.join().unwrap());
+        times.fold(0.0, f64::max) / (STREAMS * count) as f64
+    })
+}
+
+/// The network alone, for pictures of this height and width.
+fn alone(gpu: &Gpu, (model, context): (&Model, &Context), size: (usize, usize)) -> Frame {
+    match model {
+        Model::Embedded(network) => of_embedded(gpu, network, context, size),
+        Model::Published(network) => of_published(gpu, network, context, size),
+    }
+}
+
 fn of_embedded(
     gpu: &Gpu,
-    network: &Network,
+    network: &Arc<Network>,
     context: &Context,
     (h, w): (usize, usize),
-    count: usize,
-) -> Alone {
+) -> Frame {
     let half = |n: usize| n.div_ceil(2).next_multiple_of(4);
     let halved = Options::default().scale((h, w), network.lines()) < 1.0;
     let seen = |n: usize| if halved { half(n) / 2 } else { half(n) };
@@ -353,7 +412,8 @@ fn of_embedded(
     network
         .encode(&mut workspace, &views[0], &mut encoded[0])
         .unwrap();
-    let frame = || {
+    let network = network.clone();
+    Box::new(move || {
         let began = Instant::now();
         network
             .encode(&mut workspace, &views[1], &mut encoded[1])
@@ -364,17 +424,15 @@ fn of_embedded(
             .estimate(&mut workspace, left, right, &PHASE)
             .unwrap();
         milliseconds(began)
-    };
-    Alone::of(gpu, count, frame)
+    })
 }
 
 fn of_published(
     gpu: &Gpu,
-    network: &Published,
+    network: &Arc<Published>,
     context: &Context,
     size: (usize, usize),
-    count: usize,
-) -> Alone {
+) -> Frame {
     let options = published::Options::default();
     let mut workspace = network.workspace(context, size, options).unwrap();
     let mut encoded = [0; 2].map(|_| network.encoded(&workspace).unwrap());
@@ -383,7 +441,8 @@ fn of_published(
         workspace.set_colors(encoded, &picture).unwrap();
         network.encode(&mut workspace, encoded).unwrap();
     }
-    let frame = || {
+    let network = network.clone();
+    Box::new(move || {
         let began = Instant::now();
         network.encode(&mut workspace, &mut encoded[1]).unwrap();
         let [left, right] = &encoded;
@@ -391,8 +450,7 @@ fn of_published(
             .estimate(&mut workspace, left, right, &PHASE)
             .unwrap();
         milliseconds(began)
-    };
-    Alone::of(gpu, count, frame)
+    })
 }
 
 fn print_kernels(times: &BTreeMap<&'static str, Time>) {
@@ -436,13 +494,15 @@ fn print(size: &str, (name, way): (&str, Way), cost: &Cost, rates: &Rates) {
     let (tera, giga) = (mega(alone.flop) / 1e3 / ms, mega(alone.bytes) / ms);
     let most = rates.products[way.precision() as usize];
     println!(
-        "| {size} | {name} {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {ms:.2} | {queued:.2} | {:.3} | {:.3} | {} | {} | {} | {:.3} | {tera:.1} | {:.1} | {:.2} | {giga:.0} | {:.1} | {} |",
+        "| {size} | {name} {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {ms:.2} | {:.2} | {queued:.2} | {:.3} | {:.3} | {} | {} | {} | {:.3} | {tera:.1} | {:.1} | {:.2} | {giga:.0} | {:.1} | {} |",
         way.name(),
         cost.whole,
         cost.locked,
         cost.three[0],
         cost.three[1],
+        cost.beside[0],
         cost.sending,
+        cost.beside[1],
         mega(counts.up),
         mega(counts.down),
         counts.launches,
@@ -476,10 +536,10 @@ fn bench() {
         gpu.description()
     );
     println!(
-        "| size | network | ms a new frame | page-locked | each of three, page-locked | told of | until its source is sent | network alone | until it is queued | MB up | MB down | launches | graphs | by cuDNN | GFLOP of the network alone | TFLOP/s | % of the card's | MB of its tensors | GB/s | % of a copy's | its graphs |"
+        "| size | network | ms a new frame | page-locked | each of three, page-locked | told of | of four streams | until its source is sent | network alone | of four streams | until it is queued | MB up | MB down | launches | graphs | by cuDNN | GFLOP of the network alone | TFLOP/s | % of the card's | MB of its tensors | GB/s | % of a copy's | its graphs |"
     );
     println!(
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     let models = models(&gpu);
     for size in setting(SIZES).split(',') {

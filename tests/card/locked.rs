@@ -254,6 +254,42 @@ fn pictures_made_ahead_are_the_same() {
     }
 }
 
+/// Each opens the card for itself, and has a stream of its own there.
+#[test]
+fn streams_side_by_side_make_the_same() {
+    let Some(gpu) = card() else { return };
+    assert!(!Arc::ptr_eq(&gpu, &card().expect("the card again")));
+    let want = made(&gpu, &TOLD, false, |_| 1.0);
+    let stream = || made(&card().expect("the card again"), &TOLD, true, |_| 1.0);
+    let streams: Vec<_> = (0..3).map(|_| std::thread::spawn(stream)).collect();
+    for (s, stream) in streams.into_iter().enumerate() {
+        for (i, (want, found)) in want.iter().zip(stream.join().unwrap()).enumerate() {
+            assert_same(
+                &found.picture(),
+                &want.picture(),
+                &format!("stream {s} {i}"),
+            );
+        }
+    }
+}
+
+/// What tensors hold does not grow with the streams that there were.
+#[test]
+#[ignore = "counts what the card has: another test runs it in a process of its own"]
+fn weights_go_with_their_stream() {
+    let Some(gpu) = card() else { return };
+    let after = |_| {
+        made(&card().expect("the card again"), &TOLD, false, |_| 1.0);
+        gpu.memory().unwrap().tensors
+    };
+    let held: Vec<u64> = (0..6).map(after).collect();
+    // those of the last stream stay until somebody else asks for some
+    assert!(
+        held[0] > 0 && held.iter().all(|h| *h < 2 * held[0]),
+        "{held:?}"
+    );
+}
+
 #[test]
 #[ignore = "counts what the card does: another test runs it in a process of its own"]
 fn none_is_made_twice_that_was_told_of() {

@@ -239,9 +239,18 @@ fn pictures_are_the_same_whatever_happens_meanwhile() {
 
 #[test]
 fn no_picture_is_made_twice() {
-    let counts = "locked::none_is_made_twice_that_was_told_of";
+    passes_by_itself("locked::none_is_made_twice_that_was_told_of");
+}
+
+#[test]
+fn a_stream_leaves_nothing_on_the_card() {
+    passes_by_itself("locked::weights_go_with_their_stream");
+}
+
+/// One of the tests of cards, in a process of its own.
+fn passes_by_itself(test: &str) {
     let mut command = command(super::tests_of_cards(), Some(driver()), &[runs()]);
-    let output = command.args(["--exact", counts, "--ignored", "--nocapture"]);
+    let output = command.args(["--exact", test, "--ignored", "--nocapture"]);
     let output = output.output().expect("a test");
     let log = text(&output);
     let is_run = log.contains("1 passed") && !log.contains("skipped");

@@ -1,7 +1,7 @@
 //! The launches of `cuda.cu`.
 
 #[cfg(feature = "cuda")]
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, Weak};
 
 #[cfg(feature = "cuda")]
 use candle_core::{Device, Tensor, WithDType};
@@ -203,10 +203,10 @@ impl Filter {
     }
 }
 
-/// Weights on the card that was used last.
+/// Weights on cards: one copy for each stream that has asked for them, and is still there.
 #[cfg(feature = "cuda")]
 #[derive(Debug, Default)]
-pub(crate) struct OnCard(Mutex<Option<Tensor>>);
+pub(crate) struct OnCard(Mutex<Vec<(Weak<()>, Tensor)>>);
 
 #[cfg(feature = "cuda")]
 impl OnCard {
@@ -219,16 +219,23 @@ impl OnCard {
         gpu: &Gpu,
         make: impl FnOnce() -> Vec<T>,
     ) -> candle_core::Result<Tensor> {
-        let on_card = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = on_card().clone();
-        if let Some(known) = known.filter(|t| t.device().same_device(&gpu.device())) {
+        let on_cards = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = gpu.presence();
+        let of = |(of, _): &&(Weak<()>, Tensor)| of.ptr_eq(&here);
+        let known = on_cards().iter().find(of).map(|(_, known)| known.clone());
+        if let Some(known) = known {
             return Ok(known);
         }
         let values = make();
         let shape = (1, values.len(), 1);
         let made = Tensor::from_vec(values, shape, &Device::Cpu)?.to_device(&gpu.device())?;
-        let old = on_card().replace(made.clone());
-        drop(old);
+        let is_gone = |(of, _): &mut (Weak<()>, Tensor)| of.strong_count() == 0;
+        let mut all = on_cards();
+        let gone: Vec<_> = all.extract_if(.., is_gone).collect();
+        all.push((here, made.clone()));
+        // the lock is not held while the card is told
+        drop(all);
+        drop(gone);
         Ok(made)
     }
 }

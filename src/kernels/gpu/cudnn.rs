@@ -102,7 +102,7 @@ impl Functions {
     }
 }
 
-/// The library, and a handle of it for a card's one stream.
+/// The library, and a handle of it for one stream of a card.
 pub struct Cudnn {
     functions: Functions,
     version: usize,
@@ -404,7 +404,7 @@ pub struct Addresses {
 pub(super) struct Shared(Mutex<Weak<Cudnn>>);
 
 impl Gpu {
-    /// cuDNN for this card; all who use it at a time share one.
+    /// cuDNN for this stream; all who use it at a time share one.
     ///
     /// # Errors
     /// It is not there, is of another version, or does not start; in words.

@@ -1,8 +1,8 @@
 //! The way of pictures to the card and back: straight where they lie in page-locked memory, else through some of our own.
 //!
-//! They go up in the card's one stream, where all that is made of them comes behind. They come down in a stream of their own, so that
+//! They go up in the stream of who has the card open, where all that is made of them comes behind. They come down in a stream of their own, so that
 //! the card makes the next one meanwhile. Nothing is under way there when nobody holds a [`Leaving`]: memory that is used
-//! and freed in the card's stream is never read by that one.
+//! and freed in that first stream is never read by that one.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
