@@ -23,6 +23,10 @@ LUMA_NOISE = 0.01
 ROUNDS = 3
 # Standing still has to explain a place this much better (mean difference of luma) than the motion found.
 STILL_MARGIN = 0.5 / 255
+# Where no edge stands still, by this much of what it leaves unexplained, too, and so much at most.
+STILL_SHARE, STILL_MOST = 2, 12 / 255
+# An edge that stands still: codes of a step in both pictures, by which one of its sides may differ; how many of them in 3x3 cells count.
+STANDING_STEP, STANDING_ALIKE, LEAST_STANDING = 20, 6, 2
 # Brings that mean to the range of the other inputs.
 CONTRAST = 8.0
 # Changes that a stage makes: flow, mask, and the two gates; a decoder has a third one, of the acceleration.
@@ -216,11 +220,28 @@ def chosen(a, b, found, past, t):
     flows = hypotheses(found, t)
     still = window(F.avg_pool2d((a - b).abs(), SAMPLES, ceil_mode=True, count_include_pad=False))
     costs = [difference(a, b, flows[0]), difference(a, b, flows[1]), still]
-    judged = torch.stack((costs[0], costs[1], costs[2] + STILL_MARGIN))
+    more = torch.where(stands_still(a, b), 0, (STILL_SHARE * still).clamp(max=STILL_MOST))
+    judged = torch.stack((costs[0], costs[1], still + STILL_MARGIN + more))
     index = judged.argmin(0, keepdim=True).expand(-1, -1, 4, -1, -1)
     flow = torch.stack(flows).gather(0, index)[0]
     cues = CONTRAST * torch.cat(costs, 1), inconsistency(found, flow), acceleration(past, flow), past[:, 2:]
     return flow, torch.cat(cues, 1)
+
+
+def stands_still(a, b):
+    """Whether edges around a cell do: lie at one place in both pictures, the same way; [B, 1, h, w]. a, b as for luma_scores."""
+    a, b = (((x + 0.5) * 255).round() for x in (a, b))
+    alike = (a - b).abs() < STANDING_ALIKE
+    edges = torch.zeros_like(alike)
+    for axis in (2, 3):
+        count = a.shape[axis] - 1
+        here, there = ([x.narrow(axis, first, count) for x in (a, b, alike)] for first in (0, 1))
+        rises = [torch.minimum(y[0] - x[0], y[1] - x[1]) for x, y in ((here, there), (there, here))]
+        step = torch.maximum(*rises) > STANDING_STEP
+        edges.narrow(axis, 0, count).logical_or_(step & (here[2] | there[2]))
+    beyond = [-n % SAMPLES for n in edges.shape[2:]]
+    cells = SAMPLES**2 * F.avg_pool2d(F.pad(edges.float(), (0, beyond[1], 0, beyond[0])), SAMPLES)
+    return 9 * F.avg_pool2d(cells, 3, 1, 1) > LEAST_STANDING - 0.5
 
 
 def acceleration(past, flow):

@@ -69,7 +69,24 @@ pub struct Pair<'a> {
     pub right: Raster<'a, u8>,
 }
 
-impl Pair<'_> {
+impl<'a> Pair<'a> {
+    /// # Errors
+    /// Other than two rasters of bytes, alike in size.
+    pub fn new([left, right]: [&'a Source; 2]) -> candle_core::Result<Self> {
+        let pair = Self {
+            left: left.raster_of()?,
+            right: right.raster_of()?,
+        };
+        pair.left.expect("luma", pair.right.size(), 1)?;
+        Ok(pair)
+    }
+
+    /// Height and width in cells.
+    pub fn cells(&self) -> (usize, usize) {
+        let (height, width) = self.left.size();
+        (height.div_ceil(SAMPLES), width.div_ceil(SAMPLES))
+    }
+
     /// Whether the samples of a row lie side by side, as vectors need them.
     pub fn is_dense(&self) -> bool {
         self.left.pixel == 1 && self.right.pixel == 1
@@ -86,16 +103,10 @@ pub fn for_cells(
     out: &Tensor,
     fill: impl Fn(&Pair, &mut RasterMut),
 ) -> candle_core::Result<()> {
-    let [left, right] = luma.map(Source::lock);
-    let pair = Pair {
-        left: left.raster_of()?,
-        right: right.raster_of()?,
-    };
-    let (height, width) = pair.left.size();
-    pair.left.expect("luma", pair.right.size(), 1)?;
-    let cells = (height.div_ceil(SAMPLES), width.div_ceil(SAMPLES));
+    let luma = luma.map(Source::lock);
+    let pair = Pair::new(luma.each_ref())?;
     raster::write(name, out, |mut out| {
-        out.expect(name, cells, 1)?;
+        out.expect(name, pair.cells(), 1)?;
         fill(&pair, &mut out);
         Ok(())
     })

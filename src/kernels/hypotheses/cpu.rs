@@ -2,7 +2,7 @@
 
 use super::{
     CUES, Costs, HYPOTHESES, LEAST_ACCELERATION, MOST_ACCELERATION, Projection, ROOT_EPSILON,
-    ROUNDS, STILL_MARGIN, Selection, Telling, reference,
+    ROUNDS, STILL_MARGIN, STILL_MOST, STILL_SHARE, Selection, Telling, reference,
 };
 use crate::kernels::Context;
 use crate::kernels::agreement::CONTRAST;
@@ -172,10 +172,14 @@ pub fn select(job: &Selection, context: &Context, out: &mut RasterMut) {
             for (i, cell) in cells.chunks_mut(pixel).enumerate() {
                 let flows = job.flows.at(y, x + i);
                 match picked {
-                    Some([still, _]) if still >> i & 1 == 1 => cell[..4].fill(0.0),
-                    Some([_, right]) => {
-                        let first = 4 * (right >> i & 1) as usize;
-                        cell[..4].copy_from_slice(&flows[first..first + 4]);
+                    Some(picked) => {
+                        let [may_stay, stays, right] = picked.map(|cells| cells >> i & 1 == 1);
+                        let first = if right { 4 } else { 0 };
+                        match may_stay && (stays || reference::stands_still(&job.luma, (y, x + i)))
+                        {
+                            true => cell[..4].fill(0.0),
+                            false => cell[..4].copy_from_slice(&flows[first..first + 4]),
+                        }
                     }
                     None => cell[..4].copy_from_slice(&reference::choice(job, y, x + i)),
                 }
@@ -184,14 +188,19 @@ pub fn select(job: &Selection, context: &Context, out: &mut RasterMut) {
     });
 }
 
-/// Which of eight cells, a bit each, stand still, and which of the others take the motion from the right; `None` at an edge.
+/// Which of eight cells, a bit each, stand still if something around them does, which whatever is around them, and which of the others take
+/// the motion from the right; `None` at an edge.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2"))]
-fn pick(costs: &Costs, y: usize, x: usize) -> Option<[i32; 2]> {
+fn pick(costs: &Costs, y: usize, x: usize) -> Option<[i32; 3]> {
     let [left, right, still] = differences(costs, y, x)?;
     let least = _mm256_min_ps(left, right);
-    let still = _mm256_add_ps(still, _mm256_set1_ps(CONTRAST * STILL_MARGIN));
+    let better = _mm256_add_ps(still, _mm256_set1_ps(CONTRAST * STILL_MARGIN));
+    let share = _mm256_mul_ps(_mm256_set1_ps(STILL_SHARE), still);
+    let more = _mm256_min_ps(share, _mm256_set1_ps(CONTRAST * STILL_MOST));
+    let clearly = _mm256_add_ps(better, more);
     Some([
-        _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(still, least)),
+        _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(better, least)),
+        _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(clearly, least)),
         _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(right, left)),
     ])
 }

@@ -15,13 +15,17 @@
 //   Raster<const float> flows             [h, w, 8]
 //   Raster<const float> cost0, cost1, cost2   [h, w, 1]: difference under each hypothesis in each cell by itself
 //   Raster<const float> found, past
+//   Raster<const Quad> left_luma, right_luma   [H, W, 1]: read where that nothing moves is better, but not clearly
 //   Raster<float> flow, cues              [h, w, 4] and [h, w, 8]
 //
 // Limited by memory and its latency: a choice reads 27 costs and 12 pairs of motion from the cache for some 150 operations.
+#include "../luma/sample.cuh"
+#include "../still/edge.cuh"
 #include "motion.cuh"
 
 const int ROUNDS = 3;
-const float STILL_MARGIN = 0.5f / 255.0f, CONTRAST = 8.0f;
+const float STILL_MARGIN = 0.5f / 255.0f, STILL_SHARE = 2.0f, STILL_MOST = 12.0f / 255.0f, CONTRAST = 8.0f;
+const int STEP = 20, ALIKE = 6, LEAST_STANDING = 2;
 
 // Mean of the pixels of a cell, as many as are there, in cells.
 __device__ float2 pooled(const Raster<const float>& flow, int y, int x, int factor) {
@@ -90,14 +94,32 @@ __device__ float apart(float x, float y) {
     return e / (1.0f + e);
 }
 
+__device__ int code_of(Quad quad, int i) { return (int)(quad >> 8 * i & 255); }
+
+// Whether edges around a cell stand still. A quad has a sample and those right of it and below; beyond the picture they are itself.
+__device__ bool stands_still(const Raster<const Quad>& left, const Raster<const Quad>& right, int y, int x) {
+    int bottom = min(SAMPLES * (y + 2), left.height), beyond = min(SAMPLES * (x + 2), left.width), edges = 0;
+    for (int sy = max(SAMPLES * (y - 1), 0); sy < bottom; sy++) {
+        for (int sx = max(SAMPLES * (x - 1), 0); sx < beyond; sx++) {
+            Quad a = *left.at(sy, sx), b = *right.at(sy, sx);
+            bool across = is_edge(code_of(a, 0), code_of(b, 0), code_of(a, 1), code_of(b, 1), STEP, ALIKE);
+            edges += across || is_edge(code_of(a, 0), code_of(b, 0), code_of(a, 2), code_of(b, 2), STEP, ALIKE);
+            if (edges >= LEAST_STANDING) return true;
+        }
+    }
+    return false;
+}
+
 KERNEL hypotheses_choose(Raster<const float> flows, Raster<const float> cost0, Raster<const float> cost1,
-                         Raster<const float> cost2, Raster<const float> found, Raster<const float> past, Raster<float> flow,
-                         Raster<float> cues) {
+                         Raster<const float> cost2, Raster<const float> found, Raster<const float> past,
+                         Raster<const Quad> left_luma, Raster<const Quad> right_luma, Raster<float> flow, Raster<float> cues) {
     int x = column(), y = row();
     if (!flow.has(y, x)) return;
     float left = CONTRAST * mean_around(cost0, y, x), right = CONTRAST * mean_around(cost1, y, x);
     float still = CONTRAST * mean_around(cost2, y, x);
-    bool stays = still + CONTRAST * STILL_MARGIN < fminf(left, right);
+    float least = fminf(left, right), better = still + CONTRAST * STILL_MARGIN;
+    float more = fminf(STILL_SHARE * still, CONTRAST * STILL_MOST);
+    bool stays = better < least && (better + more < least || stands_still(left_luma, right_luma, y, x));
     const float* from = flows.at(y, x) + (right < left ? 4 : 0);
     float f[4];
     for (int c = 0; c < 4; c++) flow.at(y, x)[c] = f[c] = stays ? 0.0f : from[c];

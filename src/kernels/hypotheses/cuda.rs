@@ -93,6 +93,7 @@ pub fn choose(
     let choose = Launch::new("hypotheses", "hypotheses_choose").pixels(size);
     let choose = choose.reads(&space.flows).reads(first).reads(second);
     let choose = choose.reads(rest).reads(found).reads(past);
+    let choose = choose.reads(luma[0]).reads(luma[1]);
     Ok([project, compare, choose.raster(flow).raster(cues)])
 }
 
@@ -101,6 +102,7 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::super as door;
+    use super::super::tests::nearly_alike;
     use super::*;
     use crate::kernels::cuda::emulation::{input, output, run};
     use crate::kernels::luma::Warped;
@@ -162,6 +164,17 @@ mod tests {
             for (t, pace) in [(0.25, None), (0.5, Some(0.5)), (0.9, Some(2.0))] {
                 check(&format!("{size:?}"), luma.each_ref(), &found, pace, t);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_alike_is_chosen_the_same() {
+        let size = (9, 24);
+        for slope in [0.25, 0.5, 1.0, 2.0] {
+            let luma = nearly_alike(size, slope).map(|luma| bytes(&luma));
+            let even = [2.0f32, 0.5, -2.0, -0.5].repeat(size.0 * size.1);
+            let found = Tensor::from_vec(even, (size.0, size.1, 4), &Device::Cpu);
+            check("nearly alike", luma.each_ref(), &found.unwrap(), None, 0.5);
         }
     }
 

@@ -4,7 +4,8 @@
 //! in the left picture, if v is the left one's motion at that place, and is at x + (1 - t) v in the
 //! right one; `ROUNDS` rounds of this fixed point, beginning from the motion at x itself, give one hypothesis. The
 //! motion from right to left gives a second one in the same way, and a third is that nothing moves, as logos and
-//! subtitles do. A cell takes the one under which the luma of both sides differs least.
+//! subtitles do. A cell takes the one under which the luma of both sides differs least; that nothing moves has to be clearly better
+//! where no edge stands still, since textures are alike by chance.
 //!
 //! A cell also gets [`CUES`] values that tell of the choice:
 //! - the difference of luma (0 to 1) under each hypothesis, times `super::agreement::CONTRAST`;
@@ -17,10 +18,11 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Context;
-use super::change;
+use super::change::{self, Pair};
 use super::luma::{self, SAMPLES, Warped};
 use super::raster::{Raster, Source, write};
 use super::resample;
+use super::still::Edge;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
@@ -45,6 +47,12 @@ pub(super) const HYPOTHESES: usize = 3;
 const ROUNDS: usize = 3;
 /// Standing still has to explain a cell this much better (luma, 0 to 1) than the motion found.
 const STILL_MARGIN: f32 = 0.5 / 255.0;
+/// Where no edge stands still, by this much of what it leaves unexplained, too, which is little where a ground rests, and so much at most.
+const STILL_SHARE: f32 = 2.0;
+const STILL_MOST: f32 = 12.0 / 255.0;
+/// An edge that stands still, and how many of them in 3x3 cells show that something does.
+const STANDING: Edge = Edge { step: 20, alike: 6 };
+const LEAST_STANDING: usize = 2;
 /// An acceleration counts up to this share of the motion, plus so many cells: what is more is an error.
 const MOST_ACCELERATION: f32 = 0.5;
 const LEAST_ACCELERATION: f32 = 0.25;
@@ -103,7 +111,7 @@ pub fn choose(
         let sides = warped.warp(context, luma, &flow, SAMPLES as f32)?;
         luma::differences(context, sides, &space.costs[hypothesis])?;
     }
-    select(context, space, flow)?;
+    select(context, space, luma, flow)?;
     tell(context, &space.costs, (found, past), flow, cues)
 }
 
@@ -242,7 +250,13 @@ struct Projection<'a> {
 }
 
 /// The flow of least difference.
-fn select(context: &Context, space: &Space, flow: &Tensor) -> candle_core::Result<()> {
+fn select(
+    context: &Context,
+    space: &Space,
+    luma: [&Tensor; 2],
+    flow: &Tensor,
+) -> candle_core::Result<()> {
+    let luma = luma.map(Source::lock);
     let (flows, costs) = (
         Source::lock(&space.flows),
         space.costs.each_ref().map(Source::lock),
@@ -250,9 +264,11 @@ fn select(context: &Context, space: &Space, flow: &Tensor) -> candle_core::Resul
     let job = Selection {
         flows: flows.raster()?,
         costs: Costs::new(&costs)?,
+        luma: Pair::new(luma.each_ref())?,
     };
     write("choice", flow, |mut out| {
         out.expect("the flow", job.flows.size(), 4)?;
+        out.expect("the flow", job.luma.cells(), 4)?;
         job.costs.expect(out.size())?;
         match context.level() {
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -266,6 +282,7 @@ fn select(context: &Context, space: &Space, flow: &Tensor) -> candle_core::Resul
 struct Selection<'a> {
     flows: Raster<'a>,
     costs: Costs<'a>,
+    luma: Pair<'a>,
 }
 
 /// Difference under each hypothesis.

@@ -1,13 +1,15 @@
 //! The definition.
 
 use super::{
-    CUES, Costs, HYPOTHESES, LEAST_ACCELERATION, MOST_ACCELERATION, Projection, ROOT_EPSILON,
-    ROUNDS, STILL_MARGIN, Selection, Telling,
+    CUES, Costs, HYPOTHESES, LEAST_ACCELERATION, LEAST_STANDING, MOST_ACCELERATION, Projection,
+    ROOT_EPSILON, ROUNDS, STANDING, STILL_MARGIN, STILL_MOST, STILL_SHARE, Selection, Telling,
 };
 use crate::kernels::Context;
 use crate::kernels::agreement::CONTRAST;
-use crate::kernels::change::mean_around;
+use crate::kernels::change::{Pair, mean_around};
+use crate::kernels::luma::SAMPLES;
 use crate::kernels::raster::{Raster, RasterMut};
+use crate::kernels::still::is_edge;
 use crate::kernels::warp::Taps;
 
 pub fn project(job: &Projection, context: &Context, out: &mut RasterMut) {
@@ -66,11 +68,23 @@ pub fn select(job: &Selection, context: &Context, out: &mut RasterMut) {
 /// The flow of least difference of a cell.
 pub fn choice(job: &Selection, y: usize, x: usize) -> [f32; 4] {
     let [left, right, still] = costs(&job.costs, y, x);
-    if still + CONTRAST * STILL_MARGIN < left.min(right) {
+    let (least, better) = (left.min(right), still + CONTRAST * STILL_MARGIN);
+    let more = (STILL_SHARE * still).min(CONTRAST * STILL_MOST);
+    if better < least && (better + more < least || stands_still(&job.luma, (y, x))) {
         return [0.0; 4];
     }
     let first = if right < left { 4 } else { 0 };
     std::array::from_fn(|c| job.flows.at(y, x)[first + c])
+}
+
+/// Whether edges around a cell do.
+pub fn stands_still(luma: &Pair, (y, x): (usize, usize)) -> bool {
+    let around =
+        |cell: usize, size: usize| SAMPLES * cell.saturating_sub(1)..size.min(SAMPLES * (cell + 2));
+    let (rows, columns) = (around(y, luma.left.height), around(x, luma.left.width));
+    let places = rows.flat_map(|y| columns.clone().map(move |x| (y, x)));
+    let edges = places.filter(|&at| is_edge(luma, at, STANDING));
+    edges.take(LEAST_STANDING).count() == LEAST_STANDING
 }
 
 /// The cues of difference.

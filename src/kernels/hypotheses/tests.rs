@@ -141,6 +141,51 @@ fn what_stands_still_over_a_moving_picture_stays() {
     assert_eq!(flow[..4], [-1.0, -0.25, 1.0, 0.25]);
 }
 
+/// Two pictures in which standing still is better everywhere, but not clearly: a flat one and a slope, by this many codes a sample. One
+/// sample, at the middle of cell (4, 12), is bright in both.
+pub(super) fn nearly_alike(size: (usize, usize), slope: f32) -> [Tensor; 2] {
+    let columns = SAMPLES * size.1;
+    let codes = |i: usize, beyond: f32| match (i / columns, i % columns) {
+        (18, 50) => 80.0,
+        _ => 30.0 + beyond,
+    };
+    let luma = |more: f32, slope: f32| {
+        let code = |i| codes(i, more + slope * (i % columns) as f32);
+        let values = (0..SAMPLES * size.0 * columns).map(|i| code(i) / luma::MAX - 0.5);
+        tensor(values.collect(), (SAMPLES * size.0, columns, 1))
+    };
+    [luma(0.0, 0.0), luma(4.0, slope)]
+}
+
+#[test]
+fn standing_still_is_clearly_better_or_something_stands() {
+    let (plain, fast) = contexts();
+    let (size, motion) = ((9, 24), [2.0, 0.0]);
+    let [left, right] = nearly_alike(size, 0.5);
+    let found = even(size, motion);
+    let [(flow, _), (flow_fast, _)] =
+        [&plain, &fast].map(|c| chosen(c, [&left, &right], &found, 0.5));
+    assert_eq!(flow_fast, flow);
+    for (i, flow) in flow.chunks(4).enumerate() {
+        let (y, x) = (i / size.1, i % size.1);
+        // at the picture's end there is nothing to be moved there
+        if x + 3 < size.1 {
+            let stays = (3..=5).contains(&y) && (11..=13).contains(&x);
+            let want = if stays {
+                [0.0; 4]
+            } else {
+                [-1.0, 0.0, 1.0, 0.0]
+            };
+            assert_eq!(flow, want, "cell {y}, {x}");
+        }
+    }
+    // a slope so steep leaves no doubt
+    let size = (9, 8);
+    let [left, right] = nearly_alike(size, 6.0);
+    let (flow, _) = chosen(&fast, [&left, &right], &even(size, motion), 0.5);
+    assert_eq!(flow[..4], [0.0; 4]);
+}
+
 #[test]
 fn acceleration_has_a_limit_and_none_is_known_of_a_first_pair() {
     let (context, _) = contexts();

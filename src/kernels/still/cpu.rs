@@ -63,7 +63,7 @@ fn count(pair: &Pair, y: usize, x: usize) -> [f32; LANES] {
 fn edge(here: Both, next: Both) -> __m256i {
     let step = _mm256_max_epu8(rise(next, here), rise(here, next));
     let either = _mm256_or_si256(alike(here), alike(next));
-    _mm256_andnot_si256(at_most(step, EDGE), either)
+    _mm256_andnot_si256(at_most(step, EDGE.step), either)
 }
 
 /// How much more `a` is than `b` in both pictures.

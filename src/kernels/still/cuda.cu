@@ -14,21 +14,15 @@
 // Limited by memory: 32 bytes of luma a cell for some 400 operations of edges; a warp reads 128 bytes of a row side by side. Few
 // cells are ever kept: still_keep is one read of 4 bytes for 4x4 samples elsewhere.
 #include "../cuda/picture.cuh"
+#include "edge.cuh"
 
 const int SAMPLES = 4, ALIKE = 12, EDGE = 40, ALIKE_AROUND = 4;
 const float NOISE = 3.0f, EDGES = 24.0f, DISAGREEMENT = 6.0f, MOVING = 4.0f, MET = 1.0f, EDGES_BEFORE = 12.0f, MAX_CODE = 255.0f;
 
-// How much both pictures rise from one sample to another.
-__device__ int rise(int left_from, int left_to, int right_from, int right_to) {
-    return min(max(left_to - left_from, 0), max(right_to - right_from, 0));
-}
-
-// Whether there is an edge, in both pictures the same way, between a sample and its neighbour, one of the two being alike in both.
+// Whether there is an edge between a sample and its neighbour, if it has that.
 __device__ bool edge_to(const Raster<const u8>& left, const Raster<const u8>& right, int l, int r, int y, int x) {
     if (!left.has(y, x)) return false;
-    int next_l = *left.at(y, x), next_r = *right.at(y, x);
-    int step = max(rise(l, next_l, r, next_r), rise(next_l, l, next_r, r));
-    return step > EDGE && (abs(l - r) < ALIKE || abs(next_l - next_r) < ALIKE);
+    return is_edge(l, r, *left.at(y, x), *right.at(y, x), EDGE, ALIKE);
 }
 
 KERNEL still_cells(Raster<const u8> left, Raster<const u8> right, Raster<float> change, Raster<float> edges) {

@@ -24,16 +24,28 @@ mod cpu;
 ))]
 pub(crate) mod cuda;
 mod reference;
+pub(super) use reference::is_edge;
 #[cfg(test)]
 mod tests;
+
+/// What counts as an edge that two pictures have in common, in codes of 8 bits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edge {
+    /// Between two neighbours there are more.
+    pub step: u8,
+    /// Two samples of the same thing differ by less.
+    pub alike: u8,
+}
 
 /// Codes of 8 bits by which two samples of the same thing may differ: a stroke as fine as the samples takes on some of what
 /// moves beside it.
 const ALIKE: u8 = 12;
+const EDGE: Edge = Edge {
+    step: 40,
+    alike: ALIKE,
+};
 /// Codes of 8 bits by which noise alone makes them differ.
 const NOISE: f32 = 3.0;
-/// Codes of 8 bits between two neighbours that are an edge.
-const EDGE: u8 = 40;
 /// Edges in 3x3 cells (of at most 144) that are a structure.
 const EDGES: f32 = 24.0;
 /// Codes of 8 bits by which two pictures are apart around what stands still before something that moves; by which the moved sides are, which both
