@@ -2,6 +2,7 @@
 
 use super::descent::{Arithmetic, Patch, Search};
 use super::reference::{AREA, covering, inverse, variance};
+use super::seek::Seek;
 use super::{Blend, CODE, FlowRows, PATCH, Plane, STRIDE, WINDOW};
 use crate::kernels::simd::avx2::*;
 use crate::kernels::simd::{LANES, load, store};
@@ -27,6 +28,16 @@ pub fn refine(search: &Search, i: usize, row: &mut [Patch]) {
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
 fn refine_vectors(search: &Search, i: usize, row: &mut [Patch]) {
     search.refine::<Vectors>(i, row);
+}
+
+pub fn seek(seek: &Seek, i: usize, row: &mut [Patch]) {
+    // SAFETY: as above.
+    unsafe { seek_vectors(seek, i, row) };
+}
+
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+fn seek_vectors(seek: &Seek, i: usize, row: &mut [Patch]) {
+    seek.row::<Vectors>(i, row);
 }
 
 impl Arithmetic for Vectors {
@@ -195,6 +206,7 @@ fn fit(template: &Template, other: &Plane, (y, x): (usize, usize), flow: [f32; 2
     Patch {
         flow,
         cost: variance(sum, squares),
+        variance: template.variance,
         step: [x, y],
         lost: false,
         hidden: 0.0,

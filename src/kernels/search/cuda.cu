@@ -8,6 +8,11 @@
 // search_blend: a thread a sample, z the direction, after the last pass. Level level, Raster<float> forth, back [h, w, 2].
 // Grid: 32 x 8 threads over (h, w), z 2.
 //
+// search_seek: a warp for four patches of both directions that lie far apart, after the second pass, in the levels that are sought in. Level level.
+// What a warp does not find explained it compares to the unexplained ones around, four places at a time. Grid: 64 threads a block along x.
+//
+// search_settle: a thread a patch of both directions, after search_seek. Level level. Grid: 64 threads a block along x.
+//
 // search_level: all of it in one launch, for a level that has few patches. Arguments as of search_blend.
 // Grid: a single block of 384 threads along x.
 //
@@ -38,6 +43,8 @@ struct Patch {
     int lost, changed;
     // See `hidden_of`.
     float hidden;
+    // Of what it shows, see `Template`.
+    float variance;
 };
 
 // One level: of both pictures the luma, of the finer level's the luma, and of the finest size that there is, if that is another one, [h, w, 1];
@@ -249,7 +256,7 @@ __device__ float fit(const Lanes& lanes, const Template& own, const Sight& sight
 // For all threads: what a group has found.
 __device__ Patch found_by(const Lanes& lanes, const Sight& sight, float fits, int group, float fx, float fy) {
     float cost = variance_of(lanes.of(fits, group, 0), lanes.of(fits, group, 1));
-    return {{fx, fy}, cost, {lanes.of(fits, group, 2) / sight.scale, lanes.of(fits, group, 3) / sight.scale}, 0, 0, 0.0f};
+    return {{fx, fy}, cost, {lanes.of(fits, group, 2) / sight.scale, lanes.of(fits, group, 3) / sight.scale}, 0, 0, 0.0f, 0.0f};
 }
 
 __device__ float distance(const float a[2], const float b[2]) { return fabsf(a[0] - b[0]) + fabsf(a[1] - b[1]); }
@@ -441,7 +448,7 @@ __device__ int nearest(int i, float flow, int count) {
 __device__ Patch patch_at(const Search& search, const Patch* grid, int i, int j) {
     if (search.pass > 0) return grid[i * search.columns + j];
     Corners corners(search.coarser, i, j);
-    return {{corners.start(0), corners.start(1)}, 0.0f, {0.0f, 0.0f}, 0, 0, 0.0f};
+    return {{corners.start(0), corners.start(1)}, 0.0f, {0.0f, 0.0f}, 0, 0, 0.0f, 0.0f};
 }
 
 __device__ bool is_fresh(const Search& search, const Patch& patch) { return patch.changed + 1 >= search.pass; }
@@ -484,7 +491,7 @@ __device__ Patch among(const Lanes& lanes, const Patch& patch, const Candidate& 
     }
     float share = 1.0f / (float)max(count, 1);
     float x = count > 0 ? share * sum[0] : patch.flow[0], y = count > 0 ? share * sum[1] : patch.flow[1];
-    return {{x, y}, patch.cost, {0.0f, 0.0f}, 1, patch.changed, patch.hidden};
+    return {{x, y}, patch.cost, {0.0f, 0.0f}, 1, patch.changed, patch.hidden, patch.variance};
 }
 
 // Where a patch at `at` lies, along an axis of so many samples, in luma that is `factor` times as large: around the same middle.
@@ -596,6 +603,7 @@ struct Refinement {
             found = best;
         }
         found.hidden = hidden;
+        found.variance = own.variance;
         found.lost = lost;
         return found;
     }
@@ -650,6 +658,105 @@ __device__ void make_pass(const Level& level, int pass, int each) {
 
 KERNEL __launch_bounds__(BLOCK, BLOCKS_AT_ONCE) search_refine(Level level, int pass, int each) { make_pass(level, pass, each); }
 EXPORT_COOPERATIVE(search_refine)
+
+// ---- What is sought, as seek.rs has it.
+
+// The pass behind which that is, how far it looks, in patches, and what stands in place of a pass's number at what was found.
+const int SEEK_PASS = 1, REACH = 4, TURMOIL = 40, FOUND = 255;
+const float UNEXPLAINED = 0.5f, BETTER = 0.4f, OPPOSITE_WITHIN = 1.5f;
+static_assert(GROUPS == STRIDE, "each group takes one column of the samples around a patch");
+
+__device__ bool is_unexplained(const Patch& patch) {
+    return !patch.lost && patch.variance > LEAST && patch.cost > LEAST && patch.cost > UNEXPLAINED * patch.variance;
+}
+
+// Which patches of row k and of so many columns from `first` on are unexplained the other way.
+__device__ unsigned unexplained(const Lanes& lanes, const Search& search, int k, int first, int last) {
+    int mine = first + lanes.lane;
+    return lanes.which(mine <= last && is_unexplained(search.opposite[k * search.columns + min(mine, last)]));
+}
+
+// All threads of a warp, with one unexplained patch: what it finds, or what it was.
+__device__ Patch sought(const Lanes& lanes, const Search& search, int i, int j, const Patch& patch) {
+    int top = max(i - REACH, 0), bottom = min(i + REACH, search.rows - 1);
+    int first = max(j - REACH, 0), last = min(j + REACH, search.columns - 1), count = 0;
+    for (int k = top; k <= bottom; k++) count += __popc(unexplained(lanes, search, k, first, last));
+    if (count == 0 || count >= TURMOIL) return patch;
+    Sight sight = {search.luma[0], search.luma[1], i * STRIDE, j * STRIDE, 1.0f};
+    Template own;
+    make(lanes, Samples(lanes, sight.own, sight.y, sight.x), own);
+    Patch best = patch;
+    bool has = false;
+#pragma unroll 1
+    for (int k = top; k <= bottom; k++) {
+        unsigned there = unexplained(lanes, search, k, first, last);
+#pragma unroll 1
+        for (; there; there &= there - 1) {
+            int left = STRIDE * (first + __ffs(there) - 1 - j) - STRIDE / 2, above = STRIDE * (k - i) - STRIDE / 2;
+#pragma unroll 1
+            for (int y = above; y < above + STRIDE; y++) {
+                float fits = fit(lanes, own, sight, (float)(left + lanes.group), (float)y);
+#pragma unroll 1
+                for (int group = 0; group < GROUPS; group++) {
+                    Patch found = found_by(lanes, sight, fits, group, (float)(left + group), (float)y);
+                    if (has && !(found.cost < best.cost)) continue;
+                    best = found;
+                    has = true;
+                }
+            }
+        }
+    }
+    best = descend(lanes, own, sight, best);
+    if (!(best.cost < BETTER * patch.cost)) return patch;
+    best.hidden = patch.hidden;
+    best.variance = own.variance;
+    best.changed = FOUND;
+    return best;
+}
+
+KERNEL __launch_bounds__(BLOCK, BLOCKS_AT_ONCE) search_seek(Level level) {
+    int warps = (int)(gridDim.x * blockDim.x) / THREADS, warp = (int)(blockIdx.x * blockDim.x + threadIdx.x) / THREADS;
+    Lanes lanes;
+    int p = warp + lanes.group * warps;
+    bool has = p < 2 * level.rows * level.columns;
+    Spot at(level, has ? p : 0);
+    Patch patch = level.grids[SEEK_PASS % 2][at.direction][at.patch];
+    if (has && !is_unexplained(patch) && lanes.column == 0) level.grids[1 - SEEK_PASS % 2][at.direction][at.patch] = patch;
+    unsigned left = lanes.which(has && is_unexplained(patch) && lanes.column == 0);
+#pragma unroll 1
+    for (; left; left &= left - 1) {
+        Spot mine(level, warp + (__ffs(left) - 1) / PATCH * warps);
+        Search search = search_of(level, mine.direction, SEEK_PASS + 1);
+        Patch found = sought(lanes, search, mine.i, mine.j, search.before[mine.patch]);
+        if (lanes.lane == 0) level.grids[1 - SEEK_PASS % 2][mine.direction][mine.patch] = found;
+    }
+}
+EXPORT_COOPERATIVE(search_seek)
+
+// Whether a patch that a flow from (i, j) leads to, or one beside it, has found the way back.
+__device__ bool is_mutual(const Level& level, const Patch* other, int i, int j, const float flow[2]) {
+    int y = nearest(i, flow[1], level.rows), x = nearest(j, flow[0], level.columns);
+    for (int k = max(y - 1, 0); k <= min(y + 1, level.rows - 1); k++) {
+        for (int l = max(x - 1, 0); l <= min(x + 1, level.columns - 1); l++) {
+            const Patch& there = other[k * level.columns + l];
+            float back[2] = {-flow[0], -flow[1]};
+            if (there.changed == FOUND && distance(there.flow, back) <= OPPOSITE_WITHIN) return true;
+        }
+    }
+    return false;
+}
+
+KERNEL search_settle(Level level) {
+    int p = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+    if (p >= 2 * level.rows * level.columns) return;
+    Spot at(level, p);
+    Patch* const* grids = level.grids[1 - SEEK_PASS % 2];
+    Patch found = grids[at.direction][at.patch];
+    if (found.changed != FOUND || !is_mutual(level, grids[1 - at.direction], at.i, at.j, found.flow)) return;
+    found.changed = SEEK_PASS;
+    level.grids[SEEK_PASS % 2][at.direction][at.patch] = found;
+}
+EXPORT(search_settle)
 
 __device__ float window(int i) {
     // Symmetric: 0.3, 0.6, 0.85, 1 from either end.

@@ -3,20 +3,22 @@
 use candle_core::bail;
 
 use super::descent::patches;
-use super::{DISTANCES, searched};
+use super::{DISTANCES, searched, seek};
 use crate::kernels::cuda::{Argument, DeviceRaster, Launch, RawRaster, Span};
 
 /// Bytes of a patch on the device.
-const PATCH_BYTES: usize = 8 * size_of::<f32>();
+const PATCH_BYTES: usize = 9 * size_of::<f32>();
 /// What is found, and what was found by the pass before, of both directions.
 const GRIDS: usize = 4;
 /// A level with no more patches, of both directions, is searched by one launch: twice as many as its block takes at once.
-const FEW: usize = 2 * SINGLE_BLOCK / THREADS;
+const FEW: usize = 2 * seek::FEW;
+const _: () = assert!(FEW == 2 * SINGLE_BLOCK / THREADS);
 /// Patches that are looked at by one warp behind the first pass, and from how many on, which keep a card busy even so.
 const EACH: usize = 4;
 const MANY: usize = 3000;
-/// Threads of a patch, as in `cuda.cu`.
+/// Threads of a patch, and patches that a warp seeks for, as in `cuda.cu`.
 const THREADS: usize = 32;
+const GROUPS: usize = 4;
 /// Threads of a block where there are many, as small ones spread over a card, and of a single one; as in `cuda.cu`.
 const BLOCK: usize = 64;
 const SINGLE_BLOCK: usize = 384;
@@ -127,13 +129,19 @@ pub fn search(
             is_finest: i32::from(i == 0),
             factor,
         };
-        launches.extend(of_level(raw, grid, level));
+        let is_sought = seek::is_sought_in(i, grid.0 * grid.1);
+        launches.extend(of_level(raw, grid, level, is_sought));
     }
     Ok(launches)
 }
 
 /// The launches of one level.
-fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel) -> Vec<Launch> {
+fn of_level(
+    raw: RawLevel,
+    (rows, columns): (usize, usize),
+    level: &DeviceLevel,
+    is_sought: bool,
+) -> Vec<Launch> {
     let launch = |function| Launch::new("search", function);
     let [forth, back] = &level.flows;
     let patches = 2 * rows * columns;
@@ -142,25 +150,37 @@ fn of_level(raw: RawLevel, (rows, columns): (usize, usize), level: &DeviceLevel)
         all.block[0] = SINGLE_BLOCK as u32;
         return vec![all.with(raw).raster(forth).raster(back)];
     }
-    let passes = (0..DISTANCES.len()).map(|pass| {
+    let along = |launch: Launch, threads: usize| {
+        let mut launch = launch;
+        launch.grid[0] = threads.div_ceil(BLOCK) as u32;
+        launch.block[0] = BLOCK as u32;
+        launch
+    };
+    let mut launches = Vec::new();
+    for pass in 0..DISTANCES.len() {
         let each = if pass > 0 && patches >= MANY { EACH } else { 1 };
         let refine = launch("search_refine").with(raw).with(pass as i32);
-        let mut refine = refine.with(each as i32);
-        refine.grid[0] = (THREADS * patches.div_ceil(each)).div_ceil(BLOCK) as u32;
-        refine.block[0] = BLOCK as u32;
-        refine
-    });
+        launches.push(along(
+            refine.with(each as i32),
+            THREADS * patches.div_ceil(each),
+        ));
+        if pass == seek::PASS && is_sought {
+            let seek = launch("search_seek").with(raw);
+            launches.push(along(seek, THREADS * patches.div_ceil(GROUPS)));
+            launches.push(along(launch("search_settle").with(raw), patches));
+        }
+    }
     let mut blend = launch("search_blend").pixels(forth.size());
     blend.grid[2] = 2;
-    let blend = blend.with(raw).raster(forth).raster(back);
-    passes.chain([blend]).collect()
+    launches.push(blend.with(raw).raster(forth).raster(back));
+    launches
 }
 
 #[cfg(test)]
 mod tests {
     use candle_core::Tensor;
 
-    use super::super::tests::{Flow, Texture, found, levels as halved, pyramid, sizes};
+    use super::super::tests::{Flow, Texture, balls, found, levels as halved, pyramid, sizes};
     use super::*;
     use crate::kernels::cuda::emulation::{input, output, run};
     use crate::kernels::testing::{Out, Random, SIZES, contexts, zeros};
@@ -248,6 +268,17 @@ mod tests {
             })
         });
         check("a sign", &left, &right, 0);
+    }
+
+    /// Discs that no descent finds, more and fewer of them than there are of the ground that they cover.
+    #[test]
+    fn what_is_sought_is_the_same_to_the_bit() {
+        for (seed, size) in [(1, (96, 128)), (2, (45, 61)), (3, (33, 40))] {
+            let [left, right] = balls(seed, size);
+            for finest in 0..3 {
+                check("discs", &left, &right, finest);
+            }
+        }
     }
 
     /// Patterns of which the coarser level has lost more or less.

@@ -1,6 +1,7 @@
 //! The search itself, whatever computes with the samples.
 
 use super::pattern::{Choice, FAR, Finer, Origin, Sight, hidden, is_lost, is_pattern_lost};
+use super::seek::{Seek, settle};
 use super::{Context, DISTANCES, Dense, PATCH, Plane, STRIDE, for_each_row};
 
 /// Gauss-Newton steps of a patch each time that it looked around.
@@ -46,6 +47,8 @@ pub struct Patch {
     pub flow: [f32; 2],
     /// Sum of the squared differences to where that leads, their mean left out.
     pub cost: f32,
+    /// See [`Arithmetic::variance`]; 0 until it was compared.
+    pub variance: f32,
     /// What the next Gauss-Newton step takes from the flow; zero once steps lead nowhere.
     pub step: [f32; 2],
     /// See [`is_lost`]: it moves as those around it do, or at the finest level as the level below tells.
@@ -77,6 +80,7 @@ impl Grid {
         let unknown = Patch {
             flow: [0.0; 2],
             cost: 0.0,
+            variance: 0.0,
             step: [0.0; 2],
             lost: false,
             hidden: 0.0,
@@ -87,6 +91,11 @@ impl Grid {
             width,
             patches: vec![unknown; height * width],
         }
+    }
+
+    /// How many patches.
+    pub fn count(&self) -> usize {
+        self.patches.len()
     }
 
     #[inline]
@@ -106,16 +115,34 @@ impl Grid {
 
     /// What each patch finds that looks around once and descends.
     pub fn refine(&mut self, context: &Context, search: &Search) {
-        for_each_row(
-            context,
-            &mut self.patches,
-            self.width,
-            |i, row| match context.level() {
+        let width = self.width;
+        for_each_row(context, &mut self.patches, width, |i, row| {
+            match context.level() {
                 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
                 super::super::CpuLevel::VECTORS => super::cpu::refine(search, i, row),
                 _ => super::reference::refine(search, i, row),
-            },
-        );
+            }
+        });
+    }
+
+    /// What each patch finds that nothing explains.
+    pub fn seek(&mut self, context: &Context, seek: &Seek) {
+        let width = self.width;
+        for_each_row(context, &mut self.patches, width, |i, row| {
+            match context.level() {
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                super::super::CpuLevel::VECTORS => super::cpu::seek(seek, i, row),
+                _ => super::reference::seek(seek, i, row),
+            }
+        });
+    }
+
+    /// Takes over what was `sought`, see [`settle`].
+    pub fn settle(&mut self, context: &Context, sought: [&Grid; 2]) {
+        let width = self.width;
+        for_each_row(context, &mut self.patches, width, |i, row| {
+            settle(sought, i, row)
+        });
     }
 }
 
@@ -243,10 +270,6 @@ impl Search<'_> {
         if self.pass == 0 {
             return None;
         }
-        let nearest = |i: usize, flow: f32, count: usize| {
-            let at = i as f32 + flow / STRIDE as f32 + 0.5;
-            (at as usize).min(count - 1)
-        };
         let ([_, grid], [x, y]) = (self.before, flow);
         Some(&grid.row(nearest(i, y, grid.height))[nearest(j, x, grid.width)])
     }
@@ -364,9 +387,15 @@ impl Search<'_> {
     }
 }
 
+/// Of so many patches along an axis the one that patch `i`'s flow leads to.
+pub fn nearest(i: usize, flow: f32, count: usize) -> usize {
+    let at = i as f32 + flow / STRIDE as f32 + 0.5;
+    (at as usize).min(count - 1)
+}
+
 /// Follows the steps as long as the cost falls and they stay within a patch's size.
 #[inline(always)]
-fn descend(start: Patch, fit: impl Fn([f32; 2]) -> Patch) -> Patch {
+pub fn descend(start: Patch, fit: impl Fn([f32; 2]) -> Patch) -> Patch {
     let mut best = start;
     for _ in 0..STEPS {
         let flow = [0, 1].map(|c| best.flow[c] - best.step[c]);

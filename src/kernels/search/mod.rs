@@ -24,6 +24,7 @@ use super::raster::{Raster, Source, for_each_row, write};
 mod descent;
 mod pattern;
 mod plane;
+mod seek;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
@@ -38,6 +39,7 @@ mod tests;
 
 use descent::{Beside, Grid, Search};
 use plane::Plane;
+use seek::Seek;
 
 /// Samples that a patch is wide and high.
 pub const PATCH: usize = 8;
@@ -137,7 +139,7 @@ impl Space {
                 base: base.map(|luma| (luma, 1 << (i + usize::from(below.is_some())))),
             };
             if let Some((level, coarser)) = rest.split_first_mut() {
-                level.run(context, coarser.first(), &beneath);
+                level.run(context, i, coarser.first(), &beneath);
             }
         }
         for (side, out) in out.into_iter().enumerate() {
@@ -263,12 +265,14 @@ pub fn coarser(context: &Context, space: &Space, out: [&Tensor; 2]) -> candle_co
 }
 
 impl Level {
-    fn run(&mut self, context: &Context, coarser: Option<&Level>, beneath: &Beneath) {
+    /// `index` counts from the finest level.
+    fn run(&mut self, context: &Context, index: usize, coarser: Option<&Level>, beneath: &Beneath) {
         fn both_ways([a, b]: &[Plane; 2]) -> [[&Plane; 2]; 2] {
             [[a, b], [b, a]]
         }
         let ways = both_ways(&self.luma);
         let is_finest = self.flows.is_none();
+        let is_sought = seek::is_sought_in(index, self.grids[0].count());
         // the finer level is asked anyway
         let base = beneath.base.filter(|(_, factor)| *factor > 2);
         for (side, grid) in self.grids.iter_mut().enumerate() {
@@ -290,6 +294,18 @@ impl Level {
                     pass,
                 };
                 grid.refine(context, &search);
+            }
+            if pass == seek::PASS && is_sought {
+                // what the pass before that had found is done with
+                let ([forth, back], sought) = (&self.grids, &mut self.before);
+                for (side, grid) in sought.iter_mut().enumerate() {
+                    let (luma, grids) = (ways[side], [[forth, back], [back, forth]][side]);
+                    grid.seek(context, &Seek { luma, grids });
+                }
+                let [forth, back] = &self.before;
+                for (side, grid) in self.grids.iter_mut().enumerate() {
+                    grid.settle(context, [[forth, back], [back, forth]][side]);
+                }
             }
         }
         if let Some(mut flows) = self.flows.take() {

@@ -26,7 +26,7 @@ const LONGEST: usize = 12;
 /// most.
 const LEAST_ALIKE: usize = 2;
 /// What has less variance than four codes a sample shows nothing.
-const LEAST: f32 = 16.0 / 255.0 / 255.0 * 64.0;
+pub const LEAST: f32 = 16.0 / 255.0 / 255.0 * 64.0;
 /// A pattern is lost at a level that has this much less of the squares of its gradients than the finer level.
 const LOST: f32 = 3.0;
 /// What has so much less of them is lost whatever it is; noise has a tenth.

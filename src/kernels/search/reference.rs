@@ -2,6 +2,7 @@
 
 use super::descent::{Arithmetic, Patch, Search};
 use super::plane::Place;
+use super::seek::Seek;
 use super::{Blend, CODE, PATCH, Plane, STRIDE, WINDOW};
 
 /// Values of the samples of a patch.
@@ -21,6 +22,10 @@ pub struct Template {
 
 pub fn refine(search: &Search, i: usize, row: &mut [Patch]) {
     search.refine::<Plain>(i, row);
+}
+
+pub fn seek(seek: &Seek, i: usize, row: &mut [Patch]) {
+    seek.row::<Plain>(i, row);
 }
 
 impl Arithmetic for Plain {
@@ -64,6 +69,7 @@ impl Arithmetic for Plain {
         Patch {
             flow,
             cost: variance(sum, squares),
+            variance: template.variance,
             step: template.steps.map(|s| products(s, difference)),
             lost: false,
             hidden: 0.0,

@@ -129,6 +129,76 @@ fn fast_and_plain_agree_to_the_bit() {
     }
 }
 
+/// Luma of a fine texture that no level above its own has much of.
+fn fine(seed: u64) -> impl Fn(f32, f32) -> f32 {
+    move |x: f32, y: f32| {
+        let cell = |x: f32, y: f32| {
+            let at = (x as i64 as u64) << 32 ^ (y as i64 as u64) ^ (seed << 16);
+            Random(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).value()
+        };
+        let (left, top) = ((x / 2.0).floor(), (y / 2.0).floor());
+        0.4 * cell(left, top)
+    }
+}
+
+/// What a disc of [`balls`] moves by.
+const BY: [f32; 2] = [14.0, -6.0];
+
+/// Whether the disc of the left picture shows at (x, y).
+fn on_ball((h, w): (usize, usize), x: f32, y: f32) -> bool {
+    let middle = [w as f32 / 2.0 - 8.0, h as f32 / 2.0 + 4.0];
+    (x - middle[0]).hypot(y - middle[1]) < 11.0
+}
+
+/// Two pictures of a disc that moves further than a patch is wide, before a ground at rest.
+pub(super) fn balls(seed: u64, size: (usize, usize)) -> [Vec<Tensor>; 2] {
+    let (ground, ball) = (Texture::new(seed), fine(seed));
+    [0.0, 1.0].map(|t| {
+        pyramid(size, |x, y| {
+            let (u, v) = (x - t * BY[0], y - t * BY[1]);
+            match on_ball(size, u, v) {
+                true => ball(u, v),
+                false => ground.at(x, y),
+            }
+        })
+    })
+}
+
+#[test]
+fn what_moves_further_than_its_patches_is_sought_and_found() {
+    for (seed, context) in (1..).zip(<[Context; 2]>::from(contexts())) {
+        let size = (96, 128);
+        let [left, right] = balls(seed, size);
+        let [forth, back] = found(&context, &left, &right, 0);
+        let inner = |x: usize, y: usize, t: f32| {
+            let (x, y) = (x as f32 - t * BY[0], y as f32 - t * BY[1]);
+            [-4.0, 4.0]
+                .iter()
+                .all(|d| on_ball(size, x + d, y) && on_ball(size, x, y + d))
+        };
+        let there = error(&forth, size.1, |x, y| inner(x, y, 0.0), |_, _| BY);
+        let again = error(
+            &back,
+            size.1,
+            |x, y| inner(x, y, 1.0),
+            |_, _| BY.map(|d| -d),
+        );
+        assert!(there < 0.5 && again < 0.5, "{there}, {again}");
+    }
+}
+
+#[test]
+fn sought_is_the_same_by_vectors() {
+    let (plain, fast) = contexts();
+    for (seed, size) in [(1, (96, 128)), (2, (45, 61)), (3, (33, 40))] {
+        let [left, right] = balls(seed, size);
+        for finest in 0..3 {
+            let [want, got] = [&plain, &fast].map(|context| found(context, &left, &right, finest));
+            assert_eq!(want, got, "{size:?} down to level {finest}");
+        }
+    }
+}
+
 #[test]
 fn flow_without_gaps_is_the_same() {
     let size = (37, 70);
