@@ -663,7 +663,7 @@ EXPORT_COOPERATIVE(search_refine)
 
 // The pass behind which that is, how far it looks, in patches, and what stands in place of a pass's number at what was found.
 const int SEEK_PASS = 1, REACH = 4, TURMOIL = 40, FOUND = 255;
-const float UNEXPLAINED = 0.5f, BETTER = 0.4f, OPPOSITE_WITHIN = 1.5f;
+const float UNEXPLAINED = 0.5f, BETTER = 0.3f, OPPOSITE_WITHIN = 1.5f;
 static_assert(GROUPS == STRIDE, "each group takes one column of the samples around a patch");
 
 __device__ bool is_unexplained(const Patch& patch) {

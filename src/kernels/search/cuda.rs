@@ -129,7 +129,7 @@ pub fn search(
             is_finest: i32::from(i == 0),
             factor,
         };
-        let is_sought = seek::is_sought_in(i, grid.0 * grid.1);
+        let is_sought = seek::is_sought_in(factor as usize, grid.0 * grid.1);
         launches.extend(of_level(raw, grid, level, is_sought));
     }
     Ok(launches)

@@ -67,8 +67,10 @@ pub struct Space {
 /// Luma of both pictures at larger sizes than a level's.
 struct Beneath<'a> {
     finer: Option<&'a [Plane; 2]>,
-    /// The largest, and how many of its samples one of the level's is.
-    base: Option<(&'a [Plane; 2], usize)>,
+    /// The largest, if it is not the level's.
+    base: Option<&'a [Plane; 2]>,
+    /// How many samples of the largest one of the level's is.
+    factor: usize,
 }
 
 /// One level: both pictures, and what was found from the left one to the right one and back.
@@ -133,13 +135,13 @@ impl Space {
         for i in (0..levels).rev() {
             let (finer, rest) = self.levels.split_at_mut(i);
             let below = self.below.as_ref();
-            let base = below.or(finer.first().map(|level| &level.luma));
             let beneath = Beneath {
                 finer: finer.last().map(|level| &level.luma).or(below),
-                base: base.map(|luma| (luma, 1 << (i + usize::from(below.is_some())))),
+                base: below.or(finer.first().map(|level| &level.luma)),
+                factor: 1 << (i + usize::from(below.is_some())),
             };
             if let Some((level, coarser)) = rest.split_first_mut() {
-                level.run(context, i, coarser.first(), &beneath);
+                level.run(context, coarser.first(), &beneath);
             }
         }
         for (side, out) in out.into_iter().enumerate() {
@@ -265,16 +267,15 @@ pub fn coarser(context: &Context, space: &Space, out: [&Tensor; 2]) -> candle_co
 }
 
 impl Level {
-    /// `index` counts from the finest level.
-    fn run(&mut self, context: &Context, index: usize, coarser: Option<&Level>, beneath: &Beneath) {
+    fn run(&mut self, context: &Context, coarser: Option<&Level>, beneath: &Beneath) {
         fn both_ways([a, b]: &[Plane; 2]) -> [[&Plane; 2]; 2] {
             [[a, b], [b, a]]
         }
         let ways = both_ways(&self.luma);
         let is_finest = self.flows.is_none();
-        let is_sought = seek::is_sought_in(index, self.grids[0].count());
+        let is_sought = seek::is_sought_in(beneath.factor, self.grids[0].count());
         // the finer level is asked anyway
-        let base = beneath.base.filter(|(_, factor)| *factor > 2);
+        let base = beneath.base.filter(|_| beneath.factor > 2);
         for (side, grid) in self.grids.iter_mut().enumerate() {
             grid.start(coarser.and_then(|c| c.flow(side)));
         }
@@ -289,7 +290,7 @@ impl Level {
                         coarser: coarser.and_then(|c| c.flow(side)),
                         finer: beneath.finer.map(|finer| both_ways(finer)[side]),
                         is_finest,
-                        base: base.map(|(luma, factor)| (both_ways(luma)[side], factor)),
+                        base: base.map(|luma| (both_ways(luma)[side], beneath.factor)),
                     },
                     pass,
                 };

@@ -11,8 +11,9 @@ use super::{Plane, STRIDE};
 
 /// The pass behind which is sought. Two are left to tell it.
 pub const PASS: usize = 1;
-/// Levels that are sought in, from the finest one searched on, as far as they have more patches than are ever worth it.
-const LEVELS: usize = 2;
+/// Levels are sought in whose samples are this many of the largest luma's at most, along an axis: above them nothing more was found in real clips. With no
+/// more patches than `FEW` it is not worth it.
+const COARSEST: usize = 4;
 pub const FEW: usize = 12;
 /// A patch that leaves this share of its variance is unexplained.
 const UNEXPLAINED: f32 = 0.5;
@@ -21,15 +22,15 @@ const REACH: usize = 4;
 /// Unexplained patches within that reach, half of them all, from which on it is turmoil that nothing tells apart.
 const TURMOIL: usize = 40;
 /// What is found has to cost less than this share of what the passes have found.
-const BETTER: f32 = 0.4;
+const BETTER: f32 = 0.3;
 /// Two flows that find each other are opposite to this (the sum along both axes, in samples).
 const OPPOSITE: f32 = 1.5;
 /// In place of a pass's number at what was sought and found.
 const FOUND: u8 = u8::MAX;
 
-/// Whether is sought in a level, counted from the finest one searched, of so many patches.
-pub fn is_sought_in(level: usize, patches: usize) -> bool {
-    level < LEVELS && patches > FEW
+/// Whether is sought in a level of so many patches, of which a sample is `factor` of the largest luma's.
+pub fn is_sought_in(factor: usize, patches: usize) -> bool {
+    factor <= COARSEST && patches > FEW
 }
 
 /// One direction's unexplained patches.
