@@ -230,3 +230,39 @@ fn what_speeds_up_is_followed_with_the_pair_before() {
     let apart = off_after(&places, truth, 0.4);
     assert!((apart - alone).abs() < 1e-9, "{apart} codes, alone {alone}");
 }
+
+/// A disc that is gone in coarse levels, as its texture is fine and its mean that of what is behind it, and that moves by half of itself and more. Where it is not found, it is
+/// off by 50 codes.
+#[test]
+fn what_only_fine_levels_show_is_not_lost() {
+    let fine = |x: f32, y: f32| {
+        let wave = |a: f32, b: f32, bend: f32| (a * x + b * y + bend * (x * x - y * y)).sin();
+        0.5 + 0.13 * (wave(0.55, 0.2, 2e-3) + wave(-0.33, 0.5, 3e-3) + wave(0.2, -0.6, 1e-3))
+    };
+    for (dx, dy) in [
+        (40.0, 0.0),
+        (-36.0, 12.0),
+        (8.0, 32.0),
+        (-20.0, -28.0),
+        (48.0, 8.0),
+    ] {
+        let from_middle = |x: f32, y: f32, s: f32| {
+            let (x, y) = (x - 160.0, y - 96.0);
+            (x - (s - 0.5) * dx, y - (s - 0.5) * dy)
+        };
+        let at = |s: f32| {
+            grey(|x, y| {
+                let (u, v) = from_middle(x, y, s);
+                match u.hypot(v) < 40.0 {
+                    true => fine(u, v),
+                    false => texture(x, y),
+                }
+            })
+        };
+        let (left, truth, right) = (at(0.0), at(0.5), at(1.0));
+        let made = made(&left, &right, 0.5);
+        let inner = |x: usize, y: usize| (x as f32 - 160.0).hypot(y as f32 - 96.0) < 24.0;
+        let wrong = difference(&made, &truth, inner);
+        assert!(wrong < 5.0, "({dx}, {dy}): {wrong} codes off");
+    }
+}
