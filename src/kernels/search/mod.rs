@@ -12,7 +12,7 @@
 //! moves as its surroundings do; at the finest one it is compared in the luma twice as large, if there is that. What a level hides of the
 //! finer one, or of a pattern that the largest luma shows, may be an alias in it: the more there is, the more the way from where a patch starts costs.
 //!
-//! What nothing explains after two passes is sought among what nothing explains in the other picture ([`seek`]): things that coarser levels do not show.
+//! What nothing explains after two passes is sought among what nothing explains in the other picture (`seek.rs`): things that coarser levels do not show.
 //!
 //! All patches of both directions look at what was found by the pass before, so that a pass is one turn
 //! of all of them: the answer depends neither on the number of threads nor on their order. All versions of the
