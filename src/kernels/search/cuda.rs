@@ -270,7 +270,7 @@ mod tests {
         check("a sign", &left, &right, 0);
     }
 
-    /// Discs that no descent finds, more and fewer of them than there are of the ground that they cover.
+    /// Discs that no descent finds, in pictures of three sizes.
     #[test]
     fn what_is_sought_is_the_same_to_the_bit() {
         for (seed, size) in [(1, (96, 128)), (2, (45, 61)), (3, (33, 40))] {
