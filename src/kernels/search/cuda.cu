@@ -751,10 +751,11 @@ KERNEL search_settle(Level level) {
     if (p >= 2 * level.rows * level.columns) return;
     Spot at(level, p);
     Patch* const* grids = level.grids[1 - SEEK_PASS % 2];
-    Patch found = grids[at.direction][at.patch];
+    const Patch& found = grids[at.direction][at.patch];
     if (found.changed != FOUND || !is_mutual(level, grids[1 - at.direction], at.i, at.j, found.flow)) return;
-    found.changed = SEEK_PASS;
-    level.grids[SEEK_PASS % 2][at.direction][at.patch] = found;
+    Patch& to = level.grids[SEEK_PASS % 2][at.direction][at.patch];
+    to = found;
+    to.changed = SEEK_PASS;
 }
 EXPORT(search_settle)
 

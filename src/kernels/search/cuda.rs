@@ -150,8 +150,7 @@ fn of_level(
         all.block[0] = SINGLE_BLOCK as u32;
         return vec![all.with(raw).raster(forth).raster(back)];
     }
-    let along = |launch: Launch, threads: usize| {
-        let mut launch = launch;
+    let along = |mut launch: Launch, threads: usize| {
         launch.grid[0] = threads.div_ceil(BLOCK) as u32;
         launch.block[0] = BLOCK as u32;
         launch

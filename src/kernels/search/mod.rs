@@ -270,7 +270,7 @@ pub fn coarser(context: &Context, space: &Space, out: [&Tensor; 2]) -> candle_co
 
 impl Level {
     fn run(&mut self, context: &Context, coarser: Option<&Level>, beneath: &Beneath) {
-        fn both_ways([a, b]: &[Plane; 2]) -> [[&Plane; 2]; 2] {
+        fn both_ways<T>([a, b]: &[T; 2]) -> [[&T; 2]; 2] {
             [[a, b], [b, a]]
         }
         let ways = both_ways(&self.luma);
@@ -283,11 +283,11 @@ impl Level {
         }
         for pass in 0..DISTANCES.len() {
             std::mem::swap(&mut self.grids, &mut self.before);
-            let [forth, back] = &self.before;
+            let before = both_ways(&self.before);
             for (side, grid) in self.grids.iter_mut().enumerate() {
                 let search = Search {
                     luma: ways[side],
-                    before: [[forth, back], [back, forth]][side],
+                    before: before[side],
                     beside: Beside {
                         coarser: coarser.and_then(|c| c.flow(side)),
                         finer: beneath.finer.map(|finer| both_ways(finer)[side]),
@@ -300,14 +300,14 @@ impl Level {
             }
             if pass == seek::PASS && is_sought {
                 // what the pass before that had found is done with
-                let ([forth, back], sought) = (&self.grids, &mut self.before);
-                for (side, grid) in sought.iter_mut().enumerate() {
-                    let (luma, grids) = (ways[side], [[forth, back], [back, forth]][side]);
+                let found = both_ways(&self.grids);
+                for (side, grid) in self.before.iter_mut().enumerate() {
+                    let (luma, grids) = (ways[side], found[side]);
                     grid.seek(context, &Seek { luma, grids });
                 }
-                let [forth, back] = &self.before;
+                let sought = both_ways(&self.before);
                 for (side, grid) in self.grids.iter_mut().enumerate() {
-                    grid.settle(context, [[forth, back], [back, forth]][side]);
+                    grid.settle(context, sought[side]);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What no coarser level shows, and what moves further than its own size, as balls do, is found by no descent: its patches end where
 //! hardly anything fits. So do those of the other picture that it has moved to. After the first passes such patches are compared to each other at every
-//! sample nearby, and what two of them, one of each picture, find in each other is taken; the passes that follow tell it to their neighbours.
+//! sample nearby (a full search), and what two of them, one of each picture, find in each other is taken (a left-right check); the passes that follow tell it to their neighbours.
 //!
 //! That both are unexplained is what keeps out the ground that something covers in one of the pictures: what it resembles in the other one
 //! is explained.
