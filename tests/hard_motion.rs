@@ -271,3 +271,25 @@ fn what_only_fine_levels_show_is_not_lost() {
         assert!(wrong < 5.0, "({dx}, {dy}): {wrong} codes off");
     }
 }
+
+/// A ball that moves by more than its own width: halfway both pictures show the ground alone. Where it does not arrive there, it is off by
+/// 80 codes and more.
+#[test]
+fn what_moves_by_more_than_its_width_is_there_halfway() {
+    for (radius, dx, dy) in [(14.0, 42.0, 0.0), (14.0, -40.0, 24.0), (20.0, 56.0, 10.0)] {
+        let at = |s: f32| {
+            grey(|x, y| {
+                let (x, y) = (x - 160.0 - (s - 0.5) * dx, y - 96.0 - (s - 0.5) * dy);
+                match x.hypot(y) < radius {
+                    true => 0.92,
+                    false => texture(x + (s - 0.5) * dx, y + (s - 0.5) * dy),
+                }
+            })
+        };
+        let (left, truth, right) = (at(0.0), at(0.5), at(1.0));
+        let made = made(&left, &right, 0.5);
+        let inner = |x: usize, y: usize| (x as f32 - 160.0).hypot(y as f32 - 96.0) < 0.6 * radius;
+        let wrong = difference(&made, &truth, inner);
+        assert!(wrong < 10.0, "{radius}, ({dx}, {dy}): {wrong} codes off");
+    }
+}

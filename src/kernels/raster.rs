@@ -375,6 +375,17 @@ pub fn for_each_row<T: Send>(
     }
 }
 
+/// Calls `f` with the number of each of so many rows of `width` values, on the context's threads if there is enough to do.
+pub fn for_each(context: &Context, rows: usize, width: usize, f: impl Fn(usize) + Sync + Send) {
+    let threads = context.pool().current_num_threads();
+    if rows * width < PARALLEL_VALUES || threads == 1 {
+        (0..rows).for_each(f);
+    } else {
+        let rows = (0..rows).into_par_iter().with_max_len(piece(rows, threads));
+        context.pool().install(|| rows.for_each(f));
+    }
+}
+
 /// Most rows, of so many, that a thread should take at a time: pieces small enough that all end together.
 pub fn piece(rows: usize, threads: usize) -> usize {
     const PIECES: usize = 8;

@@ -353,6 +353,12 @@ inline unsigned __dp2a_hi(unsigned halves, unsigned bytes, unsigned sum) { retur
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by) { return (unsigned)(((unsigned long long)high << 32 | low) >> by); }
 inline int __ffs(unsigned bits) { return __builtin_ffs((int)bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+// Threads take turns: nothing comes in between.
+inline unsigned atomicMin(unsigned* at, unsigned value) {
+    unsigned before = *at;
+    *at = min(before, value);
+    return before;
+}
 inline unsigned __ballot_sync(unsigned mask, int vote) { return host::exchange(mask, vote != 0, -1); }
 
 // How many parameters a kernel has, and how large each is; -1 if there is none of that name.

@@ -11,16 +11,25 @@
 // hypotheses_project:
 //   Raster<const float> found, phase      [h, w, 4] and [h, w, 1]
 //   Raster<float> flows                   [h, w, 8]
-// hypotheses_choose: fuses `select` and `tell`. The differences come from the kernels `luma_differences` and `still_cells`.
+// hypotheses_choose: `select`. The differences come from the kernels `luma_differences` and `still_cells`.
 //   Raster<const float> flows             [h, w, 8]
 //   Raster<const float> cost0, cost1, cost2   [h, w, 1]: difference under each hypothesis in each cell by itself
-//   Raster<const float> found, past
 //   Raster<const Quad> left_luma, right_luma   [H, W, 1]: read where that nothing moves is better, but not clearly
-//   Raster<float> flow, cues              [h, w, 4] and [h, w, 8]
+//   Raster<float> chosen, cues            [h, w, 4] and [h, w, 8], of these the first three
+//   Raster<unsigned> arrivals             [h, w, 1]: nothing
+// hypotheses_arrive: `arrivals::Job::arrive`, after hypotheses_choose.
+//   Raster<const float> found, phase, chosen
+//   Raster<unsigned> arrivals
+// hypotheses_settle: fuses `arrivals::Job::settle` and `tell`, after hypotheses_arrive.
+//   Raster<const float> found, past, phase, chosen
+//   Raster<const unsigned> arrivals
+//   Raster<const Quad> left_luma, right_luma   read where something arrives
+//   Raster<float> flow, cues              [h, w, 4] and [h, w, 8], of these the last five
 //
 // Limited by memory and its latency: a choice reads 27 costs and 12 pairs of motion from the cache for some 150 operations.
 #include "../luma/sample.cuh"
 #include "../still/edge.cuh"
+#include "arrivals.cuh"
 #include "motion.cuh"
 
 const int ROUNDS = 3;
@@ -111,32 +120,53 @@ __device__ bool stands_still(const Raster<const Quad>& left, const Raster<const 
 }
 
 KERNEL hypotheses_choose(Raster<const float> flows, Raster<const float> cost0, Raster<const float> cost1,
-                         Raster<const float> cost2, Raster<const float> found, Raster<const float> past,
-                         Raster<const Quad> left_luma, Raster<const Quad> right_luma, Raster<float> flow, Raster<float> cues) {
+                         Raster<const float> cost2, Raster<const Quad> left_luma, Raster<const Quad> right_luma,
+                         Raster<float> chosen, Raster<float> cues, Raster<unsigned> arrivals) {
     int x = column(), y = row();
-    if (!flow.has(y, x)) return;
+    if (!chosen.has(y, x)) return;
     float left = CONTRAST * mean_around(cost0, y, x), right = CONTRAST * mean_around(cost1, y, x);
     float still = CONTRAST * mean_around(cost2, y, x);
     float least = fminf(left, right), better = still + CONTRAST * STILL_MARGIN;
     float more = fminf(STILL_SHARE * still, CONTRAST * STILL_MOST);
     bool stays = better < least && (better + more < least || stands_still(left_luma, right_luma, y, x));
     const float* from = flows.at(y, x) + (right < left ? 4 : 0);
-    float f[4];
-    for (int c = 0; c < 4; c++) flow.at(y, x)[c] = f[c] = stays ? 0.0f : from[c];
-
-    float mx = f[2] - f[0], my = f[3] - f[1];
-    float2 ahead = sample(found, y, x, 0, f[0], f[1]), back = sample(found, y, x, 2, f[2], f[3]);
-    float2 before = sample(past, y, x, 0, f[0], f[1]);
-    float known = past.at(y, x)[2];
-    float2 acceleration = limited({(mx + before.x) * known, (my + before.y) * known}, {mx, my});
+    for (int c = 0; c < 4; c++) chosen.at(y, x)[c] = stays ? 0.0f : from[c];
     float* to = cues.at(y, x);
     to[0] = left;
     to[1] = right;
     to[2] = still;
-    to[3] = apart(ahead.x - mx, ahead.y - my);
-    to[4] = apart(back.x + mx, back.y + my);
+    *arrivals.at(y, x) = NO_ARRIVAL;
+}
+EXPORT(hypotheses_choose)
+
+KERNEL hypotheses_arrive(Raster<const float> found, Raster<const float> phase, Raster<const float> chosen, Raster<unsigned> arrivals) {
+    int x = column(), y = row();
+    if (!arrivals.has(y, x)) return;
+    for (int way = 0; way < 2; way++) carry(found, *phase.at(y, x), chosen, y, x, way, arrivals);
+}
+EXPORT(hypotheses_arrive)
+
+KERNEL hypotheses_settle(Raster<const float> found, Raster<const float> past, Raster<const float> phase, Raster<const float> chosen,
+                         Raster<const unsigned> arrivals, Raster<const Quad> left_luma, Raster<const Quad> right_luma,
+                         Raster<float> flow, Raster<float> cues) {
+    int x = column(), y = row();
+    if (!flow.has(y, x)) return;
+    Raster<const Quad> luma[2] = {left_luma, right_luma};
+    float f[4];
+    if (!is_taken(found, *phase.at(y, x), chosen, luma, y, x, *arrivals.at(y, x), f))
+        for (int c = 0; c < 4; c++) f[c] = chosen.at(y, x)[c];
+    for (int c = 0; c < 4; c++) flow.at(y, x)[c] = f[c];
+
+    float2 motion = motion_of(f);
+    float2 ahead = sample(found, y, x, 0, f[0], f[1]), back = sample(found, y, x, 2, f[2], f[3]);
+    float2 before = sample(past, y, x, 0, f[0], f[1]);
+    float known = past.at(y, x)[2];
+    float2 acceleration = limited({(motion.x + before.x) * known, (motion.y + before.y) * known}, motion);
+    float* to = cues.at(y, x);
+    to[3] = apart(ahead.x - motion.x, ahead.y - motion.y);
+    to[4] = apart(back.x + motion.x, back.y + motion.y);
     to[5] = acceleration.x;
     to[6] = acceleration.y;
     to[7] = known;
 }
-EXPORT(hypotheses_choose)
+EXPORT(hypotheses_settle)

@@ -1,6 +1,6 @@
 //! The launches of `cuda.cu`.
 
-use super::{CUES, HYPOTHESES, Space};
+use super::{CUES, HYPOTHESES, Space, arrivals};
 use crate::kernels::cuda::{Card, DeviceRaster, Launch};
 use crate::kernels::luma::SAMPLES;
 use crate::kernels::luma::cuda::{Quads, differences};
@@ -49,6 +49,10 @@ pub struct DeviceSpace {
     pub flows: DeviceRaster,
     /// `[h, w, 1]` each; the last one is that of [`super::rest`], from [`crate::kernels::still`], once a pair.
     pub costs: [DeviceRaster; HYPOTHESES],
+    /// `[h, w, 4]`.
+    pub chosen: DeviceRaster,
+    /// `[h, w, 1]`.
+    pub arrivals: DeviceRaster<u32>,
 }
 
 impl Space {
@@ -61,6 +65,8 @@ impl Space {
         Ok(DeviceSpace {
             flows: card.raster(&self.flows)?,
             costs: [card.raster(a)?, card.raster(b)?, card.raster(c)?],
+            chosen: card.raster(&self.chosen)?,
+            arrivals: card.words(&self.arrivals)?,
         })
     }
 }
@@ -75,7 +81,7 @@ pub fn choose(
     phase: &DeviceRaster,
     space: &DeviceSpace,
     (flow, cues): (&DeviceRaster, &DeviceRaster),
-) -> candle_core::Result<[Launch; 3]> {
+) -> candle_core::Result<[Launch; 5]> {
     let size = phase.size();
     phase.expect("the phase", size, 1)?;
     found.expect("the motion found", size, 4)?;
@@ -86,23 +92,35 @@ pub fn choose(
     for cost in &space.costs {
         cost.expect("the costs", size, 1)?;
     }
+    space.chosen.expect("the choice", size, 4)?;
+    space.arrivals.expect("arrivals", size, 1)?;
+    arrivals::expect_few(size)?;
     let project = Launch::new("hypotheses", "hypotheses_project").pixels(size);
     let project = project.reads(found).reads(phase).raster(&space.flows);
     let [first, second, rest] = &space.costs;
     let compare = differences(luma, &space.flows, SAMPLES as f32, &[first, second])?;
     let choose = Launch::new("hypotheses", "hypotheses_choose").pixels(size);
     let choose = choose.reads(&space.flows).reads(first).reads(second);
-    let choose = choose.reads(rest).reads(found).reads(past);
-    let choose = choose.reads(luma[0]).reads(luma[1]);
-    Ok([project, compare, choose.raster(flow).raster(cues)])
+    let choose = choose.reads(rest).reads(luma[0]).reads(luma[1]);
+    let choose = choose.raster(&space.chosen).raster(cues);
+    let choose = choose.raster(&space.arrivals);
+    let arrive = Launch::new("hypotheses", "hypotheses_arrive").pixels(size);
+    let arrive = arrive.reads(found).reads(phase).reads(&space.chosen);
+    let arrive = arrive.raster(&space.arrivals);
+    let settle = Launch::new("hypotheses", "hypotheses_settle").pixels(size);
+    let settle = settle.reads(found).reads(past).reads(phase);
+    let settle = settle.reads(&space.chosen).reads(&space.arrivals);
+    let settle = settle.reads(luma[0]).reads(luma[1]);
+    let settle = settle.raster(flow).raster(cues);
+    Ok([project, compare, choose, arrive, settle])
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::{DType, Device, Tensor};
 
     use super::super as door;
-    use super::super::tests::nearly_alike;
+    use super::super::tests::{nearly_alike, thing};
     use super::*;
     use crate::kernels::cuda::emulation::{input, output, run};
     use crate::kernels::luma::Warped;
@@ -139,9 +157,13 @@ mod tests {
         door::choose(&plain, luma, (found, &past), &phase, spaces, to).unwrap();
 
         let (flows, costs) = (zeros(&[h, w, 8]), [0; 2].map(|_| zeros(&[h, w, 1])));
+        let chosen = zeros(&[h, w, 4]);
+        let arrivals = Tensor::zeros((h, w, 1), DType::U32, &Device::Cpu).unwrap();
         let device = DeviceSpace {
             flows: output(&flows),
             costs: [output(&costs[0]), output(&costs[1]), input(&space.costs[2])],
+            chosen: output(&chosen),
+            arrivals: output(&arrivals),
         };
         let [(_left, left), (_right, right)] = luma.map(in_quads);
         let (flow, cues) = (output(&got.0.tensor()), output(&got.1.tensor()));
@@ -175,6 +197,18 @@ mod tests {
             let even = [2.0f32, 0.5, -2.0, -0.5].repeat(size.0 * size.1);
             let found = Tensor::from_vec(even, (size.0, size.1, 4), &Device::Cpu);
             check("nearly alike", luma.each_ref(), &found.unwrap(), None, 0.5);
+        }
+    }
+
+    #[test]
+    fn what_arrives_is_the_same() {
+        for (by, ground, post) in [(8.0, 0.0, false), (7.4, -1.0, false), (0.0, 4.0, true)] {
+            let (luma, found) = thing(by, ground, post);
+            let luma = luma.map(|luma| bytes(&luma));
+            for t in [0.25, 0.5, 0.9] {
+                let what = format!("{by} over {ground}, {t}");
+                check(&what, luma.each_ref(), &found, Some(1.0), t);
+            }
         }
     }
 

@@ -5,7 +5,8 @@
 //! right one; `ROUNDS` rounds of this fixed point, beginning from the motion at x itself, give one hypothesis. The
 //! motion from right to left gives a second one in the same way, and a third is that nothing moves, as logos and
 //! subtitles do. A cell takes the one under which the luma of both sides differs least; that nothing moves has to be clearly better
-//! where no edge stands still, since textures are alike by chance.
+//! where no edge stands still, since textures are alike by chance. What arrives at a cell though none of these leads to it takes
+//! its place ([`arrivals`]).
 //!
 //! A cell also gets [`CUES`] values that tell of the choice:
 //! - the difference of luma (0 to 1) under each hypothesis, times `super::agreement::CONTRAST`;
@@ -20,10 +21,11 @@ use candle_core::{DType, Device, Tensor};
 use super::Context;
 use super::change::{self, Pair};
 use super::luma::{self, SAMPLES, Warped};
-use super::raster::{Raster, Source, write};
+use super::raster::{Raster, Source, write, write_of};
 use super::resample;
 use super::still::Edge;
 
+mod arrivals;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod cpu;
 #[cfg(any(
@@ -66,6 +68,10 @@ pub struct Space {
     flows: Tensor,
     /// Difference under each hypothesis in each cell by itself, `[h, w, 1]`.
     costs: [Tensor; HYPOTHESES],
+    /// The flow of the best one, `[h, w, 4]`.
+    chosen: Tensor,
+    /// What arrives in each cell, `[h, w, 1]` of `u32`.
+    arrivals: Tensor,
 }
 
 impl Space {
@@ -78,6 +84,8 @@ impl Space {
         Ok(Self {
             flows: zeros(8)?,
             costs: [zeros(1)?, zeros(1)?, zeros(1)?],
+            chosen: zeros(4)?,
+            arrivals: Tensor::zeros((height, width, 1), DType::U32, device)?,
         })
     }
 }
@@ -111,7 +119,8 @@ pub fn choose(
         let sides = warped.warp(context, luma, &flow, SAMPLES as f32)?;
         luma::differences(context, sides, &space.costs[hypothesis])?;
     }
-    select(context, space, luma, flow)?;
+    select(context, space, luma)?;
+    arrive(context, luma, found, phase, (space, flow))?;
     tell(context, &space.costs, (found, past), flow, cues)
 }
 
@@ -250,12 +259,7 @@ struct Projection<'a> {
 }
 
 /// The flow of least difference.
-fn select(
-    context: &Context,
-    space: &Space,
-    luma: [&Tensor; 2],
-    flow: &Tensor,
-) -> candle_core::Result<()> {
+fn select(context: &Context, space: &Space, luma: [&Tensor; 2]) -> candle_core::Result<()> {
     let luma = luma.map(Source::lock);
     let (flows, costs) = (
         Source::lock(&space.flows),
@@ -266,15 +270,69 @@ fn select(
         costs: Costs::new(&costs)?,
         luma: Pair::new(luma.each_ref())?,
     };
-    write("choice", flow, |mut out| {
-        out.expect("the flow", job.flows.size(), 4)?;
-        out.expect("the flow", job.luma.cells(), 4)?;
+    write("choice", &space.chosen, |mut out| {
+        out.expect("the choice", job.flows.size(), 4)?;
+        out.expect("the choice", job.luma.cells(), 4)?;
         job.costs.expect(out.size())?;
         match context.level() {
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             super::CpuLevel::VECTORS => cpu::select(&job, context, &mut out),
             _ => reference::select(&job, context, &mut out),
         }
+        Ok(())
+    })
+}
+
+/// The flow chosen, or that of what arrives.
+fn arrive(
+    context: &Context,
+    luma: [&Tensor; 2],
+    found: &Tensor,
+    phase: &Tensor,
+    (space, flow): (&Space, &Tensor),
+) -> candle_core::Result<()> {
+    // the phase may lie in the memory of the flow, which is locked where it is written
+    let settled = space.flows.narrow(2, 0, 4)?;
+    settle(context, luma, found, phase, (space, &settled))?;
+    let settled = Source::lock(&settled);
+    let settled = settled.raster()?;
+    write("arrived", flow, |mut out| {
+        out.expect("the flow", settled.size(), 4)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, cell) in row.chunks_mut(pixel).enumerate() {
+                cell[..4].copy_from_slice(settled.at(y, x));
+            }
+        });
+        Ok(())
+    })
+}
+
+/// As [`arrive`]; the phase lies elsewhere than `flow`.
+fn settle(
+    context: &Context,
+    luma: [&Tensor; 2],
+    found: &Tensor,
+    phase: &Tensor,
+    (space, flow): (&Space, &Tensor),
+) -> candle_core::Result<()> {
+    let luma = luma.map(Source::lock);
+    let [found, phase, chosen] = [found, phase, &space.chosen].map(Source::lock);
+    let job = arrivals::Job {
+        found: found.raster()?,
+        phase: phase.raster()?,
+        chosen: chosen.raster()?,
+        luma: Pair::new(luma.each_ref())?,
+    };
+    arrivals::expect_few(job.found.size())?;
+    write_of("arrivals", &space.arrivals, |mut out| {
+        job.arrive(context, out.data_mut());
+        Ok(())
+    })?;
+    let arrivals = Source::lock(&space.arrivals);
+    let arrivals = arrivals.raster_of()?;
+    write("settled", flow, |mut out| {
+        job.settle(context, arrivals.data(), &mut out);
         Ok(())
     })
 }

@@ -186,6 +186,101 @@ fn standing_still_is_clearly_better_or_something_stands() {
     assert_eq!(flow[..4], [0.0; 4]);
 }
 
+/// A square of 2x2 cells that goes to the right by `by` of them, more than it is wide, and the ground it goes over, which goes by `ground`
+/// and where there is a post that stands, too: luma of both pictures and the motion found.
+pub(super) fn thing(by: f32, ground: f32, post: bool) -> ([Tensor; 2], Tensor) {
+    let (h, w) = (12, 24);
+    let square = |x: usize, y: usize, at: f32| {
+        let first = SAMPLES as f32 * at;
+        (first..first + 8.0).contains(&(x as f32)) && (20..28).contains(&y)
+    };
+    let pole = |x: usize| post && (44..52).contains(&x);
+    let behind: Vec<f32> = values(&texture((h, w), |_, _| (0.0, 0.0)));
+    let moved = values(&texture((h, w), |_, _| (SAMPLES as f32 * ground, 0.0)));
+    let columns = SAMPLES * w;
+    let luma = |ground: &[f32], at: f32| {
+        let value = |i: usize| match (i % columns, i / columns) {
+            (x, _) if pole(x) => 0.45 - 0.9 * f32::from(u8::from(x % 2 == 0)),
+            (x, y) if !post && square(x, y, at) => 0.3 + 0.01 * (x as f32 - SAMPLES as f32 * at),
+            _ => ground[i],
+        };
+        let values = (0..SAMPLES * h * columns).map(value).collect();
+        tensor(values, (SAMPLES * h, columns, 1))
+    };
+    let (left, right) = (4.0, 4.0 + by);
+    let found = (0..h * w).flat_map(|i| {
+        let at = (SAMPLES * (i % w), SAMPLES * (i / w));
+        let way = |is_thing: bool| match (is_thing, pole(at.0)) {
+            (true, _) => by,
+            (_, true) => 0.0,
+            _ => ground,
+        };
+        let [ahead, back] = [left, right].map(|x| way(!post && square(at.0, at.1, x)));
+        [ahead, 0.0, -back, 0.0]
+    });
+    let found = tensor(found.collect(), (h, w, 4));
+    ([luma(&behind, left), luma(&moved, right)], found)
+}
+
+/// Where a phase leaves it: the cells that are not as all others.
+fn cells_apart(flow: &[f32], from_ground: f32) -> Vec<(usize, usize, f32)> {
+    let cells = flow.chunks(4).enumerate();
+    let motions = cells.map(|(i, flow)| (i / 24, i % 24, flow[2] - flow[0]));
+    motions
+        .filter(|&(_, x, by)| (4..20).contains(&x) && (by - from_ground).abs() > 0.5)
+        .collect()
+}
+
+#[test]
+fn what_goes_further_than_its_width_arrives() {
+    let (plain, fast) = contexts();
+    for ground in [0.0, -1.0] {
+        let ([left, right], found) = thing(8.0, ground, false);
+        for t in [0.25, 0.5, 0.75] {
+            let [(flow, cues), (flow_fast, _)] =
+                [&plain, &fast].map(|c| chosen(c, [&left, &right], &found, t));
+            close("flow", &flow_fast, &flow, TOLERANCE);
+            let x = 4 + (8.0 * t) as usize;
+            let there = [(5, x, 8.0), (5, x + 1, 8.0), (6, x, 8.0), (6, x + 1, 8.0)];
+            let apart = cells_apart(&flow, ground);
+            let at_it = |&(y, x, _): &(usize, usize, f32)| {
+                // where it is in either picture, nothing explains the ground
+                let beside = |first: usize| (first - 2..first + 4).contains(&x);
+                !((4..8).contains(&y) && (beside(4) || beside(12))) || there.contains(&(y, x, 8.0))
+            };
+            let apart: Vec<_> = apart.into_iter().filter(at_it).collect();
+            assert_eq!(apart, there, "phase {t}, ground {ground}");
+            let cell = &cues[CUES * (24 * 5 + x)..][..CUES];
+            assert!(cell[3] < 2e-3 && cell[4] < 2e-3, "{cell:?}");
+        }
+    }
+}
+
+#[test]
+fn a_post_before_moving_ground_stays() {
+    let (_, context) = contexts();
+    let ([left, right], found) = thing(0.0, 4.0, true);
+    let (flow, _) = chosen(&context, [&left, &right], &found, 0.5);
+    for y in 0..12 {
+        for x in [11, 12] {
+            assert_eq!(flow[4 * (24 * y + x)..][..4], [0.0; 4], "cell {y}, {x}");
+        }
+    }
+}
+
+#[test]
+fn arrivals_do_not_depend_on_threads() {
+    let size = (64, 96);
+    let mut random = Random(5);
+    let luma = [0; 2].map(|_| random.dense(&[SAMPLES * size.0, SAMPLES * size.1, 1], 0.5));
+    let found = random.tensor(size, 4, 2.0);
+    let [one, four] = [1, 4].map(|threads| {
+        let context = Context::new(threads).unwrap();
+        chosen(&context, luma.each_ref(), &found, 0.4)
+    });
+    assert_eq!(one, four);
+}
+
 #[test]
 fn acceleration_has_a_limit_and_none_is_known_of_a_first_pair() {
     let (context, _) = contexts();
