@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from arrivals import arrived
+
 # Largest displacements that are compared: of features in cells, of luma in samples, four of which are a cell.
 RADIUS, LUMA_RADIUS = 2, 2
 SAMPLES = 4
@@ -216,7 +218,7 @@ def difference(a, b, flow):
 
 
 def chosen(a, b, found, past, t):
-    """The hypothesis under which luma differs least, and what a decoder learns of all of them [B, CUES, h, w]."""
+    """The hypothesis under which luma differs least, or what arrives, and what a decoder learns of all of them [B, CUES, h, w]."""
     flows = hypotheses(found, t)
     still = window(F.avg_pool2d((a - b).abs(), SAMPLES, ceil_mode=True, count_include_pad=False))
     costs = [difference(a, b, flows[0]), difference(a, b, flows[1]), still]
@@ -224,6 +226,10 @@ def chosen(a, b, found, past, t):
     judged = torch.stack((costs[0], costs[1], still + STILL_MARGIN + more))
     index = judged.argmin(0, keepdim=True).expand(-1, -1, 4, -1, -1)
     flow = torch.stack(flows).gather(0, index)[0]
+    ahead, back = found.split(2, 1)
+    errors = [(by + warp(other, by)).norm(dim=1, keepdim=True) for by, other in ((ahead, back), (back, ahead))]
+    errors = torch.cat(errors, 1)
+    flow = arrived(a, b, found, errors, flow, everywhere(t, flow[:, :1]))
     cues = CONTRAST * torch.cat(costs, 1), inconsistency(found, flow), acceleration(past, flow), past[:, 2:]
     return flow, torch.cat(cues, 1)
 
