@@ -16,11 +16,11 @@ BETTER, VARIED = 3 * CODE, 2 * CODE
 NONE, SOURCE_BITS, AGREEMENT = (1 << 32) - 1, 24, 128
 
 
-def arrived(a, b, found, errors, flow, t):
+def arrived(a, b, found, errors, flow, t, standing):
     """The flow [B, 4, h, w] chosen before, or that of what arrives at the phases t [B, 1, h, w].
 
     a, b luma [B, 1, H, W] of -0.5 to 0.5; found [B, 4, h, w] in cells; errors [B, 2, h, w]: how far the other direction's
-    motion is from being the opposite of each one's.
+    motion is from being the opposite of each one's; standing [B, 1, h, w]: whether edges stand still there.
     """
     arrivals = carried(found, errors, flow, t)
     batch, y, x = (arrivals != NONE).nonzero(as_tuple=True)
@@ -36,13 +36,17 @@ def arrived(a, b, found, errors, flow, t):
     cost = lambda start, end: (left(start) - right(end)).abs().sum(1)
     along = cost(start, end)
     explains = lambda other: (10 * along < 7 * other) & (along + BETTER < other)
-    explained = lambda cost, shown: (VARIED < variation(shown)) & (2 * cost < variation(shown))
-    goes = lambda by: (
-        explained(cost(start - by, start), right(start)),
-        explained(cost(end, end + by), left(end)),
-    )
-    (p, q), (r, s) = goes(motion), goes(ground)
-    in_front = (along + BETTER < cost(chosen[:, :2], chosen[:, 2:])) | ~(p | q) & ~(r & s)
+    stands = (ground == 0).all(1) & standing[batch, 0, y, x]
+
+    def explained(cost, shown, flat):
+        varied = variation(shown)
+        return torch.where(varied > VARIED, 2 * cost < varied, flat)
+
+    def goes(by, flat):
+        return explained(cost(start - by, start), right(start), flat), explained(cost(end, end + by), left(end), flat)
+
+    (p, q), (r, s) = goes(motion, stands), goes(ground, torch.zeros_like(stands))
+    in_front = (along + BETTER < cost(chosen[:, :2], chosen[:, 2:])) & ~stands | ~(p | q) & ~(r & s)
     taken = explains(cost(start, start + ground)) & explains(cost(end - ground, end)) & in_front
     flow = flow.clone()
     flow[batch[taken], :, y[taken], x[taken]] = torch.cat((start, end), 1)[taken]

@@ -222,14 +222,15 @@ def chosen(a, b, found, past, t):
     flows = hypotheses(found, t)
     still = window(F.avg_pool2d((a - b).abs(), SAMPLES, ceil_mode=True, count_include_pad=False))
     costs = [difference(a, b, flows[0]), difference(a, b, flows[1]), still]
-    more = torch.where(stands_still(a, b), 0, (STILL_SHARE * still).clamp(max=STILL_MOST))
+    standing = stands_still(a, b)
+    more = torch.where(standing, 0, (STILL_SHARE * still).clamp(max=STILL_MOST))
     judged = torch.stack((costs[0], costs[1], still + STILL_MARGIN + more))
     index = judged.argmin(0, keepdim=True).expand(-1, -1, 4, -1, -1)
     flow = torch.stack(flows).gather(0, index)[0]
     ahead, back = found.split(2, 1)
     errors = [(by + warp(other, by)).norm(dim=1, keepdim=True) for by, other in ((ahead, back), (back, ahead))]
     errors = torch.cat(errors, 1)
-    flow = arrived(a, b, found, errors, flow, everywhere(t, flow[:, :1]))
+    flow = arrived(a, b, found, errors, flow, everywhere(t, flow[:, :1]), standing)
     cues = CONTRAST * torch.cat(costs, 1), inconsistency(found, flow), acceleration(past, flow), past[:, 2:]
     return flow, torch.cat(cues, 1)
 

@@ -1,12 +1,14 @@
 // What arrives at a cell: arrivals.rs, constants and all.
 #pragma once
 #include "../luma/sample.cuh"
+#include "../still/edge.cuh"
 #include "motion.cuh"
 
 const float APART = 0.7f, TRUST = 1.0f, FAR_CELLS = 1e5f, AGREEMENT = 128.0f;
 const int WHOLE_SAMPLE = 16, CODE_STEPS = WHOLE_SAMPLE * WHOLE_SAMPLE * SAMPLES * SAMPLES;
 const int BETTER = 3 * CODE_STEPS, SHARE = 7, SHARE_OF = 10;
 const int EXPLAINED = 1, EXPLAINED_OF = 2, VARIED = 2 * CODE_STEPS;
+const int STEP = 20, ALIKE = 6, LEAST_STANDING = 2;
 const unsigned NO_ARRIVAL = 0xffffffffu, SOURCE_BITS = 24;
 
 __device__ inline float squared(float2 v) { return v.x * v.x + v.y * v.y; }
@@ -96,16 +98,35 @@ __device__ inline int cost_of(const Raster<const Quad> luma[2], int y, int x, fl
     return sum;
 }
 
-__device__ inline bool is_explained(int cost, int varied) { return VARIED < varied && cost * EXPLAINED_OF < varied * EXPLAINED; }
+__device__ inline bool is_explained(int cost, int varied, bool flat) {
+    return varied > VARIED ? cost * EXPLAINED_OF < varied * EXPLAINED : flat;
+}
 
-// Whether a motion explains what the right picture shows where the thing is in the left one (bit 0), and the other way round (bit 1).
-__device__ inline int goes(const Raster<const Quad> luma[2], int y, int x, float2 from, float2 to, float2 motion) {
+// Whether a motion explains what the right picture shows where the thing is in the left one (bit 0), and the other way round (bit 1);
+// `flat` where that varies by nothing to speak of.
+__device__ inline int goes(const Raster<const Quad> luma[2], int y, int x, float2 from, float2 to, float2 motion, bool flat) {
     float2 before = minus(from, motion), after = {to.x + motion.x, to.y + motion.y};
-    int right = is_explained(cost_of(luma, y, x, before, from), variation_of(luma[1], y, x, from));
-    return right | is_explained(cost_of(luma, y, x, to, after), variation_of(luma[0], y, x, to)) << 1;
+    int right = is_explained(cost_of(luma, y, x, before, from), variation_of(luma[1], y, x, from), flat);
+    return right | is_explained(cost_of(luma, y, x, to, after), variation_of(luma[0], y, x, to), flat) << 1;
 }
 
 __device__ inline bool explains(int along, int other) { return SHARE_OF * along < SHARE * other && along + BETTER < other; }
+
+__device__ inline int code_of(Quad quad, int i) { return (int)(quad >> 8 * i & 255); }
+
+// Whether edges around a cell stand still. A quad has a sample and those right of it and below; beyond the picture they are itself.
+__device__ inline bool stands_still(const Raster<const Quad>& left, const Raster<const Quad>& right, int y, int x) {
+    int bottom = min(SAMPLES * (y + 2), left.height), beyond = min(SAMPLES * (x + 2), left.width), edges = 0;
+    for (int sy = max(SAMPLES * (y - 1), 0); sy < bottom; sy++) {
+        for (int sx = max(SAMPLES * (x - 1), 0); sx < beyond; sx++) {
+            Quad a = *left.at(sy, sx), b = *right.at(sy, sx);
+            bool across = is_edge(code_of(a, 0), code_of(b, 0), code_of(a, 1), code_of(b, 1), STEP, ALIKE);
+            edges += across || is_edge(code_of(a, 0), code_of(b, 0), code_of(a, 2), code_of(b, 2), STEP, ALIKE);
+            if (edges >= LEAST_STANDING) return true;
+        }
+    }
+    return false;
+}
 
 // Whether what has arrived is taken, and its flow.
 __device__ inline bool is_taken(const Raster<const float>& found, float t, const Raster<const float>& chosen, const Raster<const Quad> luma[2],
@@ -118,8 +139,9 @@ __device__ inline bool is_taken(const Raster<const float>& found, float t, const
     int along = cost_of(luma, y, x, from, to);
     if (!explains(along, cost_of(luma, y, x, from, {from.x + ground.x, from.y + ground.y}))) return false;
     if (!explains(along, cost_of(luma, y, x, minus(to, ground), to))) return false;
-    bool is_better = along + BETTER < cost_of(luma, y, x, {here[0], here[1]}, {here[2], here[3]});
-    if (!is_better && (goes(luma, y, x, from, to, motion) != 0 || goes(luma, y, x, from, to, ground) == 3)) return false;
+    bool stands = ground.x == 0.0f && ground.y == 0.0f && stands_still(luma[0], luma[1], y, x);
+    bool is_better = !stands && along + BETTER < cost_of(luma, y, x, {here[0], here[1]}, {here[2], here[3]});
+    if (!is_better && (goes(luma, y, x, from, to, motion, stands) != 0 || goes(luma, y, x, from, to, ground, false) == 3)) return false;
     flow[0] = from.x;
     flow[1] = from.y;
     flow[2] = to.x;

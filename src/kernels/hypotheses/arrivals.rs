@@ -6,12 +6,14 @@
 //! - the thing is explained: left and right are alike along its motion, and along the motion chosen neither where it comes from nor where
 //!   it goes to is. So it covers there what the ground shows in the other picture, and repetition and rest, which both explain, are none;
 //! - and it lies in front: what was chosen explains the place less well, or neither motion explains what the other picture shows where the
-//!   thing is in one of them, as ground that comes to light there. Left and right of a post that stands before a moving ground that goes the ground's way: the post stays. And where
-//!   a disc has come from and where it goes to, two pieces of ground may resemble each other, but there it is itself what covers them.
+//!   thing is in one of them, as ground that comes to light there. Left and right of a post that stands before a moving ground that goes
+//!   the ground's way: the post stays. And where a disc has come from and where it goes to, two pieces of ground may resemble each other,
+//!   but there it is itself what covers them. Ground without texture goes any way, so where edges stand still, as those of letters do,
+//!   it counts as what goes along.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::reference::sample;
+use super::reference::{sample, stands_still};
 use crate::kernels::Context;
 use crate::kernels::change::Pair;
 use crate::kernels::luma::SAMPLES;
@@ -146,8 +148,10 @@ impl Job<'_> {
         let explains = |other| SHARE.1 * along < SHARE.0 * other && along + BETTER < other;
         let in_front = || {
             let here = cost([chosen[0], chosen[1]], [chosen[2], chosen[3]]);
-            let gone = |motion| self.goes((y, x), [from, to], motion);
-            along + BETTER < here || gone(motion) == [false; 2] && gone(ground) != [true; 2]
+            let stands = ground == [0.0; 2] && stands_still(&self.luma, (y, x));
+            let goes = |motion, flat| self.goes((y, x), [from, to], motion, flat);
+            along + BETTER < here && !stands
+                || goes(motion, stands) == [false; 2] && goes(ground, false) != [true; 2]
         };
         let taken = explains(cost(from, plus(from, ground)))
             && explains(cost(less(to, ground), to))
@@ -156,11 +160,20 @@ impl Job<'_> {
     }
 
     /// Whether a motion explains what the right picture shows where the thing is in the left one, (x, y) cells away, and the other way
-    /// round.
-    fn goes(&self, cell: (usize, usize), [from, to]: [Motion; 2], motion: Motion) -> [bool; 2] {
+    /// round; `flat` where that varies by nothing to speak of, which any motion explains.
+    fn goes(
+        &self,
+        cell: (usize, usize),
+        [from, to]: [Motion; 2],
+        motion: Motion,
+        flat: bool,
+    ) -> [bool; 2] {
         let explained = |left, right, shown| {
-            let (cost, varied) = (self.difference(cell, left, right), variation(&shown));
-            VARIED < varied && cost * EXPLAINED.1 < varied * EXPLAINED.0
+            let varied = variation(&shown);
+            match varied > VARIED {
+                true => self.difference(cell, left, right) * EXPLAINED.1 < varied * EXPLAINED.0,
+                false => flat,
+            }
         };
         let (right, left) = (&self.luma.right, &self.luma.left);
         [

@@ -28,13 +28,11 @@
 //
 // Limited by memory and its latency: a choice reads 27 costs and 12 pairs of motion from the cache for some 150 operations.
 #include "../luma/sample.cuh"
-#include "../still/edge.cuh"
 #include "arrivals.cuh"
 #include "motion.cuh"
 
 const int ROUNDS = 3;
 const float STILL_MARGIN = 0.5f / 255.0f, STILL_SHARE = 2.0f, STILL_MOST = 12.0f / 255.0f, CONTRAST = 8.0f;
-const int STEP = 20, ALIKE = 6, LEAST_STANDING = 2;
 
 // Mean of the pixels of a cell, as many as are there, in cells.
 __device__ float2 pooled(const Raster<const float>& flow, int y, int x, int factor) {
@@ -101,22 +99,6 @@ EXPORT(hypotheses_project)
 __device__ float apart(float x, float y) {
     float e = length({x, y});
     return e / (1.0f + e);
-}
-
-__device__ int code_of(Quad quad, int i) { return (int)(quad >> 8 * i & 255); }
-
-// Whether edges around a cell stand still. A quad has a sample and those right of it and below; beyond the picture they are itself.
-__device__ bool stands_still(const Raster<const Quad>& left, const Raster<const Quad>& right, int y, int x) {
-    int bottom = min(SAMPLES * (y + 2), left.height), beyond = min(SAMPLES * (x + 2), left.width), edges = 0;
-    for (int sy = max(SAMPLES * (y - 1), 0); sy < bottom; sy++) {
-        for (int sx = max(SAMPLES * (x - 1), 0); sx < beyond; sx++) {
-            Quad a = *left.at(sy, sx), b = *right.at(sy, sx);
-            bool across = is_edge(code_of(a, 0), code_of(b, 0), code_of(a, 1), code_of(b, 1), STEP, ALIKE);
-            edges += across || is_edge(code_of(a, 0), code_of(b, 0), code_of(a, 2), code_of(b, 2), STEP, ALIKE);
-            if (edges >= LEAST_STANDING) return true;
-        }
-    }
-    return false;
 }
 
 KERNEL hypotheses_choose(Raster<const float> flows, Raster<const float> cost0, Raster<const float> cost1,
