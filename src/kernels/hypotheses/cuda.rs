@@ -202,8 +202,13 @@ mod tests {
 
     #[test]
     fn what_arrives_is_the_same() {
-        for (by, ground, post) in [(8.0, 0.0, false), (7.4, -1.0, false), (0.0, 4.0, true)] {
-            let (luma, found) = thing(by, ground, post);
+        for (by, ground, post, tiles) in [
+            (8.0, 0.0, false, false),
+            (7.4, -1.0, false, true),
+            (0.0, 4.0, true, false),
+            (0.0, 4.0, true, true),
+        ] {
+            let (luma, found) = thing(by, ground, post, tiles);
             let luma = luma.map(|luma| bytes(&luma));
             for t in [0.25, 0.5, 0.9] {
                 let what = format!("{by} over {ground}, {t}");

@@ -187,17 +187,25 @@ fn standing_still_is_clearly_better_or_something_stands() {
 }
 
 /// A square of 2x2 cells that goes to the right by `by` of them, more than it is wide, and the ground it goes over, which goes by `ground`
-/// and where there is a post that stands, too: luma of both pictures and the motion found.
-pub(super) fn thing(by: f32, ground: f32, post: bool) -> ([Tensor; 2], Tensor) {
+/// and where there is a post that stands, too: luma of both pictures and the motion found. With `tiles` the ground has no texture but
+/// columns of cells.
+pub(super) fn thing(by: f32, ground: f32, post: bool, tiles: bool) -> ([Tensor; 2], Tensor) {
     let (h, w) = (12, 24);
     let square = |x: usize, y: usize, at: f32| {
         let first = SAMPLES as f32 * at;
         (first..first + 8.0).contains(&(x as f32)) && (20..28).contains(&y)
     };
     let pole = |x: usize| post && (44..52).contains(&x);
-    let behind: Vec<f32> = values(&texture((h, w), |_, _| (0.0, 0.0)));
-    let moved = values(&texture((h, w), |_, _| (SAMPLES as f32 * ground, 0.0)));
     let columns = SAMPLES * w;
+    let seen = |moved: f32| {
+        let tile = |i: usize| ((i % columns) as f32 / SAMPLES as f32 - moved).floor();
+        let shade = |i| 0.1 * (7.0 * tile(i)).rem_euclid(5.0) - 0.2;
+        match tiles {
+            true => (0..SAMPLES * h * columns).map(shade).collect(),
+            false => values(&texture((h, w), |_, _| (SAMPLES as f32 * moved, 0.0))),
+        }
+    };
+    let (behind, moved) = (seen(0.0), seen(ground));
     let luma = |ground: &[f32], at: f32| {
         let value = |i: usize| match (i % columns, i / columns) {
             (x, _) if pole(x) => 0.45 - 0.9 * f32::from(u8::from(x % 2 == 0)),
@@ -235,7 +243,7 @@ fn cells_apart(flow: &[f32], from_ground: f32) -> Vec<(usize, usize, f32)> {
 fn what_goes_further_than_its_width_arrives() {
     let (plain, fast) = contexts();
     for ground in [0.0, -1.0] {
-        let ([left, right], found) = thing(8.0, ground, false);
+        let ([left, right], found) = thing(8.0, ground, false, false);
         for t in [0.25, 0.5, 0.75] {
             let [(flow, cues), (flow_fast, _)] =
                 [&plain, &fast].map(|c| chosen(c, [&left, &right], &found, t));
@@ -259,11 +267,12 @@ fn what_goes_further_than_its_width_arrives() {
 #[test]
 fn a_post_before_moving_ground_stays() {
     let (_, context) = contexts();
-    let ([left, right], found) = thing(0.0, 4.0, true);
-    let (flow, _) = chosen(&context, [&left, &right], &found, 0.5);
-    for y in 0..12 {
-        for x in [11, 12] {
-            assert_eq!(flow[4 * (24 * y + x)..][..4], [0.0; 4], "cell {y}, {x}");
+    for tiles in [false, true] {
+        let ([left, right], found) = thing(0.0, 4.0, true, tiles);
+        let (flow, _) = chosen(&context, [&left, &right], &found, 0.5);
+        for (y, x) in (0..12).flat_map(|y| [(y, 11), (y, 12)]) {
+            let flow = &flow[4 * (24 * y + x)..][..4];
+            assert_eq!(flow, [0.0; 4], "cell {y}, {x}, tiles: {tiles}");
         }
     }
 }
