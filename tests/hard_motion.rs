@@ -273,7 +273,7 @@ fn what_only_fine_levels_show_is_not_lost() {
 }
 
 /// A ball that moves by more than its own width: halfway both pictures show the ground alone. Where it does not arrive there, it is off by
-/// 80 codes and more.
+/// 28 to 110 codes.
 #[test]
 fn what_moves_by_more_than_its_width_is_there_halfway() {
     for (radius, dx, dy) in [(14.0, 42.0, 0.0), (14.0, -40.0, 24.0), (20.0, 56.0, 10.0)] {

@@ -58,7 +58,7 @@ __device__ inline void carry(const Raster<const float>& found, float t, const Ra
 
 // Where the first sample of a cell lies along an axis, moved by so many cells, in parts of a sample.
 __device__ inline int moved_to(int cell, float by) {
-    by = fminf(fmaxf(by, -FAR_CELLS), FAR_CELLS) * (float)(SAMPLES * WHOLE_SAMPLE);
+    by = by != by ? 0.0f : fminf(fmaxf(by, -FAR_CELLS), FAR_CELLS) * (float)(SAMPLES * WHOLE_SAMPLE);
     return SAMPLES * WHOLE_SAMPLE * cell + (int)roundf(by);
 }
 

@@ -194,7 +194,8 @@ impl Job<'_> {
 fn samples(luma: &Raster<u8>, (y, x): (usize, usize), by: Motion) -> [i32; SAMPLES * SAMPLES] {
     const SIDE: usize = SAMPLES + 1;
     let place = |cell: usize, by: f32| {
-        let by = (by.max(-FAR).min(FAR) * (SAMPLES as i32 * WHOLE) as f32).round() as i32;
+        // what is no number becomes 0
+        let by = (by.clamp(-FAR, FAR) * (SAMPLES as i32 * WHOLE) as f32).round() as i32;
         (
             (SAMPLES * cell) as i32 + by.div_euclid(WHOLE),
             by.rem_euclid(WHOLE),

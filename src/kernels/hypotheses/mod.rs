@@ -6,7 +6,7 @@
 //! motion from right to left gives a second one in the same way, and a third is that nothing moves, as logos and
 //! subtitles do. A cell takes the one under which the luma of both sides differs least; that nothing moves has to be clearly better
 //! where no edge stands still, since textures are alike by chance. What arrives at a cell though none of these leads to it takes
-//! its place ([`arrivals`]).
+//! its place (`arrivals`).
 //!
 //! A cell also gets [`CUES`] values that tell of the choice:
 //! - the difference of luma (0 to 1) under each hypothesis, times `super::agreement::CONTRAST`;
