@@ -11,6 +11,8 @@ SAMPLES, WHOLE = 4, 16
 APART, TRUST = 0.7, 1.0
 # A code's difference in all of a cell's samples.
 CODE = WHOLE**2 * SAMPLES**2
+# A thing costs at most this share of what the motion chosen does at its places; what a motion explains leaves less than this one.
+SHARE, EXPLAINED = (7, 10), (1, 2)
 BETTER, VARIED = 3 * CODE, 2 * CODE
 # No arrival; bits that tell whose motion one is, below those that tell how well both directions agree.
 NONE, SOURCE_BITS, AGREEMENT = (1 << 32) - 1, 24, 128
@@ -35,12 +37,12 @@ def arrived(a, b, found, errors, flow, t, standing):
     left, right = (lambda by, p=p: samples(p, batch, y, x, by) for p in (a, b))
     cost = lambda start, end: (left(start) - right(end)).abs().sum(1)
     along = cost(start, end)
-    explains = lambda other: (10 * along < 7 * other) & (along + BETTER < other)
+    explains = lambda other: (SHARE[1] * along < SHARE[0] * other) & (along + BETTER < other)
     stands = (ground == 0).all(1) & standing[batch, 0, y, x]
 
     def explained(cost, shown, flat):
         varied = variation(shown)
-        return torch.where(varied > VARIED, 2 * cost < varied, flat)
+        return torch.where(varied > VARIED, EXPLAINED[1] * cost < EXPLAINED[0] * varied, flat)
 
     def goes(by, flat):
         return explained(cost(start - by, start), right(start), flat), explained(cost(end, end + by), left(end), flat)

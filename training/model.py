@@ -14,11 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from arrivals import arrived
+from arrivals import SAMPLES, arrived
 
 # Largest displacements that are compared: of features in cells, of luma in samples, four of which are a cell.
 RADIUS, LUMA_RADIUS = 2, 2
-SAMPLES = 4
 # Mean difference of luma (of range 1) below which there is more noise than texture.
 LUMA_NOISE = 0.01
 # Rounds of the fixed point that carries motion from a picture to the phase.

@@ -37,7 +37,7 @@ const WHOLE: i32 = 16;
 /// A motion counts up to this, in cells: further than pictures are wide.
 const FAR: f32 = 1e5;
 /// No arrival.
-pub const NONE: u32 = u32::MAX;
+const NONE: u32 = u32::MAX;
 /// Bits of an arrival that tell whose motion it is; those above tell how well both directions agree on it.
 const SOURCE_BITS: u32 = 24;
 /// Steps of that to a cell.
@@ -75,10 +75,15 @@ impl Job<'_> {
         });
     }
 
+    /// The motion of a cell as one way found it: from the left picture (0), from the right one (1).
+    fn by_way(&self, (y, x): (usize, usize), way: usize) -> Motion {
+        let found = self.found.at(y, x);
+        [found[2 * way], found[2 * way + 1]]
+    }
+
     /// Takes the motion of a cell, of one way, to the cells around where it leads to at the phase.
     fn carry(&self, (y, x): (usize, usize), way: usize, out: &[AtomicU32]) {
-        let found = self.found.at(y, x);
-        let by = [found[2 * way], found[2 * way + 1]];
+        let by = self.by_way((y, x), way);
         // what is no number, too, arrives nowhere
         if !(APART * APART..=FAR * FAR).contains(&squared(by)) {
             return;
@@ -134,10 +139,8 @@ impl Job<'_> {
     fn taken(&self, (y, x): (usize, usize), arrival: u32) -> Option<[f32; 4]> {
         let source = (arrival & ((1 << SOURCE_BITS) - 1)) as usize;
         let (cell, way) = (source / 2, source % 2);
-        let found = self
-            .found
-            .at(cell / self.found.width, cell % self.found.width);
-        let motion = forth([found[2 * way], found[2 * way + 1]], way);
+        let cell = (cell / self.found.width, cell % self.found.width);
+        let motion = forth(self.by_way(cell, way), way);
         let chosen = self.chosen.at(y, x);
         let ground = motion_of(chosen);
         let t = self.phase.at(y, x)[0];

@@ -120,7 +120,10 @@ pub fn choose(
         luma::differences(context, sides, &space.costs[hypothesis])?;
     }
     select(context, space, luma)?;
-    arrive(context, luma, found, phase, (space, flow))?;
+    // the phase may lie in the memory of the flow, which is locked where it is written
+    let settled = space.flows.narrow(2, 0, 4)?;
+    arrive(context, luma, (found, phase), space, &settled)?;
+    take_over(context, &settled, flow)?;
     tell(context, &space.costs, (found, past), flow, cues)
 }
 
@@ -283,38 +286,13 @@ fn select(context: &Context, space: &Space, luma: [&Tensor; 2]) -> candle_core::
     })
 }
 
-/// The flow chosen, or that of what arrives.
+/// Fills `flow` with the one chosen, or with that of what arrives. The phase lies elsewhere.
 fn arrive(
     context: &Context,
     luma: [&Tensor; 2],
-    found: &Tensor,
-    phase: &Tensor,
-    (space, flow): (&Space, &Tensor),
-) -> candle_core::Result<()> {
-    // the phase may lie in the memory of the flow, which is locked where it is written
-    let settled = space.flows.narrow(2, 0, 4)?;
-    settle(context, luma, found, phase, (space, &settled))?;
-    let settled = Source::lock(&settled);
-    let settled = settled.raster()?;
-    write("arrived", flow, |mut out| {
-        out.expect("the flow", settled.size(), 4)?;
-        let pixel = out.pixel;
-        out.for_each_row(context, |y, row| {
-            for (x, cell) in row.chunks_mut(pixel).enumerate() {
-                cell[..4].copy_from_slice(settled.at(y, x));
-            }
-        });
-        Ok(())
-    })
-}
-
-/// As [`arrive`]; the phase lies elsewhere than `flow`.
-fn settle(
-    context: &Context,
-    luma: [&Tensor; 2],
-    found: &Tensor,
-    phase: &Tensor,
-    (space, flow): (&Space, &Tensor),
+    (found, phase): (&Tensor, &Tensor),
+    space: &Space,
+    flow: &Tensor,
 ) -> candle_core::Result<()> {
     let luma = luma.map(Source::lock);
     let [found, phase, chosen] = [found, phase, &space.chosen].map(Source::lock);
@@ -333,6 +311,22 @@ fn settle(
     let arrivals = arrivals.raster_of()?;
     write("settled", flow, |mut out| {
         job.settle(context, arrivals.data(), &mut out);
+        Ok(())
+    })
+}
+
+/// Makes one flow equal to another.
+fn take_over(context: &Context, from: &Tensor, to: &Tensor) -> candle_core::Result<()> {
+    let from = Source::lock(from);
+    let from = from.raster()?;
+    write("flow", to, |mut out| {
+        out.expect("the flow", from.size(), 4)?;
+        let pixel = out.pixel;
+        out.for_each_row(context, |y, row| {
+            for (x, cell) in row.chunks_mut(pixel).enumerate() {
+                cell[..4].copy_from_slice(from.at(y, x));
+            }
+        });
         Ok(())
     })
 }
